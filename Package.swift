@@ -1,0 +1,174 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The rings of Docs/Architecture/overview.md, one function per kind of target so that every target gets the
+// same compiler settings. A target may import targets of lower rings only; Tests/RepositoryTests checks it.
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+extension Target.Dependency {
+    static func nio(_ name: String) -> Self { .product(name: name, package: "swift-nio") }
+    static let ssl = Self.product(name: "NIOSSL", package: "swift-nio-ssl")
+    static let http2 = Self.product(name: "NIOHTTP2", package: "swift-nio-http2")
+    static let log = Self.product(name: "Logging", package: "swift-log")
+    static let metrics = Self.product(name: "Metrics", package: "swift-metrics")
+    static let lifecycle = Self.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+    static let protobuf = Self.product(name: "SwiftProtobuf", package: "swift-protobuf")
+    static let collections = Self.product(name: "OrderedCollections", package: "swift-collections")
+    static let deque = Self.product(name: "DequeModule", package: "swift-collections")
+    static let http = Self.product(name: "AsyncHTTPClient", package: "async-http-client")
+    static let grdb = Self.product(name: "GRDB", package: "GRDB.swift")
+    static let x509 = Self.product(name: "X509", package: "swift-certificates")
+    static let asn1 = Self.product(name: "SwiftASN1", package: "swift-asn1")
+    static let crypto = Self.product(name: "Crypto", package: "swift-crypto")
+    static let configuration = Self.product(name: "Configuration", package: "swift-configuration")
+    static let yams = Self.product(name: "Yams", package: "Yams")
+    static let arguments = Self.product(name: "ArgumentParser", package: "swift-argument-parser")
+    static let histogram = Self.product(name: "Histogram", package: "hdrhistogram-swift")
+}
+
+func ring(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil) -> Target {
+    .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
+}
+
+let package = Package(
+    name: "aisbf-mesh",
+    products: [
+        .executable(name: "aisbf", targets: ["aisbf"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(
+            url: "https://github.com/apple/swift-configuration", from: "1.4.0",
+            traits: [.defaults, "YAML", "CommandLineArguments"]),
+        .package(url: "https://github.com/apple/swift-crypto", "4.5.2"..<"6.0.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        // Ring 0
+        .systemLibrary(name: "CSodium"),
+        ring("MeshModel"),
+        .target(
+            name: "MeshWire", dependencies: ["MeshModel", .protobuf], exclude: ["Protos"], swiftSettings: strict),
+        // Ring 1
+        ring("MeshGossip", ["MeshModel", "MeshWire", .collections, .deque, .protobuf]),
+        ring("MeshSessions", ["MeshModel", "MeshWire", .collections]),
+        ring("MeshRouting", ["MeshModel", "MeshWire", .collections, .protobuf]),
+        // Ring 2
+        ring("MeshBroker", ["MeshModel", "MeshWire", "MeshGossip", "MeshRouting", .collections, .protobuf]),
+        ring("MeshTopology", ["MeshModel", .yams]),
+        ring(
+            "MeshSimulation",
+            ["MeshModel", "MeshWire", "MeshGossip", "MeshBroker", "MeshTopology", "MeshCrypto", .collections, .deque, .protobuf]),
+        // Ring 3
+        ring("MeshCrypto", ["CSodium", "MeshModel"]),
+        ring("MeshStore", ["MeshModel", "MeshWire", "MeshCrypto", .grdb]),
+        ring(
+            "MeshTransport",
+            [
+                "MeshModel", "MeshWire", "MeshGossip", "MeshCrypto", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+                .nio("NIOWebSocket"), .nio("NIOTLS"), .ssl, .http2, .x509, .asn1, .crypto, .log, .deque, .protobuf,
+            ]),
+        ring("MeshTelemetry", ["MeshModel", .metrics, .log]),
+        // Ring 4
+        ring(
+            "MeshRuntime",
+            [
+                "MeshModel", "MeshWire", "MeshGossip", "MeshSessions", "MeshRouting", "MeshBroker", "MeshCrypto", "MeshStore",
+                "MeshTransport", "MeshTelemetry", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+                .nio("NIOWebSocket"), .collections, .deque, .lifecycle, .log, .metrics, .protobuf,
+            ]),
+        // Ring 5
+        ring(
+            "MeshGateway",
+            [
+                "MeshModel", "MeshWire", "MeshCrypto", "MeshStore", "MeshRouting", "MeshSessions", "MeshTransport",
+                "MeshRuntime", "MeshTelemetry", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
+                .nio("NIOFoundationCompat"), .log, .metrics, .collections, .protobuf,
+            ]),
+        ring(
+            "MeshWorker",
+            [
+                "MeshModel", "MeshWire", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
+                .nio("NIOFoundationCompat"), .nio("NIOTLS"), .ssl, .http, .lifecycle, .log,
+            ]),
+        // Ring 6
+        ring(
+            "MeshNode",
+            [
+                "MeshModel", "MeshCrypto", "MeshStore", "MeshTransport", "MeshTelemetry", "MeshRuntime", "MeshGateway",
+                .configuration, .lifecycle, .log, .metrics, .nio("NIOCore"), .nio("NIOPosix"), .ssl,
+            ]),
+        // Ring 7
+        ring(
+            "MeshCLI",
+            [
+                "MeshModel", "MeshWire", "MeshCrypto", "MeshTopology", "MeshNode", "MeshWorker", .arguments, .http,
+                .configuration, .lifecycle, .log, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOFoundationCompat"), .ssl,
+            ]),
+        .executableTarget(name: "aisbf", dependencies: ["MeshCLI"], swiftSettings: strict),
+        .executableTarget(
+            name: "mesh-sim", dependencies: ["MeshSimulation", "MeshTopology", "MeshModel", .arguments],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "mesh-bench",
+            dependencies: [
+                "MeshModel", "MeshWire", "MeshCrypto", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+                .nio("NIOWebSocket"), .arguments, .histogram,
+            ],
+            path: "Benchmarks/mesh-bench", swiftSettings: strict),
+        // Tests
+        tests("MeshModelTests", ["MeshModel"]),
+        tests("MeshWireTests", ["MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
+        tests("MeshCryptoTests", ["MeshCrypto", "MeshModel", "MeshWire"], resources: [.copy("Vectors")]),
+        tests("MeshGossipTests", ["MeshGossip", "MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
+        tests("MeshSimulationTests", ["MeshSimulation", "MeshTopology", "MeshGossip", "MeshModel"]),
+        tests("MeshSessionsTests", ["MeshSessions", "MeshWire", "MeshModel"]),
+        tests("MeshRoutingTests", ["MeshRouting", "MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
+        tests("MeshTopologyTests", ["MeshTopology", "MeshModel"]),
+        tests("MeshStoreTests", ["MeshStore", "MeshModel", "MeshWire", "MeshCrypto", .grdb]),
+        tests(
+            "MeshTransportTests",
+            [
+                "MeshTransport", "MeshModel", "MeshWire", "MeshGossip", "MeshCrypto", .nio("NIOCore"), .nio("NIOPosix"),
+                .nio("NIOHTTP1"), .ssl, .http2, .log, .protobuf,
+            ]),
+        tests(
+            "MeshWorkerTests",
+            [
+                "MeshWorker", "MeshModel", "MeshWire", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+                .nio("NIOWebSocket"), .lifecycle, .log,
+            ]),
+        tests(
+            "MeshNodeTests",
+            [
+                "MeshNode", "MeshGateway", "MeshRuntime", "MeshStore", "MeshCrypto", "MeshModel", "MeshWire", "MeshWorker",
+                "MeshTransport", .http, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
+                .nio("NIOFoundationCompat"), .lifecycle, .log,
+            ]),
+        tests("EndToEndTests", ["MeshModel", "MeshTopology"]),
+        tests("RepositoryTests", ["MeshModel"]),
+    ]
+)

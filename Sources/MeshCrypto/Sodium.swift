@@ -1,0 +1,88 @@
+internal import CSodium
+package import MeshModel
+
+/// libsodium as this project uses it. Every entry point initialises the library first (`sodium_init` may be called
+/// from many threads, any number of times).
+package struct Sodium: RecordCryptography {
+    private init() {}
+
+    package static let shared: Sodium = {
+        // A process without working cryptography must not start: this is a broken installation, not an input.
+        precondition(sodium_init() >= 0, "libsodium could not be initialised")
+        return Sodium()
+    }()
+
+    package func verify(signature: [UInt8], message: [UInt8], key: PublicKey) -> Bool {
+        guard signature.count == 64 else { return false }
+        return crypto_sign_verify_detached(signature, message, UInt64(message.count), key.bytes) == 0
+    }
+
+    package func hash16(_ message: [UInt8], key: [UInt8]) -> Bytes16 {
+        // The conversion cannot fail: the digest has the length asked for.
+        Bytes16(digest(message, key: key, count: 16)) ?? .zero
+    }
+
+    package func hash32(_ message: [UInt8]) -> Bytes32 {
+        Bytes32(digest(message, key: [], count: 32)) ?? .zero
+    }
+
+    /// BLAKE2b of `message`, `count` (16 to 64) bytes long, keyed when `key` (at most 64 bytes) is not empty.
+    package func digest(_ message: [UInt8], key: [UInt8], count: Int) -> [UInt8] {
+        precondition((16...64).contains(count) && key.count <= 64)
+        var output = [UInt8](repeating: 0, count: count)
+        let status = crypto_generichash(&output, count, message, UInt64(message.count), key, key.count)
+        precondition(status == 0, "BLAKE2b refused lengths that were checked")
+        return output
+    }
+
+    /// SHA-256, where a standard asks for it (SPKI pins, RFC 9530 content digests).
+    package func sha256(_ message: some ContiguousBytesCollection) -> [UInt8] {
+        var output = [UInt8](repeating: 0, count: 32)
+        message.withContiguousBytes { bytes in
+            _ = crypto_hash_sha256(&output, bytes.bindMemory(to: UInt8.self).baseAddress, UInt64(bytes.count))
+        }
+        return output
+    }
+
+    package func randomBytes(_ count: Int) -> [UInt8] {
+        var output = [UInt8](repeating: 0, count: count)
+        randombytes_buf(&output, count)
+        return output
+    }
+
+    package func randomSeed() -> UInt64 { UInt64(bigEndian: randomBytes(8)) }
+
+    /// Compares in time that depends on the lengths only.
+    package func equal(_ left: [UInt8], _ right: [UInt8]) -> Bool {
+        left.count == right.count && sodium_memcmp(left, right, left.count) == 0
+    }
+
+    /// Argon2id over `passphrase` (libsodium's interactive limits: 64 MiB, about 0.1 s). Never on an event loop.
+    package func argon2id(_ passphrase: [UInt8], salt: [UInt8], count: Int) -> [UInt8]? {
+        guard salt.count == 16 else { return nil }
+        var output = [UInt8](repeating: 0, count: count)
+        let characters = passphrase.map { CChar(bitPattern: $0) }
+        let status = crypto_pwhash(
+            &output, UInt64(count), characters, UInt64(characters.count), salt,
+            UInt64(crypto_pwhash_opslimit_interactive()), crypto_pwhash_memlimit_interactive(),
+            crypto_pwhash_alg_argon2id13())
+        return status == 0 ? output : nil
+    }
+
+    package static var version: String { String(cString: sodium_version_string()) }
+}
+
+/// Bytes that lie in one piece, whatever type holds them.
+package protocol ContiguousBytesCollection {
+    func withContiguousBytes<Value>(_ body: (UnsafeRawBufferPointer) -> Value) -> Value
+}
+
+extension Array<UInt8>: ContiguousBytesCollection {
+    package func withContiguousBytes<Value>(_ body: (UnsafeRawBufferPointer) -> Value) -> Value {
+        withUnsafeBytes(body)
+    }
+}
+
+extension UnsafeRawBufferPointer: ContiguousBytesCollection {
+    package func withContiguousBytes<Value>(_ body: (UnsafeRawBufferPointer) -> Value) -> Value { body(self) }
+}

@@ -1,0 +1,103 @@
+/// Sixteen bytes as a value: record keys, network ids, fingerprints. Ordered as a big-endian number, so that
+/// sorting values sorts their bytes.
+package struct Bytes16: Hashable, Comparable, Sendable {
+    package var high: UInt64
+    package var low: UInt64
+
+    package init(high: UInt64, low: UInt64) {
+        self.high = high
+        self.low = low
+    }
+
+    package static let zero = Bytes16(high: 0, low: 0)
+
+    /// Nil unless exactly 16 bytes are given.
+    package init?(_ bytes: some Collection<UInt8>) {
+        guard bytes.count == 16 else { return nil }
+        var words: (UInt64, UInt64) = (0, 0)
+        for (index, byte) in bytes.enumerated() {
+            if index < 8 { words.0 = words.0 << 8 | UInt64(byte) } else { words.1 = words.1 << 8 | UInt64(byte) }
+        }
+        self.init(high: words.0, low: words.1)
+    }
+
+    package var bytes: [UInt8] { high.bigEndianBytes + low.bigEndianBytes }
+
+    package static func < (left: Self, right: Self) -> Bool { (left.high, left.low) < (right.high, right.low) }
+}
+
+/// Thirty-two bytes as a value: public keys and BLAKE2b-256 hashes.
+package struct Bytes32: Hashable, Comparable, Sendable {
+    package var high: Bytes16
+    package var low: Bytes16
+
+    package init(high: Bytes16, low: Bytes16) {
+        self.high = high
+        self.low = low
+    }
+
+    package static let zero = Bytes32(high: .zero, low: .zero)
+
+    /// Nil unless exactly 32 bytes are given.
+    package init?(_ bytes: some Collection<UInt8>) {
+        guard bytes.count == 32, let high = Bytes16(bytes.prefix(16)), let low = Bytes16(bytes.dropFirst(16))
+        else { return nil }
+        self.init(high: high, low: low)
+    }
+
+    package var bytes: [UInt8] { high.bytes + low.bytes }
+
+    package static func < (left: Self, right: Self) -> Bool { (left.high, left.low) < (right.high, right.low) }
+}
+
+extension Bytes16: CustomStringConvertible {
+    package var description: String { hexText(bytes) }
+}
+
+extension Bytes32: CustomStringConvertible {
+    package var description: String { hexText(bytes) }
+}
+
+extension FixedWidthInteger {
+    package var bigEndianBytes: [UInt8] {
+        (0..<Self.bitWidth / 8).map { UInt8(truncatingIfNeeded: self >> (Self.bitWidth - 8 - $0 * 8)) }
+    }
+
+    /// The big-endian number in `bytes`; more bytes than fit keep the last ones.
+    package init(bigEndian bytes: some Sequence<UInt8>) {
+        self = bytes.reduce(0) { $0 << 8 | Self(truncatingIfNeeded: $1) }
+    }
+}
+
+/// Lower-case hexadecimal text of `bytes`.
+package func hexText(_ bytes: some Sequence<UInt8>) -> String {
+    let digits = Array("0123456789abcdef".utf8)
+    var text: [UInt8] = []
+    for byte in bytes {
+        text.append(digits[Int(byte >> 4)])
+        text.append(digits[Int(byte & 15)])
+    }
+    return String(decoding: text, as: UTF8.self)
+}
+
+/// The bytes that hexadecimal `text` spells, nil when it is not hexadecimal.
+package func bytesOfHex(_ text: some StringProtocol) -> [UInt8]? {
+    let digits = Array(text.utf8)
+    guard digits.count % 2 == 0 else { return nil }
+    var bytes: [UInt8] = []
+    for index in stride(from: 0, to: digits.count, by: 2) {
+        guard let high = hexValue(digits[index]), let low = hexValue(digits[index + 1]) else { return nil }
+        bytes.append(high << 4 | low)
+    }
+    return bytes
+}
+
+/// The value of one hexadecimal digit, nil for any other byte.
+package func hexValue(_ digit: UInt8) -> UInt8? {
+    switch digit {
+    case 0x30...0x39: digit - 0x30
+    case 0x41...0x46: digit - 0x41 + 10
+    case 0x61...0x66: digit - 0x61 + 10
+    default: nil
+    }
+}

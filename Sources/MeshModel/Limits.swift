@@ -1,0 +1,82 @@
+/// What this program allows itself, one name per bound. `Docs/Reference/limits.md` explains each.
+/// Limits bound the program; quotas (what a principal may use) are data.
+package enum Limits {
+    // Records (Docs/Protocol/records.md)
+    package static let recordBodyBytes = 4_096
+    package static let recordHeaderBytes = 96
+    package static let recordSignatureBytes = 64
+    package static let recordBytes = recordHeaderBytes + recordBodyBytes + recordSignatureBytes
+    package static let recordFutureSkewMs: Int64 = 120_000
+    package static let recordEpochAheadMinutes: UInt32 = 5
+    package static let recordExpiryGraceMs: Int64 = 60_000
+    package static let recordsStored = 200_000
+    package static let providersPerOwner = 64
+    package static let attachmentsPerNode = 256
+    package static let hostsPerProvider = 8
+    package static let clockOffsetMs: Int64 = 60_000
+
+    // Links
+    package static let linkFrameBytes = 1 << 20
+    package static let linkPushRecords = 16
+    package static let linkHops: UInt32 = 16
+    package static let linkRecordsPerSecond = 200
+    package static let linkBytesPerSecond = 256 << 10
+    package static let linkRejectsBeforeClose = 10
+    package static let linkRejectWindowMs: Int64 = 600_000
+    package static let linkOutboxBytes = 8 << 20
+    package static let linkHandshakeMs: Int64 = 10_000
+    package static let linkDialMs: Int64 = 2_000
+    package static let linkPingIntervalMs: Int64 = 3_000
+    package static let linkPingTimeoutMs: Int64 = 5_000
+    package static let linksAccepted = 256
+    package static let linkStreams = 1_024
+    package static let linkStreamResetsPer30s = 5_000
+
+    // Forwarded requests
+    package static let forwardLifetimeMs: Int64 = 60_000
+    package static let forwardNonces = 262_144
+    package static let forwardHops = 1
+    package static let forwardAttempts = 3
+
+    // Buyer API
+    package static let requestHeaderBytes = 16 << 10
+    package static let requestBodyBytes = 8 << 20
+    package static let requestHeadMs: Int64 = 10_000
+    package static let requestBodyMs: Int64 = 60_000
+    package static let connectionIdleMs: Int64 = 75_000
+    package static let connections = 16_384
+    package static let jsonDepth = 128
+    package static let authenticationCacheEntries = 16_384
+    package static let coldRoutesAtOnce = 256
+
+    // Worker sessions
+    package static let workerFrameBytes = 16 << 20
+    package static let workerRequestFrameBytes = 1 << 20
+    package static let workerRegisterMs: Int64 = 30_000
+    package static let workerGreetingGraceMs: Int64 = 1_500
+    package static let workerPingIntervalMs: Int64 = 5_000
+    package static let workerSilenceMs: Int64 = 9_000
+    package static let workerRequestsAtOnce = 1_024
+    package static let workerSessions = 20_000
+    package static let workerBadFrames = 100
+    package static let workerMetadataBytes = 64 << 10
+    package static let workerModels = 256
+    package static let workerPendingMs: Int64 = 600_000
+    package static let workerAttemptsPerMinute = 60
+
+    // Deadlines of one request
+    package static let firstContentMs: Int64 = 120_000
+    package static let streamIdleMs: Int64 = 120_000
+    package static let requestTotalMs: Int64 = 1_800_000
+
+    // Streams
+    package static let streamBufferBytes = 256 << 10
+    package static let streamBlockedMs: Int64 = 30_000
+    package static let eventBytes = 1 << 20
+
+    // The node's own parts
+    package static let controlInbox = 65_536
+    package static let storeQueue = 4_096
+    package static let drainMs: Int64 = 30_000
+    package static let storeBusyMs = 5_000
+}

@@ -1,0 +1,107 @@
+/// Every failure a buyer, seller or operator can be told of. `code` is stable and closed: programs match on it,
+/// metrics are labelled with it, `Docs/Reference/errors.md` lists it.
+package enum ErrorCode: String, CaseIterable, Sendable {
+    case invalidRequest = "invalid_request"
+    case invalidJSON = "invalid_json"
+    case invalidAPIKey = "invalid_api_key"
+    case insufficientScope = "insufficient_scope"
+    case accessDenied = "access_denied"
+    case notFound = "not_found"
+    case modelNotFound = "model_not_found"
+    case endpointNotOffered = "endpoint_not_offered"
+    case methodNotAllowed = "method_not_allowed"
+    case modelAmbiguous = "model_ambiguous"
+    case conflict = "conflict"
+    case requestTimeout = "request_timeout"
+    case bodyTooLarge = "body_too_large"
+    case headersTooLarge = "headers_too_large"
+    case frameLimit = "worker_frame_limit"
+    case rateLimited = "rate_limited"
+    case clientClosed = "client_closed_request"
+    case workerError = "worker_error"
+    case workerBadAnswer = "worker_bad_answer"
+    case workerUnavailable = "worker_unavailable"
+    case workerBusy = "worker_busy"
+    case workerLost = "worker_lost"
+    case workerTimeout = "worker_timeout"
+    case nodeUnreachable = "node_unreachable"
+    case misdirected = "misdirected_request"
+    case forwardRefused = "forward_refused"
+    case streamInterrupted = "stream_interrupted"
+    case streamTooSlow = "stream_consumer_too_slow"
+    case draining = "node_draining"
+    case internalError = "internal_error"
+
+    /// HTTP status the code travels with.
+    package var status: Int {
+        switch self {
+        case .invalidRequest, .invalidJSON: 400
+        case .invalidAPIKey: 401
+        case .insufficientScope, .accessDenied, .forwardRefused: 403
+        case .notFound, .modelNotFound, .endpointNotOffered: 404
+        case .methodNotAllowed: 405
+        case .requestTimeout: 408
+        case .modelAmbiguous, .conflict: 409
+        case .bodyTooLarge, .frameLimit: 413
+        case .misdirected: 421
+        case .rateLimited: 429
+        case .headersTooLarge: 431
+        case .clientClosed: 499
+        case .internalError: 500
+        case .workerError, .workerBadAnswer, .workerLost, .streamInterrupted, .streamTooSlow: 502
+        case .workerUnavailable, .workerBusy, .nodeUnreachable, .draining: 503
+        case .workerTimeout: 504
+        }
+    }
+
+    /// OpenAI's `error.type` for the status, which its SDKs turn into exception classes.
+    package var type: String {
+        switch status {
+        case 401: "authentication_error"
+        case 403: "permission_error"
+        case 429: "rate_limit_error"
+        case 400..<500: "invalid_request_error"
+        default: "server_error"
+        }
+    }
+
+    /// Whether another candidate may be tried after this error when no content has been delivered yet.
+    package var retry: RetryAdvice {
+        switch self {
+        case .workerUnavailable, .workerBusy, .workerLost, .nodeUnreachable, .draining: .elsewhere
+        default: .never
+        }
+    }
+}
+
+package enum RetryAdvice: Hashable, Sendable {
+    case never
+    case elsewhere
+}
+
+/// One failure with the words for the person who meets it. The message says what to do and never contains
+/// secrets, paths of this machine or other tenants' names.
+package struct MeshError: Error, Hashable, Sendable, CustomStringConvertible {
+    package var code: ErrorCode
+    package var message: String
+    /// The request field at fault, where there is one.
+    package var parameter: String?
+    /// When trying again may help.
+    package var retryAfterSeconds: Int?
+    /// The status a worker itself answered with, passed through in place of the code's own.
+    package var statusOverride: Int?
+
+    package init(
+        _ code: ErrorCode, _ message: String, parameter: String? = nil, retryAfterSeconds: Int? = nil,
+        statusOverride: Int? = nil
+    ) {
+        self.code = code
+        self.message = message
+        self.parameter = parameter
+        self.retryAfterSeconds = retryAfterSeconds
+        self.statusOverride = statusOverride
+    }
+
+    package var status: Int { statusOverride ?? code.status }
+    package var description: String { "\(code.rawValue): \(message)" }
+}

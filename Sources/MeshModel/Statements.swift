@@ -1,0 +1,15 @@
+/// Short signed statements that stand inside records: who operates a node, and which owner a username means.
+package enum Statement {
+    /// What an operator signs to say "this node is mine until then".
+    package static func operatorCertificate(node: PublicKey, notAfter: Timestamp) -> [UInt8] {
+        SignatureDomain.operatorCertificate.bytes + node.bytes + UInt64(notAfter.milliseconds).bigEndianBytes
+    }
+
+    /// What a home node signs to say "this username is that owner here until then".
+    package static func scopeBinding(
+        username: String, owner: PublicKey, home: PublicKey, notAfter: Timestamp
+    ) -> [UInt8] {
+        SignatureDomain.scopeBinding.bytes + home.bytes + owner.bytes + UInt64(notAfter.milliseconds).bigEndianBytes
+            + Array(username.utf8)
+    }
+}

@@ -1,0 +1,1 @@
+@main struct AISBF { static func main() {} }
