@@ -79,4 +79,19 @@ package enum Limits {
     package static let storeQueue = 4_096
     package static let drainMs: Int64 = 30_000
     package static let storeBusyMs = 5_000
+
+    // Store: what one node keeps in its database
+    package static let usersStored = 100_000
+    package static let apiKeysPerUser = 256
+    package static let attachKeysPerProvider = 16
+    package static let namedOwnersPerProvider = 64
+    package static let peersStored = 4_096
+    package static let labelBytes = 128
+    package static let metaValueBytes = 4_096
+    package static let keyFileBytes = 16_384
+    package static let storeReaders = 4
+
+    // Telemetry
+    package static let metricSeries = 10_000
+    package static let logMessageBytes = 8_192
 }

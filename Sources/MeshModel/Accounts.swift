@@ -1,0 +1,145 @@
+// What a node knows about the people and programs that use it. Plain values: the store keeps them, the gateway and
+// the runtime act on them. Only public keys stand here; the secrets behind them are in key files or in nobody's
+// hands but their holder's.
+
+/// A seller or buyer with an account at this node.
+package struct UserAccount: Hashable, Sendable {
+    /// Obeys `NameRule`; `global` is reserved.
+    package var username: String
+    /// What the username means mesh-wide, bound to it by this node's scope binding.
+    package var ownerKey: PublicKey
+    package var createdAt: Timestamp
+    /// A disabled user's keys and workers are refused; nothing is deleted.
+    package var disabled: Bool
+
+    package init(username: String, ownerKey: PublicKey, createdAt: Timestamp, disabled: Bool = false) {
+        self.username = username
+        self.ownerKey = ownerKey
+        self.createdAt = createdAt
+        self.disabled = disabled
+    }
+}
+
+/// Who may buy from a provider.
+package enum ProviderAccess: Hashable, Sendable {
+    case `public`
+    case ownerOnly
+    /// The owner and these owner keys, in the order given.
+    case named([PublicKey])
+
+    /// Whether a buyer with `buyer` as owner key may use a provider of `owner`.
+    package func admits(_ buyer: PublicKey, owner: PublicKey) -> Bool {
+        switch self {
+        case .public: true
+        case .ownerOnly: buyer == owner
+        case .named(let keys): buyer == owner || keys.contains(buyer)
+        }
+    }
+}
+
+/// The public half of a registration token: who holds the seed may attach workers to the provider.
+package struct AttachKeyEntry: Hashable, Sendable {
+    package var publicKey: PublicKey
+    /// For people, at most `Limits.labelBytes` bytes.
+    package var label: String
+    package var createdAt: Timestamp
+    package var notAfter: Timestamp?
+
+    package init(publicKey: PublicKey, label: String, createdAt: Timestamp, notAfter: Timestamp? = nil) {
+        self.publicKey = publicKey
+        self.label = label
+        self.createdAt = createdAt
+        self.notAfter = notAfter
+    }
+}
+
+/// A provider whose home is this node.
+package struct ProviderAccount: Hashable, Sendable {
+    /// Obeys `NameRule`; unique within its scope.
+    package var providerID: String
+    package var scope: OwnerScope
+    package var ownerKey: PublicKey
+    package var access: ProviderAccess
+    /// The worker protocol it speaks: `coderai`.
+    package var kind: String
+    package var displayName: String
+    /// Requests its workers may have at once, all together.
+    package var maxConcurrency: Int
+    package var attachKeys: [AttachKeyEntry]
+    package var createdAt: Timestamp
+
+    package init(
+        providerID: String, scope: OwnerScope, ownerKey: PublicKey, access: ProviderAccess, kind: String = "coderai",
+        displayName: String, maxConcurrency: Int, attachKeys: [AttachKeyEntry], createdAt: Timestamp
+    ) {
+        self.providerID = providerID
+        self.scope = scope
+        self.ownerKey = ownerKey
+        self.access = access
+        self.kind = kind
+        self.displayName = displayName
+        self.maxConcurrency = maxConcurrency
+        self.attachKeys = attachKeys
+        self.createdAt = createdAt
+    }
+}
+
+/// What an API key may be used for.
+package enum APIKeyScope: String, CaseIterable, Hashable, Sendable {
+    case inference
+    case admin
+}
+
+/// The public half of an API key and what it may do.
+package struct APIKeyAccount: Hashable, Sendable {
+    package var publicKey: PublicKey
+    /// How people name it in lists and commands; no secret.
+    package var keyID: String
+    /// Whose key it is; `global` for the operator's own.
+    package var username: String
+    package var ownerKey: PublicKey
+    package var label: String
+    package var scopes: [APIKeyScope]
+    package var createdAt: Timestamp
+    package var expiresAt: Timestamp?
+    package var revokedAt: Timestamp?
+
+    package init(
+        publicKey: PublicKey, username: String, ownerKey: PublicKey, label: String, scopes: [APIKeyScope],
+        createdAt: Timestamp, expiresAt: Timestamp? = nil, revokedAt: Timestamp? = nil
+    ) {
+        self.publicKey = publicKey
+        keyID = Self.keyID(of: publicKey)
+        self.username = username
+        self.ownerKey = ownerKey
+        self.label = label
+        self.scopes = scopes
+        self.createdAt = createdAt
+        self.expiresAt = expiresAt
+        self.revokedAt = revokedAt
+    }
+
+    package var scope: OwnerScope { OwnerScope(username: username) }
+
+    /// The first 12 hexadecimal digits of the public key.
+    package static func keyID(of publicKey: PublicKey) -> String { String(publicKey.description.prefix(12)) }
+
+    /// Neither revoked nor expired at `time`.
+    package func isValid(at time: Timestamp) -> Bool {
+        revokedAt == nil && (expiresAt.map { time < $0 } ?? true)
+    }
+}
+
+/// A node this one has met or was told of.
+package struct PeerEntry: Hashable, Sendable {
+    package var nodeKey: PublicKey
+    /// `host:port` of its link listener, where known.
+    package var address: String?
+    package var lastSeen: Timestamp?
+
+    package init(nodeKey: PublicKey, address: String? = nil, lastSeen: Timestamp? = nil) {
+        self.nodeKey = nodeKey
+        self.address = address
+        self.lastSeen = lastSeen
+    }
+}

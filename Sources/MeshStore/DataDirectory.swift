@@ -1,0 +1,164 @@
+import Glibc
+package import MeshCrypto
+import MeshModel
+
+/// Where a node keeps what is its own. Knowing the paths needs no lock: a command that only wants to find the admin
+/// socket of a running node uses this.
+package struct DataDirectoryLayout: Hashable, Sendable {
+    package let root: String
+
+    /// A trailing slash is dropped.
+    package init(root: String) {
+        self.root = root.count > 1 && root.hasSuffix("/") ? String(root.dropLast()) : root
+    }
+
+    package var lock: String { "\(root)/lock" }
+    package var keys: String { "\(root)/keys" }
+    package var owners: String { "\(root)/keys/owners" }
+    package var nodeKey: String { "\(root)/keys/node.key" }
+    package var operatorKey: String { "\(root)/keys/operator.key" }
+    /// Certificate and private key of the link listener.
+    package var linkCertificate: String { "\(root)/link.pem" }
+    package var database: String { "\(root)/mesh.sqlite" }
+    /// The Unix socket a running node answers its own operator on.
+    package var adminSocket: String { "\(root)/admin.sock" }
+
+    /// The file of a custodial owner key.
+    /// - Throws: `StoreError.invalid` for a name that breaks `NameRule` or is reserved: nothing else keeps it inside
+    ///   the directory.
+    package func ownerKey(_ username: String) throws(StoreError) -> String {
+        guard NameRule.isValid(username), username != "global" else {
+            throw .invalid("'\(username)' cannot be a username: use \(NameRule.text), and not 'global'")
+        }
+        return "\(owners)/\(username).key"
+    }
+
+    /// The process that holds the lock as it wrote it down; nil when nobody did. For messages only.
+    package var lockHolder: Int32? {
+        guard let content = try? SecretFile.read(lock) else { return nil }
+        return Int32(String(decoding: content.prefix { $0 != 0x0A }, as: UTF8.self))
+    }
+}
+
+/// A node's data directory, opened and locked for this process until the value goes away.
+package final class DataDirectory: Sendable {
+    package let layout: DataDirectoryLayout
+    private let lockFile: Int32
+
+    private init(layout: DataDirectoryLayout, lockFile: Int32) {
+        self.layout = layout
+        self.lockFile = lockFile
+    }
+
+    deinit { close(lockFile) }
+
+    /// Creates the directory where it is missing (mode 0700, with its parents), takes the lock and removes what a
+    /// crash left half written.
+    /// - Throws: `StoreError.unusable`, `.inUse`, `.readableByOthers`.
+    package static func open(_ root: String) throws(StoreError) -> DataDirectory {
+        let layout = DataDirectoryLayout(root: root)
+        try createDirectories(layout.root)
+        try requirePrivate(layout.root)
+        // Before the key directories: the lock decides who may touch them.
+        let lockFile = try takeLock(layout)
+        let directory = DataDirectory(layout: layout, lockFile: lockFile)
+        for path in [layout.keys, layout.owners] {
+            try createDirectory(path)
+            try requirePrivate(path)
+            SecretFile.removeUnfinished(in: path)
+        }
+        SecretFile.removeUnfinished(in: layout.root)
+        return directory
+    }
+
+    /// The custodial key of a user, nil when this node has none.
+    package func ownerKey(_ username: String) throws(StoreError) -> SigningKey? {
+        try KeyFile.owner.load(try layout.ownerKey(username))
+    }
+
+    /// Keeps `key` as the custodial key of a user; another key under the name is a conflict, never overwritten.
+    package func saveOwnerKey(_ key: SigningKey, username: String) throws(StoreError) {
+        let path = try layout.ownerKey(username)
+        if let present = try KeyFile.owner.load(path) {
+            guard present.publicKey == key.publicKey else {
+                throw .conflict("user '\(username)' has another owner key already; it was kept")
+            }
+            return
+        }
+        try KeyFile.owner.save(key, to: path)
+    }
+
+    /// The custodial key of a user, made on first use.
+    package func ownerKeyCreatingIfMissing(_ username: String) throws(StoreError) -> SigningKey {
+        if let key = try ownerKey(username) { return key }
+        let key = SigningKey.random()
+        try saveOwnerKey(key, username: username)
+        return key
+    }
+
+    /// A secret file of the directory itself (the link certificate with its key), nil when there is none. At most
+    /// `Limits.keyFileBytes` long.
+    package func readSecret(_ path: String) throws(StoreError) -> [UInt8]? { try SecretFile.read(path) }
+
+    /// Writes a secret file (mode 0600) whole or not at all.
+    package func writeSecret(_ bytes: [UInt8], to path: String) throws(StoreError) {
+        guard bytes.count <= Limits.keyFileBytes else {
+            throw .invalid("a secret file has at most \(Limits.keyFileBytes) bytes")
+        }
+        try SecretFile.write(bytes, to: path)
+    }
+
+    private static func takeLock(_ layout: DataDirectoryLayout) throws(StoreError) -> Int32 {
+        let file = Glibc.open(layout.lock, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0o600)
+        guard file >= 0 else { throw .unusable(path: layout.root, reason: SecretFile.lastErrorText()) }
+        guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
+            let taken = errno == EWOULDBLOCK
+            let reason = SecretFile.lastErrorText()
+            close(file)
+            throw taken
+                ? .inUse(path: layout.root, pid: layout.lockHolder) : .unusable(path: layout.lock, reason: reason)
+        }
+        let text = Array("\(getpid())\n".utf8)
+        let written = ftruncate(file, 0) == 0 && pwrite(file, text, text.count, 0) == text.count
+        guard written else {
+            let reason = SecretFile.lastErrorText()
+            close(file)
+            throw .unusable(path: layout.lock, reason: reason)
+        }
+        return file
+    }
+
+    private static func createDirectories(_ path: String) throws(StoreError) {
+        guard !path.isEmpty else { throw .unusable(path: "''", reason: "the data directory has no name") }
+        var status = stat()
+        if stat(path, &status) != 0, errno == ENOENT, let slash = path.lastIndex(of: "/"), slash != path.startIndex {
+            try createDirectories(String(path[..<slash]))
+        }
+        try createDirectory(path)
+    }
+
+    private static func createDirectory(_ path: String) throws(StoreError) {
+        if mkdir(path, 0o700) == 0 { return }
+        let (code, reason) = (errno, SecretFile.lastErrorText())
+        var status = stat()
+        let isDirectory = stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+        if isDirectory { return }
+        throw .unusable(path: path, reason: code == EEXIST ? "it is a file, not a directory" : reason)
+    }
+
+    /// An existing directory may be older than this program: one that others can write to could have its keys
+    /// exchanged, so it is refused; read permission is taken away.
+    private static func requirePrivate(_ path: String) throws(StoreError) {
+        var status = stat()
+        guard stat(path, &status) == 0 else { throw .unusable(path: path, reason: SecretFile.lastErrorText()) }
+        guard status.st_mode & 0o022 == 0 else {
+            throw .unusable(path: path, reason: "other users can write to it; run 'chmod 700 \(path)' after a look inside")
+        }
+        if status.st_mode & 0o055 != 0, chmod(path, 0o700) != 0 {
+            throw .unusable(path: path, reason: SecretFile.lastErrorText())
+        }
+        guard access(path, R_OK | W_OK | X_OK) == 0 else {
+            throw .unusable(path: path, reason: SecretFile.lastErrorText())
+        }
+    }
+}

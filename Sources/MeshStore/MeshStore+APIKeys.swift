@@ -1,0 +1,89 @@
+import GRDB
+package import MeshModel
+
+extension MeshStore {
+    /// - Throws: `.conflict` when the key is known already, `.invalid` for values out of bounds.
+    package func createAPIKey(_ key: APIKeyAccount) throws(StoreError) {
+        guard NameRule.isValid(key.username) else {
+            throw .invalid("'\(key.username)' cannot be a username: use \(NameRule.text)")
+        }
+        guard !key.scopes.isEmpty else { throw .invalid("an API key needs a scope: inference or admin") }
+        guard key.label.utf8.count <= Limits.labelBytes else {
+            throw .invalid("an API key's label may have \(Limits.labelBytes) bytes")
+        }
+        try write { database in
+            let count = try Int.fetchOne(
+                database, sql: "SELECT count(*) FROM api_keys WHERE username = ? AND revoked_at IS NULL",
+                arguments: [key.username])
+            guard count ?? 0 < Limits.apiKeysPerUser else {
+                throw StoreError.invalid("a user may have \(Limits.apiKeysPerUser) API keys; revoke one first")
+            }
+            let known = try Bool.fetchOne(
+                database, sql: "SELECT EXISTS (SELECT 1 FROM api_keys WHERE public_key = ?)",
+                arguments: [key.publicKey.data])
+            guard known == false else { throw StoreError.conflict("this API key exists already") }
+            try database.execute(
+                sql: """
+                    INSERT INTO api_keys (public_key, username, owner_key, label, scopes, created_at, expires_at,
+                        revoked_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                    """,
+                arguments: [
+                    key.publicKey.data, key.username, key.ownerKey.data, key.label,
+                    key.scopes.map(\.rawValue).joined(separator: ","), key.createdAt.milliseconds,
+                    key.expiresAt?.milliseconds, key.revokedAt?.milliseconds,
+                ])
+        }
+    }
+
+    /// All API keys, revoked ones too, oldest first per user.
+    package func apiKeys() throws(StoreError) -> [APIKeyAccount] {
+        try read {
+            try Row.fetchAll($0, sql: "SELECT * FROM api_keys ORDER BY username, created_at, public_key").map(apiKey)
+        }
+    }
+
+    package func apiKey(publicKey: PublicKey) throws(StoreError) -> APIKeyAccount? {
+        try read {
+            try Row.fetchOne($0, sql: "SELECT * FROM api_keys WHERE public_key = ?", arguments: [publicKey.data])
+                .map(apiKey)
+        }
+    }
+
+    /// The keys whose public key starts with the hexadecimal digits people know them by; more than one only when an
+    /// abbreviation is ambiguous.
+    package func apiKeys(idPrefix: String) throws(StoreError) -> [APIKeyAccount] {
+        let wanted = idPrefix.lowercased()
+        guard !wanted.isEmpty, wanted.utf8.allSatisfy({ hexValue($0) != nil }) else { return [] }
+        return try read {
+            try Row.fetchAll(
+                $0, sql: "SELECT * FROM api_keys WHERE substr(lower(hex(public_key)), 1, ?) = ? ORDER BY public_key",
+                arguments: [wanted.utf8.count, wanted]
+            ).map(apiKey)
+        }
+    }
+
+    /// Revokes a key; a second call keeps the first time.
+    /// - Returns: false when there is no such key.
+    @discardableResult
+    package func revokeAPIKey(publicKey: PublicKey, at time: Timestamp) throws(StoreError) -> Bool {
+        try write { database in
+            try database.execute(
+                sql: "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE public_key = ?",
+                arguments: [time.milliseconds, publicKey.data])
+            return database.changesCount > 0
+        }
+    }
+
+    private func apiKey(_ row: Row) throws -> APIKeyAccount {
+        let names: String = row["scopes"]
+        // A scope this version does not know grants nothing.
+        let scopes = names.split(separator: ",").compactMap { APIKeyScope(rawValue: String($0)) }
+        guard let publicKey = PublicKey([UInt8](row: row, "public_key")),
+            let ownerKey = PublicKey([UInt8](row: row, "owner_key"))
+        else { throw damaged("an API key") }
+        return APIKeyAccount(
+            publicKey: publicKey, username: row["username"], ownerKey: ownerKey, label: row["label"], scopes: scopes,
+            createdAt: Timestamp(milliseconds: row["created_at"]), expiresAt: Timestamp(row: row, "expires_at"),
+            revokedAt: Timestamp(row: row, "revoked_at"))
+    }
+}

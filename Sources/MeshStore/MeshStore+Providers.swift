@@ -1,0 +1,198 @@
+import Foundation
+import GRDB
+package import MeshModel
+
+extension MeshStore {
+    /// - Throws: `.conflict` when the scope has this provider already or an attach key is in use, `.invalid` for values
+    ///   out of bounds.
+    package func createProvider(_ provider: ProviderAccount) throws(StoreError) {
+        try check(provider)
+        try write { database in
+            let name = "provider '\(provider.providerID)' in scope '\(provider.scope.username)'"
+            guard try rowID(database, provider.scope, provider.providerID) == nil else {
+                throw StoreError.conflict("\(name) exists already")
+            }
+            let count = try Int.fetchOne(
+                database, sql: "SELECT count(*) FROM providers WHERE owner_key = ?", arguments: [provider.ownerKey.data])
+            guard count ?? 0 < Limits.providersPerOwner else {
+                throw StoreError.invalid("an owner may have \(Limits.providersPerOwner) providers; remove one first")
+            }
+            let (access, named) = columns(of: provider.access)
+            try database.execute(
+                sql: """
+                    INSERT INTO providers (scope, provider_id, owner_key, access, named_owners, kind, display_name,
+                        max_concurrency, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    """,
+                arguments: [
+                    provider.scope.username, provider.providerID, provider.ownerKey.data, access, named, provider.kind,
+                    provider.displayName, provider.maxConcurrency, provider.createdAt.milliseconds,
+                ])
+            try insert(provider.attachKeys, of: database.lastInsertedRowID, database)
+        }
+    }
+
+    /// All providers by scope and id.
+    package func providers() throws(StoreError) -> [ProviderAccount] {
+        try read { database in
+            try Row.fetchAll(database, sql: "SELECT * FROM providers ORDER BY scope, provider_id")
+                .map { try provider($0, database) }
+        }
+    }
+
+    package func providers(in scope: OwnerScope) throws(StoreError) -> [ProviderAccount] {
+        try read { database in
+            try Row.fetchAll(
+                database, sql: "SELECT * FROM providers WHERE scope = ? ORDER BY provider_id",
+                arguments: [scope.username]
+            ).map { try provider($0, database) }
+        }
+    }
+
+    package func provider(scope: OwnerScope, id: String) throws(StoreError) -> ProviderAccount? {
+        try read { database in
+            try Row.fetchOne(
+                database, sql: "SELECT * FROM providers WHERE scope = ? AND provider_id = ?",
+                arguments: [scope.username, id]
+            ).map { try provider($0, database) }
+        }
+    }
+
+    /// Changes who may buy, the name people see and the concurrency; what identifies the provider stays.
+    /// - Throws: `.notFound`, `.invalid`.
+    package func updateProvider(_ provider: ProviderAccount) throws(StoreError) {
+        try check(provider)
+        try write { database in
+            let (access, named) = columns(of: provider.access)
+            try database.execute(
+                sql: """
+                    UPDATE providers SET access = ?, named_owners = ?, display_name = ?, max_concurrency = ?
+                    WHERE scope = ? AND provider_id = ?
+                    """,
+                arguments: [
+                    access, named, provider.displayName, provider.maxConcurrency, provider.scope.username,
+                    provider.providerID,
+                ])
+            guard database.changesCount > 0 else { throw missing(provider.scope, provider.providerID) }
+        }
+    }
+
+    /// Exchanges all attach keys of a provider in one step: the old tokens admit nobody from then on.
+    /// - Throws: `.notFound`, `.conflict`, `.invalid`.
+    package func replaceAttachKeys(
+        scope: OwnerScope, id: String, _ keys: [AttachKeyEntry]
+    ) throws(StoreError) {
+        try check(keys)
+        try write { database in
+            guard let row = try rowID(database, scope, id) else { throw missing(scope, id) }
+            try database.execute(sql: "DELETE FROM attach_keys WHERE provider = ?", arguments: [row])
+            try insert(keys, of: row, database)
+        }
+    }
+
+    /// Removes a provider with its attach keys.
+    /// - Returns: false when there was none.
+    @discardableResult
+    package func removeProvider(scope: OwnerScope, id: String) throws(StoreError) -> Bool {
+        try write { database in
+            try database.execute(
+                sql: "DELETE FROM providers WHERE scope = ? AND provider_id = ?", arguments: [scope.username, id])
+            return database.changesCount > 0
+        }
+    }
+
+    private func check(_ provider: ProviderAccount) throws(StoreError) {
+        guard NameRule.isValid(provider.providerID) else {
+            throw .invalid("'\(provider.providerID)' cannot be a provider id: use \(NameRule.text)")
+        }
+        guard provider.displayName.utf8.count <= Limits.labelBytes, provider.kind.utf8.count <= Limits.labelBytes else {
+            throw .invalid("a provider's name may have \(Limits.labelBytes) bytes")
+        }
+        guard (1...Limits.workerRequestsAtOnce).contains(provider.maxConcurrency) else {
+            throw .invalid("a provider may have 1 to \(Limits.workerRequestsAtOnce) requests at once")
+        }
+        if case .named(let keys) = provider.access, keys.count > Limits.namedOwnersPerProvider {
+            throw .invalid("a provider may name \(Limits.namedOwnersPerProvider) owners who may use it")
+        }
+        try check(provider.attachKeys)
+    }
+
+    private func check(_ keys: [AttachKeyEntry]) throws(StoreError) {
+        guard keys.count <= Limits.attachKeysPerProvider else {
+            throw .invalid("a provider may have \(Limits.attachKeysPerProvider) registration tokens at once")
+        }
+        guard keys.allSatisfy({ $0.label.utf8.count <= Limits.labelBytes }) else {
+            throw .invalid("a registration token's label may have \(Limits.labelBytes) bytes")
+        }
+    }
+
+    private func missing(_ scope: OwnerScope, _ id: String) -> StoreError {
+        .notFound("there is no provider '\(id)' in scope '\(scope.username)'")
+    }
+
+    private func rowID(_ database: Database, _ scope: OwnerScope, _ id: String) throws -> Int64? {
+        try Int64.fetchOne(
+            database, sql: "SELECT id FROM providers WHERE scope = ? AND provider_id = ?",
+            arguments: [scope.username, id])
+    }
+
+    private func insert(_ keys: [AttachKeyEntry], of provider: Int64, _ database: Database) throws {
+        for (position, key) in keys.enumerated() {
+            // One key for two providers would make a token mean whichever is looked up first.
+            let taken = try Int64.fetchOne(
+                database, sql: "SELECT provider FROM attach_keys WHERE public_key = ?", arguments: [key.publicKey.data])
+            guard taken == nil else {
+                throw StoreError.conflict("this registration token belongs to a provider already; make a new one")
+            }
+            try database.execute(
+                sql: """
+                    INSERT INTO attach_keys (public_key, provider, position, label, created_at, not_after)
+                    VALUES (?, ?, ?, ?, ?, ?)
+                    """,
+                arguments: [
+                    key.publicKey.data, provider, position, key.label, key.createdAt.milliseconds,
+                    key.notAfter?.milliseconds,
+                ])
+        }
+    }
+
+    private func columns(of access: ProviderAccess) -> (access: String, named: Data) {
+        switch access {
+        case .public: ("public", Data())
+        case .ownerOnly: ("owner", Data())
+        case .named(let keys): ("named", Data(keys.flatMap(\.bytes)))
+        }
+    }
+
+    private func provider(_ row: Row, _ database: Database) throws -> ProviderAccount {
+        let keys = try Row.fetchAll(
+            database, sql: "SELECT * FROM attach_keys WHERE provider = ? ORDER BY position",
+            arguments: [row["id"] as Int64])
+        guard let ownerKey = PublicKey([UInt8](row: row, "owner_key")) else { throw damaged("a provider") }
+        return ProviderAccount(
+            providerID: row["provider_id"], scope: OwnerScope(username: row["scope"]), ownerKey: ownerKey,
+            access: try access(row), kind: row["kind"], displayName: row["display_name"],
+            maxConcurrency: row["max_concurrency"], attachKeys: try keys.map(attachKey),
+            createdAt: Timestamp(milliseconds: row["created_at"]))
+    }
+
+    private func access(_ row: Row) throws -> ProviderAccess {
+        let text: String = row["access"]
+        switch text {
+        case "public": return .public
+        case "owner": return .ownerOnly
+        case "named":
+            let bytes = [UInt8](row: row, "named_owners")
+            let keys = stride(from: 0, to: bytes.count, by: 32).map { PublicKey(bytes[$0...].prefix(32)) }
+            guard !keys.contains(nil) else { throw damaged("a provider's access rule") }
+            return .named(keys.compactMap(\.self))
+        default: throw damaged("a provider's access rule")
+        }
+    }
+
+    private func attachKey(_ row: Row) throws -> AttachKeyEntry {
+        guard let key = PublicKey([UInt8](row: row, "public_key")) else { throw damaged("an attach key") }
+        return AttachKeyEntry(
+            publicKey: key, label: row["label"], createdAt: Timestamp(milliseconds: row["created_at"]),
+            notAfter: Timestamp(row: row, "not_after"))
+    }
+}

@@ -1,0 +1,79 @@
+import GRDB
+
+/// The tables, as named migrations: one that was released is never edited, a change is a new one.
+enum Schema {
+    static let migrator: DatabaseMigrator = {
+        var migrator = DatabaseMigrator()
+        migrator.registerMigration("1 accounts") { try $0.execute(sql: accounts) }
+        migrator.registerMigration("2 records") { try $0.execute(sql: records) }
+        return migrator
+    }()
+
+    private static let accounts = """
+        CREATE TABLE users (
+            username TEXT NOT NULL PRIMARY KEY,
+            owner_key BLOB NOT NULL UNIQUE CHECK (length(owner_key) = 32),
+            created_at INTEGER NOT NULL,
+            disabled INTEGER NOT NULL DEFAULT 0
+        ) STRICT;
+        CREATE TABLE providers (
+            id INTEGER PRIMARY KEY,
+            scope TEXT NOT NULL,
+            provider_id TEXT NOT NULL,
+            owner_key BLOB NOT NULL CHECK (length(owner_key) = 32),
+            access TEXT NOT NULL CHECK (access IN ('public', 'owner', 'named')),
+            named_owners BLOB NOT NULL CHECK (length(named_owners) % 32 = 0),
+            kind TEXT NOT NULL,
+            display_name TEXT NOT NULL,
+            max_concurrency INTEGER NOT NULL,
+            created_at INTEGER NOT NULL,
+            UNIQUE (scope, provider_id)
+        ) STRICT;
+        CREATE INDEX providers_by_owner ON providers (owner_key);
+        CREATE TABLE attach_keys (
+            public_key BLOB NOT NULL PRIMARY KEY CHECK (length(public_key) = 32),
+            provider INTEGER NOT NULL REFERENCES providers (id) ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            label TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            not_after INTEGER
+        ) STRICT;
+        CREATE INDEX attach_keys_by_provider ON attach_keys (provider, position);
+        CREATE TABLE api_keys (
+            public_key BLOB NOT NULL PRIMARY KEY CHECK (length(public_key) = 32),
+            username TEXT NOT NULL,
+            owner_key BLOB NOT NULL CHECK (length(owner_key) = 32),
+            label TEXT NOT NULL,
+            scopes TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            expires_at INTEGER,
+            revoked_at INTEGER
+        ) STRICT;
+        CREATE INDEX api_keys_by_username ON api_keys (username, created_at);
+        """
+
+    private static let records = """
+        CREATE TABLE versions (
+            signer BLOB NOT NULL PRIMARY KEY CHECK (length(signer) = 32),
+            epoch INTEGER NOT NULL,
+            sequence INTEGER NOT NULL
+        ) STRICT;
+        CREATE TABLE own_records (
+            record_key BLOB NOT NULL PRIMARY KEY CHECK (length(record_key) = 16),
+            bytes BLOB NOT NULL
+        ) STRICT;
+        CREATE TABLE records (
+            record_key BLOB NOT NULL PRIMARY KEY CHECK (length(record_key) = 16),
+            bytes BLOB NOT NULL
+        ) STRICT;
+        CREATE TABLE peers (
+            node_key BLOB NOT NULL PRIMARY KEY CHECK (length(node_key) = 32),
+            address TEXT,
+            last_seen INTEGER
+        ) STRICT;
+        CREATE TABLE meta (
+            key TEXT NOT NULL PRIMARY KEY,
+            value TEXT NOT NULL
+        ) STRICT;
+        """
+}
