@@ -1,4 +1,5 @@
 package import MeshModel
+package import MeshRouting
 package import MeshSessions
 import Synchronization
 
@@ -90,9 +91,13 @@ package final class SessionTable: Sendable {
         notify(.ended(session))
     }
 
-    /// Closes the sessions that were admitted by an attach key for which `isValid` says no.
-    package func revoke(_ isValid: (RecordKey, PublicKey) -> Bool) {
-        for session in all where !isValid(session.identity.provider, session.attachKey) { session.close(.tokenRevoked) }
+    /// Closes the sessions whose token the owner's current advert does not list any more, wherever the owner lives.
+    package func revoke(by catalog: Catalog, wall: Timestamp) {
+        for session in all {
+            let keys = catalog.provider(session.identity.provider)?.attachKeys ?? []
+            let isValid = keys.contains { $0.key == session.attachKey && $0.admits(host: catalog.node, at: wall) }
+            if !isValid { session.close(.tokenRevoked) }
+        }
     }
 
     package func closeAll(_ reason: CloseReason) {

@@ -2,7 +2,8 @@ import MeshModel
 import MeshSessions
 import MeshWire
 package import NIOCore
-import NIOWebSocket
+package import NIOWebSocket
+import Synchronization
 
 /// One worker's WebSocket: turns frames into events of the pure `BrokerSession` and `AnswerExchange` machines and
 /// their actions into frames. Lives on its event loop; writes are flushed once per turn of the loop.

@@ -29,6 +29,11 @@ package struct JSONScanError: Error, Hashable, Sendable {
     package var reason: Reason
     package var offset: Int
 
+    package init(reason: Reason, offset: Int) {
+        self.reason = reason
+        self.offset = offset
+    }
+
     package var description: String { "\(reason.rawValue) at byte \(offset)" }
 }
 
