@@ -94,4 +94,30 @@ package enum Limits {
     // Telemetry
     package static let metricSeries = 10_000
     package static let logMessageBytes = 8_192
+    // Gossip (Docs/Protocol/gossip.md)
+    package static let linkSummaries = 512
+    package static let linkSignatureChecksPerSecond = 200
+    package static let linkBurstSeconds = 5
+    package static let linkKnownRecords = 2_048
+    package static let linkRejectBlockMs: Int64 = 600_000
+    package static let linkRejectBlockLongestMs: Int64 = 86_400_000
+    package static let syncRangesPerFrame = 256
+    package static let syncListEntries = 16
+    package static let syncSplit = 16
+    package static let syncSteps = 12
+    package static let syncRoundMs: Int64 = 10_000
+    package static let gossipPendingRecords = 8_192
+    package static let gossipWants = 8_192
+    package static let gossipWantSources = 4
+    package static let gossipBlockedPeers = 4_096
+    package static let gossipLeases = 16_384
+    package static let gossipDialTargets = 16_384
+    package static let providersPerHome = 4_096
+    package static let descriptorAddresses = 8
+    package static let descriptorPins = 8
+    package static let advertAttachKeys = 32
+    package static let advertNamedKeys = 64
+    package static let attachKeyHosts = 32
+    package static let attachmentEndpoints = 64
+    package static let recordTextBytes = 255
 }
