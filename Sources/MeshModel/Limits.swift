@@ -120,4 +120,15 @@ package enum Limits {
     package static let attachKeyHosts = 32
     package static let attachmentEndpoints = 64
     package static let recordTextBytes = 255
+    // Link transport
+    package static let linkFrameSummaries = 4_096
+    package static let linkFrameRanges = 1_024
+    package static let linkFrameRecords = 512
+    package static let linkStreamWindowBytes = 256 << 10
+    package static let linkConnectionWindowBytes = 8 << 20
+    package static let linkStreamWriteBytes = 256 << 10
+    package static let linkHeaderBytes = 16 << 10
+    package static let linkGoodbyeMs: Int64 = 500
+    package static let linkDials = 64
+    package static let signatureHeaderBytes = 2_048
 }
