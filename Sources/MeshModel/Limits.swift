@@ -131,4 +131,16 @@ package enum Limits {
     package static let linkGoodbyeMs: Int64 = 500
     package static let linkDials = 64
     package static let signatureHeaderBytes = 2_048
+
+    // Worker agent (Docs/Protocol/worker-agent.md)
+    package static let workerAgentRequestsAtOnce = 256
+    package static let workerAgentPingIntervalMs: Int64 = 10_000
+    package static let workerAgentSilenceMs: Int64 = 20_000
+    package static let workerAgentHeartbeatMs: Int64 = 30_000
+    package static let workerAgentPendingMs: Int64 = 30_000
+    package static let workerAgentDialMs: Int64 = 10_000
+    package static let workerAgentHandshakeMs: Int64 = 15_000
+    package static let workerBackendConnectMs: Int64 = 2_000
+    package static let workerBackendIdleMs: Int64 = 600_000
+    package static let workerHardwareMs: Int64 = 5_000
 }
