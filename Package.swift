@@ -119,7 +119,7 @@ let package = Package(
             "MeshNode",
             [
                 "MeshModel", "MeshCrypto", "MeshStore", "MeshTransport", "MeshTelemetry", "MeshRuntime", "MeshGateway",
-                .configuration, .lifecycle, .log, .metrics, .nio("NIOCore"), .nio("NIOPosix"), .ssl,
+                .configuration, .yams, .lifecycle, .log, .metrics, .nio("NIOCore"), .nio("NIOPosix"), .ssl,
             ]),
         // Ring 7
         ring(
@@ -167,6 +167,12 @@ let package = Package(
                 "MeshNode", "MeshGateway", "MeshRuntime", "MeshStore", "MeshCrypto", "MeshModel", "MeshWire", "MeshWorker",
                 "MeshTransport", .http, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
                 .nio("NIOFoundationCompat"), .lifecycle, .log,
+            ]),
+        tests(
+            "MeshCLITests",
+            [
+                "MeshCLI", "MeshNode", "MeshTopology", "MeshModel", .arguments, .nio("NIOCore"), .nio("NIOPosix"),
+                .nio("NIOHTTP1"),
             ]),
         tests("EndToEndTests", ["MeshModel", "MeshTopology"]),
         tests("RepositoryTests", ["MeshModel"]),
