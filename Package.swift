@@ -126,7 +126,7 @@ let package = Package(
             "MeshCLI",
             [
                 "MeshModel", "MeshWire", "MeshCrypto", "MeshTopology", "MeshNode", "MeshWorker", .arguments, .http,
-                .configuration, .lifecycle, .log, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOFoundationCompat"), .ssl,
+                .configuration, .lifecycle, .log, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOFoundationCompat"), .ssl,
             ]),
         .executableTarget(name: "aisbf", dependencies: ["MeshCLI"], swiftSettings: strict),
         .executableTarget(
