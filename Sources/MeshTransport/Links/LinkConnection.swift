@@ -148,7 +148,7 @@ extension LinkConnection {
             let link = Link(
                 id: endpoint.nextLinkID(), peer: peer, connection: self, eventLoop: context.eventLoop)
             self.link = link
-            endpoint.list(link)
+            endpoint.list(link, target)
             schedulePing()
             endpoint.delegate.linkEstablished(link, descriptor: descriptor, clockOffsetMs: offset)
         }

@@ -153,9 +153,10 @@ extension LinkEndpoint {
         }
     }
 
-    func list(_ link: Link) {
+    func list(_ link: Link, _ target: LinkTarget) {
+        let isFirst = target.conclude()
         state.withLock { state in
-            if link.dialled { state.dials -= 1 }
+            if isFirst, link.dialled { state.dials -= 1 }
             state.links.append(link)
             if link.dialled { state.forwardLinks[link.peer, default: []].append(link) }
         }
@@ -170,6 +171,7 @@ extension LinkEndpoint {
     }
 
     func attemptFailed(_ target: LinkTarget, _ failure: LinkFailure) {
+        guard target.conclude() else { return }
         guard target.dialled else { return delegate.acceptFailed(remote: target.address, reason: failure) }
         state.withLock { $0.dials -= 1 }
         delegate.dialFailed(address: target.address, expected: target.expected, reason: failure)

@@ -3,13 +3,29 @@ internal import MeshModel
 internal import NIOCore
 internal import NIOHTTP2
 internal import NIOTLS
+internal import Synchronization
 
-/// What one connection is for.
-struct LinkTarget: Sendable {
-    var dialled: Bool
+/// What one connection is for, and whether its outcome was told already.
+final class LinkTarget: Sendable {
+    let dialled: Bool
     /// As it was dialled, or the remote address of an accepted connection.
-    var address: String
-    var expected: PublicKey?
+    let address: String
+    let expected: PublicKey?
+    private let concluded = Mutex(false)
+
+    init(dialled: Bool, address: String, expected: PublicKey?) {
+        self.dialled = dialled
+        self.address = address
+        self.expected = expected
+    }
+
+    /// True once: connect, TLS and handshake can each be the one that ends the attempt.
+    func conclude() -> Bool {
+        concluded.withLock { concluded in
+            defer { concluded = true }
+            return !concluded
+        }
+    }
 }
 
 /// Waits for TLS, then puts HTTP/2 and the link's connection in its own place. Until then every failure is its.
@@ -68,6 +84,8 @@ final class LinkGate: ChannelInboundHandler, RemovableChannelHandler {
         fail(.tls, context)
         context.fireChannelInactive()
     }
+
+    func handlerRemoved(context: ChannelHandlerContext) { over() }
 
     private func over() {
         isOver = true

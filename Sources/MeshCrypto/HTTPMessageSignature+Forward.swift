@@ -1,0 +1,156 @@
+package import MeshModel
+
+/// What the entry node says about a forwarded request. All texts are visible ASCII.
+package struct ForwardFields: Hashable, Sendable {
+    package var requestID: String
+    package var attempt: Int
+    /// The node that is to serve the request.
+    package var destination: PublicKey
+    package var principal: String
+    package var spend: String
+    package var maxHops: Int
+
+    package init(
+        requestID: String, attempt: Int, destination: PublicKey, principal: String, spend: String, maxHops: Int
+    ) {
+        self.requestID = requestID
+        self.attempt = attempt
+        self.destination = destination
+        self.principal = principal
+        self.spend = spend
+        self.maxHops = maxHops
+    }
+}
+
+package struct VerifiedForward: Hashable, Sendable {
+    package var fields: ForwardFields
+    /// The entry node, which signed.
+    package var signer: PublicKey
+    package var created: Timestamp
+    package var expires: Timestamp
+    package var nonce: String
+}
+
+/// Why a forward's signature was refused. The raw value is the metric label.
+package enum ForwardSignatureError: String, Error, CaseIterable, Sendable {
+    case missing
+    case doubled
+    case malformed
+    /// Other components, another order or another profile than `aisbf-forward-v1`.
+    case profile
+    case digest
+    case lifetime
+    case expired
+    case future
+    case signature
+}
+
+/// Profile `aisbf-forward-v1` of RFC 9421 (Docs/Protocol/forward.md).
+package enum ForwardSignature {
+    package static let tag = "aisbf-forward-v1"
+    package static let label = "aisbf"
+    package static let components = [
+        "@method", "@path", "content-digest", "aisbf-request-id", "aisbf-attempt", "aisbf-dest", "aisbf-principal",
+        "aisbf-spend", "aisbf-max-hops",
+    ]
+
+    /// The headers of a signed forward: the fields, the digest and both signature headers, in lower case.
+    /// - Parameters:
+    ///   - contentDigest: SHA-256 of the body.
+    ///   - lifetimeMs: at most `Limits.forwardLifetimeMs`, in whole seconds.
+    ///   - nonce: fresh, printable, without quotes and backslashes.
+    package static func sign(
+        fields: ForwardFields, method: String = "POST", path: String, contentDigest: [UInt8],
+        signer: some MessageSigner, created: Timestamp, lifetimeMs: Int64 = Limits.forwardLifetimeMs, nonce: String
+    ) -> [(name: String, value: String)] {
+        var headers: [(name: String, value: String)] = [
+            ("content-digest", ContentDigest.value(sha256: contentDigest)),
+            ("aisbf-request-id", fields.requestID), ("aisbf-attempt", String(fields.attempt)),
+            ("aisbf-dest", KeyText.node.text(fields.destination.bytes)), ("aisbf-principal", fields.principal),
+            ("aisbf-spend", fields.spend), ("aisbf-max-hops", String(fields.maxHops)),
+        ]
+        let lifetime = min(max(lifetimeMs, 1_000), Limits.forwardLifetimeMs) / 1_000
+        let parameters = HTTPMessageSignature.Parameters(
+            created: created.seconds, expires: created.seconds + lifetime, nonce: nonce,
+            keyID: KeyText.node.text(signer.publicKey.bytes), algorithm: "ed25519", tag: tag)
+        let (input, signature) = HTTPMessageSignature.sign(
+            components: [(name: "@method", value: method), (name: "@path", value: path)] + headers,
+            parameters: parameters, label: label, signer: signer)
+        headers.append(("signature-input", input))
+        headers.append(("signature", signature))
+        return headers
+    }
+
+    /// Checks form, profile, body digest, times and signature, cheapest first. The nonce is the caller's to remember.
+    package static func verify(
+        headers: [(String, String)], method: String, path: String, bodyDigest: [UInt8], now: Timestamp
+    ) -> Result<VerifiedForward, ForwardSignatureError> {
+        do throws(ForwardSignatureError) {
+            return .success(try check(headers, method, path, bodyDigest, now))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private static func check(
+        _ headers: [(String, String)], _ method: String, _ path: String, _ bodyDigest: [UInt8], _ now: Timestamp
+    ) throws(ForwardSignatureError) -> VerifiedForward {
+        var covered = [(name: "@method", value: method), (name: "@path", value: path)]
+        covered.reserveCapacity(components.count)
+        for name in components.dropFirst(2) { covered.append((name, try single(name, in: headers))) }
+        guard let input = HTTPMessageSignature.parseInput(try single("signature-input", in: headers)),
+            let signature = HTTPMessageSignature.parseSignature(try single("signature", in: headers), label: label)
+        else { throw .malformed }
+        let parameters = input.parameters
+        guard input.label == label, input.components == components, parameters.algorithm == "ed25519",
+            parameters.tag == tag
+        else { throw .profile }
+        guard let created = parameters.created, let expires = parameters.expires, let nonce = parameters.nonce,
+            (8...64).contains(nonce.utf8.count), case .success(let key)? = parameters.keyID.map(KeyText.node.parse),
+            let signer = PublicKey(key)
+        else { throw .profile }
+        guard ContentDigest.parse(covered[2].value) == bodyDigest else { throw .digest }
+        // Both numbers have at most 15 digits, so the arithmetic stays in range.
+        guard expires > created, expires - created <= Limits.forwardLifetimeMs / 1_000 else { throw .lifetime }
+        guard expires > now.seconds else { throw .expired }
+        guard created * 1_000 <= now.milliseconds + Limits.clockOffsetMs else { throw .future }
+        let fields = try fields(covered)
+        let base = HTTPMessageSignature.base(components: covered, serialized: input.serialized)
+        guard Sodium.shared.verify(signature: signature, message: base, key: signer) else { throw .signature }
+        return VerifiedForward(
+            fields: fields, signer: signer, created: Timestamp(milliseconds: created * 1_000),
+            expires: Timestamp(milliseconds: expires * 1_000), nonce: nonce)
+    }
+
+    private static func single(
+        _ name: String, in headers: [(String, String)]
+    ) throws(ForwardSignatureError) -> String {
+        var value: String?
+        for header in headers where header.0 == name {
+            if value != nil { throw .doubled }
+            value = header.1
+        }
+        guard let value else { throw .missing }
+        // A line break inside a value could pass for another component of the signature base.
+        guard value.utf8.count <= Limits.signatureHeaderBytes, value.utf8.allSatisfy({ (0x20...0x7E).contains($0) })
+        else { throw .malformed }
+        return value
+    }
+
+    private static func fields(
+        _ covered: [(name: String, value: String)]
+    ) throws(ForwardSignatureError) -> ForwardFields {
+        guard let attempt = number(covered[4].value), let maxHops = number(covered[8].value), !covered[3].value.isEmpty,
+            case .success(let key) = KeyText.node.parse(covered[5].value), let destination = PublicKey(key)
+        else { throw .malformed }
+        return ForwardFields(
+            requestID: covered[3].value, attempt: attempt, destination: destination, principal: covered[6].value,
+            spend: covered[7].value, maxHops: maxHops)
+    }
+
+    /// Decimal digits only, at most four: `Int` would also take signs.
+    private static func number(_ text: String) -> Int? {
+        guard (1...4).contains(text.utf8.count), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
+        return Int(text)
+    }
+}

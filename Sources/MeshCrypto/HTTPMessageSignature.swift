@@ -1,0 +1,190 @@
+package import MeshModel
+
+/// RFC 9421 HTTP Message Signatures, as far as Ed25519 over named components needs it.
+package enum HTTPMessageSignature {
+    /// Signature parameters in the order they stand in (section 2.3); absent ones are nil.
+    package struct Parameters: Hashable, Sendable {
+        package var created: Int64?
+        package var expires: Int64?
+        package var nonce: String?
+        package var keyID: String?
+        package var algorithm: String?
+        package var tag: String?
+
+        package init(
+            created: Int64? = nil, expires: Int64? = nil, nonce: String? = nil, keyID: String? = nil,
+            algorithm: String? = nil, tag: String? = nil
+        ) {
+            self.created = created
+            self.expires = expires
+            self.nonce = nonce
+            self.keyID = keyID
+            self.algorithm = algorithm
+            self.tag = tag
+        }
+    }
+
+    /// A parsed `Signature-Input` with one member.
+    package struct Input: Hashable, Sendable {
+        package var label: String
+        package var components: [String]
+        package var parameters: Parameters
+        /// The member's value as it was sent, which is what `@signature-params` is (section 2.5).
+        package var serialized: String
+    }
+
+    /// `("a" "b");created=1;…`: the value of the `Signature-Input` member and of `@signature-params`. Texts must be
+    /// printable ASCII without quotes and backslashes; the mesh signs nothing else.
+    package static func serialize(components: [String], parameters: Parameters) -> String {
+        var text = "("
+        for (index, component) in components.enumerated() {
+            if index > 0 { text += " " }
+            text += "\"" + component + "\""
+        }
+        text += ")"
+        if let created = parameters.created { text += ";created=" + String(created) }
+        if let expires = parameters.expires { text += ";expires=" + String(expires) }
+        if let nonce = parameters.nonce { text += ";nonce=\"" + nonce + "\"" }
+        if let keyID = parameters.keyID { text += ";keyid=\"" + keyID + "\"" }
+        if let algorithm = parameters.algorithm { text += ";alg=\"" + algorithm + "\"" }
+        if let tag = parameters.tag { text += ";tag=\"" + tag + "\"" }
+        return text
+    }
+
+    /// The signature base of section 2.5.
+    package static func base(components: [(name: String, value: String)], serialized: String) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(1_024)
+        for component in components {
+            bytes.append(0x22)
+            bytes.append(contentsOf: component.name.utf8)
+            bytes.append(0x22)
+            bytes.append(0x3A)
+            bytes.append(0x20)
+            bytes.append(contentsOf: component.value.utf8)
+            bytes.append(0x0A)
+        }
+        bytes.append(contentsOf: "\"@signature-params\": ".utf8)
+        bytes.append(contentsOf: serialized.utf8)
+        return bytes
+    }
+
+    /// Both header values of a signature labelled `label`.
+    package static func sign(
+        components: [(name: String, value: String)], parameters: Parameters, label: String, signer: some MessageSigner
+    ) -> (input: String, signature: String) {
+        let serialized = serialize(components: components.map(\.name), parameters: parameters)
+        let signature = signer.sign(base(components: components, serialized: serialized))
+        return (
+            label + "=" + serialized, label + "=:" + String(decoding: Base64.text(signature), as: UTF8.self) + ":"
+        )
+    }
+
+    /// The 64 signature bytes in a `Signature` header whose only member is `label`.
+    package static func parseSignature(_ header: String, label: String) -> [UInt8]? {
+        let prefix = label + "=:"
+        guard header.utf8.count <= Limits.signatureHeaderBytes, header.hasPrefix(prefix), header.utf8.last == 0x3A,
+            header.utf8.count > prefix.utf8.count
+        else { return nil }
+        let bytes = Base64.bytes(header.utf8.dropFirst(prefix.utf8.count).dropLast())
+        return bytes?.count == 64 ? bytes : nil
+    }
+
+    /// Strict: one member, plain component names, each parameter at most once, only known ones, no spare space.
+    package static func parseInput(_ header: String) -> Input? {
+        guard header.utf8.count <= Limits.signatureHeaderBytes else { return nil }
+        var reader = InputReader(Array(header.utf8))
+        guard let label = reader.key(), reader.take(0x3D) else { return nil }
+        let start = reader.index
+        guard let components = reader.innerList(), let parameters = reader.parameters(), reader.isAtEnd
+        else { return nil }
+        return Input(
+            label: label, components: components, parameters: parameters,
+            serialized: String(decoding: reader.bytes[start...], as: UTF8.self))
+    }
+}
+
+/// Reads the part of RFC 8941 that `Signature-Input` uses. Every step is bounded by the header's length.
+private struct InputReader {
+    let bytes: [UInt8]
+    private(set) var index = 0
+
+    init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+    var isAtEnd: Bool { index == bytes.count }
+    private var next: UInt8? { index < bytes.count ? bytes[index] : nil }
+
+    mutating func take(_ byte: UInt8) -> Bool {
+        guard next == byte else { return false }
+        index += 1
+        return true
+    }
+
+    /// Lower-case letters first, then also digits and `-_.*`.
+    mutating func key() -> String? {
+        let start = index
+        guard let first = next, (0x61...0x7A).contains(first) || first == 0x2A else { return nil }
+        while let byte = next,
+            (0x61...0x7A).contains(byte) || (0x30...0x39).contains(byte) || [0x2D, 0x5F, 0x2E, 0x2A].contains(byte)
+        { index += 1 }
+        return String(decoding: bytes[start..<index], as: UTF8.self)
+    }
+
+    /// Escapes are refused: nothing the mesh signs needs them.
+    mutating func string() -> String? {
+        guard take(0x22) else { return nil }
+        let start = index
+        while let byte = next, byte != 0x22 {
+            guard (0x20...0x7E).contains(byte), byte != 0x5C else { return nil }
+            index += 1
+        }
+        let text = String(decoding: bytes[start..<index], as: UTF8.self)
+        return take(0x22) ? text : nil
+    }
+
+    mutating func integer() -> Int64? {
+        let start = index
+        while let byte = next, (0x30...0x39).contains(byte) { index += 1 }
+        guard index > start, index - start <= 15 else { return nil }
+        return Int64(String(decoding: bytes[start..<index], as: UTF8.self))
+    }
+
+    mutating func innerList() -> [String]? {
+        guard take(0x28) else { return nil }
+        var items: [String] = []
+        if take(0x29) { return items }
+        while true {
+            guard let item = string() else { return nil }
+            items.append(item)
+            if take(0x29) { return items }
+            guard take(0x20) else { return nil }
+        }
+    }
+
+    mutating func parameters() -> HTTPMessageSignature.Parameters? {
+        var parameters = HTTPMessageSignature.Parameters()
+        while take(0x3B) {
+            guard let name = key(), take(0x3D), set(name, in: &parameters) else { return nil }
+        }
+        return parameters
+    }
+
+    /// False for an unknown or repeated name or a value of the wrong kind.
+    private mutating func set(_ name: String, in parameters: inout HTTPMessageSignature.Parameters) -> Bool {
+        switch name {
+        case "created": Self.fill(&parameters.created, integer())
+        case "expires": Self.fill(&parameters.expires, integer())
+        case "nonce": Self.fill(&parameters.nonce, string())
+        case "keyid": Self.fill(&parameters.keyID, string())
+        case "alg": Self.fill(&parameters.algorithm, string())
+        case "tag": Self.fill(&parameters.tag, string())
+        default: false
+        }
+    }
+
+    private static func fill<Value>(_ slot: inout Value?, _ value: Value?) -> Bool {
+        guard slot == nil, let value else { return false }
+        slot = value
+        return true
+    }
+}
