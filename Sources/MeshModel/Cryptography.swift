@@ -21,6 +21,7 @@ package enum SignatureDomain: String, Sendable {
     case operatorCertificate = "aisbf-operator-certificate-v1\0"
     case scopeBinding = "aisbf-scope-binding-v1\0"
     case linkHandshake = "aisbf-link-handshake-v1\0"
+    case principal = "aisbf-principal-v1\0"
 
     package var bytes: [UInt8] { Array(rawValue.utf8) }
 }

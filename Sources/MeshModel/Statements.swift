@@ -12,4 +12,9 @@ package enum Statement {
         SignatureDomain.scopeBinding.bytes + home.bytes + owner.bytes + UInt64(notAfter.milliseconds).bigEndianBytes
             + Array(username.utf8)
     }
+
+    /// What an owner signs to say "this entry node asks for me until then".
+    package static func principal(owner: PublicKey, entry: PublicKey, notAfter: Timestamp) -> [UInt8] {
+        SignatureDomain.principal.bytes + owner.bytes + entry.bytes + UInt64(notAfter.milliseconds).bigEndianBytes
+    }
 }

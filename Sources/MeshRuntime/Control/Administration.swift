@@ -118,7 +118,7 @@ package final class Administration: Sendable {
             var keys = overlapSeconds == 0 ? [] : old.attachKeys.filter { $0.notAfter.map { $0 > now } ?? true }
             for index in keys.indices { keys[index].notAfter = min(keys[index].notAfter ?? end, end) }
             keys.append(AttachKeyEntry(publicKey: token.key.publicKey, label: "rotated", createdAt: now))
-            try store.replaceAttachKeys(scope: scope, id: id, keys: Array(keys.suffix(16)))
+            try store.replaceAttachKeys(scope: scope, id: id, Array(keys.suffix(16)))
             try publishProviders()
             guard let provider = try store.provider(scope: scope, id: id) else { throw Self.noProvider(scope, id) }
             return provider

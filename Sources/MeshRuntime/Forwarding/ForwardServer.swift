@@ -1,0 +1,273 @@
+import Logging
+import MeshCrypto
+import MeshModel
+import MeshRouting
+import MeshSessions
+import MeshTransport
+import MeshWire
+import Metrics
+import NIOCore
+import NIOPosix
+import Synchronization
+
+/// The hosting node's side: checks everything again that the entry node checked, then drives its own worker. It
+/// trusts nothing because of who sent it, and it never passes a request on.
+package final class ForwardServer: Sendable {
+    private let node: PublicKey
+    private let catalog: CatalogHolder
+    private let sessions: SessionTable
+    private let proofs: PrincipalProofs
+    private let replays = ReplayGuard()
+    private let deadlines: AnswerExchange.Deadlines
+    private let logger: Logger
+    private let draining = Atomic<Bool>(false)
+    private let inFlight = Atomic<Int>(0)
+    private let refusals = Counter(label: "aisbf_forwards_refused_total")
+    private let served = Counter(label: "aisbf_forwards_served_total")
+
+    package init(
+        node: PublicKey, catalog: CatalogHolder, sessions: SessionTable, signers: Signers,
+        deadlines: AnswerExchange.Deadlines, logger: Logger
+    ) {
+        self.node = node
+        self.catalog = catalog
+        self.sessions = sessions
+        proofs = PrincipalProofs(signers: signers, entry: node)
+        self.deadlines = deadlines
+        self.logger = logger
+    }
+
+    package var requestsInFlight: Int { inFlight.load(ordering: .relaxed) }
+
+    /// No new requests from now on; the running ones go on.
+    package func drain() { draining.store(true, ordering: .relaxed) }
+
+    package func arrived(_ forward: IncomingForward) {
+        guard !draining.load(ordering: .relaxed) else {
+            return refuse(forward, MeshError(.draining, "this node is shutting down", retryAfterSeconds: 2))
+        }
+        forward.collectBody(limit: Limits.requestBodyBytes, deadlineMs: Limits.requestBodyMs) { [self] body in
+            switch body {
+            case .success(let body): check(forward, body)
+            case .failure(.bodyTooLarge):
+                refuse(forward, MeshError(.bodyTooLarge, "the forwarded body is larger than this node takes"))
+            case .failure: forward.reset()
+            }
+        }
+    }
+
+    /// A signature costs as much as the rest of the request: it is checked off the event loop.
+    private func check(_ forward: IncomingForward, _ body: ByteBuffer) {
+        NIOThreadPool.singleton.submit { [self] state in
+            guard case .active = state else { return forward.reset() }
+            let result: Result<Checked, MeshError>
+            do throws(MeshError) { result = .success(try verify(forward, body)) } catch { result = .failure(error) }
+            forward.eventLoop.execute { [self] in
+                switch result {
+                case .success(let checked): start(forward, checked)
+                case .failure(let error): refuse(forward, error)
+                }
+            }
+        }
+    }
+
+    private struct Checked: Sendable {
+        var session: WorkerSession
+        var request: WorkRequest
+    }
+
+    private func verify(_ forward: IncomingForward, _ body: ByteBuffer) throws(MeshError) -> Checked {
+        let now = SystemClock.now
+        let digest = body.withUnsafeReadableBytes { Sodium.shared.sha256($0) }
+        let verified: VerifiedForward
+        switch ForwardSignature.verify(
+            headers: forward.headers, method: forward.method, path: forward.path, bodyDigest: digest, now: now.wall)
+        {
+        case .success(let value): verified = value
+        case .failure(let reason): throw MeshError(.forwardRefused, "the signature does not hold: \(reason.rawValue)")
+        }
+        // Requests come straight from their entry node: the signer is the peer of the link.
+        guard verified.signer == forward.link.peer else {
+            throw MeshError(.forwardRefused, "the request is signed by another node than sent it")
+        }
+        guard verified.fields.destination == node else {
+            throw MeshError(.misdirected, "the request is for another node, and nothing is re-routed here")
+        }
+        guard verified.fields.maxHops >= 1, verified.fields.maxHops <= Limits.forwardHops else {
+            throw MeshError(.forwardRefused, "the request has come over too many nodes")
+        }
+        guard let owner = proofs.owner(provenBy: verified.fields.principal, node: verified.signer, wall: now.wall) else {
+            throw MeshError(.forwardRefused, "the entry node could not prove for whom it asks")
+        }
+        guard let path = ForwardPath(forward.path) else { throw MeshError(.notFound, "there is no such operation") }
+        let known = catalog.current
+        let principal = Principal(
+            owner: owner, username: nil, node: verified.signer, nodeOperator: known.node(verified.signer)?.operatorKey)
+        guard let provider = known.provider(path.provider), provider.admits(principal) else {
+            throw MeshError(.accessDenied, "the provider is not offered to this caller")
+        }
+        let cut = try ForwardBody.read(body)
+        let marks = [
+            "\(verified.signer) \(verified.nonce)",
+            "\(verified.signer) \(verified.fields.requestID) \(verified.fields.attempt)",
+        ]
+        guard replays.take(marks, now: now.instant) else {
+            throw MeshError(.forwardRefused, "this request was taken already")
+        }
+        guard let session = sessions.choose(provider.key, model: cut.model) else {
+            throw MeshError(.workerUnavailable, "no worker for '\(cut.model.prefix(128))' is attached here now", retryAfterSeconds: 2)
+        }
+        return Checked(
+            session: session,
+            request: WorkRequest(
+                operation: path.operation, body: body, wantsStream: cut.wantsStream, deadlines: lowered(forward.headers)))
+    }
+
+    /// The entry node may shorten this node's deadlines, never lengthen them.
+    private func lowered(_ headers: [(String, String)]) -> AnswerExchange.Deadlines {
+        func value(_ name: String, _ own: Int64) -> Int64 {
+            guard let text = headers.first(where: { $0.0 == name })?.1, let asked = Int64(text), asked > 0 else { return own }
+            return min(asked, own)
+        }
+        return AnswerExchange.Deadlines(
+            firstContentMs: value("aisbf-deadline-first", deadlines.firstContentMs),
+            idleMs: value("aisbf-deadline-idle", deadlines.idleMs),
+            totalMs: value("aisbf-deadline-total", deadlines.totalMs))
+    }
+
+    private func start(_ forward: IncomingForward, _ checked: Checked) {
+        inFlight.add(1, ordering: .relaxed)
+        served.increment()
+        let writer = ForwardAnswer(forward: forward) { [self] in inFlight.subtract(1, ordering: .relaxed) }
+        writer.begin(checked.session.start(checked.request, receiver: writer))
+    }
+
+    private func refuse(_ forward: IncomingForward, _ error: MeshError) {
+        refusals.increment()
+        logger.info(
+            "forward refused", metadata: ["link.peer": "\(forward.link.peer)", "error.code": "\(error.code.rawValue)"])
+        ForwardAnswer.fail(forward, error)
+    }
+}
+
+/// Model and stream flag of a forwarded body, which is validated again: it goes into a worker's envelope.
+struct ForwardBody {
+    var model: String
+    var wantsStream: Bool
+
+    static func read(_ body: ByteBuffer) throws(MeshError) -> ForwardBody {
+        let cut: ForwardBody? = body.withUnsafeReadableBytes { raw in
+            guard let fields = try? JSONScanner.fields(of: raw), let model = fields.string("model", in: raw),
+                fields.count("model", in: raw) == 1, fields.count("stream", in: raw) <= 1
+            else { return nil }
+            return ForwardBody(model: model, wantsStream: fields.boolean("stream", in: raw) ?? false)
+        }
+        guard let cut else { throw MeshError(.invalidJSON, "the forwarded body is not a valid request") }
+        return cut
+    }
+}
+
+/// Writes a worker's answer to the forward stream, holding back what the entry node does not read.
+private final class ForwardAnswer: AnswerReceiver {
+    private struct State {
+        var handle: (any AttemptHandle)?
+        var held = ByteBuffer()
+        var isPaused = false
+        var isComplete = false
+        var isOver = false
+        var hasHead = false
+    }
+
+    let eventLoop: any EventLoop
+    private let forward: IncomingForward
+    private let state: NIOLoopBoundBox<State>
+    private let ended: @Sendable () -> Void
+
+    init(forward: IncomingForward, ended: @escaping @Sendable () -> Void) {
+        self.forward = forward
+        self.ended = ended
+        eventLoop = forward.eventLoop
+        state = NIOLoopBoundBox(State(), eventLoop: forward.eventLoop)
+    }
+
+    func begin(_ handle: any AttemptHandle) {
+        if !state.value.isOver, !state.value.isComplete { state.value.handle = handle }
+        forward.onCancelled { [self] in
+            guard !state.value.isOver else { return }
+            finish()
+            handle.cancel()
+        }
+        forward.onWritabilityChanged { [self] isWritable in if isWritable { drain() } }
+    }
+
+    func receive(_ events: [AnswerEvent]) {
+        for event in events where !state.value.isOver {
+            switch event {
+            case .head(let status, let contentType):
+                state.value.hasHead = true
+                forward.respond(status: status, headers: [("content-type", contentType)])
+            case .body(let bytes): write(bytes)
+            case .end:
+                state.value.isComplete = true
+                if state.value.held.readableBytes == 0 {
+                    forward.end()
+                    finish()
+                }
+            case .fail(let error):
+                finish()
+                if state.value.hasHead { forward.reset() } else { Self.fail(forward, error) }
+            }
+        }
+    }
+
+    private func write(_ bytes: ByteBuffer) {
+        if forward.isWritable, state.value.held.readableBytes == 0 { return forward.write(bytes) }
+        var held = state.value.held
+        state.value.held = ByteBuffer()
+        held.writeImmutableBuffer(bytes)
+        state.value.held = held
+        if !state.value.isPaused {
+            state.value.isPaused = true
+            state.value.handle?.pause()
+        }
+        // A whole answer may be large; a stream that nobody reads is cut.
+        if held.readableBytes > Limits.workerFrameBytes + Limits.streamBufferBytes {
+            let handle = state.value.handle
+            finish()
+            handle?.cancel()
+            forward.reset()
+        }
+    }
+
+    private func drain() {
+        guard !state.value.isOver else { return }
+        let held = state.value.held
+        state.value.held = ByteBuffer()
+        if held.readableBytes > 0 { forward.write(held) }
+        if state.value.isPaused {
+            state.value.isPaused = false
+            state.value.handle?.resume()
+        }
+        if state.value.isComplete {
+            forward.end()
+            finish()
+        }
+    }
+
+    private func finish() {
+        guard !state.value.isOver else { return }
+        state.value.isOver = true
+        state.value.handle = nil
+        ended()
+    }
+
+    /// A failure of this node or its worker, told apart from a worker's own answer by `aisbf-error`.
+    static func fail(_ forward: IncomingForward, _ error: MeshError) {
+        let body = error.document(requestID: nil).bytes
+        var headers = [("content-type", "application/json"), ("aisbf-error", error.code.rawValue)]
+        if let seconds = error.retryAfterSeconds { headers.append(("retry-after", String(seconds))) }
+        forward.respond(status: error.status, headers: headers)
+        forward.write(ByteBuffer(bytes: body))
+        forward.end()
+    }
+}
