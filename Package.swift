@@ -104,8 +104,8 @@ let package = Package(
         ring(
             "MeshGateway",
             [
-                "MeshModel", "MeshWire", "MeshCrypto", "MeshStore", "MeshRouting", "MeshSessions", "MeshTransport",
-                "MeshRuntime", "MeshTelemetry", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
+                "MeshModel", "MeshWire", "MeshCrypto", "MeshGossip", "MeshRouting", "MeshSessions", "MeshBroker",
+                "MeshTransport", "MeshRuntime", "MeshTelemetry", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
                 .nio("NIOFoundationCompat"), .log, .metrics, .collections, .protobuf,
             ]),
         ring(
@@ -118,8 +118,8 @@ let package = Package(
         ring(
             "MeshNode",
             [
-                "MeshModel", "MeshCrypto", "MeshStore", "MeshTransport", "MeshTelemetry", "MeshRuntime", "MeshGateway",
-                .configuration, .yams, .lifecycle, .log, .metrics, .nio("NIOCore"), .nio("NIOPosix"), .ssl,
+                "MeshModel", "MeshWire", "MeshGossip", "MeshSessions", "MeshBroker", "MeshCrypto", "MeshStore",
+                "MeshTransport", "MeshTelemetry", "MeshRuntime", "MeshGateway", .configuration, .yams, .lifecycle, .log, .metrics, .nio("NIOCore"), .nio("NIOPosix"), .ssl,
             ]),
         // Ring 7
         ring(

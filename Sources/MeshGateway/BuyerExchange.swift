@@ -158,8 +158,15 @@ final class BuyerExchange: Sendable {
     }
 
     private func fail(_ error: MeshError) {
-        state.value.isOver = true
         handler.value.shared.metrics.failed(error.code)
+        guard !state.value.isStreaming else {
+            // Content is out: the failure is the stream's last event, never silence.
+            let event = Array("data: ".utf8) + error.document(requestID: requestID).bytes + Array("\n\n".utf8)
+            state.value.isComplete = true
+            bodyArrived(ByteBuffer(bytes: event))
+            if state.value.held.readableBytes == 0, !state.value.isOver { finishStream() }
+            return
+        }
         let response = Response.error(error, requestID: requestID)
         var headers = responseHeaders("application/json")
         for (name, value) in response.headers where name != "content-type" { headers.add(name: name, value: value) }

@@ -1,8 +1,15 @@
-internal import Foundation
+import Logging
+import MeshCrypto
+import MeshModel
+import MeshStore
+import MeshTelemetry
+import ServiceLifecycle
 
+/// What a node is called, as `aisbf node init` shows it.
 package struct NodeSummary: Sendable {
     package var nodeID: String
     package var operatorID: String
+    /// Only when it was just made: it is kept nowhere and cannot be shown again.
     package var adminKey: String?
 
     package init(nodeID: String, operatorID: String, adminKey: String?) {
@@ -12,12 +19,30 @@ package struct NodeSummary: Sendable {
     }
 }
 
+/// What the command line starts.
 package enum NodeEntry {
+    /// Makes data directory, keys, database and the first admin key where they are missing; a second call changes
+    /// nothing.
     package static func initialise(_ configuration: NodeConfiguration) throws -> NodeSummary {
-        throw CocoaError(.featureUnsupported)
+        let home = try NodeHome.open(configuration)
+        defer { try? home.store.close() }
+        return home.summary
     }
 
+    /// Runs the node until SIGTERM or SIGINT, then drains it.
     package static func run(_ configuration: NodeConfiguration) async throws {
-        throw CocoaError(.featureUnsupported)
+        let level = Logger.Level(rawValue: configuration.log.level) ?? .info
+        LogOutput.bootstrap(level: level, format: configuration.log.format == .json ? .json : .text)
+        let registry = NodeMetrics.bootstrap()
+        let home = try NodeHome.open(configuration)
+        if let adminKey = home.summary.adminKey {
+            print("Admin key, shown this once and stored nowhere: \(adminKey)")
+        }
+        let logger = Logger(label: "aisbf.node")
+        let node = try await Node.start(configuration, home: home, registry: registry, logger: logger)
+        let group = ServiceGroup(
+            configuration: .init(
+                services: [.init(service: node)], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+        try await group.run()
     }
 }

@@ -26,7 +26,7 @@ package enum WorkerAnswer {
 
     private static func body(_ fields: [JSONField], _ bytes: UnsafeRawBufferPointer) -> [UInt8]? {
         if let encoded = fields.value("body_base64", in: bytes), encoded.kind == .string {
-            return Base64.decode(JSONText.unescaped(encoded, in: bytes))
+            return Base64.bytes(JSONText.unescaped(encoded, in: bytes))
         }
         guard let body = fields.value("body", in: bytes) else { return [] }
         switch body.kind {
@@ -65,11 +65,11 @@ package enum WorkerAnswer {
         }
         if let inner = fields.value("chunk", in: bytes) { return chunk(inner, in: bytes, depth: depth + 1) }
         if let encoded = fields.value("data_base64", in: bytes), encoded.kind == .string {
-            return Base64.decode(JSONText.unescaped(encoded, in: bytes))
+            return Base64.bytes(JSONText.unescaped(encoded, in: bytes))
         }
         if let data = fields.value("data", in: bytes), data.kind == .string {
             let text = JSONText.unescaped(data, in: bytes)
-            return fields.string("encoding", in: bytes) == "base64" ? Base64.decode(text) : text
+            return fields.string("encoding", in: bytes) == "base64" ? Base64.bytes(text) : text
         }
         return dataEvent(slice, bytes)
     }

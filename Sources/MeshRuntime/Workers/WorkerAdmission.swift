@@ -2,7 +2,7 @@ import MeshCrypto
 package import MeshModel
 import MeshRouting
 import MeshSessions
-import MeshWire
+package import MeshWire
 package import NIOCore
 package import NIOHTTP1
 import Synchronization
@@ -59,6 +59,25 @@ package final class WorkerAdmission: Sendable {
                 connectedAt: now.wall, handler: handler, eventLoop: eventLoop)
         }
         try channel.pipeline.syncOperations.addHandler(connection)
+    }
+
+    /// What a worker would be told, without a session: answers `POST …/coderai/register`.
+    package func dryRun(path: [String], document: JSONValue, headers: HTTPHeaders) throws -> JSONValue {
+        let target = "/" + path.dropLast().joined(separator: "/") + "/wss"
+        var fields = headers
+        for name in ["provider_id", "client_id", "username", "registration_token"] {
+            if let text = document[name]?.text { fields.replaceOrAdd(name: "x-coderai-" + name.replacingUnderscores, value: text) }
+        }
+        guard let admitted = identify(HTTPRequestHead(version: .http1_1, method: .POST, uri: target, headers: fields))
+        else {
+            sessions.metrics.refused()
+            throw WorkerAdmission.refusal
+        }
+        let now = SystemClock.now
+        let machine = BrokerSession(
+            identity: admitted.identity, sessionID: "dry-run", tokenText: admitted.tokenText,
+            greetingGraceMs: greetingGraceMs, expiresAt: now.wall.advanced(byMilliseconds: 86_400_000), now: now.instant)
+        return machine.registeredDocument(requestID: document["request_id"]?.text ?? "dry-run")
     }
 
     private struct Admitted {

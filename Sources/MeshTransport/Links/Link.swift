@@ -56,12 +56,14 @@ package final class Link: Sendable {
     }
 
     /// Opens one forward stream. Its outcome, a refusal too, comes to `receiver`.
-    /// - Parameter headers: regular fields in lower case, without pseudo-headers.
+    /// - Parameters:
+    ///   - path: starts with `/mesh/v1/forward`.
+    ///   - headers: regular fields in lower case, without pseudo-headers.
     package func openForward(
-        headers: [(name: String, value: String)], body: ByteBuffer, receiver: any ForwardReceiver
+        path: String = LinkPath.forward, headers: [(name: String, value: String)], body: ByteBuffer, receiver: any ForwardReceiver
     ) -> ForwardCall {
         let call = ForwardCall(eventLoop: eventLoop)
-        onLoop { $0.openForward(call, headers: headers, body: body, receiver: receiver) }
+        onLoop { $0.openForward(call, path: path, headers: headers, body: body, receiver: receiver) }
         return call
     }
 

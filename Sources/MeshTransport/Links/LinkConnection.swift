@@ -13,7 +13,6 @@ final class LinkConnection: ChannelInboundHandler {
     typealias OutboundOut = HTTP2Frame
 
     static let linkPath = "/mesh/v1/link"
-    static let forwardPath = "/mesh/v1/forward"
 
     let endpoint: LinkEndpoint
     let target: LinkTarget
@@ -235,7 +234,7 @@ extension LinkConnection {
     }
 
     func openForward(
-        _ call: ForwardCall, headers: [(name: String, value: String)], body: ByteBuffer,
+        _ call: ForwardCall, path: String, headers: [(name: String, value: String)], body: ByteBuffer,
         receiver: any ForwardReceiver
     ) {
         guard let multiplexer, let context, dialled, link != nil, reason == nil else {
@@ -247,7 +246,7 @@ extension LinkConnection {
             return receiver.forwardEnded(.refusedStream, trailers: [])
         }
         var fields = HPACKHeaders([
-            (":method", "POST"), (":scheme", "https"), (":path", Self.forwardPath), (":authority", "mesh"),
+            (":method", "POST"), (":scheme", "https"), (":path", path), (":authority", "mesh"),
         ])
         for header in headers { fields.add(name: header.name, value: header.value, indexing: .nonIndexable) }
         openStreams += 1

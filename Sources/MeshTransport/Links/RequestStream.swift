@@ -64,7 +64,7 @@ final class RequestStream: ChannelInboundHandler {
             } catch {
                 context.close(promise: nil)
             }
-        case LinkConnection.forwardPath where method == "POST":
+        case let path where method == "POST" && LinkPath.isForward(path):
             guard let link = connection.link else { return refuse(403) }
             kind = .forward
             connection.forwardOpened()

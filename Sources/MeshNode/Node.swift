@@ -1,0 +1,318 @@
+package import Logging
+import MeshBroker
+import MeshCrypto
+import MeshGateway
+import MeshGossip
+package import MeshModel
+import MeshRuntime
+import MeshSessions
+import MeshStore
+package import MeshTelemetry
+import MeshTransport
+import MeshWire
+import NIOCore
+import NIOPosix
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+package import ServiceLifecycle
+
+/// One running node: the composition root. Every part is made here, once, and handed to those who need it.
+package final class Node: Service {
+    package let apiPort: Int
+    package let linkPort: Int
+    private let home: NodeHome
+    private let configuration: NodeConfiguration
+    private let logger: Logger
+    private let parts: Parts
+    private let api: HTTPListener
+    private let admin: HTTPListener
+
+    /// What is made before the first port opens.
+    private struct Parts: Sendable {
+        var gateway: GatewayContext
+        var control: ControlPlane
+        var links: NodeLinks
+        var endpoint: LinkEndpoint
+        var forwards: ForwardServer
+        var sessions: SessionTable
+        var admission: WorkerAdmission
+        var administration: Administration
+        var catalog: CatalogHolder
+        var broker: Broker
+    }
+
+    private init(
+        home: NodeHome, configuration: NodeConfiguration, logger: Logger, parts: Parts, api: HTTPListener,
+        admin: HTTPListener, linkPort: Int
+    ) {
+        self.home = home
+        self.configuration = configuration
+        self.logger = logger
+        self.parts = parts
+        self.api = api
+        self.admin = admin
+        self.linkPort = linkPort
+        apiPort = api.port
+    }
+
+    package static let software = "aisbf-mesh/0.1.0"
+
+    // MARK: Start
+
+    /// Opens the ports; nothing is served or said before `run`.
+    package static func start(
+        _ configuration: NodeConfiguration, home: NodeHome, registry: PrometheusRegistry, logger: Logger
+    ) async throws -> Node {
+        let group = MultiThreadedEventLoopGroup.singleton
+        let parts = try makeParts(configuration, home, registry, group, logger)
+        let api = try await bound("api.listen", configuration.api.listen) {
+            try await HTTPListener.bind(
+                group: group, host: configuration.api.listen.host, port: configuration.api.listen.port,
+                tls: try configuration.api.tls.map { try ServerTLS.context($0) },
+                upgrade: .init(
+                    admits: { _, head in parts.admission.admits(head) },
+                    accept: { channel, head in try parts.admission.accept(channel, head) })
+            ) { GatewayHandler(shared: parts.gateway) }
+        }
+        let admin = try await HTTPListener.bind(group: group, unixSocketPath: configuration.adminSocketPath) {
+            GatewayHandler(shared: parts.gateway, isLocalOperator: true)
+        }
+        let linkPort = try await bound("link.listen", configuration.link.listen) {
+            try await parts.endpoint.bind(host: configuration.link.listen.host, port: configuration.link.listen.port).get()
+        }
+        return Node(
+            home: home, configuration: configuration, logger: logger, parts: parts, api: api, admin: admin,
+            linkPort: linkPort)
+    }
+
+    private static func bound<Value>(
+        _ key: String, _ endpoint: SocketEndpoint, _ bind: () async throws -> Value
+    ) async throws -> Value {
+        do { return try await bind() } catch let error as IOError {
+            let reason = error.errnoCode == EADDRINUSE
+                ? "another program listens there; stop it or choose another port"
+                : "\(error)"
+            throw NodeStartError(description: "cannot listen on \(endpoint) (\(key)): \(reason)")
+        }
+    }
+
+    private static func makeParts(
+        _ configuration: NodeConfiguration, _ home: NodeHome, _ registry: PrometheusRegistry,
+        _ group: any EventLoopGroup, _ logger: Logger
+    ) throws -> Parts {
+        let key = home.identity.node.publicKey
+        let catalog = CatalogHolder(node: key)
+        let keyring = AttachKeyring()
+        let signers = Signers([home.identity.node, home.identity.operatorKey], attachKeys: keyring)
+        let clock = ClockJudge()
+        let sessions = SessionTable(metrics: WorkerMetrics())
+        let control = ControlPlane(
+            store: home.store, signers: signers, catalog: catalog, clock: clock, network: configuration.networkID,
+            eventLoop: group.next(), logger: logger)
+        let links = NodeLinks(control: control, clock: clock, logger: logger)
+        let deadlines = AnswerExchange.Deadlines(
+            firstContentMs: configuration.firstContentMs, idleMs: configuration.streamIdleMs)
+        let forwards = ForwardServer(
+            node: key, catalog: catalog, sessions: sessions, signers: signers, deadlines: deadlines, logger: logger)
+        let admissionRule = linkAdmission(configuration, home)
+        let endpoint = try LinkEndpoint(
+            configuration: .init(
+                signer: home.identity.node, network: configuration.networkID, cryptography: Sodium.shared,
+                identity: home.tls, admission: admissionRule, descriptor: { links.descriptor },
+                now: { SystemClock.now }),
+            group: group, delegate: links)
+        links.connect(endpoint: endpoint, forwards: forwards)
+        let admission = WorkerAdmission(
+            catalog: catalog, sessions: sessions, keys: keyring, greetingGraceMs: configuration.workerGreetingGraceMs)
+        let authenticator = Authenticator()
+        let administration = Administration(
+            store: home.store, directory: home.directory, identity: home.identity, authenticator: authenticator,
+            signers: signers, control: control)
+        let view = MeshView(
+            facts: .init(
+                network: configuration.networkID, apiURL: configuration.api.url,
+                linkAddresses: configuration.link.advertise.map(\.description), software: software,
+                startedAt: SystemClock.wall), control: control, catalog: catalog, sessions: sessions, clock: clock)
+        let routes = NodeRoutes(
+            administration: AdminRoutes(administration: administration, mesh: view, apiURL: configuration.api.url),
+            admission: admission, sessions: sessions, exposition: { registry.exposition() })
+        let gateway = GatewayContext(
+            identity: NodeFacts(
+                key: key, operatorKey: home.identity.operatorKey.publicKey, name: configuration.nodeName),
+            authenticator: authenticator, catalog: catalog,
+            dispatcher: Dispatcher(
+                node: key, sessions: sessions,
+                remote: ForwardClient(links: links, signer: home.identity.node, signers: signers)),
+            deadlines: deadlines, coldRoutes: routes, metrics: GatewayMetrics())
+        let broker = Broker(
+            configuration: gossipConfiguration(configuration, key, admissionRule), now: SystemClock.now)
+        return Parts(
+            gateway: gateway, control: control, links: links, endpoint: endpoint, forwards: forwards, sessions: sessions,
+            admission: admission, administration: administration, catalog: catalog, broker: broker)
+    }
+
+    /// Static peers and the allow-list; a node's own operator's other nodes are always welcome.
+    private static func linkAdmission(_ configuration: NodeConfiguration, _ home: NodeHome) -> LinkAdmission {
+        var admission = LinkAdmission(
+            nodes: configuration.mesh.peers.map(\.node), operators: [home.identity.operatorKey.publicKey])
+        for entry in configuration.mesh.allow {
+            switch entry {
+            case .node(let key): admission.nodes.append(key)
+            case .operatorKey(let key): admission.operators.append(key)
+            }
+        }
+        return admission
+    }
+
+    private static func gossipConfiguration(
+        _ configuration: NodeConfiguration, _ key: PublicKey, _ admission: LinkAdmission
+    ) -> Gossip.Configuration {
+        var gossip = Gossip.Configuration(
+            key: key, network: configuration.networkID, cryptography: Sodium.shared, seed: Sodium.shared.randomSeed(),
+            admission: admission)
+        gossip.staticPeers = configuration.mesh.peers.map { .init(key: $0.node, address: $0.address.description) }
+        gossip.intervals.beaconMs = configuration.mesh.beaconIntervalMs
+        return gossip
+    }
+
+    // MARK: Run
+
+    package func run() async throws {
+        observeWorkers()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { [parts] in try await parts.control.run(broker: parts.broker, links: parts.links) }
+            group.addTask { [self] in try await maintain() }
+            try await restore()
+            logger.info(
+                "node is up",
+                metadata: [
+                    "node.name": "\(configuration.nodeName)", "node.id": "\(home.summary.nodeID)",
+                    "api.url": "\(configuration.api.url)", "api.port": "\(apiPort)", "link.port": "\(linkPort)",
+                ])
+            group.addTask { [self] in
+                try await gracefulShutdown()
+                await drain()
+            }
+            // The first part that ends, whether drained or failed, ends the node.
+            try await group.next()
+            group.cancelAll()
+            parts.control.stop()
+            while try await group.next() != nil {}
+        }
+        try home.store.close()
+    }
+
+    private func restore() async throws {
+        let store = home.store
+        let network = configuration.networkID
+        let records = try await NIOThreadPool.singleton.runIfActive { () throws -> [VerifiedRecord] in
+            let wall = SystemClock.wall
+            return (try store.loadRecords() + store.ownRecords()).compactMap {
+                try? VerifiedRecord.verify(bytes: $0, network: network, wall: wall, cryptography: Sodium.shared).get()
+            }
+        }
+        parts.control.submit(.gossip(.restore(records)))
+        parts.control.submit(.describe(descriptor()))
+        try await parts.administration.restore()
+    }
+
+    private func descriptor() -> Aisbf_Mesh_V1_NodeDescriptor {
+        let key = home.identity.node.publicKey
+        // Whole weeks, so that a restart does not mean a new descriptor.
+        let week: Int64 = 7 * 86_400_000
+        let notAfter = Timestamp(milliseconds: (SystemClock.wall.milliseconds / week + 54) * week)
+        var body = Aisbf_Mesh_V1_NodeDescriptor()
+        body.name = configuration.nodeName
+        body.operator.operatorKey = home.identity.operatorKey.publicKey.bytes.protobuf
+        body.operator.notAfterMs = UInt64(clamping: notAfter.milliseconds)
+        body.operator.signature =
+            home.identity.operatorKey.sign(Statement.operatorCertificate(node: key, notAfter: notAfter)).protobuf
+        body.linkAddresses = configuration.link.advertise.map {
+            SocketEndpoint(host: $0.host, port: $0.port == 0 ? linkPort : $0.port).description
+        }
+        body.tlsSpkiPins = [home.tls.spkiHash.protobuf]
+        body.apiURL = configuration.api.url
+        body.region = configuration.mesh.region
+        body.features = ["forward-v1"]
+        body.software = Self.software
+        body.protocolMin = 1
+        body.protocolMax = 1
+        body.maxForwards = UInt32(Limits.linkStreams)
+        return body
+    }
+
+    private func observeWorkers() {
+        let control = parts.control
+        let catalog = parts.catalog
+        parts.sessions.observe { event in
+            switch event {
+            case .registered(let session), .changed(let session):
+                guard let provider = catalog.current.provider(session.identity.provider) else { return }
+                control.submit(.workerAttached(AttachedWorker(session, owner: provider.owner)))
+            case .ended(let session): control.submit(.workerDetached(sessionID: session.sessionID))
+            }
+        }
+    }
+
+    /// Once a second: writes what was learned, closes sessions whose token ended, and tells the beacon the load.
+    private func maintain() async throws {
+        while !Task.isCancelled {
+            do { try await Task.sleep(for: .seconds(1)) } catch { return }
+            try await NIOThreadPool.singleton.runIfActive { [parts] in try parts.control.flushRecords() }
+            parts.sessions.revoke(by: parts.catalog.current, wall: SystemClock.wall)
+            let load = parts.gateway.requestsInFlight + parts.forwards.requestsInFlight
+            parts.control.submit(
+                .loadChanged(
+                    slots: UInt32(clamping: parts.sessions.count * 8), inFlight: UInt32(clamping: load),
+                    draining: parts.gateway.isDraining))
+        }
+    }
+
+    // MARK: Stop
+
+    /// New requests are refused, running ones get `Limits.drainMs` to finish, then workers and links are closed.
+    private func drain() async {
+        logger.info("draining", metadata: ["requests.in_flight": "\(parts.gateway.requestsInFlight)"])
+        parts.gateway.drain()
+        parts.forwards.drain()
+        parts.admission.stop()
+        try? await api.channel.close().get()
+        let deadline = SystemClock.instant.advanced(byMilliseconds: Limits.drainMs)
+        while parts.gateway.requestsInFlight + parts.forwards.requestsInFlight > 0, SystemClock.instant < deadline {
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+        parts.sessions.closeAll(.nodeStopping)
+        api.connections.quiesce()
+        // The attachments' tombstones leave before the links do.
+        try? await Task.sleep(for: .milliseconds(200))
+        parts.endpoint.drain()
+        try? await parts.endpoint.shutdown().get()
+        try? await admin.channel.close().get()
+        admin.connections.closeAll()
+        api.connections.closeAll()
+        logger.info("node stopped")
+    }
+}
+
+/// Why a node did not start, in words for the operator.
+package struct NodeStartError: Error, CustomStringConvertible {
+    package let description: String
+}
+
+extension AttachedWorker {
+    init(_ session: WorkerSession, owner: PublicKey) {
+        let details = session.current
+        let gpus = details.profile.hardware.gpus
+        self.init(
+            sessionID: session.sessionID, provider: session.identity.provider, owner: owner,
+            attachKey: session.attachKey, clientID: session.identity.clientID,
+            models: details.models.map { model in
+                Model(id: model.id, contextTokens: UInt32(clamping: model.contextTokens ?? 0), modalities: model.modalities)
+            },
+            gpuClass: String((gpus.first?.name ?? "").prefix(64)), gpuCount: UInt32(clamping: gpus.count),
+            totalVramMb: UInt32(clamping: details.profile.hardware.totalVramMb),
+            endpoints: details.profile.endpoints, since: session.connectedAt)
+    }
+}
