@@ -32,9 +32,8 @@ struct LocalCommand: AsyncParsableCommand {
             mesh.workerSpeed = workerSpeed
             guard foreground else { return try await up(mesh) }
             // From here on Ctrl-C is an event: whatever was started is stopped.
-            let signals = StopSignals()
             do {
-                try await stay(mesh, until: signals)
+                try await stay(mesh)
             } catch {
                 try await stop(mesh)
                 throw error
@@ -49,15 +48,15 @@ struct LocalCommand: AsyncParsableCommand {
         }
 
         /// Returns when a signal came, also while the mesh is still starting.
-        private func stay(_ mesh: LocalMesh, until signals: StopSignals) async throws {
+        private func stay(_ mesh: LocalMesh) async throws {
             try await withThrowingTaskGroup(of: Step.self) { group in
+                group.addTask {
+                    await StopSignals().wait()
+                    return .stopWanted
+                }
                 group.addTask {
                     try await up(mesh)
                     return .isUp
-                }
-                group.addTask {
-                    await signals.wait()
-                    return .stopWanted
                 }
                 guard try await group.next() == .isUp else {
                     group.cancelAll()
