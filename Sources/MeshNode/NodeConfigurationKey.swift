@@ -24,7 +24,8 @@ package enum NodeConfigurationKey: String, CaseIterable, Sendable {
         switch self {
         case .linkAdvertise, .meshPeers, .meshAllow: true
         case .dataDirectory, .nodeName, .apiListen, .apiURL, .apiCertificate, .apiKey, .linkListen, .meshNetwork,
-            .meshRegion, .beaconInterval, .greetingGrace, .firstContent, .streamIdle, .logLevel, .logFormat: false
+            .meshRegion, .beaconInterval, .greetingGrace, .firstContent, .streamIdle, .logLevel, .logFormat:
+            false
         }
     }
 

@@ -45,7 +45,9 @@ struct NodeConfigurationValidation {
         let levels = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
         let level = text(.logLevel) ?? "info"
         if !levels.contains(level) {
-            add(.logLevel, "must be one of \(levels.joined(separator: ", "))\(NearName.hint(for: level, among: levels))")
+            add(
+                .logLevel, "must be one of \(levels.joined(separator: ", "))\(NearName.hint(for: level, among: levels))"
+            )
         }
         let name = text(.logFormat) ?? "text"
         let format = NodeConfiguration.LogFormat(rawValue: name)
@@ -129,7 +131,8 @@ struct NodeConfigurationValidation {
 
     private mutating func peers() -> [StaticPeer] {
         (list(.meshPeers) ?? []).enumerated().compactMap { index, text in
-            guard let at = text.firstIndex(of: "@"), let address = SocketEndpoint(String(text[text.index(after: at)...]))
+            guard let at = text.firstIndex(of: "@"),
+                let address = SocketEndpoint(String(text[text.index(after: at)...]))
             else {
                 add(.meshPeers, "must look like aisbf_node_…@host:port", index: index)
                 return nil

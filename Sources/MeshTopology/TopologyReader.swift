@@ -15,7 +15,8 @@ extension Topology {
         }
         var problems: [TopologyProblem] = []
         guard case .mapping(let mapping)? = root else {
-            return .failure(.init(problems: [.init(path: "(file)", message: "must be a mapping with 'name' and 'nodes'")]))
+            return .failure(
+                .init(problems: [.init(path: "(file)", message: "must be a mapping with 'name' and 'nodes'")]))
         }
         var section = TopologySection(mapping, path: "", problems: &problems)
         let topology = read(&section, problems: &problems)
@@ -25,7 +26,10 @@ extension Topology {
 
     private static func read(_ section: inout TopologySection, problems: inout [TopologyProblem]) -> Topology {
         section.refuseUnknown(
-            besides: ["name", "description", "network", "beacon_interval_ms", "nodes", "users", "providers", "workers", "buyers"],
+            besides: [
+                "name", "description", "network", "beacon_interval_ms", "nodes", "users", "providers", "workers",
+                "buyers",
+            ],
             problems: &problems)
         let name = section.name("name", problems: &problems)
         var topology = Topology(

@@ -11,7 +11,8 @@ import Testing
     }
 
     @Test func aRefusalIsToldInTheNodesWords() async throws {
-        let node = try await FakeAdmin(status: 404, body: #"{"error":{"message":"there is no user 'x'","code":"not_found"}}"#)
+        let node = try await FakeAdmin(
+            status: 404, body: #"{"error":{"message":"there is no user 'x'","code":"not_found"}}"#)
         await #expect(throws: CommandFailure("there is no user 'x'")) {
             try await AdminClient(.socket(node.socket)).get("users")
         }

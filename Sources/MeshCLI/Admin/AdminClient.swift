@@ -52,7 +52,8 @@ package struct AdminClient: Sendable {
         case .socket(let socket):
             guard FileManager.default.fileExists(atPath: socket) else { throw Self.unreachable(target, "no socket") }
             guard let url = HTTPExchange.socketURL(socket, path: full) else {
-                throw CommandFailure("the path of the admin socket is longer than 107 bytes; use a shorter data directory")
+                throw CommandFailure(
+                    "the path of the admin socket is longer than 107 bytes; use a shorter data directory")
             }
             exchange = HTTPExchange(url: url)
         case .url(let url, let key):

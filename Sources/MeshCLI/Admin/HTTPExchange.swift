@@ -8,6 +8,14 @@ struct HTTPExchange {
     /// No answer of the admin API or of `/v1/models` is larger.
     static let maximumAnswerBytes = 64 << 20
 
+    /// Lives as long as the process. A node that is not there is told at once instead of being tried until the deadline.
+    private static let client: HTTPClient = {
+        var configuration = HTTPClient.Configuration()
+        configuration.connectionPool.retryConnectionEstablishment = false
+        configuration.timeout.connect = .seconds(3)
+        return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+    }()
+
     var method = "GET"
     var url: String
     var bearer: String?
@@ -39,14 +47,14 @@ struct HTTPExchange {
     }
 
     func run() async throws -> Answer {
-        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(seconds))
+        let response = try await Self.client.execute(request, timeout: .seconds(seconds))
         let buffer = try await response.body.collect(upTo: Self.maximumAnswerBytes)
         return Answer(status: Int(response.status.code), body: Array(buffer.readableBytesView))
     }
 
     /// The bytes of a streamed answer as they come, each piece with the milliseconds since the request was sent.
     func stream(_ body: ([UInt8]) throws -> Void) async throws -> Int {
-        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(seconds))
+        let response = try await Self.client.execute(request, timeout: .seconds(seconds))
         for try await piece in response.body { try body(Array(piece.readableBytesView)) }
         return Int(response.status.code)
     }

@@ -21,7 +21,8 @@ struct DoctorCommand: AsyncParsableCommand {
         }
         let failed = findings.filter { $0.verdict == .failed }.count
         if output.json {
-            Console.print(JSONValue.object(["findings": .array(findings.map(\.json)), "failed": .integer(Int64(failed))]).pretty)
+            Console.print(
+                JSONValue.object(["findings": .array(findings.map(\.json)), "failed": .integer(Int64(failed))]).pretty)
         } else {
             Console.print(Table(["", "CHECK", "FINDING"], rows: findings.map(\.row)).text)
         }
@@ -67,7 +68,8 @@ struct Examination {
             findings += running(status)
             findings.append(await peers(client))
         } else {
-            findings.append(Finding(.note, "node", "not running for this data directory; start it with 'aisbf node run'"))
+            findings.append(
+                Finding(.note, "node", "not running for this data directory; start it with 'aisbf node run'"))
             findings += [("api.listen", configuration.api.listen), ("link.listen", configuration.link.listen)].map(port)
         }
         return findings
@@ -119,15 +121,23 @@ struct Examination {
         let clock =
             (-60_000...60_000).contains(offset)
             ? Finding(.ok, "clock offset", "\(offset) ms from its peers")
-            : Finding(.failed, "clock offset", "\(offset) ms from its peers; the node signs nothing until the clock is set")
-        return [Finding(.ok, "node", "running, \(status["workers"]?.cell ?? "?") workers, \(status["links"]?.cell ?? "?") links"), clock]
+            : Finding(
+                .failed, "clock offset", "\(offset) ms from its peers; the node signs nothing until the clock is set")
+        return [
+            Finding(
+                .ok, "node", "running, \(status["workers"]?.cell ?? "?") workers, \(status["links"]?.cell ?? "?") links"
+            ), clock,
+        ]
     }
 
     private func peers(_ client: AdminClient) async -> Finding {
         let peers = (try? await client.get("mesh/peers"))?["peers"]?.elements ?? []
         let linked = peers.filter { $0["linked"] == .bool(true) }.count
         if linked == 0, !configuration.mesh.peers.isEmpty {
-            return Finding(.failed, "peers", "none of \(configuration.mesh.peers.count) static peers is linked; check their addresses and allow-lists")
+            return Finding(
+                .failed, "peers",
+                "none of \(configuration.mesh.peers.count) static peers is linked; check their addresses and allow-lists"
+            )
         }
         return Finding(.ok, "peers", "\(linked) of \(peers.count) known nodes linked")
     }

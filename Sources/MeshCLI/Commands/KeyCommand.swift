@@ -31,7 +31,11 @@ struct KeyCommand: AsyncParsableCommand {
             body["expires_in_seconds"] = expiresIn.map(JSONValue.integer)
             let answer = try await admin.client().send("POST", "keys", body: .object(body))
             output.printObject(
-                answer, fields: [("key", "key"), ("key id", "key_id"), ("label", "label"), ("scopes", "scopes"), ("expires", "expires_at")])
+                answer,
+                fields: [
+                    ("key", "key"), ("key id", "key_id"), ("label", "label"), ("scopes", "scopes"),
+                    ("expires", "expires_at"),
+                ])
             if !output.json { Console.error("The key is shown this once; keep it.") }
         }
     }

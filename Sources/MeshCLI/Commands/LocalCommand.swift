@@ -30,28 +30,56 @@ struct LocalCommand: AsyncParsableCommand {
         func run() async throws {
             var mesh = try place.mesh()
             mesh.workerSpeed = workerSpeed
-            // From here on Ctrl-C is an event: whatever was started must be stopped in --foreground.
-            let signals = foreground ? StopSignals() : nil
-            let state = try await up(mesh)
-            if let showAnswer { try await LocalReport.showStream(mesh, state, node: showAnswer) }
-            guard let signals else { return }
-            Console.error("\nCtrl-C stops the mesh.")
-            await signals.wait()
-            Console.error("stopping …")
-            _ = try await mesh.stop(try mesh.loadState() ?? state)
-        }
-
-        private func up(_ mesh: LocalMesh) async throws -> LocalState {
+            guard foreground else { return try await up(mesh) }
+            // From here on Ctrl-C is an event: whatever was started is stopped.
             do {
-                let before = try mesh.loadState()
-                if let before, mesh.isUp(before) { Console.error("\(mesh.topology.name) is already up") }
-                let state = try await mesh.start()
-                LocalReport.print(mesh, state, json: output.json)
-                return state
+                try await stay(mesh)
             } catch {
-                if foreground, let state = try? mesh.loadState() { _ = try? await mesh.stop(state) }
+                try await stop(mesh)
                 throw error
             }
+            Console.error("stopping …")
+            try await stop(mesh)
+        }
+
+        private enum Step {
+            case isUp
+            case stopWanted
+        }
+
+        /// Returns when a signal came, also while the mesh is still starting.
+        private func stay(_ mesh: LocalMesh) async throws {
+            try await withThrowingTaskGroup(of: Step.self) { group in
+                group.addTask {
+                    await StopSignals().wait()
+                    return .stopWanted
+                }
+                group.addTask {
+                    try await up(mesh)
+                    return .isUp
+                }
+                guard try await group.next() == .isUp else {
+                    group.cancelAll()
+                    // Starting ends at once with a cancellation, which is no failure here.
+                    while await group.nextResult() != nil {}
+                    return
+                }
+                Console.error("\nCtrl-C stops the mesh.")
+                _ = try await group.next()
+            }
+        }
+
+        private func up(_ mesh: LocalMesh) async throws {
+            if let before = try mesh.loadState(), mesh.isUp(before) {
+                Console.error("\(mesh.topology.name) is already up")
+            }
+            let state = try await mesh.start()
+            LocalReport.print(mesh, state, json: output.json)
+            if let showAnswer { try await LocalReport.showStream(mesh, state, node: showAnswer) }
+        }
+
+        private func stop(_ mesh: LocalMesh) async throws {
+            if let state = try mesh.loadState() { _ = try await mesh.stop(state) }
         }
     }
 
@@ -64,7 +92,8 @@ struct LocalCommand: AsyncParsableCommand {
         func run() async throws {
             let mesh = try place.mesh()
             guard let state = try mesh.loadState(), mesh.isUp(state) else {
-                throw CommandFailure("\(mesh.topology.name) is not up; start it with: aisbf local up \(place.file)", exitCode: 69)
+                throw CommandFailure(
+                    "\(mesh.topology.name) is not up; start it with: aisbf local up \(place.file)", exitCode: 69)
             }
             let results = await LocalCheck(mesh: mesh, state: state).run()
             let failed = results.filter { !$0.passed }.count

@@ -13,7 +13,8 @@ struct MeshCommand: AsyncParsableCommand {
         func run() async throws {
             let layout = TableLayout([
                 ("NAME", "name"), ("NODE ID", "node_id"), ("LINKED", "linked"), ("DIRECTION", "direction"),
-                ("LEASE MS", "lease_expires_in_ms"), ("IN FLIGHT", "in_flight"), ("DRAINING", "draining"), ("API", "api_url"),
+                ("LEASE MS", "lease_expires_in_ms"), ("IN FLIGHT", "in_flight"), ("DRAINING", "draining"),
+                ("API", "api_url"),
             ])
             output.printList(
                 try await admin.client().get("mesh/peers"), key: "peers", layout,
@@ -22,7 +23,8 @@ struct MeshCommand: AsyncParsableCommand {
     }
 
     struct Providers: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Every provider in the mesh and where its workers are.")
+        static let configuration = CommandConfiguration(
+            abstract: "Every provider in the mesh and where its workers are.")
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
 

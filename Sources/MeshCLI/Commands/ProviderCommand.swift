@@ -15,7 +15,8 @@ struct ProviderCommand: AsyncParsableCommand {
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Create a provider and print the worker.json its workers start with.",
-            discussion: "The registration token in it is shown this once. 'aisbf worker run --config FILE' uses the file.")
+            discussion:
+                "The registration token in it is shown this once. 'aisbf worker run --config FILE' uses the file.")
         @Argument(help: "Provider id, unique for its owner.") var providerID: String
         @Option(help: "Username of the owner, or 'global' for the operator.") var owner = "global"
         @Option(help: "Who may use it: public, owner, named.") var access = Access.owner
@@ -77,9 +78,12 @@ struct ProviderCommand: AsyncParsableCommand {
                 provider,
                 fields: [
                     ("name", "name"), ("full name", "full_name"), ("owner", "owner"), ("access", "access"),
-                    ("named", "named"), ("kind", "kind"), ("display name", "display_name"), ("max concurrency", "max_concurrency"),
+                    ("named", "named"), ("kind", "kind"), ("display name", "display_name"),
+                    ("max concurrency", "max_concurrency"),
                 ])
-            let tokens = TableLayout([("TOKEN", "label"), ("PUBLIC KEY", "key"), ("CREATED", "created_at"), ("NOT AFTER", "not_after")])
+            let tokens = TableLayout([
+                ("TOKEN", "label"), ("PUBLIC KEY", "key"), ("CREATED", "created_at"), ("NOT AFTER", "not_after"),
+            ])
             Console.print("\n" + tokens.table(provider["tokens"]?.elements ?? []).text)
             let workers = TableLayout([
                 ("WORKER", "client_id"), ("NODE", "node_id"), ("MODELS", "models"), ("CONNECTED", "connected_at"),
@@ -109,7 +113,8 @@ struct ProviderCommand: AsyncParsableCommand {
     }
 
     struct Remove: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Remove a provider from the mesh; its workers are closed.")
+        static let configuration = CommandConfiguration(
+            abstract: "Remove a provider from the mesh; its workers are closed.")
         @OptionGroup var name: ProviderName
         @OptionGroup var admin: AdminOptions
 
@@ -131,7 +136,9 @@ struct ProviderName: ParsableArguments {
         }
     }
 
-    var path: String { "providers/" + name.split(separator: "/").map { AdminClient.segment(String($0)) }.joined(separator: "/") }
+    var path: String {
+        "providers/" + name.split(separator: "/").map { AdminClient.segment(String($0)) }.joined(separator: "/")
+    }
 }
 
 /// The worker's configuration as the node hands it out: holds a secret.

@@ -2,7 +2,8 @@ internal import ArgumentParser
 
 struct UserCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "user", abstract: "Accounts of sellers and buyers on a node.", subcommands: [Create.self, List.self])
+        commandName: "user", abstract: "Accounts of sellers and buyers on a node.",
+        subcommands: [Create.self, List.self])
 
     static let layout = TableLayout([
         ("USERNAME", "username"), ("OWNER ID", "owner_id"), ("CREATED", "created_at"), ("DISABLED", "disabled"),

@@ -7,13 +7,16 @@ extension LocalMesh {
         for user in topology.users {
             _ = try await admin(user.home).create("users", .object(["username": .string(user.name)]))
         }
-        for buyer in topology.buyers where !state.buyers.contains(where: { $0.name == buyer.name && $0.node == buyer.node }) {
+        for buyer in topology.buyers
+        where !state.buyers.contains(where: { $0.name == buyer.name && $0.node == buyer.node }) {
             try await createBuyer(buyer, &state)
         }
         for provider in topology.providers {
             let workers = topology.workers.filter { topology.provider($0.provider) == provider }
             let complete = workers.allSatisfy { worker in
-                state.workers.contains { $0.name == worker.name && FileManager.default.fileExists(atPath: $0.configPath) }
+                state.workers.contains {
+                    $0.name == worker.name && FileManager.default.fileExists(atPath: $0.configPath)
+                }
             }
             guard !complete || !state.providers.contains("\(provider.key)@\(provider.home)") else { continue }
             try await createProvider(provider, workers, &state)
@@ -46,7 +49,8 @@ extension LocalMesh {
         var answer = try await admin(provider.home).create("providers", .object(body))
         if answer == nil {
             // It is there, but its token is shown once only: a new one for the worker files that are missing.
-            let path = "providers/\(AdminClient.segment(provider.owner))/\(AdminClient.segment(provider.id))/rotate-token"
+            let path =
+                "providers/\(AdminClient.segment(provider.owner))/\(AdminClient.segment(provider.id))/rotate-token"
             answer = try await admin(provider.home).send("POST", path, body: .object(["overlap_seconds": .integer(0)]))
         }
         guard case .object(let template)? = answer?["worker"] else {

@@ -98,7 +98,8 @@ extension LocalMesh {
 
     /// The backend follows the topology and `--worker-speed` on every start; the token in the file stays.
     private func refreshBackend(_ worker: Topology.Worker, _ path: String) throws {
-        guard let data = FileManager.default.contents(atPath: path), case .object(var file)? = JSONValue.parse(Array(data))
+        guard let data = FileManager.default.contents(atPath: path),
+            case .object(var file)? = JSONValue.parse(Array(data))
         else { throw CommandFailure("\(path) is missing or damaged; remove \(directory) and start again") }
         file["backend"] = backend(worker)
         try PrivateFile.write(JSONValue.object(file).pretty + "\n", to: path)

@@ -8,7 +8,8 @@ extension LocalMesh {
             if (try? await admin(node).send("GET", "status", seconds: 2)) != nil { return }
             try checkAlive(state)
             guard ContinuousClock.now < deadline else {
-                throw CommandFailure("node \(node) did not answer within \(Self.startSeconds) s; see \(logPath("node-\(node)"))")
+                throw CommandFailure(
+                    "node \(node) did not answer within \(Self.startSeconds) s; see \(logPath("node-\(node)"))")
             }
             try await Task.sleep(for: .milliseconds(100))
         }
@@ -27,7 +28,8 @@ extension LocalMesh {
             let names = waiting.map(\.node).joined(separator: ", ")
             guard ContinuousClock.now < deadline else {
                 throw CommandFailure(
-                    "after \(Self.startSeconds) s these nodes do not list the providers: \(names); see \(directory)/logs")
+                    "after \(Self.startSeconds) s these nodes do not list the providers: \(names); see \(directory)/logs"
+                )
             }
             if lastReport.duration(to: .now) > .seconds(3) {
                 progress("waiting until these nodes see the providers: \(names)")

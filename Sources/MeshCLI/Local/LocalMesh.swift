@@ -14,7 +14,8 @@ struct LocalMesh {
 
     static func load(file: String, stateDirectory: String?) throws -> LocalMesh {
         guard let data = FileManager.default.contents(atPath: file) else {
-            throw CommandFailure("cannot read \(file); a topology file is needed, such as Topology/triangle.yaml", exitCode: 66)
+            throw CommandFailure(
+                "cannot read \(file); a topology file is needed, such as Topology/triangle.yaml", exitCode: 66)
         }
         let topology = try Topology.parse(String(decoding: data, as: UTF8.self)).get()
         let path = stateDirectory ?? ".local/\(topology.name)"

@@ -13,7 +13,9 @@ package struct Table: Sendable {
         let all = [headings] + rows.map { $0.map(Self.printable) }
         var widths = [Int](repeating: 0, count: headings.count)
         for row in all {
-            for (column, cell) in row.prefix(widths.count).enumerated() { widths[column] = max(widths[column], cell.count) }
+            for (column, cell) in row.prefix(widths.count).enumerated() {
+                widths[column] = max(widths[column], cell.count)
+            }
         }
         return all.map { row in
             var line = ""
@@ -28,9 +30,11 @@ package struct Table: Sendable {
 
     /// `text` without the characters that would move the cursor or colour the terminal.
     package static func printable(_ text: String) -> String {
-        String(String.UnicodeScalarView(text.unicodeScalars.map { scalar in
-            scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) ? "?" : scalar
-        }))
+        String(
+            String.UnicodeScalarView(
+                text.unicodeScalars.map { scalar in
+                    scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) ? "?" : scalar
+                }))
     }
 }
 
