@@ -119,14 +119,14 @@ let package = Package(
             "MeshNode",
             [
                 "MeshModel", "MeshCrypto", "MeshStore", "MeshTransport", "MeshTelemetry", "MeshRuntime", "MeshGateway",
-                .configuration, .lifecycle, .log, .metrics, .nio("NIOCore"), .nio("NIOPosix"), .ssl,
+                .configuration, .yams, .lifecycle, .log, .metrics, .nio("NIOCore"), .nio("NIOPosix"), .ssl,
             ]),
         // Ring 7
         ring(
             "MeshCLI",
             [
                 "MeshModel", "MeshWire", "MeshCrypto", "MeshTopology", "MeshNode", "MeshWorker", .arguments, .http,
-                .configuration, .lifecycle, .log, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOFoundationCompat"), .ssl,
+                .configuration, .lifecycle, .log, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOFoundationCompat"), .ssl,
             ]),
         .executableTarget(name: "aisbf", dependencies: ["MeshCLI"], swiftSettings: strict),
         .executableTarget(
@@ -167,6 +167,12 @@ let package = Package(
                 "MeshNode", "MeshGateway", "MeshRuntime", "MeshStore", "MeshCrypto", "MeshModel", "MeshWire", "MeshWorker",
                 "MeshTransport", .http, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
                 .nio("NIOFoundationCompat"), .lifecycle, .log,
+            ]),
+        tests(
+            "MeshCLITests",
+            [
+                "MeshCLI", "MeshNode", "MeshTopology", "MeshModel", .arguments, .nio("NIOCore"), .nio("NIOPosix"),
+                .nio("NIOHTTP1"),
             ]),
         tests("EndToEndTests", ["MeshModel", "MeshTopology"]),
         tests("RepositoryTests", ["MeshModel"]),

@@ -94,4 +94,53 @@ package enum Limits {
     // Telemetry
     package static let metricSeries = 10_000
     package static let logMessageBytes = 8_192
+    // Gossip (Docs/Protocol/gossip.md)
+    package static let linkSummaries = 512
+    package static let linkSignatureChecksPerSecond = 200
+    package static let linkBurstSeconds = 5
+    package static let linkKnownRecords = 2_048
+    package static let linkRejectBlockMs: Int64 = 600_000
+    package static let linkRejectBlockLongestMs: Int64 = 86_400_000
+    package static let syncRangesPerFrame = 256
+    package static let syncListEntries = 16
+    package static let syncSplit = 16
+    package static let syncSteps = 12
+    package static let syncRoundMs: Int64 = 10_000
+    package static let gossipPendingRecords = 8_192
+    package static let gossipWants = 8_192
+    package static let gossipWantSources = 4
+    package static let gossipBlockedPeers = 4_096
+    package static let gossipLeases = 16_384
+    package static let gossipDialTargets = 16_384
+    package static let providersPerHome = 4_096
+    package static let descriptorAddresses = 8
+    package static let descriptorPins = 8
+    package static let advertAttachKeys = 32
+    package static let advertNamedKeys = 64
+    package static let attachKeyHosts = 32
+    package static let attachmentEndpoints = 64
+    package static let recordTextBytes = 255
+    // Link transport
+    package static let linkFrameSummaries = 4_096
+    package static let linkFrameRanges = 1_024
+    package static let linkFrameRecords = 512
+    package static let linkStreamWindowBytes = 256 << 10
+    package static let linkConnectionWindowBytes = 8 << 20
+    package static let linkStreamWriteBytes = 256 << 10
+    package static let linkHeaderBytes = 16 << 10
+    package static let linkGoodbyeMs: Int64 = 500
+    package static let linkDials = 64
+    package static let signatureHeaderBytes = 2_048
+
+    // Worker agent (Docs/Protocol/worker-agent.md)
+    package static let workerAgentRequestsAtOnce = 256
+    package static let workerAgentPingIntervalMs: Int64 = 10_000
+    package static let workerAgentSilenceMs: Int64 = 20_000
+    package static let workerAgentHeartbeatMs: Int64 = 30_000
+    package static let workerAgentPendingMs: Int64 = 30_000
+    package static let workerAgentDialMs: Int64 = 10_000
+    package static let workerAgentHandshakeMs: Int64 = 15_000
+    package static let workerBackendConnectMs: Int64 = 2_000
+    package static let workerBackendIdleMs: Int64 = 600_000
+    package static let workerHardwareMs: Int64 = 5_000
 }

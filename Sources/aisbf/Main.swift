@@ -1,1 +1,5 @@
-@main struct AISBF { static func main() {} }
+internal import MeshCLI
+
+@main struct Main {
+    static func main() async { await CommandLineEntry.main() }
+}

@@ -1,0 +1,74 @@
+# AISBF Mesh. `make` alone lists the targets. Nothing here needs the network when the dependencies are there.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+.PHONY: help setup build run test bench lint fmt clean
+
+SWIFT ?= swift
+VENV := .build/venv
+TOPOLOGY ?= Topology/triangle.yaml
+SHOW ?= b
+
+help: ## list these targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+setup: ## install what is missing (apt, and pip for the SDK test); does nothing the second time
+	@if ! command -v $(SWIFT) >/dev/null; then
+	  echo "Swift is not installed. AISBF Mesh needs Swift 6.2 or later: https://swift.org/install" >&2; exit 1
+	fi
+	version=$$($(SWIFT) --version 2>/dev/null | sed -nE 's/.*Swift version ([0-9]+)\.([0-9]+).*/\1 \2/p' | head -n 1)
+	read -r major minor <<< "$${version:-0 0}"
+	if (( major < 6 || (major == 6 && minor < 2) )); then
+	  echo "This is Swift $$major.$$minor; AISBF Mesh needs 6.2 or later: https://swift.org/install" >&2; exit 1
+	fi
+	missing=()
+	[[ -e /usr/include/sodium.h || -e /usr/local/include/sodium.h ]] || missing+=(libsodium-dev)
+	[[ -e /usr/include/openssl/ssl.h || -e /usr/local/include/openssl/ssl.h ]] || missing+=(libssl-dev)
+	[[ -e /usr/include/sqlite3.h || -e /usr/local/include/sqlite3.h ]] || missing+=(libsqlite3-dev)
+	command -v curl >/dev/null || missing+=(curl)
+	command -v python3 >/dev/null || missing+=(python3)
+	if command -v python3 >/dev/null; then
+	  python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv python3-pip)
+	else
+	  missing+=(python3-venv python3-pip)
+	fi
+	if (( $${#missing[@]} > 0 )); then
+	  if [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+	    apt-get update -qq
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}"
+	  else
+	    echo "These packages are missing. Install them, then run make again:" >&2
+	    echo "  sudo apt-get install $${missing[*]}" >&2
+	    exit 1
+	  fi
+	fi
+
+# The official SDK, for the test that talks to three nodes with it.
+$(VENV)/ready:
+	@mkdir -p .build
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check openai
+	touch $@
+
+build: setup ## release build
+	@$(SWIFT) build -c release --product aisbf
+
+run: build ## three nodes on this machine, one streamed answer through node b, then stays up
+	@exec $$($(SWIFT) build -c release --show-bin-path)/aisbf local up $(TOPOLOGY) --foreground --show-answer $(SHOW)
+
+test: setup $(VENV)/ready ## build and run every test
+	@$(SWIFT) build --build-tests
+	$(SWIFT) test
+
+bench: setup ## measure this machine (release build)
+	@$(SWIFT) run -c release mesh-bench
+
+lint: ## style, strictly
+	@$(SWIFT) format lint -r --strict Package.swift Sources Tests Benchmarks
+
+fmt: ## format in place
+	@$(SWIFT) format -r -i Package.swift Sources Tests Benchmarks
+
+clean: ## remove what was built (not .local: aisbf local down first, then remove it yourself)
+	@$(SWIFT) package clean

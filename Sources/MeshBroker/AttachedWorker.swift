@@ -1,0 +1,96 @@
+package import MeshModel
+package import MeshWire
+
+/// A worker that is connected here, as far as the mesh is told of it.
+package struct AttachedWorker: Hashable, Sendable {
+    package var sessionID: String
+    package var provider: RecordKey
+    package var owner: PublicKey
+    /// Key of the token that admitted it; signs the grant.
+    package var attachKey: PublicKey
+    package var clientID: String
+    package var models: [Model]
+    package var gpuClass: String
+    package var gpuCount: UInt32
+    package var totalVramMb: UInt32
+    package var endpoints: [String]
+    package var since: Timestamp
+
+    package struct Model: Hashable, Sendable {
+        package var id: String
+        package var contextTokens: UInt32
+        package var modalities: [String]
+
+        package init(id: String, contextTokens: UInt32, modalities: [String]) {
+            self.id = id
+            self.contextTokens = contextTokens
+            self.modalities = modalities
+        }
+    }
+
+    package init(
+        sessionID: String, provider: RecordKey, owner: PublicKey, attachKey: PublicKey, clientID: String,
+        models: [Model], gpuClass: String, gpuCount: UInt32, totalVramMb: UInt32, endpoints: [String], since: Timestamp
+    ) {
+        self.sessionID = sessionID
+        self.provider = provider
+        self.owner = owner
+        self.attachKey = attachKey
+        self.clientID = clientID
+        self.models = models
+        self.gpuClass = gpuClass
+        self.gpuCount = gpuCount
+        self.totalVramMb = totalVramMb
+        self.endpoints = endpoints
+        self.since = since
+    }
+
+    func clientHash(_ cryptography: some RecordCryptography) -> [UInt8] {
+        cryptography.hash16(Array(clientID.utf8), key: provider.bytes).bytes
+    }
+
+    func grantName(host: PublicKey) -> OwnRecords.Name {
+        OwnRecords.Name(type: .attachGrant, signer: attachKey, name: provider.bytes + host.bytes)
+    }
+
+    func attachmentName(host: PublicKey, _ cryptography: some RecordCryptography) -> OwnRecords.Name {
+        OwnRecords.Name(type: .attachment, signer: host, name: provider.bytes + clientHash(cryptography))
+    }
+
+    func grantBody(host: PublicKey, notBefore: Timestamp) -> [UInt8] {
+        var grant = Aisbf_Mesh_V1_AttachGrant()
+        grant.providerRecordKey = provider.bytes.protobuf
+        grant.ownerKey = owner.bytes.protobuf
+        grant.hostingNode = host.bytes.protobuf
+        grant.notBeforeMs = UInt64(clamping: notBefore.milliseconds)
+        return RecordBody.bytes(of: grant)
+    }
+
+    /// Models are cut, last first, until the body fits a record.
+    func attachmentBody(grant: VerifiedRecord, _ cryptography: some RecordCryptography) -> [UInt8] {
+        var body = Aisbf_Mesh_V1_Attachment()
+        body.providerRecordKey = provider.bytes.protobuf
+        body.ownerKey = owner.bytes.protobuf
+        body.grantKey = grant.key.bytes.protobuf
+        body.grantHash = grant.hash.bytes.protobuf
+        body.clientHash = clientHash(cryptography).protobuf
+        body.hardware.gpuClass = gpuClass
+        body.hardware.gpuCount = gpuCount
+        body.hardware.totalVramMb = totalVramMb
+        body.endpoints = Array(endpoints.prefix(32))
+        body.sinceMs = UInt64(clamping: since.milliseconds)
+        body.models = models.map { model in
+            var offer = Aisbf_Mesh_V1_ModelOffer()
+            offer.id = model.id
+            offer.contextTokens = model.contextTokens
+            offer.modalities = model.modalities
+            return offer
+        }
+        var bytes = RecordBody.bytes(of: body)
+        while bytes.count > Limits.recordBodyBytes, !body.models.isEmpty {
+            body.models.removeLast(max(1, body.models.count / 8))
+            bytes = RecordBody.bytes(of: body)
+        }
+        return bytes
+    }
+}

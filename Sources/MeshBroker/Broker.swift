@@ -1,0 +1,191 @@
+package import MeshGossip
+package import MeshModel
+package import MeshRouting
+package import MeshWire
+internal import OrderedCollections
+
+/// One node's decisions as one value: composes gossip, the records this node speaks, and the catalog that requests
+/// are routed by. It is told what happens and what time it is, and says what has to be done; it does no I/O, reads
+/// no clock and draws no randomness but its own seeded one.
+///
+/// A worker becomes visible in three steps: it attaches → a grant is signed with its attach key → an attachment
+/// that names the grant's hash is signed with the node key. Each step waits for the one before.
+package struct Broker: Sendable {
+    package enum Input: Sendable {
+        case gossip(Gossip.Input)
+        /// Registered, or changed what it offers.
+        case workerAttached(AttachedWorker)
+        case workerDetached(sessionID: String)
+        /// Records signed elsewhere in this process at this node's wish; already stored durably.
+        case signed(VerifiedRecord)
+        /// This node's own descriptor.
+        case describe(Aisbf_Mesh_V1_NodeDescriptor)
+        /// The providers whose owners' keys this node keeps: all of them.
+        case providers([ProviderDraft])
+        case loadChanged(slots: UInt32, inFlight: UInt32, draining: Bool)
+        case tick
+    }
+
+    /// A provider whose owner's key is kept here.
+    package struct ProviderDraft: Hashable, Sendable {
+        package var owner: PublicKey
+        package var advert: Aisbf_Mesh_V1_ProviderAdvert
+
+        package init(owner: PublicKey, advert: Aisbf_Mesh_V1_ProviderAdvert) {
+            self.owner = owner
+            self.advert = advert
+        }
+
+        var name: OwnRecords.Name {
+            OwnRecords.Name(type: .providerAdvert, signer: owner, name: Array(advert.providerID.utf8))
+        }
+    }
+
+    package enum Effect: Sendable {
+        case gossip(Gossip.Effect)
+        case sign(SigningRequest)
+        case catalogChanged(Catalog)
+    }
+
+    package private(set) var gossip: Gossip
+    private let node: PublicKey
+    private let cryptography: any RecordCryptography
+    private let bootID: UInt64
+    private var own = OwnRecords()
+    private var workers: OrderedDictionary<String, AttachedWorker> = [:]
+    private var drafts: [ProviderDraft] = []
+    private var builder: CatalogBuilder
+    private var load = (slots: UInt32(0), inFlight: UInt32(0), draining: false)
+    private var isCatalogStale = true
+    private var catalogBuiltAt = Instant(nanoseconds: 0)
+
+    /// Shortest time between two catalogs, so that a flood of records does not mean a flood of rebuilds.
+    private static let catalogIntervalMs: Int64 = 20
+
+    package init(configuration: Gossip.Configuration, now: Now) {
+        node = configuration.key
+        cryptography = configuration.cryptography
+        bootID = configuration.seed
+        gossip = Gossip(configuration: configuration, now: now)
+        builder = CatalogBuilder(node: configuration.key, cryptography: configuration.cryptography)
+    }
+
+    package mutating func handle(_ input: Input, now: Now) -> [Effect] {
+        var effects: [Effect] = []
+        switch input {
+        case .gossip(let input): take(gossip.handle(input, now: now), &effects)
+        case .workerAttached(let worker):
+            workers[worker.sessionID] = worker
+            want(worker, now: now)
+        case .workerDetached(let sessionID): detach(sessionID)
+        case .signed(let record):
+            own.signed(record)
+            take(gossip.handle(.publish(record), now: now), &effects)
+            if record.type == .attachGrant { for worker in workers.values { want(worker, now: now) } }
+        case .describe(let descriptor):
+            let name = OwnRecords.Name(type: .nodeDescriptor, signer: node, name: [])
+            own.want(
+                name, body: RecordBody.bytes(of: descriptor), lifeMs: RecordType.nodeDescriptor.maximumLifeMs,
+                refreshMs: 86_400_000)
+        case .providers(let drafts): replaceProviders(drafts)
+        case .loadChanged(let slots, let inFlight, let draining): load = (slots, inFlight, draining)
+        case .tick: take(gossip.handle(.tick, now: now), &effects)
+        }
+        buryStaleAttachments(input)
+        effects += own.due(now: now.instant).map(Effect.sign)
+        rebuildCatalog(now, &effects)
+        return effects
+    }
+
+    package var nextDeadline: Instant? {
+        let catalog = isCatalogStale ? catalogBuiltAt.advanced(byMilliseconds: Self.catalogIntervalMs) : nil
+        return [gossip.nextDeadline, own.nextDeadline, catalog].compactMap { $0 }.min()
+    }
+
+    // MARK: Gossip
+
+    private mutating func take(_ outcome: [Gossip.Effect], _ effects: inout [Effect]) {
+        for effect in outcome {
+            switch effect {
+            case .accepted(let record, _): if record.type != .beacon { isCatalogStale = true }
+            case .removed, .usabilityChanged, .livenessChanged, .equivocation: isCatalogStale = true
+            case .beaconDue: effects.append(.sign(beaconRequest()))
+            case .send, .close, .dial, .beacon, .rejected, .ignored, .blocked, .syncFinished: break
+            }
+            effects.append(.gossip(effect))
+        }
+    }
+
+    private func beaconRequest() -> SigningRequest {
+        var beacon = Aisbf_Mesh_V1_Beacon()
+        beacon.bootID = bootID
+        beacon.slots = load.slots
+        beacon.inFlight = load.inFlight
+        beacon.draining = load.draining
+        beacon.intervalMs = UInt32(clamping: gossip.configuration.intervals.beaconMs)
+        let descriptor = OwnRecords.Name(type: .nodeDescriptor, signer: node, name: [])
+        if let record = own.signed(descriptor) { beacon.descriptorHash = record.hash.bytes.protobuf }
+        return SigningRequest(
+            type: .beacon, signer: node, name: [], body: RecordBody.bytes(of: beacon),
+            lifeMs: min(gossip.configuration.intervals.beaconMs * 3, RecordType.beacon.maximumLifeMs),
+            isTombstone: false)
+    }
+
+    // MARK: Workers
+
+    private mutating func want(_ worker: AttachedWorker, now: Now) {
+        let grantName = worker.grantName(host: node)
+        if !own.wants(grantName) {
+            own.want(
+                grantName, body: worker.grantBody(host: node, notBefore: now.wall),
+                lifeMs: RecordType.attachGrant.maximumLifeMs, refreshMs: 86_400_000)
+        }
+        guard let grant = own.signed(grantName) else { return }
+        own.want(
+            worker.attachmentName(host: node, cryptography),
+            body: worker.attachmentBody(grant: grant, cryptography), lifeMs: RecordType.attachment.maximumLifeMs,
+            refreshMs: 12 * 3_600_000)
+    }
+
+    private mutating func detach(_ sessionID: String) {
+        guard let worker = workers.removeValue(forKey: sessionID) else { return }
+        let name = worker.attachmentName(host: node, cryptography)
+        if !workers.values.contains(where: { $0.attachmentName(host: node, cryptography) == name }) { own.drop(name) }
+        let grant = worker.grantName(host: node)
+        if !workers.values.contains(where: { $0.grantName(host: node) == grant }) { own.drop(grant) }
+    }
+
+    /// After a crash the node's own store still says that workers are attached which are not.
+    private mutating func buryStaleAttachments(_ input: Input) {
+        guard case .gossip(.restore) = input else { return }
+        for record in gossip.records(of: .attachment) where record.signer == node {
+            let name = OwnRecords.Name(type: .attachment, signer: node, name: record.body.name)
+            if !own.wants(name) { own.drop(name) }
+        }
+    }
+
+    // MARK: Providers and catalog
+
+    private mutating func replaceProviders(_ drafts: [ProviderDraft]) {
+        for old in self.drafts where !drafts.contains(where: { $0.name == old.name }) { own.drop(old.name) }
+        self.drafts = drafts
+        for draft in drafts {
+            own.want(
+                draft.name, body: RecordBody.bytes(of: draft.advert), lifeMs: RecordType.providerAdvert.maximumLifeMs,
+                refreshMs: 86_400_000)
+        }
+    }
+
+    private mutating func rebuildCatalog(_ now: Now, _ effects: inout [Effect]) {
+        guard isCatalogStale,
+            now.instant.milliseconds(since: catalogBuiltAt) >= Self.catalogIntervalMs
+        else { return }
+        isCatalogStale = false
+        catalogBuiltAt = now.instant
+        let records = CatalogBuilder.Records(
+            descriptors: gossip.usableRecords(of: .nodeDescriptor), adverts: gossip.usableRecords(of: .providerAdvert),
+            grants: gossip.usableRecords(of: .attachGrant), attachments: gossip.usableRecords(of: .attachment))
+        let reachable = [node] + gossip.linkViews.map(\.peer)
+        effects.append(.catalogChanged(builder.build(records, reachable: reachable, wall: now.wall)))
+    }
+}

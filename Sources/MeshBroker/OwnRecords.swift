@@ -1,0 +1,98 @@
+package import MeshModel
+package import MeshWire
+internal import OrderedCollections
+
+/// A record this node wants signed; whoever holds the key allocates the version durably, signs, and hands the
+/// record back as `Broker.Input.signed`.
+package struct SigningRequest: Hashable, Sendable {
+    package var type: RecordType
+    package var signer: PublicKey
+    package var name: [UInt8]
+    package var body: [UInt8]
+    package var lifeMs: Int64
+    package var isTombstone: Bool
+}
+
+/// What this node (and the owners whose keys it keeps) wants the mesh to know, and what of it is signed: asks for a
+/// signature when a body changes, when a record is half through its life, and for a tombstone when it is dropped.
+package struct OwnRecords: Sendable {
+    package struct Name: Hashable, Sendable {
+        package var type: RecordType
+        package var signer: PublicKey
+        package var name: [UInt8]
+
+        package init(type: RecordType, signer: PublicKey, name: [UInt8]) {
+            self.type = type
+            self.signer = signer
+            self.name = name
+        }
+    }
+
+    private struct Wanted: Sendable {
+        var body: [UInt8]
+        var lifeMs: Int64
+        var refreshMs: Int64
+        /// The body that was last given out for signing, and when.
+        var requested: [UInt8]?
+        var requestedAt = Instant(nanoseconds: 0)
+        var signed: VerifiedRecord?
+    }
+
+    private var wanted: OrderedDictionary<Name, Wanted> = [:]
+    private var dropped: [Name] = []
+
+    package init() {}
+
+    /// The record last signed under `name`.
+    package func signed(_ name: Name) -> VerifiedRecord? { wanted[name]?.signed }
+
+    package func wants(_ name: Name) -> Bool { wanted[name] != nil }
+
+    package mutating func want(_ name: Name, body: [UInt8], lifeMs: Int64, refreshMs: Int64) {
+        if wanted[name] == nil {
+            wanted[name] = Wanted(body: body, lifeMs: lifeMs, refreshMs: refreshMs)
+        } else {
+            wanted[name]?.body = body
+        }
+        dropped.removeAll { $0 == name }
+    }
+
+    /// The record is no longer true: bury it.
+    package mutating func drop(_ name: Name) {
+        wanted.removeValue(forKey: name)
+        if !dropped.contains(name) { dropped.append(name) }
+    }
+
+    package mutating func signed(_ record: VerifiedRecord) {
+        let name = Name(type: record.type, signer: record.signer, name: record.body.name)
+        guard !record.envelope.isTombstone else { return }
+        wanted[name]?.signed = record
+    }
+
+    /// Everything that needs a signature now.
+    package mutating func due(now: Instant) -> [SigningRequest] {
+        var requests = dropped.map { name in
+            var tombstone = Aisbf_Mesh_V1_Tombstone()
+            tombstone.name = name.name.protobuf
+            return SigningRequest(
+                type: name.type, signer: name.signer, name: name.name, body: RecordBody.bytes(of: tombstone),
+                lifeMs: name.type.maximumLifeMs, isTombstone: true)
+        }
+        dropped = []
+        for (index, (name, entry)) in wanted.elements.enumerated() {
+            let age = now.milliseconds(since: entry.requestedAt)
+            guard entry.requested != entry.body || age >= entry.refreshMs else { continue }
+            wanted.values[index].requested = entry.body
+            wanted.values[index].requestedAt = now
+            requests.append(
+                SigningRequest(
+                    type: name.type, signer: name.signer, name: name.name, body: entry.body, lifeMs: entry.lifeMs,
+                    isTombstone: false))
+        }
+        return requests
+    }
+
+    package var nextDeadline: Instant? {
+        wanted.values.map { $0.requestedAt.advanced(byMilliseconds: $0.refreshMs) }.min()
+    }
+}

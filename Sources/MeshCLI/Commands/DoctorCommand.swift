@@ -1,0 +1,134 @@
+internal import ArgumentParser
+internal import Foundation
+internal import MeshCrypto
+internal import MeshNode
+
+struct DoctorCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "doctor", abstract: "Find out what is wrong. The output holds no secrets and is safe to paste.")
+    @OptionGroup var settings: NodeSettingOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        var findings = [Finding(.ok, "software", "aisbf \(Software.version), \(Software.platform)")]
+        findings.append(Examination.libsodium())
+        do {
+            let configuration = try await settings.load()
+            findings.append(Finding(.ok, "configuration", "no problems"))
+            findings += await Examination(configuration: configuration).run()
+        } catch let problems as ConfigurationProblems {
+            findings += problems.problems.map { Finding(.failed, "configuration", $0.description) }
+        }
+        let failed = findings.filter { $0.verdict == .failed }.count
+        if output.json {
+            Console.print(JSONValue.object(["findings": .array(findings.map(\.json)), "failed": .integer(Int64(failed))]).pretty)
+        } else {
+            Console.print(Table(["", "CHECK", "FINDING"], rows: findings.map(\.row)).text)
+        }
+        if failed > 0 { throw CommandFailure(failed == 1 ? "1 check failed" : "\(failed) checks failed") }
+    }
+}
+
+/// One line of the doctor's report.
+struct Finding: Sendable, Equatable {
+    enum Verdict: String {
+        case ok
+        case note
+        case failed
+    }
+
+    var verdict: Verdict
+    var check: String
+    var text: String
+
+    init(_ verdict: Verdict, _ check: String, _ text: String) {
+        self.verdict = verdict
+        self.check = check
+        self.text = text
+    }
+
+    var row: [String] { [verdict.rawValue, check, text] }
+    var json: JSONValue {
+        .object(["verdict": .string(verdict.rawValue), "check": .string(check), "finding": .string(text)])
+    }
+}
+
+/// Looks at the data directory, the ports and the running node of one configuration.
+struct Examination {
+    let configuration: NodeConfiguration
+
+    /// 2025-01-01: record epochs count from there, so a clock before it cannot sign.
+    private static let earliest = Date(timeIntervalSince1970: 1_735_689_600)
+
+    func run() async -> [Finding] {
+        var findings = dataDirectory() + [clock()]
+        let client = AdminClient(.socket(configuration.adminSocketPath))
+        if let status = try? await client.get("status") {
+            findings += running(status)
+            findings.append(await peers(client))
+        } else {
+            findings.append(Finding(.note, "node", "not running for this data directory; start it with 'aisbf node run'"))
+            findings += [("api.listen", configuration.api.listen), ("link.listen", configuration.link.listen)].map(port)
+        }
+        return findings
+    }
+
+    static func libsodium() -> Finding {
+        let version = Sodium.version
+        let parts = version.split(separator: ".").compactMap { Int($0) }
+        let recent = parts.count == 3 && (parts[0], parts[1], parts[2]) >= (1, 0, 18)
+        return recent
+            ? Finding(.ok, "libsodium", version)
+            : Finding(.failed, "libsodium", "\(version) is too old; 1.0.18 or later is needed")
+    }
+
+    private func dataDirectory() -> [Finding] {
+        let path = configuration.dataDirectory
+        var isDirectory: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
+            return [Finding(.note, "data directory", "not there yet; 'aisbf node init' creates it")]
+        }
+        guard isDirectory.boolValue else { return [Finding(.failed, "data directory", "is a file, not a directory")] }
+        guard FileManager.default.isWritableFile(atPath: path) else {
+            return [Finding(.failed, "data directory", "is not writable for this user")]
+        }
+        let mode = (try? FileManager.default.attributesOfItem(atPath: path)[.posixPermissions]) as? Int ?? 0
+        let open = mode & 0o077 != 0
+        return [
+            Finding(.ok, "data directory", "there and writable"),
+            open
+                ? Finding(.failed, "permissions", "other users can reach the data directory; run chmod 700 on it")
+                : Finding(.ok, "permissions", "private to this user"),
+        ]
+    }
+
+    private func clock() -> Finding {
+        Date() < Self.earliest
+            ? Finding(.failed, "clock", "is before 2025; set it (timedatectl set-ntp true)")
+            : Finding(.ok, "clock", "plausible; a running node compares it with its peers")
+    }
+
+    private func port(_ name: String, _ endpoint: SocketEndpoint) -> Finding {
+        LocalPorts.isFree(endpoint.port, host: endpoint.host)
+            ? Finding(.ok, name, "port \(endpoint.port) is free")
+            : Finding(.failed, name, "port \(endpoint.port) is in use, not allowed, or not an address of this machine")
+    }
+
+    private func running(_ status: JSONValue) -> [Finding] {
+        let offset = status["clock_offset_ms"]?.int ?? 0
+        let clock =
+            (-60_000...60_000).contains(offset)
+            ? Finding(.ok, "clock offset", "\(offset) ms from its peers")
+            : Finding(.failed, "clock offset", "\(offset) ms from its peers; the node signs nothing until the clock is set")
+        return [Finding(.ok, "node", "running, \(status["workers"]?.cell ?? "?") workers, \(status["links"]?.cell ?? "?") links"), clock]
+    }
+
+    private func peers(_ client: AdminClient) async -> Finding {
+        let peers = (try? await client.get("mesh/peers"))?["peers"]?.elements ?? []
+        let linked = peers.filter { $0["linked"] == .bool(true) }.count
+        if linked == 0, !configuration.mesh.peers.isEmpty {
+            return Finding(.failed, "peers", "none of \(configuration.mesh.peers.count) static peers is linked; check their addresses and allow-lists")
+        }
+        return Finding(.ok, "peers", "\(linked) of \(peers.count) known nodes linked")
+    }
+}

@@ -1,0 +1,64 @@
+internal import ArgumentParser
+
+struct KeyCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "key", abstract: "API keys of users.", subcommands: [Create.self, List.self, Revoke.self])
+
+    enum Scope: String, CaseIterable, ExpressibleByArgument {
+        case inference
+        case admin
+    }
+
+    struct Create: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Create an API key. The secret is printed once; the node keeps its public key only.")
+        @Argument(help: "The user the key belongs to.") var username: String
+        @Option(help: "A name to know the key by.") var label = "default"
+        @Option(help: "What the key may do: inference, admin. May be repeated.") var scope: [Scope] = [.inference]
+        @Option(help: "Seconds until the key expires (default: never).") var expiresIn: Int64?
+        @OptionGroup var admin: AdminOptions
+        @OptionGroup var output: OutputOptions
+
+        func validate() throws {
+            if let expiresIn, expiresIn < 1 { throw ValidationError("--expires-in must be at least 1 second") }
+        }
+
+        func run() async throws {
+            var body: [String: JSONValue] = [
+                "username": .string(username), "label": .string(label),
+                "scopes": .array(scope.map { .string($0.rawValue) }),
+            ]
+            body["expires_in_seconds"] = expiresIn.map(JSONValue.integer)
+            let answer = try await admin.client().send("POST", "keys", body: .object(body))
+            output.printObject(
+                answer, fields: [("key", "key"), ("key id", "key_id"), ("label", "label"), ("scopes", "scopes"), ("expires", "expires_at")])
+            if !output.json { Console.error("The key is shown this once; keep it.") }
+        }
+    }
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List API keys, without their secrets.")
+        @OptionGroup var admin: AdminOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let answer = try await admin.client().get("keys")
+            let layout = TableLayout([
+                ("KEY ID", "key_id"), ("USER", "username"), ("LABEL", "label"), ("SCOPES", "scopes"),
+                ("CREATED", "created_at"), ("EXPIRES", "expires_at"), ("REVOKED", "revoked_at"),
+            ])
+            output.printList(answer, key: "keys", layout, empty: "No keys yet: aisbf key create USER")
+        }
+    }
+
+    struct Revoke: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Revoke an API key at once.")
+        @Argument(help: "The key id that 'aisbf key list' shows.") var keyID: String
+        @OptionGroup var admin: AdminOptions
+
+        func run() async throws {
+            _ = try await admin.client().send("DELETE", "keys/\(AdminClient.segment(keyID))")
+            Console.print("revoked \(keyID)")
+        }
+    }
+}

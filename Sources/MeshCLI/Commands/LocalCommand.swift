@@ -1,0 +1,96 @@
+internal import ArgumentParser
+internal import Foundation
+internal import MeshTopology
+
+struct LocalCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "local", abstract: "A whole mesh on this machine, from a topology file.",
+        subcommands: [Up.self, Check.self, Down.self])
+
+    struct Place: ParsableArguments {
+        @Argument(help: "Topology file, such as Topology/triangle.yaml.") var file: String
+        @Option(help: "Where keys, data and logs are kept (default .local/<name>).") var stateDir: String?
+
+        func mesh() throws -> LocalMesh { try LocalMesh.load(file: file, stateDirectory: stateDir) }
+    }
+
+    struct Up: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Start the mesh with real processes; a second time says that it is up.")
+        @OptionGroup var place: Place
+        @Flag(help: "Stay until Ctrl-C, then stop everything.") var foreground = false
+        @Option(help: "Tokens per second of demo workers, 0 = as fast as possible.") var workerSpeed: Int?
+        @Option(help: "Ask through this node once, streamed, and show the answer.") var showAnswer: String?
+        @OptionGroup var output: OutputOptions
+
+        func validate() throws {
+            if let workerSpeed, workerSpeed < 0 { throw ValidationError("--worker-speed must not be negative") }
+        }
+
+        func run() async throws {
+            var mesh = try place.mesh()
+            mesh.workerSpeed = workerSpeed
+            // From here on Ctrl-C is an event: whatever was started must be stopped in --foreground.
+            let signals = foreground ? StopSignals() : nil
+            let state = try await up(mesh)
+            if let showAnswer { try await LocalReport.showStream(mesh, state, node: showAnswer) }
+            guard let signals else { return }
+            Console.error("\nCtrl-C stops the mesh.")
+            await signals.wait()
+            Console.error("stopping …")
+            _ = try await mesh.stop(try mesh.loadState() ?? state)
+        }
+
+        private func up(_ mesh: LocalMesh) async throws -> LocalState {
+            do {
+                let before = try mesh.loadState()
+                if let before, mesh.isUp(before) { Console.error("\(mesh.topology.name) is already up") }
+                let state = try await mesh.start()
+                LocalReport.print(mesh, state, json: output.json)
+                return state
+            } catch {
+                if foreground, let state = try? mesh.loadState() { _ = try? await mesh.stop(state) }
+                throw error
+            }
+        }
+    }
+
+    struct Check: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Ask every node as a buyer: models, a chat answer, a streamed one. Exit code 1 if any fails.")
+        @OptionGroup var place: Place
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let mesh = try place.mesh()
+            guard let state = try mesh.loadState(), mesh.isUp(state) else {
+                throw CommandFailure("\(mesh.topology.name) is not up; start it with: aisbf local up \(place.file)", exitCode: 69)
+            }
+            let results = await LocalCheck(mesh: mesh, state: state).run()
+            let failed = results.filter { !$0.passed }.count
+            if output.json {
+                let rows = JSONValue.array(results.map(\.json))
+                Console.print(JSONValue.object(["checks": rows, "failed": .integer(Int64(failed))]).pretty)
+            } else {
+                Console.print(
+                    Table(["NODE", "CHECK", "RESULT", "MS", "DETAIL"], rows: results.map(\.row)).text)
+            }
+            if failed > 0 { throw CommandFailure("\(failed) of \(results.count) checks failed") }
+        }
+    }
+
+    struct Down: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Stop the mesh; its keys, data and ports are kept for the next start.")
+        @OptionGroup var place: Place
+
+        func run() async throws {
+            let mesh = try place.mesh()
+            guard let state = try mesh.loadState(), state.processes.contains(where: LocalProcess.isRunning) else {
+                return Console.print("\(mesh.topology.name) is not up")
+            }
+            let killed = try await mesh.stop(state)
+            Console.print("\(mesh.topology.name) is down" + (killed > 0 ? "; \(killed) had to be killed" : ""))
+        }
+    }
+}

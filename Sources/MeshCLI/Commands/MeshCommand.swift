@@ -1,0 +1,85 @@
+internal import ArgumentParser
+
+struct MeshCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "mesh", abstract: "What a node knows of its mesh.",
+        subcommands: [Peers.self, Providers.self, Records.self, Record.self])
+
+    struct Peers: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Other nodes: who is alive, who is linked.")
+        @OptionGroup var admin: AdminOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let layout = TableLayout([
+                ("NAME", "name"), ("NODE ID", "node_id"), ("LINKED", "linked"), ("DIRECTION", "direction"),
+                ("LEASE MS", "lease_expires_in_ms"), ("IN FLIGHT", "in_flight"), ("DRAINING", "draining"), ("API", "api_url"),
+            ])
+            output.printList(
+                try await admin.client().get("mesh/peers"), key: "peers", layout,
+                empty: "No other node is known. Name one in mesh.peers (aisbf_node_…@host:port).")
+        }
+    }
+
+    struct Providers: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Every provider in the mesh and where its workers are.")
+        @OptionGroup var admin: AdminOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let layout = TableLayout(computed: [
+                ("FULL NAME", { $0["full_name"]?.cell ?? "" }), ("ACCESS", { $0["access"]?.cell ?? "" }),
+                ("MODELS", { $0["models"]?.cell ?? "" }),
+                ("ATTACHED AT", { $0["attachments"]?.elements.map(Self.attachment).joined(separator: ", ") ?? "" }),
+            ])
+            output.printList(
+                try await admin.client().get("mesh/providers"), key: "providers", layout,
+                empty: "No provider is known in this mesh.")
+        }
+
+        @Sendable private static func attachment(_ value: JSONValue) -> String {
+            let name = value["node_name"]?.text ?? value["node_id"]?.text ?? "?"
+            return value["usable"] == .bool(false) ? "\(name) (not usable)" : name
+        }
+    }
+
+    struct Records: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "The signed records the node holds.")
+        @Option(help: "Only this type, such as ProviderAdvert.") var type: String?
+        @OptionGroup var admin: AdminOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let query = type.map { "?type=\(AdminClient.segment($0))" } ?? ""
+            let layout = TableLayout([
+                ("KEY", "key"), ("TYPE", "type"), ("VERSION", "version"), ("SIGNER", "signer"), ("ISSUED", "issued_at"),
+                ("EXPIRES", "expires_at"), ("BYTES", "bytes"), ("TOMBSTONE", "tombstone"),
+            ])
+            output.printList(
+                try await admin.client().get("mesh/records\(query)"), key: "records", layout, empty: "No records.")
+        }
+    }
+
+    struct Record: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "record", abstract: "One record.", subcommands: [Show.self])
+
+        struct Show: AsyncParsableCommand {
+            static let configuration = CommandConfiguration(abstract: "Show a record with its body and raw bytes.")
+            @Argument(help: "The record key that 'aisbf mesh records' shows.") var key: String
+            @OptionGroup var admin: AdminOptions
+            @OptionGroup var output: OutputOptions
+
+            func run() async throws {
+                let answer = try await admin.client().get("mesh/records/\(AdminClient.segment(key))")
+                output.printObject(
+                    answer,
+                    fields: [
+                        ("key", "key"), ("type", "type"), ("version", "version"), ("signer", "signer"),
+                        ("issued", "issued_at"), ("expires", "expires_at"), ("tombstone", "tombstone"), ("raw", "raw"),
+                    ])
+                if !output.json, let body = answer["body"] { Console.print("\n\(body.pretty)") }
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+internal import ArgumentParser
+internal import Foundation
+
+struct ProviderCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "provider", abstract: "What sellers offer on a node.",
+        subcommands: [Create.self, List.self, Show.self, RotateToken.self, Remove.self])
+
+    enum Access: String, CaseIterable, ExpressibleByArgument {
+        case `public`
+        case owner
+        case named
+    }
+
+    struct Create: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Create a provider and print the worker.json its workers start with.",
+            discussion: "The registration token in it is shown this once. 'aisbf worker run --config FILE' uses the file.")
+        @Argument(help: "Provider id, unique for its owner.") var providerID: String
+        @Option(help: "Username of the owner, or 'global' for the operator.") var owner = "global"
+        @Option(help: "Who may use it: public, owner, named.") var access = Access.owner
+        @Option(help: "Owner id admitted with --access named. May be repeated.") var named: [String] = []
+        @Option(help: "Most requests at once.") var maxConcurrency: Int64?
+        @Option(help: "A name for people.") var displayName: String?
+        @Option(help: "Write the worker's JSON to this file (mode 0600) instead of printing it.") var out: String?
+        @OptionGroup var admin: AdminOptions
+        @OptionGroup var output: OutputOptions
+
+        func validate() throws {
+            if named.isEmpty == (access == .named) {
+                throw ValidationError("--named belongs to --access named, and --access named needs it")
+            }
+            if let maxConcurrency, maxConcurrency < 1 { throw ValidationError("--max-concurrency must be at least 1") }
+        }
+
+        func run() async throws {
+            var body: [String: JSONValue] = [
+                "owner": .string(owner), "provider_id": .string(providerID), "access": .string(access.rawValue),
+            ]
+            if !named.isEmpty { body["named"] = .array(named.map(JSONValue.string)) }
+            body["max_concurrency"] = maxConcurrency.map(JSONValue.integer)
+            body["display_name"] = displayName.map(JSONValue.string)
+            let answer = try await admin.client().send("POST", "providers", body: .object(body))
+            try WorkerFile.deliver(answer, to: out, json: output.json)
+        }
+    }
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List providers.")
+        @OptionGroup var admin: AdminOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let layout = TableLayout(computed: [
+                ("NAME", { $0["name"]?.cell ?? "" }), ("FULL NAME", { $0["full_name"]?.cell ?? "" }),
+                ("ACCESS", { $0["access"]?.cell ?? "" }), ("KIND", { $0["kind"]?.cell ?? "" }),
+                ("TOKENS", { "\($0["tokens"]?.elements.count ?? 0)" }),
+                ("WORKERS", { "\($0["workers"]?.elements.count ?? 0)" }),
+            ])
+            output.printList(
+                try await admin.client().get("providers"), key: "providers", layout,
+                empty: "No providers yet: aisbf provider create ID --owner USER")
+        }
+    }
+
+    struct Show: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show one provider with its tokens and workers.")
+        @OptionGroup var name: ProviderName
+        @OptionGroup var admin: AdminOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let answer = try await admin.client().get(name.path)
+            if output.json { return Console.print(answer.pretty) }
+            let provider = answer["provider"] ?? answer
+            output.printObject(
+                provider,
+                fields: [
+                    ("name", "name"), ("full name", "full_name"), ("owner", "owner"), ("access", "access"),
+                    ("named", "named"), ("kind", "kind"), ("display name", "display_name"), ("max concurrency", "max_concurrency"),
+                ])
+            let tokens = TableLayout([("TOKEN", "label"), ("PUBLIC KEY", "key"), ("CREATED", "created_at"), ("NOT AFTER", "not_after")])
+            Console.print("\n" + tokens.table(provider["tokens"]?.elements ?? []).text)
+            let workers = TableLayout([
+                ("WORKER", "client_id"), ("NODE", "node_id"), ("MODELS", "models"), ("CONNECTED", "connected_at"),
+            ])
+            Console.print("\n" + workers.table(provider["workers"]?.elements ?? []).text)
+        }
+    }
+
+    struct RotateToken: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Replace the registration token; workers with the old one are closed after the overlap.")
+        @OptionGroup var name: ProviderName
+        @Option(help: "Seconds for which the old token stays good.") var overlap: Int64 = 0
+        @Option(help: "Write the worker's JSON to this file (mode 0600) instead of printing it.") var out: String?
+        @OptionGroup var admin: AdminOptions
+        @OptionGroup var output: OutputOptions
+
+        func validate() throws {
+            if overlap < 0 { throw ValidationError("--overlap must not be negative") }
+        }
+
+        func run() async throws {
+            let answer = try await admin.client().send(
+                "POST", "\(name.path)/rotate-token", body: .object(["overlap_seconds": .integer(overlap)]))
+            try WorkerFile.deliver(answer, to: out, json: output.json)
+        }
+    }
+
+    struct Remove: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Remove a provider from the mesh; its workers are closed.")
+        @OptionGroup var name: ProviderName
+        @OptionGroup var admin: AdminOptions
+
+        func run() async throws {
+            _ = try await admin.client().send("DELETE", name.path)
+            Console.print("removed \(name.name)")
+        }
+    }
+}
+
+/// `owner/id` as an argument.
+struct ProviderName: ParsableArguments {
+    @Argument(help: "owner/id, such as alice/llama or global/demo.") var name: String
+
+    func validate() throws {
+        let parts = name.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count == 2, parts.allSatisfy({ !$0.isEmpty }) else {
+            throw ValidationError("'\(name)' must be owner/id, as in 'aisbf provider list'")
+        }
+    }
+
+    var path: String { "providers/" + name.split(separator: "/").map { AdminClient.segment(String($0)) }.joined(separator: "/") }
+}
+
+/// The worker's configuration as the node hands it out: holds a secret.
+enum WorkerFile {
+    static func deliver(_ answer: JSONValue, to path: String?, json: Bool) throws {
+        let worker = answer["worker"] ?? .null
+        if let path {
+            try PrivateFile.write(worker.pretty + "\n", to: path)
+            Console.error("wrote \(path); start a worker with: aisbf worker run --config \(path)")
+            return
+        }
+        Console.print(json ? answer.pretty : worker.pretty)
+        if !json {
+            Console.error("Save this as worker.json: its registration token is shown this once.")
+            Console.error("Then: aisbf worker run --config worker.json")
+        }
+    }
+}

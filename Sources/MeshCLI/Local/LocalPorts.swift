@@ -1,0 +1,47 @@
+internal import Foundation
+
+/// Free TCP ports of the loopback interface.
+enum LocalPorts {
+    /// `count` different ports that nobody listened on a moment ago: all are held until the last is found.
+    static func free(_ count: Int) throws -> [Int] {
+        var sockets: [Int32] = []
+        defer { for socket in sockets { close(socket) } }
+        return try (0..<count).map { _ in
+            guard let (socket, port) = bound(port: 0) else {
+                throw CommandFailure("no free TCP port on 127.0.0.1")
+            }
+            sockets.append(socket)
+            return port
+        }
+    }
+
+    /// Whether somebody could listen on `port` now.
+    static func isFree(_ port: Int, host: String = "127.0.0.1") -> Bool {
+        guard let (socket, _) = bound(port: port, host: host) else { return false }
+        close(socket)
+        return true
+    }
+
+    private static func bound(port: Int, host: String = "127.0.0.1") -> (socket: Int32, port: Int)? {
+        guard let number = UInt16(exactly: port) else { return nil }
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { return nil }
+        var on: Int32 = 1
+        setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<Int32>.size))
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = number.bigEndian
+        inet_pton(AF_INET, host == "localhost" ? "127.0.0.1" : host, &address.sin_addr)
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let status = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                bind(descriptor, address, length) == 0 && getsockname(descriptor, address, &length) == 0
+            }
+        }
+        guard status else {
+            close(descriptor)
+            return nil
+        }
+        return (descriptor, Int(UInt16(bigEndian: address.sin_port)))
+    }
+}

@@ -1,0 +1,201 @@
+package import MeshModel
+import MeshRouting
+package import MeshRuntime
+import MeshWire
+import NIOHTTP1
+
+/// `/api/admin/v1`: what the operator's CLI calls. Over the Unix socket no key is needed, because only this user
+/// can open it; over TCP a key with the scope `admin` is.
+package struct AdminRoutes: Sendable {
+    private let administration: Administration
+    private let mesh: MeshView
+    private let apiURL: String
+
+    package init(administration: Administration, mesh: MeshView, apiURL: String) {
+        self.administration = administration
+        self.mesh = mesh
+        self.apiURL = apiURL
+    }
+
+    static func requireOperator(_ request: Request, _ context: GatewayContext) throws {
+        if request.isLocalOperator { return }
+        let caller = try context.caller(request.headers).get()
+        guard caller.scopes.contains(.admin) else {
+            throw MeshError(.insufficientScope, "this API key does not have the scope 'admin'")
+        }
+    }
+
+    func respond(_ request: Request, path: [String], context: GatewayContext) async throws -> Response {
+        try Self.requireOperator(request, context)
+        let isRead = request.method == .GET
+        switch (path.first, path.count) {
+        case ("status", 1) where isRead: return .json(await mesh.status(context))
+        case ("users", 1): return try await users(request)
+        case ("providers", _): return try await providers(request, Array(path.dropFirst()), context)
+        case ("keys", 1...2): return try await keys(request, Array(path.dropFirst()))
+        case ("mesh", 2...3) where isRead: return try await meshRoute(request, Array(path.dropFirst()))
+        default: throw MeshError(.notFound, "there is no administration route '/\(path.joined(separator: "/"))'")
+        }
+    }
+
+    private func users(_ request: Request) async throws -> Response {
+        switch request.method {
+        case .GET: return .json(["users": .array(try await administration.users().map(Self.document))])
+        case .POST:
+            let username = try Self.text(try request.document(), "username")
+            return .json(Self.document(try await administration.createUser(username)), status: 201)
+        default: throw Self.wrongMethod
+        }
+    }
+
+    private func providers(_ request: Request, _ path: [String], _ context: GatewayContext) async throws -> Response {
+        if path.isEmpty, request.method == .GET {
+            let all = try await administration.providers()
+            return .json(["providers": .array(all.map { document($0, context) })])
+        }
+        if path.isEmpty, request.method == .POST { return try await createProvider(try request.document(), context) }
+        guard path.count >= 2 else { throw Self.wrongMethod }
+        let scope = OwnerScope(username: path[0])
+        switch (path.count, request.method) {
+        case (2, .GET): return .json(document(try await administration.provider(scope, path[1]), context))
+        case (2, .DELETE):
+            try await administration.removeProvider(scope, path[1])
+            return .noContent
+        case (3, .POST) where path[2] == "rotate-token":
+            let overlap = try request.document()["overlap_seconds"]?.integer ?? 0
+            let rotated = try await administration.rotateToken(scope, path[1], overlapSeconds: Int(clamping: overlap))
+            return .json(secretDocument(rotated.provider, rotated.token.text, context))
+        default: throw Self.wrongMethod
+        }
+    }
+
+    private func createProvider(_ body: JSONValue, _ context: GatewayContext) async throws -> Response {
+        let access: ProviderAccess
+        switch body["access"]?.text ?? "owner" {
+        case "public": access = .public
+        case "owner": access = .ownerOnly
+        case "named":
+            let names = body["named"]?.elements?.compactMap(\.text) ?? []
+            access = .named(try names.map { try Self.namedKey($0) })
+        default: throw MeshError(.invalidRequest, "access is one of public, owner, named", parameter: "access")
+        }
+        let created = try await administration.createProvider(
+            try Self.text(body, "provider_id"), scope: OwnerScope(username: body["owner"]?.text ?? "global"), access: access,
+            displayName: body["display_name"]?.text ?? "",
+            maxConcurrency: Int(clamping: body["max_concurrency"]?.integer ?? 0))
+        return .json(secretDocument(created.provider, created.token.text, context), status: 201)
+    }
+
+    private static func namedKey(_ text: String) throws -> PublicKey {
+        for kind in [KeyText.owner, .node, .operatorKey] {
+            if case .success(let bytes) = kind.parse(text), let key = PublicKey(bytes) { return key }
+        }
+        throw MeshError(
+            .invalidRequest, "'named' takes owner, node or operator ids such as aisbf_owner_…", parameter: "named")
+    }
+
+    private func keys(_ request: Request, _ path: [String]) async throws -> Response {
+        switch (path.count, request.method) {
+        case (0, .GET): return .json(["keys": .array(try await administration.keys().map(Self.document))])
+        case (0, .POST):
+            let body = try request.document()
+            let names = body["scopes"]?.elements?.compactMap(\.text) ?? ["inference"]
+            let scopes = try names.map { name in
+                guard let scope = APIKeyScope(rawValue: name) else {
+                    throw MeshError(.invalidRequest, "scopes are 'inference' and 'admin'", parameter: "scopes")
+                }
+                return scope
+            }
+            let created = try await administration.createKey(
+                username: try Self.text(body, "username"), label: String((body["label"]?.text ?? "").prefix(64)),
+                scopes: scopes, lifeSeconds: body["expires_in_seconds"]?.integer)
+            var members = Self.document(created.account).members ?? []
+            members.append(.init("key", .string(created.secret.text)))
+            return .json(.object(members), status: 201)
+        case (1, .DELETE):
+            try await administration.revokeKey(path[0])
+            return .noContent
+        default: throw Self.wrongMethod
+        }
+    }
+
+    private func meshRoute(_ request: Request, _ path: [String]) async throws -> Response {
+        switch path.first {
+        case "peers" where path.count == 1: return .json(["peers": .array(await mesh.peers())])
+        case "providers" where path.count == 1: return .json(["providers": .array(mesh.providers())])
+        case "records" where path.count == 1:
+            let type = request.query.first { $0.name == "type" }?.value
+            return .json(["records": .array(await mesh.records(type: type))])
+        case "records":
+            guard let key = bytesOfHex(path[1]).flatMap({ RecordKey($0) }), let record = await mesh.record(key) else {
+                throw MeshError(.notFound, "there is no record with this key; 'aisbf mesh records' lists them")
+            }
+            return .json(record)
+        default: throw MeshError(.notFound, "there is no administration route for this")
+        }
+    }
+
+    // MARK: Documents
+
+    private static let wrongMethod = MeshError(.methodNotAllowed, "this route does not take that method")
+
+    private static func text(_ body: JSONValue, _ name: String) throws -> String {
+        guard let text = body[name]?.text, !text.isEmpty else {
+            throw MeshError(.invalidRequest, "the body needs a string field '\(name)'", parameter: name)
+        }
+        return text
+    }
+
+    private static func document(_ user: UserAccount) -> JSONValue {
+        [
+            "username": .string(user.username), "owner_id": .string(KeyText.owner.text(user.ownerKey.bytes)),
+            "created_at": .integer(user.createdAt.seconds), "disabled": .boolean(user.disabled),
+        ]
+    }
+
+    private static func document(_ key: APIKeyAccount) -> JSONValue {
+        [
+            "key_id": .string(key.keyID), "username": .string(key.username), "label": .string(key.label),
+            "scopes": .strings(key.scopes.map(\.rawValue)), "created_at": .integer(key.createdAt.seconds),
+            "expires_at": key.expiresAt.map { .integer($0.seconds) } ?? .null,
+            "revoked_at": key.revokedAt.map { .integer($0.seconds) } ?? .null,
+        ]
+    }
+
+    private func document(_ provider: ProviderAccount, _ context: GatewayContext) -> JSONValue {
+        let known = context.catalog.current.providers(withID: provider.providerID)
+            .first { $0.owner == provider.ownerKey && $0.homeNode == context.identity.key }
+        let access = switch provider.access { case .public: "public" case .ownerOnly: "owner" case .named: "named" }
+        return [
+            "owner": .string(provider.scope.username), "provider_id": .string(provider.providerID),
+            "name": .string("\(provider.scope.username)/\(provider.providerID)"),
+            "full_name": .string("\(provider.scope.username)@\(context.identity.name)/\(provider.providerID)"),
+            "access": .string(access), "kind": .string(provider.kind), "display_name": .string(provider.displayName),
+            "tokens": .array(
+                provider.attachKeys.map { key in
+                    [
+                        "label": .string(key.label), "key": .string(key.publicKey.description),
+                        "created_at": .integer(key.createdAt.seconds),
+                        "not_after": key.notAfter.map { .integer($0.seconds) } ?? .null,
+                    ]
+                }),
+            "workers": .array(mesh.workers(of: known)),
+        ]
+    }
+
+    /// The provider with its secret, shown this once, and the worker file that is ready to paste.
+    private func secretDocument(_ provider: ProviderAccount, _ token: String, _ context: GatewayContext) -> JSONValue {
+        let isGlobal = provider.scope == .global
+        return [
+            "provider": document(provider, context), "registration_token": .string(token),
+            "worker": [
+                "broker": [
+                    "enabled": true, "base_url": .string(apiURL), "scope": .string(isGlobal ? "global" : "user"),
+                    "username": .string(provider.scope.username), "provider_id": .string(provider.providerID),
+                    "client_id": "worker-01", "registration_token": .string(token), "transport": "websocket",
+                ],
+                "backend": "demo",
+            ],
+        ]
+    }
+}

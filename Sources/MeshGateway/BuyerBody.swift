@@ -1,0 +1,58 @@
+package import MeshModel
+import MeshWire
+package import NIOCore
+
+/// A buyer's JSON body, checked and cut but not decoded: the node reads `model` and `stream`, and passes every
+/// other byte on as it came.
+package struct BuyerBody: Sendable {
+    package let bytes: ByteBuffer
+    package let model: String
+    package let wantsStream: Bool
+    private let modelRange: Range<Int>
+
+    /// - Throws: `MeshError` that names the field at fault.
+    package static func read(_ bytes: ByteBuffer) throws(MeshError) -> BuyerBody {
+        let result: Result<BuyerBody, MeshError> = bytes.withUnsafeReadableBytes { raw in
+            let fields: [JSONField]
+            do throws(JSONScanError) { fields = try JSONScanner.fields(of: raw) } catch {
+                return .failure(
+                    MeshError(.invalidJSON, "the request body is not a valid JSON object: \(error.description)"))
+            }
+            guard let model = fields.value("model", in: raw), model.kind == .string else {
+                return .failure(
+                    MeshError(.invalidRequest, "the body needs a string field 'model'; GET /v1/models lists what there is", parameter: "model"))
+            }
+            for name: StaticString in ["model", "stream"] where fields.count(name, in: raw) > 1 {
+                return .failure(
+                    MeshError(.invalidRequest, "the field '\(name)' stands in the body twice", parameter: "\(name)"))
+            }
+            if let stream = fields.value("stream", in: raw), stream.kind != .boolean, stream.kind != .null {
+                return .failure(MeshError(.invalidRequest, "'stream' must be true or false", parameter: "stream"))
+            }
+            let name = String(decoding: JSONText.unescaped(model, in: raw), as: UTF8.self)
+            guard !name.isEmpty, name.utf8.count <= 512 else {
+                return .failure(MeshError(.invalidRequest, "'model' must have 1 to 512 characters", parameter: "model"))
+            }
+            return .success(
+                BuyerBody(
+                    bytes: bytes, model: name, wantsStream: fields.boolean("stream", in: raw) ?? false,
+                    modelRange: model.range))
+        }
+        return try result.get()
+    }
+
+    /// The body with `model` in the place of the buyer's name for it; all other bytes as they were.
+    package func withModel(_ model: String) -> ByteBuffer {
+        if model == self.model { return bytes }
+        let quoted = JSONText.quoted(model)
+        var spliced = ByteBufferAllocator().buffer(capacity: bytes.readableBytes + quoted.count)
+        let start = bytes.readerIndex
+        if let before = bytes.getSlice(at: start, length: modelRange.lowerBound) { spliced.writeImmutableBuffer(before) }
+        spliced.writeBytes(quoted)
+        let rest = bytes.readableBytes - modelRange.upperBound
+        if let after = bytes.getSlice(at: start + modelRange.upperBound, length: rest) {
+            spliced.writeImmutableBuffer(after)
+        }
+        return spliced
+    }
+}

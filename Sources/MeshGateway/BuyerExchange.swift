@@ -1,0 +1,258 @@
+import MeshModel
+import MeshRouting
+import MeshRuntime
+import MeshWire
+import NIOCore
+import NIOHTTP1
+import Synchronization
+
+/// One inference request of a buyer: tries candidates until the first content, then passes the answer on with
+/// back-pressure.
+///
+/// Nothing is written before the first content or final answer, so every failure before it is a real status code,
+/// or no failure at all when another candidate answers.
+final class BuyerExchange: Sendable {
+    private struct State {
+        var candidates: [Candidate] = []
+        var attempts = 0
+        /// Answers of an attempt that was given up are not for the buyer.
+        var attempt: AttemptReceiver?
+        var handle: (any AttemptHandle)?
+        var head: (status: Int, contentType: String)?
+        var isStreaming = false
+        var isPaused = false
+        var blockedSince: Instant?
+        /// A whole answer on its way in, or what a slow buyer has not taken yet.
+        var held = ByteBuffer()
+        var isComplete = false
+        var isOver = false
+    }
+
+    let requestID: String
+    private let principal: Principal
+    private let route: Route
+    private let request: WorkRequest
+    private let eventLoop: any EventLoop
+    private let handler: NIOLoopBound<GatewayHandler>
+    private let state: NIOLoopBoundBox<State>
+    private let started = SystemClock.instant
+
+    init(
+        handler: GatewayHandler, eventLoop: any EventLoop, requestID: String, principal: Principal, route: Route,
+        request: WorkRequest
+    ) {
+        self.handler = NIOLoopBound(handler, eventLoop: eventLoop)
+        self.eventLoop = eventLoop
+        self.requestID = requestID
+        self.principal = principal
+        self.route = route
+        self.request = request
+        state = NIOLoopBoundBox(State(), eventLoop: eventLoop)
+    }
+
+    func start() {
+        state.value.candidates = handler.value.shared.dispatcher.candidates(route)
+        next(after: nil)
+    }
+
+    /// Tries the next candidate, or answers with `error` when there is none.
+    private func next(after error: MeshError?) {
+        let attempts = state.value.attempts
+        guard attempts < state.value.candidates.count else {
+            return fail(
+                error
+                    ?? MeshError(
+                        .workerUnavailable, "no worker of \(providerNames) is connected now; try again shortly",
+                        retryAfterSeconds: 2))
+        }
+        state.value.attempts += 1
+        let receiver = AttemptReceiver(exchange: self, eventLoop: eventLoop)
+        state.value.attempt = receiver
+        let handle = handler.value.shared.dispatcher.start(
+            state.value.candidates[attempts], request, route: route, principal: principal, requestID: requestID,
+            attempt: attempts + 1, receiver: receiver)
+        // An attempt may have failed before it returned, and another begun.
+        if state.value.attempt === receiver { state.value.handle = handle }
+    }
+
+    private var providerNames: String { route.providers.map(\.fullName).joined(separator: ", ") }
+
+    // MARK: What the attempt says
+
+    fileprivate func receive(_ events: [AnswerEvent], from receiver: AttemptReceiver) {
+        for event in events {
+            guard state.value.attempt === receiver, !state.value.isOver else { return }
+            switch event {
+            case .head(let status, let contentType): headArrived(status, contentType)
+            case .body(let bytes): bodyArrived(bytes)
+            case .end: answerEnded()
+            case .fail(let error):
+                state.value.handle = nil
+                if error.code.retry == .elsewhere { next(after: error) } else { fail(error) }
+            }
+        }
+    }
+
+    private func headArrived(_ status: Int, _ contentType: String) {
+        state.value.head = (status, contentType)
+        guard contentType.hasPrefix("text/event-stream") else { return }
+        state.value.isStreaming = true
+        var headers = responseHeaders(contentType)
+        headers.add(name: "cache-control", value: "no-store")
+        headers.add(name: "x-accel-buffering", value: "no")
+        handler.value.writeHead(status: status, headers: headers)
+        handler.value.flushSoon()
+    }
+
+    private func bodyArrived(_ bytes: ByteBuffer) {
+        handler.value.shared.metrics.delivered(bytes.readableBytes)
+        guard state.value.isStreaming else {
+            // The common whole answer arrives in one piece and is passed on as it is.
+            if state.value.held.readableBytes == 0 { state.value.held = bytes } else { hold(bytes) }
+            return
+        }
+        if handler.value.isWritable, state.value.held.readableBytes == 0 {
+            handler.value.write(.body(.byteBuffer(bytes)))
+            handler.value.flushSoon()
+            return
+        }
+        hold(bytes)
+        if !state.value.isPaused {
+            state.value.isPaused = true
+            state.value.blockedSince = SystemClock.instant
+            state.value.handle?.pause()
+        }
+        if state.value.held.readableBytes > Limits.streamBufferBytes { tooSlow() }
+    }
+
+    private func hold(_ bytes: ByteBuffer) {
+        // Taken out first so that the buffer is unique and grows in place.
+        var held = state.value.held
+        state.value.held = ByteBuffer()
+        held.writeImmutableBuffer(bytes)
+        state.value.held = held
+    }
+
+    private func answerEnded() {
+        state.value.handle = nil
+        state.value.isComplete = true
+        if state.value.isStreaming {
+            if state.value.held.readableBytes == 0 { finishStream() }
+            return
+        }
+        guard let (status, contentType) = state.value.head else {
+            return fail(MeshError(.workerBadAnswer, "the worker ended its answer before it began"))
+        }
+        var headers = responseHeaders(contentType)
+        headers.add(name: "content-length", value: String(state.value.held.readableBytes))
+        if status == 429 || status == 503 { headers.add(name: "retry-after", value: "2") }
+        handler.value.writeHead(status: status, headers: headers)
+        handler.value.write(.body(.byteBuffer(state.value.held)))
+        finishStream()
+    }
+
+    private func finishStream() {
+        state.value.isOver = true
+        handler.value.write(.end(nil))
+        handler.value.exchangeEnded()
+    }
+
+    private func fail(_ error: MeshError) {
+        state.value.isOver = true
+        handler.value.shared.metrics.failed(error.code)
+        let response = Response.error(error, requestID: requestID)
+        var headers = responseHeaders("application/json")
+        for (name, value) in response.headers where name != "content-type" { headers.add(name: name, value: value) }
+        headers.add(name: "content-length", value: String(response.body.count))
+        handler.value.writeHead(status: response.status, headers: headers)
+        handler.value.write(.body(.byteBuffer(ByteBuffer(bytes: response.body))))
+        finishStream()
+    }
+
+    private func responseHeaders(_ contentType: String) -> HTTPHeaders {
+        var headers = HTTPHeaders()
+        headers.reserveCapacity(8)
+        headers.add(name: "content-type", value: contentType)
+        headers.add(name: "x-request-id", value: requestID)
+        let attempts = state.value.attempts
+        if attempts > 0, attempts <= state.value.candidates.count {
+            let candidate = state.value.candidates[attempts - 1]
+            headers.add(name: "aisbf-provider", value: candidate.provider.fullName)
+            headers.add(name: "aisbf-node", value: nodeName(candidate))
+        }
+        headers.add(name: "aisbf-attempts", value: String(attempts))
+        let elapsed = SystemClock.instant.milliseconds(since: started)
+        headers.add(name: "server-timing", value: "first;dur=\(elapsed)")
+        return headers
+    }
+
+    private func nodeName(_ candidate: Candidate) -> String {
+        switch candidate {
+        case .local: handler.value.shared.identity.name
+        case .remote(let node, let provider):
+            provider.hosts.first { $0.node == node }?.nodeName ?? "unknown"
+        }
+    }
+
+    // MARK: What the buyer does
+
+    func writabilityChanged(_ isWritable: Bool) {
+        guard isWritable, state.value.isStreaming, state.value.held.readableBytes > 0 else { return }
+        let held = state.value.held
+        state.value.held = ByteBuffer()
+        handler.value.write(.body(.byteBuffer(held)))
+        handler.value.flushNow()
+        if state.value.isPaused {
+            state.value.isPaused = false
+            state.value.blockedSince = nil
+            state.value.handle?.resume()
+        }
+        if state.value.isComplete, !state.value.isOver { finishStream() }
+    }
+
+    func buyerLeft() {
+        state.value.isOver = true
+        state.value.attempt = nil
+        state.value.handle?.cancel()
+        state.value.handle = nil
+    }
+
+    /// Called every few seconds while the answer is under way.
+    func patrol(quietMs: Int64) {
+        if let since = state.value.blockedSince,
+            SystemClock.instant.milliseconds(since: since) >= Limits.streamBlockedMs
+        {
+            return tooSlow()
+        }
+        guard state.value.isStreaming, !state.value.isOver, quietMs >= 10_000, handler.value.isWritable else { return }
+        handler.value.write(.body(.byteBuffer(ByteBuffer(string: ": waiting\n\n"))))
+        handler.value.flushNow()
+    }
+
+    /// The buyer does not read: its own stream ends, nobody else's waits for it.
+    private func tooSlow() {
+        state.value.isOver = true
+        state.value.attempt = nil
+        state.value.handle?.cancel()
+        state.value.handle = nil
+        state.value.held = ByteBuffer()
+        let error = MeshError(.streamTooSlow, "the stream was cut because it was not read for too long")
+        handler.value.shared.metrics.failed(error.code)
+        let event = Array("data: ".utf8) + error.document(requestID: requestID).bytes + Array("\n\n".utf8)
+        handler.value.write(.body(.byteBuffer(ByteBuffer(bytes: event))))
+        handler.value.closeAfterStream()
+    }
+}
+
+/// The receiver of one attempt: tells late answers of an abandoned attempt from those of the current one.
+private final class AttemptReceiver: AnswerReceiver {
+    let eventLoop: any EventLoop
+    private let exchange: BuyerExchange
+
+    init(exchange: BuyerExchange, eventLoop: any EventLoop) {
+        self.exchange = exchange
+        self.eventLoop = eventLoop
+    }
+
+    func receive(_ events: [AnswerEvent]) { exchange.receive(events, from: self) }
+}

@@ -1,0 +1,336 @@
+import MeshModel
+import MeshRouting
+import MeshRuntime
+import MeshWire
+package import NIOCore
+package import NIOHTTP1
+import Synchronization
+
+/// One buyer connection (or HTTP/2 stream): reads requests, sends inference requests straight to the dispatcher
+/// and everything else to the cold routes, and writes answers as they come. Lives on its event loop.
+///
+/// A request whose key or size is refused is still read to its end, unkept, so that the client gets the answer
+/// instead of a reset connection.
+package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandler {
+    package typealias InboundIn = HTTPServerRequestPart
+    package typealias OutboundOut = HTTPServerResponsePart
+
+    enum Reading {
+        case idle
+        case body(HTTPRequestHead, ByteBuffer, HotRequest?)
+        case refused(HTTPRequestHead, MeshError, left: Int)
+        case answering
+    }
+
+    /// An inference request whose caller is known before its body is read.
+    struct HotRequest {
+        var caller: Caller
+        var operation: String
+    }
+
+    let shared: GatewayContext
+    private let isLocalOperator: Bool
+    private var reading = Reading.idle
+    private(set) var context: ChannelHandlerContext?
+    private var exchange: BuyerExchange?
+    private var isFlushScheduled = false
+    private var keepAlive = true
+    private var version = HTTPVersion.http1_1
+    private var closing = false
+    private var lastProgress = SystemClock.instant
+    private var timer: Scheduled<Void>?
+
+    package init(shared: GatewayContext, isLocalOperator: Bool = false) {
+        self.shared = shared
+        self.isLocalOperator = isLocalOperator
+    }
+
+    package func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        schedulePatrol(context)
+    }
+
+    package func handlerRemoved(context: ChannelHandlerContext) { ended() }
+
+    package func channelInactive(context: ChannelHandlerContext) {
+        ended()
+        context.fireChannelInactive()
+    }
+
+    package func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+
+    package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch event {
+        case is ChannelShouldQuiesceEvent:
+            closing = true
+            if case .idle = reading { context.close(promise: nil) }
+        case ChannelEvent.inputClosed: context.close(promise: nil)
+        default: context.fireUserInboundEventTriggered(event)
+        }
+    }
+
+    package func channelWritabilityChanged(context: ChannelHandlerContext) {
+        exchange?.writabilityChanged(context.channel.isWritable)
+        context.fireChannelWritabilityChanged()
+    }
+
+    // MARK: Reading
+
+    package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        lastProgress = SystemClock.instant
+        switch unwrapInboundIn(data) {
+        case .head(let head): headArrived(head)
+        case .body(let bytes): bodyArrived(bytes)
+        case .end: requestEnded()
+        }
+    }
+
+    private func headArrived(_ head: HTTPRequestHead) {
+        keepAlive = head.isKeepAlive
+        version = head.version
+        let declared = head.headers.first(name: "content-length").flatMap { Int($0) } ?? 0
+        if declared > Limits.requestBodyBytes {
+            reading = .refused(head, Self.tooLarge, left: Limits.requestBodyBytes)
+            return
+        }
+        if head.headers.first(name: "expect")?.lowercased() == "100-continue" {
+            write(.head(HTTPResponseHead(version: version, status: .continue)))
+            flushSoon()
+        }
+        guard let route = HotRoute(head) else {
+            reading = .body(head, ByteBuffer(), nil)
+            return
+        }
+        switch shared.inferenceCaller(head.headers, scope: route.username) {
+        case .success(let caller):
+            reading = .body(head, ByteBuffer(), HotRequest(caller: caller, operation: route.operation))
+        case .failure(let error): reading = .refused(head, error, left: Limits.requestBodyBytes)
+        }
+    }
+
+    private func bodyArrived(_ bytes: ByteBuffer) {
+        switch reading {
+        case .body(let head, var collected, let hot):
+            // Taken out first so that the buffer is unique and grows in place.
+            reading = .idle
+            if collected.readableBytes == 0 { collected = bytes } else { collected.writeImmutableBuffer(bytes) }
+            if collected.readableBytes > Limits.requestBodyBytes {
+                reading = .refused(head, Self.tooLarge, left: Limits.requestBodyBytes)
+            } else {
+                reading = .body(head, collected, hot)
+            }
+        case .refused(let head, let error, let left):
+            reading = .refused(head, error, left: left - bytes.readableBytes)
+            if left < bytes.readableBytes {
+                keepAlive = false
+                requestEnded()
+            }
+        case .idle, .answering: break
+        }
+    }
+
+    private func requestEnded() {
+        switch reading {
+        case .body(let head, let bytes, let hot):
+            reading = .answering
+            if let hot { startInference(hot, bytes) } else { startCold(head, bytes) }
+        case .refused(let head, let error, _):
+            reading = .answering
+            let requestID = RequestID.make()
+            // A WebSocket that was refused reaches this handler as a plain request.
+            answer(.error(error, requestID: requestID), requestID: requestID, isHead: head.method == .HEAD, code: error.code)
+        case .idle, .answering: break
+        }
+    }
+
+    private static let tooLarge = MeshError(
+        .bodyTooLarge, "the request body is larger than \(Limits.requestBodyBytes >> 20) MiB, the most this node takes")
+
+    // MARK: Inference
+
+    private func startInference(_ hot: HotRequest, _ bytes: ByteBuffer) {
+        let requestID = RequestID.make()
+        guard let context else { return }
+        do throws(MeshError) {
+            if shared.isDraining {
+                throw MeshError(.draining, "this node is shutting down; use another node", retryAfterSeconds: 5)
+            }
+            let body = try BuyerBody.read(bytes)
+            let principal = shared.principal(hot.caller)
+            let route = try shared.catalog.current.resolve(body.model, for: principal).get()
+            let exchange = BuyerExchange(
+                handler: self, eventLoop: context.eventLoop, requestID: requestID, principal: principal, route: route,
+                request: WorkRequest(
+                    operation: hot.operation, body: body.withModel(route.model), wantsStream: body.wantsStream,
+                    deadlines: shared.deadlines))
+            self.exchange = exchange
+            shared.inFlight.add(1, ordering: .relaxed)
+            exchange.start()
+        } catch {
+            answer(.error(error, requestID: requestID), requestID: requestID, isHead: false, code: error.code)
+        }
+    }
+
+    /// The exchange is over; the connection takes the next request.
+    func exchangeEnded() {
+        guard exchange != nil else { return }
+        exchange = nil
+        shared.inFlight.subtract(1, ordering: .relaxed)
+        responseEnded()
+    }
+
+    /// The buyer does not read its stream: the connection ends with it.
+    func closeAfterStream() {
+        closing = true
+        write(.end(nil))
+        exchangeEnded()
+    }
+
+    // MARK: Everything else
+
+    private func startCold(_ head: HTTPRequestHead, _ bytes: ByteBuffer) {
+        let requestID = RequestID.make()
+        guard let context, let (segments, query) = RequestPath.parse(head.uri) else {
+            let error = MeshError(.notFound, "there is nothing at this path")
+            return answer(.error(error, requestID: requestID), requestID: requestID, isHead: false, code: error.code)
+        }
+        guard shared.coldInFlight.load(ordering: .relaxed) < Limits.coldRoutesAtOnce else {
+            let error = MeshError(.rateLimited, "too many requests at once; try again shortly", retryAfterSeconds: 1)
+            return answer(.error(error, requestID: requestID), requestID: requestID, isHead: false, code: error.code)
+        }
+        let request = Request(
+            method: head.method == .HEAD ? .GET : head.method, segments: segments, query: query, headers: head.headers,
+            body: Array(bytes.readableBytesView), isLocalOperator: isLocalOperator, requestID: requestID)
+        let isHead = head.method == .HEAD
+        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        let shared = shared
+        let eventLoop = context.eventLoop
+        shared.coldInFlight.add(1, ordering: .relaxed)
+        // The one unstructured task of the gateway: its life is bounded by the routes' own deadlines.
+        Task {
+            let response = await shared.coldRoutes.respond(request, context: shared)
+            shared.coldInFlight.subtract(1, ordering: .relaxed)
+            eventLoop.execute { bound.value.answer(response, requestID: requestID, isHead: isHead, code: nil) }
+        }
+    }
+
+    // MARK: Writing
+
+    func answer(_ response: Response, requestID: String, isHead: Bool, code: ErrorCode?) {
+        if let code { shared.metrics.failed(code) }
+        var headers = HTTPHeaders(response.headers.map { ($0.name, $0.value) })
+        headers.add(name: "x-request-id", value: requestID)
+        if response.status != 204 { headers.add(name: "content-length", value: String(response.body.count)) }
+        writeHead(status: response.status, headers: headers)
+        if !isHead, !response.body.isEmpty { write(.body(.byteBuffer(ByteBuffer(bytes: response.body)))) }
+        write(.end(nil))
+        responseEnded()
+    }
+
+    func writeHead(status: Int, headers: HTTPHeaders) {
+        shared.metrics.answered(status)
+        var headers = headers
+        if version.major == 1, !keepAlive || closing { headers.add(name: "connection", value: "close") }
+        write(.head(HTTPResponseHead(version: version, status: .init(statusCode: status), headers: headers)))
+    }
+
+    func write(_ part: HTTPServerResponsePart) {
+        lastProgress = SystemClock.instant
+        context?.write(wrapOutboundOut(part), promise: nil)
+    }
+
+    private func responseEnded() {
+        flushNow()
+        reading = .idle
+        if !keepAlive || closing { context?.close(promise: nil) }
+    }
+
+    func flushNow() { context?.flush() }
+
+    /// One flush for all that is written in this turn of the event loop.
+    func flushSoon() {
+        guard let context, !isFlushScheduled else { return }
+        isFlushScheduled = true
+        context.eventLoop.assumeIsolated().execute { [weak self] in
+            self?.isFlushScheduled = false
+            self?.flushNow()
+        }
+    }
+
+    var isWritable: Bool { context?.channel.isWritable ?? false }
+
+    // MARK: Time and end
+
+    /// Looks every five seconds for what takes too long: an idle connection, a request that trickles in, a buyer
+    /// who does not read; and tells a waiting stream that it is still alive.
+    private func schedulePatrol(_ context: ChannelHandlerContext) {
+        timer = context.eventLoop.assumeIsolated().scheduleTask(in: .seconds(5)) { [weak self] in
+            guard let self, let context = self.context else { return }
+            self.patrol(context)
+            if context.channel.isActive { self.schedulePatrol(context) }
+        }
+    }
+
+    private func patrol(_ context: ChannelHandlerContext) {
+        let quiet = SystemClock.instant.milliseconds(since: lastProgress)
+        switch reading {
+        case .idle: if quiet >= Limits.connectionIdleMs { context.close(promise: nil) }
+        case .body, .refused:
+            guard quiet >= Limits.requestHeadMs else { return }
+            keepAlive = false
+            reading = .answering
+            let requestID = RequestID.make()
+            let error = MeshError(.requestTimeout, "the request body did not arrive in time")
+            answer(.error(error, requestID: requestID), requestID: requestID, isHead: false, code: error.code)
+        case .answering: exchange?.patrol(quietMs: quiet)
+        }
+    }
+
+    private func ended() {
+        timer?.cancel()
+        timer = nil
+        context = nil
+        if let exchange {
+            self.exchange = nil
+            shared.inFlight.subtract(1, ordering: .relaxed)
+            exchange.buyerLeft()
+        }
+    }
+}
+
+enum RequestID {
+    /// Unguessable enough not to collide; it names a request in logs and to support, and authorises nothing.
+    static func make() -> String {
+        var generator = SystemRandomNumberGenerator()
+        let high = generator.next() as UInt64
+        let low = generator.next() as UInt64
+        return "req_" + Bytes16(high: high, low: low).description.prefix(24)
+    }
+}
+
+/// The routes whose requests go to workers.
+struct HotRoute: Hashable, Sendable {
+    var operation: String
+    /// The user whose scope the path names (`/api/u/{username}/…`).
+    var username: String?
+
+    init?(_ head: HTTPRequestHead) {
+        guard head.method == .POST else { return nil }
+        operation = "chat.completions"
+        switch head.uri {
+        case "/v1/chat/completions", "/api/v1/chat/completions": return
+        default: break
+        }
+        guard let (segments, _) = RequestPath.parse(head.uri), segments.suffix(2) == ["chat", "completions"]
+        else { return nil }
+        let front = Array(segments.dropLast(2))
+        switch front.count {
+        case 1 where front == ["v1"], 2 where front == ["api", "v1"]: return
+        case 3 where front.starts(with: ["api", "u"]), 4 where front.starts(with: ["api", "u"]) && front[3] == "v1":
+            username = front[2]
+        default: return nil
+        }
+    }
+}

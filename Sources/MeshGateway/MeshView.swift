@@ -1,0 +1,161 @@
+import MeshBroker
+import MeshGossip
+package import MeshModel
+import MeshRouting
+package import MeshRuntime
+import MeshSessions
+import MeshWire
+import SwiftProtobuf
+
+/// What this node knows of the mesh, as documents for the CLI.
+package struct MeshView: Sendable {
+    package struct Facts: Sendable {
+        package var network: NetworkID
+        package var apiURL: String
+        package var linkAddresses: [String]
+        package var software: String
+        package var startedAt: Timestamp
+
+        package init(
+            network: NetworkID, apiURL: String, linkAddresses: [String], software: String, startedAt: Timestamp
+        ) {
+            self.network = network
+            self.apiURL = apiURL
+            self.linkAddresses = linkAddresses
+            self.software = software
+            self.startedAt = startedAt
+        }
+    }
+
+    private let facts: Facts
+    private let control: ControlPlane
+    private let catalog: CatalogHolder
+    private let sessions: SessionTable
+    private let clock: ClockJudge
+
+    package init(facts: Facts, control: ControlPlane, catalog: CatalogHolder, sessions: SessionTable, clock: ClockJudge) {
+        self.facts = facts
+        self.control = control
+        self.catalog = catalog
+        self.sessions = sessions
+        self.clock = clock
+    }
+
+    func status(_ context: GatewayContext) async -> JSONValue {
+        let counts = await control.query { broker in
+            (links: broker.gossip.linkViews.count, members: broker.gossip.members.count, records: broker.gossip.recordCount)
+        }
+        let uptime = max(0, SystemClock.wall.milliseconds - facts.startedAt.milliseconds) / 1_000
+        return [
+            "node_id": .string(KeyText.node.text(context.identity.key.bytes)),
+            "operator_id": .string(KeyText.operatorKey.text(context.identity.operatorKey.bytes)),
+            "name": .string(context.identity.name), "software": .string(facts.software),
+            "network": .string(facts.network.description), "api_url": .string(facts.apiURL),
+            "link_addresses": .strings(facts.linkAddresses), "started_at": .integer(facts.startedAt.seconds),
+            "uptime_seconds": .integer(uptime), "draining": .boolean(context.isDraining),
+            "links": .integer(counts?.links ?? 0), "members": .integer(counts?.members ?? 0),
+            "records": .integer(counts?.records ?? 0), "workers": .integer(sessions.count),
+            "requests_in_flight": .integer(context.requestsInFlight), "clock_offset_ms": .integer(clock.medianOffsetMs),
+            "clock_ok": .boolean(!clock.isSuspect),
+        ]
+    }
+
+    func peers() async -> [JSONValue] {
+        let now = SystemClock.instant
+        let wall = SystemClock.wall
+        return await control.query { broker -> [JSONValue] in
+            let gossip = broker.gossip
+            return gossip.members.filter { $0 != gossip.configuration.key }.map { node in
+                let descriptor: Aisbf_Mesh_V1_NodeDescriptor? = gossip.descriptor(of: node).flatMap {
+                    if case .nodeDescriptor(let body) = $0.body { body } else { nil }
+                }
+                let lease = gossip.beacon(of: node)
+                let links = gossip.linkViews.filter { $0.peer == node }
+                let direction = links.isEmpty ? "none" : links.allSatisfy(\.dialled) ? "out" : links.contains(where: \.dialled) ? "both" : "in"
+                return [
+                    "node_id": .string(KeyText.node.text(node.bytes)), "name": .string(descriptor?.name ?? ""),
+                    "operator_id": .optional(
+                        gossip.operatorKey(of: node, wall: wall).map { KeyText.operatorKey.text($0.bytes) }),
+                    "api_url": .string(descriptor?.apiURL ?? ""), "addresses": .strings(descriptor?.linkAddresses ?? []),
+                    "linked": .boolean(!links.isEmpty), "direction": .string(direction),
+                    "lease_expires_in_ms": lease.map { .integer($0.expires.milliseconds(since: now)) } ?? .null,
+                    "in_flight": .integer(lease?.beacon.inFlight ?? 0), "draining": .boolean(lease?.beacon.draining ?? false),
+                ]
+            }
+        } ?? []
+    }
+
+    func providers() -> [JSONValue] {
+        catalog.current.providers.map { provider in
+            [
+                "full_name": .string(provider.fullName), "provider_id": .string(provider.providerID),
+                "owner_id": .string(KeyText.owner.text(provider.owner.bytes)), "access": .string(provider.access.name),
+                "home_node": .string(provider.homeName), "models": .strings(provider.modelsSeen),
+                "attachments": .array(
+                    provider.hosts.map { host in
+                        [
+                            "node_id": .string(KeyText.node.text(host.node.bytes)), "node_name": .string(host.nodeName),
+                            "usable": true, "models": .strings(host.models.map(\.id)), "slots": .integer(host.slots),
+                            "hardware": [
+                                "gpu": .string(host.gpuClass), "count": .integer(host.gpuCount),
+                                "total_vram_mb": .integer(host.totalVramMb),
+                            ],
+                        ]
+                    }),
+            ]
+        }
+    }
+
+    func workers(of provider: CatalogProvider?) -> [JSONValue] {
+        guard let provider else { return [] }
+        let local = sessions.sessions(of: provider.key).map { session -> JSONValue in
+            [
+                "client_id": .string(session.identity.clientID), "node": "this node",
+                "models": .strings(session.current.models.map(\.id)), "connected_at": .integer(session.connectedAt.seconds),
+            ]
+        }
+        let remote = provider.hosts.filter { $0.node != catalog.current.node }.map { host -> JSONValue in
+            ["client_id": .null, "node": .string(host.nodeName), "models": .strings(host.models.map(\.id)), "connected_at": .null]
+        }
+        return local + remote
+    }
+
+    func records(type: String?) async -> [JSONValue] {
+        await control.query { broker -> [JSONValue] in
+            broker.gossip.allRecords.filter { type == nil || $0.type.name == type }.map { Self.summary($0) }
+        } ?? []
+    }
+
+    func record(_ key: RecordKey) async -> JSONValue? {
+        await control.query { broker -> JSONValue? in
+            guard let record = broker.gossip.allRecords.first(where: { $0.key == key }) else { return nil }
+            var members = Self.summary(record).members ?? []
+            members.append(.init("usable", .boolean(broker.gossip.isUsable(key))))
+            members.append(.init("hash", .string(record.hash.description)))
+            members.append(.init("body", Self.body(record)))
+            members.append(.init("raw", .string(hexText(record.envelope.bytes))))
+            return .object(members)
+        } ?? nil
+    }
+
+    private static func summary(_ record: VerifiedRecord) -> JSONValue {
+        [
+            "key": .string(record.key.description), "type": .string(record.type.name),
+            "signer": .string(record.signer.description), "version": .string(record.version.description),
+            "issued_at": .integer(record.envelope.issued.seconds), "expires_at": .integer(record.envelope.expires.seconds),
+            "bytes": .integer(record.envelope.bytes.count), "tombstone": .boolean(record.envelope.isTombstone),
+        ]
+    }
+
+    private static func body(_ record: VerifiedRecord) -> JSONValue {
+        let json: [UInt8]? = switch record.body {
+        case .nodeDescriptor(let body): try? body.jsonUTF8Bytes()
+        case .beacon(let body): try? body.jsonUTF8Bytes()
+        case .providerAdvert(let body): try? body.jsonUTF8Bytes()
+        case .attachGrant(let body): try? body.jsonUTF8Bytes()
+        case .attachment(let body): try? body.jsonUTF8Bytes()
+        case .tombstone(let body): try? body.jsonUTF8Bytes()
+        }
+        return json.flatMap { try? JSONValue.parse($0) } ?? .null
+    }
+}

@@ -1,0 +1,166 @@
+package import MeshModel
+package import MeshRuntime
+package import MeshTelemetry
+import MeshRouting
+import MeshSessions
+import MeshWire
+import NIOHTTP1
+
+/// The routes that are answered at once: models, health, metrics, workers' dry run, status and administration.
+package struct NodeRoutes: ColdRoutes {
+    private let administration: AdminRoutes
+    private let admission: WorkerAdmission
+    private let sessions: SessionTable
+    private let exposition: @Sendable () -> String
+
+    package init(
+        administration: AdminRoutes, admission: WorkerAdmission, sessions: SessionTable,
+        exposition: @escaping @Sendable () -> String
+    ) {
+        self.administration = administration
+        self.admission = admission
+        self.sessions = sessions
+        self.exposition = exposition
+    }
+
+    package func respond(_ request: Request, context: GatewayContext) async -> Response {
+        do {
+            return try await route(request, context)
+        } catch let error as MeshError {
+            context.metrics.failed(error.code)
+            return .error(error, requestID: request.requestID)
+        } catch {
+            context.metrics.failed(.internalError)
+            return .error(
+                MeshError(.internalError, "the node failed to answer; its log has the request id"),
+                requestID: request.requestID)
+        }
+    }
+
+    private func route(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        let segments = request.segments
+        if segments.starts(with: ["api", "admin", "v1"]) {
+            return try await administration.respond(request, path: Array(segments.dropFirst(3)), context: context)
+        }
+        switch segments {
+        case ["health"], ["healthz"]:
+            return .json(["status": .string(context.isDraining ? "draining" : "ok")], status: context.isDraining ? 503 : 200)
+        case ["metrics"]:
+            try requireOperator(request, context)
+            return Response(status: 200, contentType: "text/plain; version=0.0.4; charset=utf-8", body: Array(exposition().utf8))
+        case ["api", "coderai", "broker", "sessions"]:
+            return try brokerSessions(request, context)
+        case let path where path.suffix(2) == ["coderai", "register"] && path.first == "api":
+            return try dryRun(request, path)
+        case let path where path.suffix(2) == ["coderai", "wss"] && path.contains("api"):
+            // A WebSocket upgrade that was not admitted arrives here as a plain request.
+            throw WorkerAdmission.refusal
+        default: return try buyerRoute(request, context)
+        }
+    }
+
+    // MARK: Buyers
+
+    private func buyerRoute(_ request: Request, _ context: GatewayContext) throws -> Response {
+        guard let (path, username) = BuyerPath.strip(request.segments) else {
+            throw MeshError(.notFound, "there is nothing at this path; the API is under /v1, see GET /v1/models")
+        }
+        let caller = try context.inferenceCaller(request.headers, scope: username).get()
+        let principal = context.principal(caller)
+        switch path.first {
+        case "models":
+            guard request.method == .GET else { throw MeshError(.methodNotAllowed, "models can only be read, with GET") }
+            let listing = context.catalog.current.listing(for: principal)
+            if path.count == 1 {
+                return .json(["object": "list", "data": .array(listing.map { modelDocument($0, context) })])
+            }
+            let id = path.dropFirst().joined(separator: "/")
+            guard let found = listing.first(where: { $0.id == id }) else {
+                throw MeshError(.modelNotFound, "there is no model '\(id.prefix(256))'; GET /v1/models lists what there is")
+            }
+            return .json(modelDocument(found, context))
+        case "chat" where path == ["chat", "completions"]:
+            throw MeshError(.methodNotAllowed, "chat completions are requested with POST")
+        default:
+            throw MeshError(.notFound, "this node has no route '/\(path.joined(separator: "/"))'; it offers /v1/models and /v1/chat/completions")
+        }
+    }
+
+    private func modelDocument(_ listed: Catalog.Listed, _ context: GatewayContext) -> JSONValue {
+        let hosts = listed.provider.hosts.filter { $0.models.contains { $0.id == listed.model.id } }
+        var document: [JSONValue.Member] = [
+            .init("id", .string(listed.id)), .init("object", "model"), .init("created", 0),
+            .init("owned_by", .string(listed.provider.scope.username)),
+        ]
+        if listed.model.contextTokens > 0 { document.append(.init("context_length", .integer(listed.model.contextTokens))) }
+        document.append(
+            .init(
+                "aisbf",
+                [
+                    "full_name": .string("\(listed.provider.fullName)/\(listed.model.id)"),
+                    "nodes": .strings(hosts.map(\.nodeName)),
+                    "hardware": .array(hosts.map { ["gpu": .string($0.gpuClass), "count": .integer($0.gpuCount)] }),
+                ]))
+        return .object(document)
+    }
+
+    // MARK: Workers
+
+    private func dryRun(_ request: Request, _ path: [String]) throws -> Response {
+        guard request.method == .POST else { throw MeshError(.methodNotAllowed, "registration is tried with POST") }
+        return .json(try admission.dryRun(path: path, document: try request.document(), headers: request.headers))
+    }
+
+    /// Every session for the operator, its own for an owner.
+    private func brokerSessions(_ request: Request, _ context: GatewayContext) throws -> Response {
+        let isOperator = request.isLocalOperator || (try? requireOperator(request, context)) != nil
+        let caller = isOperator ? nil : try context.caller(request.headers).get()
+        let catalog = context.catalog.current
+        let visible = sessions.all.filter { session in
+            isOperator || catalog.provider(session.identity.provider)?.owner == caller?.owner
+        }
+        return .json(["sessions": .array(visible.map(SessionDocument.make))])
+    }
+
+    private func requireOperator(_ request: Request, _ context: GatewayContext) throws {
+        try AdminRoutes.requireOperator(request, context)
+    }
+}
+
+/// `/v1/…`, `/api/v1/…` and `/api/u/{username}/…` are one API.
+enum BuyerPath {
+    static func strip(_ segments: [String]) -> (path: [String], username: String?)? {
+        if segments.first == "v1" { return (Array(segments.dropFirst()), nil) }
+        guard segments.first == "api", segments.count >= 2 else { return nil }
+        if segments[1] == "v1" { return (Array(segments.dropFirst(2)), nil) }
+        guard segments[1] == "u", segments.count >= 4 else { return nil }
+        let rest = segments.dropFirst(3)
+        return (Array(rest.first == "v1" ? rest.dropFirst() : rest), segments[2])
+    }
+}
+
+/// A worker session as operators and owners see it.
+enum SessionDocument {
+    static func make(_ session: WorkerSession) -> JSONValue {
+        let details = session.current
+        let hardware = details.profile.hardware
+        return [
+            "session_id": .string(session.sessionID), "provider_id": .string(session.identity.providerID),
+            "client_id": .string(session.identity.clientID), "connected": true,
+            "connected_at": .integer(session.connectedAt.seconds), "owner": .string(session.identity.scope.username),
+            "server": .string(details.profile.server), "models": .strings(details.models.map(\.id)),
+            "in_flight": .integer(session.requestsInFlight),
+            "hardware": [
+                "hostname": .string(hardware.hostname), "platform": .string(hardware.platform),
+                "gpus": .array(
+                    hardware.gpus.map { gpu in
+                        [
+                            "index": .integer(gpu.index), "name": .string(gpu.name),
+                            "total_vram_mb": gpu.totalMb.map(JSONValue.integer) ?? .null,
+                            "available_vram_mb": gpu.availableMb.map(JSONValue.integer) ?? .null,
+                        ]
+                    }),
+            ],
+        ]
+    }
+}

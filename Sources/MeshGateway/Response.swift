@@ -1,0 +1,73 @@
+package import MeshModel
+package import MeshWire
+package import NIOHTTP1
+
+/// An answer that is complete at once: everything but inference.
+package struct Response: Sendable {
+    package var status: Int
+    package var headers: [(name: String, value: String)]
+    package var body: [UInt8]
+
+    package init(status: Int, contentType: String, body: [UInt8]) {
+        self.status = status
+        headers = [("content-type", contentType)]
+        self.body = body
+    }
+
+    package static func json(_ value: JSONValue, status: Int = 200) -> Response {
+        Response(status: status, contentType: "application/json", body: value.bytes)
+    }
+
+    package static func text(_ text: String, status: Int = 200) -> Response {
+        Response(status: status, contentType: "text/plain; charset=utf-8", body: Array(text.utf8))
+    }
+
+    package static let noContent = Response(status: 204, contentType: "application/json", body: [])
+
+    package static func error(_ error: MeshError, requestID: String?) -> Response {
+        var response = json(error.document(requestID: requestID), status: error.status)
+        if let seconds = error.retryAfterSeconds { response.headers.append(("retry-after", String(seconds))) }
+        if error.status == 401 { response.headers.append(("www-authenticate", "Bearer")) }
+        return response
+    }
+}
+
+/// A request whose body is complete, as the routes outside the hot path see it.
+package struct Request: Sendable {
+    package var method: HTTPMethod
+    /// Decoded path segments, without the query.
+    package var segments: [String]
+    package var query: [(name: String, value: String)]
+    package var headers: HTTPHeaders
+    package var body: [UInt8]
+    /// Whether it came over the node's own Unix socket, which only the operator can open.
+    package var isLocalOperator: Bool
+    package var requestID: String
+
+    /// The body as a JSON object.
+    package func document() throws(MeshError) -> JSONValue {
+        do throws(JSONScanError) {
+            let value = try JSONValue.parse(body)
+            guard value.members != nil else { throw JSONScanError(reason: .notAnObject, offset: 0) }
+            return value
+        } catch {
+            throw MeshError(.invalidJSON, "the request body is not a valid JSON object: \(error.description)")
+        }
+    }
+}
+
+/// The segments of a request target, decoded; nil for a path no route can have (broken escapes, dot segments,
+/// slashes hidden in escapes).
+package enum RequestPath {
+    package static func parse(_ uri: String) -> (segments: [String], query: [(name: String, value: String)])? {
+        let parts = uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let path = parts.first, path.utf8.first == UInt8(ascii: "/"), path.utf8.count <= 2_048 else { return nil }
+        var segments: [String] = []
+        for part in path.split(separator: "/") {
+            guard let segment = PercentEncoding.decode(part), segment != ".", segment != "..", !segment.contains("/")
+            else { return nil }
+            segments.append(segment)
+        }
+        return (segments, parts.count == 2 ? PercentEncoding.query(String(parts[1])) : [])
+    }
+}

@@ -1,0 +1,113 @@
+internal import MeshModel
+internal import OrderedCollections
+
+/// Why a node is dialled.
+enum DialPurpose: Hashable, Sendable {
+    case membership
+    /// Drawn for one reconciliation.
+    case reconciliation
+}
+
+/// Somebody who may be dialled: a member, or an address of the configuration whose key is not known.
+struct DialTarget: Sendable {
+    var key: PublicKey?
+    var addresses: [String]
+    var isStatic: Bool
+    /// Not before this moment.
+    var due: Instant
+    var failures = 0
+    /// The dial under way.
+    var dialling: (purpose: DialPurpose, ends: Instant)?
+    /// Who answered at an address without a key.
+    var resolved: PublicKey?
+
+    init(key: PublicKey?, address: String, isStatic: Bool, due: Instant) {
+        self.key = key
+        addresses = [address]
+        self.isStatic = isStatic
+        self.due = due
+    }
+
+    var nextAddress: String? { addresses.isEmpty ? nil : addresses[failures % addresses.count] }
+}
+
+/// Who can be dialled, and when again.
+struct DialTable: Sendable {
+    enum TargetID: Hashable, Sendable {
+        case node(PublicKey)
+        case address(String)
+    }
+
+    private(set) var targets: OrderedDictionary<TargetID, DialTarget> = [:]
+    /// When to look again; set to the past by anything that may change the answer.
+    var nextDeadline: Instant?
+
+    mutating func add(_ target: DialTarget) {
+        targets[target.key.map(TargetID.node) ?? .address(target.addresses.first ?? "")] = target
+        wake(target.due)
+    }
+
+    /// The member's current addresses; a changed list deserves a fresh try.
+    mutating func learn(_ key: PublicKey, addresses: [String], now: Instant) {
+        let id = TargetID.node(key)
+        if var target = targets[id] {
+            let fresh = addresses + (target.isStatic ? target.addresses.filter { !addresses.contains($0) } : [])
+            guard Set(fresh) != Set(target.addresses) else { return }
+            target.addresses = fresh
+            target.failures = 0
+            target.due = now
+            targets[id] = target
+        } else if let first = addresses.first, targets.count < Limits.gossipDialTargets {
+            var target = DialTarget(key: key, address: first, isStatic: false, due: now)
+            target.addresses = addresses
+            targets[id] = target
+        }
+        wake(now)
+    }
+
+    mutating func wake(_ now: Instant) { nextDeadline = nextDeadline.map { min($0, now) } ?? now }
+
+    mutating func remove(_ id: TargetID) { targets.removeValue(forKey: id) }
+
+    mutating func started(_ id: TargetID, purpose: DialPurpose, ends: Instant) {
+        targets[id]?.dialling = (purpose, ends)
+    }
+
+    /// The targets a dial of `key` or `address` was about.
+    func ids(_ key: PublicKey?, address: String?) -> [TargetID] {
+        [key.map(TargetID.node), address.map(TargetID.address)].compactMap { $0 }.filter { targets[$0] != nil }
+    }
+
+    func failures(_ key: PublicKey?, address: String?) -> Int {
+        ids(key, address: address).compactMap { targets[$0]?.failures }.max() ?? 0
+    }
+
+    /// What the dial was for, when there was one.
+    mutating func succeeded(_ key: PublicKey, address: String?) -> DialPurpose? {
+        var purpose: DialPurpose?
+        for id in ids(key, address: address) {
+            purpose = targets[id]?.dialling?.purpose ?? purpose
+            if address != nil { targets[id]?.dialling = nil }
+            if case .address = id { targets[id]?.resolved = key }
+        }
+        return purpose
+    }
+
+    mutating func stable(_ key: PublicKey, address: String?) {
+        for id in ids(key, address: address) { targets[id]?.failures = 0 }
+    }
+
+    /// The purpose of the dial that failed.
+    @discardableResult
+    mutating func failed(_ key: PublicKey?, address: String?, due: Instant) -> DialPurpose? {
+        var purpose: DialPurpose?
+        for id in ids(key, address: address) {
+            purpose = targets[id]?.dialling?.purpose ?? purpose
+            targets[id]?.dialling = nil
+            targets[id]?.due = due
+            if let failures = targets[id]?.failures { targets[id]?.failures = min(failures + 1, 1_000) }
+        }
+        wake(due)
+        return purpose
+    }
+}

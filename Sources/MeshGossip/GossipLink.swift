@@ -1,0 +1,114 @@
+internal import DequeModule
+internal import MeshModel
+internal import MeshWire
+
+extension Gossip {
+    /// One established link.
+    struct Link: Sendable {
+        struct PendingPush: Sendable {
+            var record: VerifiedRecord
+            var hops: UInt32
+        }
+
+        let id: LinkID
+        let peer: PublicKey
+        let dialled: Bool
+        let address: String?
+        let since: Instant
+        /// Dialled for one reconciliation only; closed at this moment.
+        var transientUntil: Instant?
+        var isDraining = false
+        var rejects: Deque<Instant> = []
+        var known = RecentVersions()
+        var pushes: [PendingPush] = []
+        var announcements: [RecordSummary] = []
+        var announceDue: Instant?
+        /// Rounds this node opened, and those the peer opened.
+        var opened: SyncRound?
+        var answered: SyncRound?
+        var syncDue: Instant?
+        private var records: TokenBucket
+        private var bytes: TokenBucket
+        private var checks: TokenBucket
+        private var sentRecords: TokenBucket
+        private var sentBytes: TokenBucket
+
+        init(id: LinkID, peer: PublicKey, dialled: Bool, address: String?, now: Instant) {
+            self.id = id
+            self.peer = peer
+            self.dialled = dialled
+            self.address = address
+            since = now
+            func bucket(_ rate: Int, burstSeconds: Int = Limits.linkBurstSeconds) -> TokenBucket {
+                TokenBucket(ratePerSecond: rate, burst: rate * burstSeconds, now: now)
+            }
+            records = bucket(Limits.linkRecordsPerSecond)
+            bytes = bucket(Limits.linkBytesPerSecond)
+            checks = bucket(Limits.linkSignatureChecksPerSecond)
+            // We send slower than a peer has to bear, so that an honest node is never throttled.
+            sentRecords = bucket(Limits.linkRecordsPerSecond * 3 / 4, burstSeconds: Limits.linkBurstSeconds - 1)
+            sentBytes = bucket(Limits.linkBytesPerSecond * 3 / 4, burstSeconds: Limits.linkBurstSeconds - 1)
+        }
+
+        var nextDeadline: Instant? {
+            var earliest: Instant?
+            for deadline in [transientUntil, announceDue, syncDue, opened?.ends, answered?.ends] {
+                if let deadline { earliest = min(earliest ?? deadline, deadline) }
+            }
+            return earliest
+        }
+
+        mutating func takeBytes(_ count: Int, _ now: Instant) -> Bool { bytes.take(count, now: now) }
+        mutating func takeRecord(_ now: Instant) -> Bool { records.take(1, now: now) }
+        mutating func takeCheck(_ now: Instant) -> Bool { checks.take(1, now: now) }
+
+        /// Whether a record that can wait may be sent now.
+        mutating func maySend(bytes count: Int, _ now: Instant) -> Bool {
+            guard sentRecords.take(1, now: now) else { return false }
+            return sentBytes.take(count, now: now)
+        }
+
+        /// Counts a record that cannot wait.
+        mutating func didSend(bytes count: Int, _ now: Instant) {
+            sentRecords.force(1, now: now)
+            sentBytes.force(count, now: now)
+        }
+    }
+
+    /// A reconciliation in progress.
+    struct SyncRound: Sendable {
+        var round: UInt64
+        var ownSalt: Bytes16
+        var peerSalt: Bytes16?
+        var ends: Instant
+        var steps = 0
+        /// Records moved, so another round may find more.
+        var isDirty = false
+    }
+
+    /// What a peer is known to have: a bounded memory, oldest forgotten first.
+    struct RecentVersions: Sendable {
+        private var versions: [RecordKey: RecordVersion] = [:]
+        private var order: Deque<RecordKey> = []
+
+        mutating func note(_ key: RecordKey, _ version: RecordVersion) {
+            if let known = versions[key] {
+                if version > known { versions[key] = version }
+                return
+            }
+            if order.count >= Limits.linkKnownRecords, let oldest = order.popFirst() { versions[oldest] = nil }
+            versions[key] = version
+            order.append(key)
+        }
+
+        func has(_ key: RecordKey, _ version: RecordVersion) -> Bool {
+            versions[key].map { $0 >= version } ?? false
+        }
+    }
+
+    /// A peer that sent too much that was wrong.
+    struct Block: Sendable {
+        var until: Instant
+        var strikes: Int
+    }
+}

@@ -1,0 +1,191 @@
+internal import Configuration
+internal import Foundation
+internal import MeshModel
+
+/// Turns texts into values and collects what is wrong. A value that is wrong is replaced by its default, so that the
+/// others are looked at too; the result counts only when `problems` is empty.
+struct NodeConfigurationValidation {
+    let reader: ConfigReader
+    let environment: [String: String]
+    let overridden: [NodeConfigurationKey]
+    var problems: [ConfigurationProblem]
+
+    mutating func configuration(home: String?) -> NodeConfiguration {
+        let tls = tlsFiles()
+        let listen = endpoint(.apiListen, default: SocketEndpoint(host: "127.0.0.1", port: 8080))
+        let linkListen = endpoint(.linkListen, default: SocketEndpoint(host: "0.0.0.0", port: 7443))
+        if listen.port != 0, listen == linkListen {
+            add(.linkListen, "is the same address as api.listen; they need a port each")
+        }
+        return NodeConfiguration(
+            dataDirectory: directory(home: home),
+            nodeName: nodeName(),
+            api: .init(listen: listen, url: baseURL(listen: listen, secure: tls != nil), tls: tls),
+            link: .init(listen: linkListen, advertise: advertised(listen: linkListen)),
+            mesh: mesh(),
+            workerGreetingGraceMs: milliseconds(.greetingGrace, default: Limits.workerGreetingGraceMs, in: 0...30_000),
+            firstContentMs: milliseconds(.firstContent, default: Limits.firstContentMs, in: 100...3_600_000),
+            streamIdleMs: milliseconds(.streamIdle, default: Limits.streamIdleMs, in: 100...3_600_000),
+            log: log())
+    }
+
+    // MARK: sections
+
+    private mutating func mesh() -> NodeConfiguration.Mesh {
+        let network = text(.meshNetwork) ?? "aisbf-main"
+        if network.isEmpty || network.utf8.count > 4_096 { add(.meshNetwork, "must have 1 to 4096 bytes") }
+        let region = text(.meshRegion) ?? ""
+        if !region.isEmpty, !NameRule.isValid(region) { add(.meshRegion, "must be \(NameRule.text)") }
+        return .init(
+            network: network, peers: peers(), allow: admitted(), region: region,
+            beaconIntervalMs: milliseconds(.beaconInterval, default: 5_000, in: 100...300_000))
+    }
+
+    private mutating func log() -> NodeConfiguration.Log {
+        let levels = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
+        let level = text(.logLevel) ?? "info"
+        if !levels.contains(level) {
+            add(.logLevel, "must be one of \(levels.joined(separator: ", "))\(NearName.hint(for: level, among: levels))")
+        }
+        let name = text(.logFormat) ?? "text"
+        let format = NodeConfiguration.LogFormat(rawValue: name)
+        if format == nil { add(.logFormat, "must be 'text' or 'json'") }
+        return .init(level: level, format: format ?? .text)
+    }
+
+    private mutating func tlsFiles() -> NodeConfiguration.TLSFiles? {
+        let certificate = text(.apiCertificate)
+        let key = text(.apiKey)
+        for (name, path) in [(NodeConfigurationKey.apiCertificate, certificate), (.apiKey, key)] {
+            if let path, !FileManager.default.isReadableFile(atPath: path) {
+                add(name, "'\(path)' does not exist or cannot be read")
+            }
+        }
+        switch (certificate, key) {
+        case (let certificate?, let key?): return .init(certificate: certificate, key: key)
+        case (nil, nil): return nil
+        case (nil, _): add(.apiCertificate, "is missing; TLS needs api.tls.certificate and api.tls.key")
+        case (_, nil): add(.apiKey, "is missing; TLS needs api.tls.certificate and api.tls.key")
+        }
+        return nil
+    }
+
+    // MARK: values
+
+    private mutating func directory(home: String?) -> String {
+        var path = text(.dataDirectory) ?? "~/.local/share/aisbf"
+        if path == "~" || path.hasPrefix("~/") {
+            guard let home, !home.isEmpty else {
+                add(.dataDirectory, "uses '~', but HOME is not set; give an absolute path")
+                return path
+            }
+            path = home + path.dropFirst()
+        }
+        if path.isEmpty { add(.dataDirectory, "must not be empty") }
+        return URL(fileURLWithPath: path).standardizedFileURL.path
+    }
+
+    private mutating func nodeName() -> String {
+        let name = text(.nodeName) ?? "node"
+        if !NameRule.isValid(name) { add(.nodeName, "must be \(NameRule.text)") }
+        return name
+    }
+
+    private mutating func baseURL(listen: SocketEndpoint, secure: Bool) -> String {
+        guard var url = text(.apiURL) else {
+            let host = listen.isWildcard ? "127.0.0.1" : listen.host
+            return "\(secure ? "https" : "http")://\(SocketEndpoint(host: host, port: listen.port))"
+        }
+        while url.hasSuffix("/") { url.removeLast() }
+        let parsed = URLComponents(string: url)
+        let scheme = parsed?.scheme
+        if scheme != "http" && scheme != "https" || parsed?.host?.isEmpty ?? true || parsed?.query != nil
+            || parsed?.user != nil
+        {
+            add(.apiURL, "must be a base URL such as https://node.example.org")
+        }
+        return url
+    }
+
+    private mutating func endpoint(_ key: NodeConfigurationKey, default value: SocketEndpoint) -> SocketEndpoint {
+        guard let text = text(key) else { return value }
+        guard let endpoint = SocketEndpoint(text) else {
+            add(key, "'\(text)' is not host:port, such as \(value)")
+            return value
+        }
+        return endpoint
+    }
+
+    private mutating func advertised(listen: SocketEndpoint) -> [SocketEndpoint] {
+        guard let texts = list(.linkAdvertise) else { return listen.isWildcard ? [] : [listen] }
+        return texts.enumerated().compactMap { index, text in
+            let endpoint = SocketEndpoint(text)
+            if endpoint == nil || endpoint?.port == 0 {
+                add(.linkAdvertise, "'\(text)' is not host:port, such as node.example.org:7443", index: index)
+            }
+            return endpoint
+        }
+    }
+
+    private mutating func peers() -> [StaticPeer] {
+        (list(.meshPeers) ?? []).enumerated().compactMap { index, text in
+            guard let at = text.firstIndex(of: "@"), let address = SocketEndpoint(String(text[text.index(after: at)...]))
+            else {
+                add(.meshPeers, "must look like aisbf_node_…@host:port", index: index)
+                return nil
+            }
+            switch KeyText.node.parse(String(text[..<at])) {
+            case .success(let bytes):
+                return PublicKey(bytes).map { StaticPeer(node: $0, address: address) }
+            case .failure(let error):
+                add(.meshPeers, error.message(expected: .node), index: index)
+                return nil
+            }
+        }
+    }
+
+    private mutating func admitted() -> [AdmittedKey] {
+        (list(.meshAllow) ?? []).enumerated().compactMap { index, text in
+            let kind: KeyText = text.hasPrefix(KeyText.operatorKey.rawValue) ? .operatorKey : .node
+            switch kind.parse(text) {
+            case .success(let bytes):
+                return PublicKey(bytes).map { kind == .node ? .node($0) : .operatorKey($0) }
+            case .failure(.unknownPrefix):
+                add(.meshAllow, "must be a node id (aisbf_node_…) or an operator id (aisbf_op_…)", index: index)
+            case .failure(let error):
+                add(.meshAllow, error.message(expected: kind), index: index)
+            }
+            return nil
+        }
+    }
+
+    private mutating func milliseconds(
+        _ key: NodeConfigurationKey, default value: Int64, in range: ClosedRange<Int64>
+    ) -> Int64 {
+        guard let text = text(key) else { return value }
+        guard let number = Int64(text), range.contains(number) else {
+            add(key, "'\(text)' is not a whole number from \(range.lowerBound) to \(range.upperBound)")
+            return value
+        }
+        return number
+    }
+
+    // MARK: reading
+
+    private func text(_ key: NodeConfigurationKey) -> String? {
+        reader.string(forKey: ConfigKey(key.rawValue))
+    }
+
+    private func list(_ key: NodeConfigurationKey) -> [String]? {
+        reader.stringArray(forKey: ConfigKey(key.rawValue))?
+            .map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
+    }
+
+    private mutating func add(_ key: NodeConfigurationKey, _ message: String, index: Int? = nil) {
+        let position = index.map { "[\($0)]" } ?? ""
+        // Whoever sets a variable may not know of the key in a file, and the other way round.
+        let fromEnvironment = !overridden.contains(key) && environment[key.environmentName] != nil
+        let origin = fromEnvironment ? " (set by \(key.environmentName))" : ""
+        problems.append(ConfigurationProblem(path: key.rawValue + position, message: message + origin))
+    }
+}

@@ -1,0 +1,168 @@
+package import MeshModel
+package import MeshWire
+
+/// A node as its current descriptor shows it.
+package struct CatalogNode: Hashable, Sendable {
+    package var key: PublicKey
+    package var name: String
+    package var operatorKey: PublicKey?
+    package var apiURL: String
+    package var linkAddresses: [String]
+}
+
+/// One worker of a provider at the node that hosts it, as the attachment record shows it.
+package struct CatalogHost: Hashable, Sendable {
+    package var node: PublicKey
+    package var nodeName: String
+    package var attachment: RecordKey
+    package var models: [CatalogModel]
+    package var slots: UInt32
+    package var gpuClass: String
+    package var gpuCount: UInt32
+    package var totalVramMb: UInt32
+    package var endpoints: [String]
+}
+
+package struct CatalogModel: Hashable, Sendable {
+    package var id: String
+    package var contextTokens: UInt32
+    package var modalities: [String]
+}
+
+package enum CatalogAccess: Hashable, Sendable {
+    case everyone
+    case ownerOnly
+    case named([PublicKey])
+
+    package var name: String {
+        switch self {
+        case .everyone: "public"
+        case .ownerOnly: "owner"
+        case .named: "named"
+        }
+    }
+}
+
+/// A key that may attach workers, as the owner's advert lists it.
+package struct CatalogAttachKey: Hashable, Sendable {
+    package var key: PublicKey
+    package var label: String
+    /// Nil: until the advert changes.
+    package var notAfter: Timestamp?
+    /// Empty: any node.
+    package var allowedHosts: [PublicKey]
+
+    package func admits(host: PublicKey, at wall: Timestamp) -> Bool {
+        if let notAfter, notAfter <= wall { return false }
+        return allowedHosts.isEmpty || allowedHosts.contains(host)
+    }
+}
+
+package struct CatalogProvider: Hashable, Sendable {
+    package var key: RecordKey
+    package var advertHash: Bytes32
+    package var owner: PublicKey
+    package var providerID: String
+    package var scope: OwnerScope
+    package var homeNode: PublicKey
+    package var homeName: String
+    package var access: CatalogAccess
+    package var attachKeys: [CatalogAttachKey]
+    package var hosts: [CatalogHost]
+    /// Every model its workers have offered since this node knows it: tells "no worker now" from "no such model".
+    package var modelsSeen: [String]
+
+    /// `seller@node/provider`: names it mesh-wide.
+    package var fullName: String { "\(scope.username)@\(homeName)/\(providerID)" }
+
+    package func offers(_ model: String) -> Bool { hosts.contains { $0.models.contains { $0.id == model } } }
+
+    package func admits(_ principal: Principal) -> Bool {
+        switch access {
+        case .everyone: true
+        case .ownerOnly: principal.owner == owner
+        case .named(let keys):
+            principal.owner == owner || keys.contains(principal.owner) || keys.contains(principal.node)
+                || principal.nodeOperator.map(keys.contains) ?? false
+        }
+    }
+}
+
+/// For whom a request is made.
+package struct Principal: Hashable, Sendable {
+    package var owner: PublicKey
+    /// Username at the entry node; nil at every other node, which knows the owner key only.
+    package var username: String?
+    /// The node the buyer called.
+    package var node: PublicKey
+    package var nodeOperator: PublicKey?
+
+    package init(owner: PublicKey, username: String?, node: PublicKey, nodeOperator: PublicKey?) {
+        self.owner = owner
+        self.username = username
+        self.node = node
+        self.nodeOperator = nodeOperator
+    }
+}
+
+/// What this node knows of providers and nodes at one moment: built by the control plane when something changed,
+/// read by requests without waiting for anything. The dictionaries are for look-up only; what is listed comes
+/// from the sorted arrays.
+package struct Catalog: Sendable {
+    package let node: PublicKey
+    package let nodes: [CatalogNode]
+    package let providers: [CatalogProvider]
+    private let providersByID: [String: [Int]]
+    private let providersByModel: [String: [Int]]
+    private let providersByAttachKey: [PublicKey: [Int]]
+    private let providersByKey: [RecordKey: Int]
+    private let nodesByKey: [PublicKey: Int]
+
+    package init(node: PublicKey, nodes: [CatalogNode], providers: [CatalogProvider]) {
+        self.node = node
+        self.nodes = nodes.sorted { $0.key < $1.key }
+        self.providers = providers.sorted { $0.key < $1.key }
+        var byID: [String: [Int]] = [:]
+        var byModel: [String: [Int]] = [:]
+        var byAttachKey: [PublicKey: [Int]] = [:]
+        var byKey: [RecordKey: Int] = [:]
+        for (index, provider) in self.providers.enumerated() {
+            byID[provider.providerID, default: []].append(index)
+            byKey[provider.key] = index
+            for key in provider.attachKeys { byAttachKey[key.key, default: []].append(index) }
+            for model in provider.modelsSeen where byModel[model]?.last != index {
+                byModel[model, default: []].append(index)
+            }
+        }
+        providersByID = byID
+        providersByModel = byModel
+        providersByAttachKey = byAttachKey
+        providersByKey = byKey
+        nodesByKey = Dictionary(
+            self.nodes.enumerated().map { ($0.element.key, $0.offset) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    package static func empty(node: PublicKey) -> Catalog { Catalog(node: node, nodes: [], providers: []) }
+
+    package func provider(_ key: RecordKey) -> CatalogProvider? { providersByKey[key].map { providers[$0] } }
+    package func node(_ key: PublicKey) -> CatalogNode? { nodesByKey[key].map { nodes[$0] } }
+    package func providers(withID id: String) -> [CatalogProvider] { providersByID[id, default: []].map { providers[$0] } }
+    package func providers(seenWith model: String) -> [CatalogProvider] {
+        providersByModel[model, default: []].map { providers[$0] }
+    }
+
+    /// The provider for which `key` may attach workers at this node now, if it has that name in that scope.
+    /// Every way of not matching is the same nil: a caller must not be able to tell which part was wrong.
+    package func provider(
+        attachKey key: PublicKey, scope: OwnerScope, providerID: String, wall: Timestamp
+    ) -> CatalogProvider? {
+        for index in providersByAttachKey[key, default: []] {
+            let provider = providers[index]
+            guard provider.scope == scope, provider.providerID == providerID,
+                let entry = provider.attachKeys.first(where: { $0.key == key }), entry.admits(host: node, at: wall)
+            else { continue }
+            return provider
+        }
+        return nil
+    }
+}

@@ -1,0 +1,166 @@
+package import MeshModel
+package import MeshWire
+
+/// Builds a catalog from records, taking in only what the whole chain supports:
+/// advert (owner) → scope binding (home node) or operator certificate → grant (owner or a listed attach key) →
+/// attachment (the host the grant names) → the host's descriptor.
+///
+/// The last link, that the TLS peer is the key and pin of that descriptor, is checked by the node link itself.
+package struct CatalogBuilder: Sendable {
+    private let node: PublicKey
+    private let cryptography: any RecordCryptography
+    /// Adverts whose binding was found good, by advert hash: signatures are not checked again on every change.
+    private var boundAdverts: Set<Bytes32> = []
+    private var operators: [Bytes32: PublicKey] = [:]
+    private var modelsSeen: [RecordKey: [String]] = [:]
+
+    package init(node: PublicKey, cryptography: any RecordCryptography) {
+        self.node = node
+        self.cryptography = cryptography
+    }
+
+    package struct Records: Sendable {
+        package var descriptors: [VerifiedRecord]
+        package var adverts: [VerifiedRecord]
+        package var grants: [VerifiedRecord]
+        package var attachments: [VerifiedRecord]
+
+        package init(
+            descriptors: [VerifiedRecord], adverts: [VerifiedRecord], grants: [VerifiedRecord],
+            attachments: [VerifiedRecord]
+        ) {
+            self.descriptors = descriptors
+            self.adverts = adverts
+            self.grants = grants
+            self.attachments = attachments
+        }
+    }
+
+    /// - Parameter reachable: nodes that could serve a request now; attachments elsewhere stay out.
+    package mutating func build(_ records: Records, reachable: [PublicKey], wall: Timestamp) -> Catalog {
+        if boundAdverts.count > Limits.recordsStored { boundAdverts.removeAll() }
+        if operators.count > Limits.recordsStored { operators.removeAll() }
+        var nodes: [CatalogNode] = []
+        for record in records.descriptors {
+            guard case .nodeDescriptor(let body) = record.body, !record.envelope.isTombstone else { continue }
+            nodes.append(
+                CatalogNode(
+                    key: record.signer, name: body.name, operatorKey: operatorKey(record), apiURL: body.apiURL,
+                    linkAddresses: body.linkAddresses))
+        }
+        let nodesByKey = Dictionary(nodes.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
+        var providers: [RecordKey: CatalogProvider] = [:]
+        var order: [RecordKey] = []
+        for record in records.adverts {
+            guard let provider = provider(record, nodesByKey, wall) else { continue }
+            if providers.updateValue(provider, forKey: record.key) == nil { order.append(record.key) }
+        }
+        let grants = Dictionary(records.grants.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
+        for record in records.attachments {
+            guard case .attachment(let body) = record.body, reachable.contains(record.signer),
+                let host = nodesByKey[record.signer], let key = RecordKey(body.providerRecordKey),
+                let provider = providers[key], grantHolds(body, record.signer, provider, grants, wall)
+            else { continue }
+            providers[key]?.hosts.append(Self.host(body, record, host))
+        }
+        return Catalog(node: node, nodes: nodes, providers: order.compactMap { finished($0, providers[$0]) })
+    }
+
+    private mutating func finished(_ key: RecordKey, _ provider: CatalogProvider?) -> CatalogProvider? {
+        guard var provider else { return nil }
+        var seen = modelsSeen[key, default: []]
+        for model in provider.hosts.flatMap(\.models) where !seen.contains(model.id) && seen.count < Limits.workerModels {
+            seen.append(model.id)
+        }
+        modelsSeen[key] = seen
+        provider.modelsSeen = seen
+        return provider
+    }
+
+    private mutating func provider(
+        _ record: VerifiedRecord, _ nodes: [PublicKey: CatalogNode], _ wall: Timestamp
+    ) -> CatalogProvider? {
+        guard case .providerAdvert(let body) = record.body, let home = PublicKey(body.homeNode),
+            let homeNode = nodes[home], NameRule.isValid(body.providerID)
+        else { return nil }
+        let scope: OwnerScope
+        if body.hasBinding {
+            guard bindingHolds(body.binding, record, home: home, wall) else { return nil }
+            scope = .user(body.binding.username)
+        } else {
+            guard homeNode.operatorKey == record.signer else { return nil }
+            scope = .global
+        }
+        let access: CatalogAccess
+        switch body.access {
+        case .public: access = .everyone
+        case .named: access = .named(body.namedKeys.compactMap { PublicKey($0) })
+        case .ownerOnly, .unspecified, .UNRECOGNIZED: access = .ownerOnly
+        }
+        let keys = body.attachKeys.prefix(64).compactMap { entry -> CatalogAttachKey? in
+            guard let key = PublicKey(entry.publicKey) else { return nil }
+            return CatalogAttachKey(
+                key: key, label: entry.label,
+                notAfter: entry.notAfterMs == 0 ? nil : Timestamp(milliseconds: Int64(clamping: entry.notAfterMs)),
+                allowedHosts: entry.allowedHosts.compactMap { PublicKey($0) })
+        }
+        return CatalogProvider(
+            key: record.key, advertHash: record.hash, owner: record.signer, providerID: body.providerID, scope: scope,
+            homeNode: home, homeName: homeNode.name, access: access, attachKeys: keys, hosts: [], modelsSeen: [])
+    }
+
+    private mutating func bindingHolds(
+        _ binding: Aisbf_Mesh_V1_ScopeBinding, _ advert: VerifiedRecord, home: PublicKey, _ wall: Timestamp
+    ) -> Bool {
+        let notAfter = Timestamp(milliseconds: Int64(clamping: binding.notAfterMs))
+        guard PublicKey(binding.ownerKey) == advert.signer, PublicKey(binding.homeNode) == home,
+            NameRule.isValid(binding.username), binding.username != "global", notAfter > wall
+        else { return false }
+        if boundAdverts.contains(advert.hash) { return true }
+        let statement = Statement.scopeBinding(
+            username: binding.username, owner: advert.signer, home: home, notAfter: notAfter)
+        guard cryptography.verify(signature: Array(binding.signature), message: statement, key: home)
+        else { return false }
+        boundAdverts.insert(advert.hash)
+        return true
+    }
+
+    private mutating func operatorKey(_ descriptor: VerifiedRecord) -> PublicKey? {
+        if let known = operators[descriptor.hash] { return known }
+        guard case .nodeDescriptor(let body) = descriptor.body, body.hasOperator,
+            let key = PublicKey(body.operator.operatorKey)
+        else { return nil }
+        let statement = Statement.operatorCertificate(
+            node: descriptor.signer, notAfter: Timestamp(milliseconds: Int64(clamping: body.operator.notAfterMs)))
+        guard cryptography.verify(signature: Array(body.operator.signature), message: statement, key: key)
+        else { return nil }
+        operators[descriptor.hash] = key
+        return key
+    }
+
+    private func grantHolds(
+        _ body: Aisbf_Mesh_V1_Attachment, _ host: PublicKey, _ provider: CatalogProvider,
+        _ grants: [RecordKey: VerifiedRecord], _ wall: Timestamp
+    ) -> Bool {
+        guard let key = RecordKey(body.grantKey), let grant = grants[key], case .attachGrant(let terms) = grant.body,
+            Array(body.grantHash) == grant.hash.bytes, PublicKey(terms.hostingNode) == host,
+            RecordKey(terms.providerRecordKey) == provider.key, grant.envelope.expires > wall,
+            Timestamp(milliseconds: Int64(clamping: terms.notBeforeMs))
+                <= wall.advanced(byMilliseconds: Limits.recordFutureSkewMs)
+        else { return false }
+        if grant.signer == provider.owner { return true }
+        return provider.attachKeys.contains { $0.key == grant.signer && $0.admits(host: host, at: wall) }
+    }
+
+    private static func host(
+        _ body: Aisbf_Mesh_V1_Attachment, _ record: VerifiedRecord, _ node: CatalogNode
+    ) -> CatalogHost {
+        CatalogHost(
+            node: node.key, nodeName: node.name, attachment: record.key,
+            models: body.models.prefix(Limits.workerModels).map {
+                CatalogModel(id: $0.id, contextTokens: $0.contextTokens, modalities: Array($0.modalities.prefix(8)))
+            }, slots: body.slots, gpuClass: String(body.hardware.gpuClass.prefix(64)),
+            gpuCount: body.hardware.gpuCount, totalVramMb: body.hardware.totalVramMb,
+            endpoints: Array(body.endpoints.prefix(64)))
+    }
+}

@@ -1,0 +1,57 @@
+import MeshCrypto
+package import MeshModel
+import Synchronization
+
+/// Who calls: an API key that was found good.
+package struct Caller: Hashable, Sendable {
+    package var keyID: String
+    package var username: String
+    package var owner: PublicKey
+    package var scopes: [APIKeyScope]
+}
+
+/// Answers "whose key is this?" from memory. Only public keys are held; the secret a buyer presents is turned into
+/// its public key, which costs a scalar multiplication, so the answer is kept under a keyed hash of the secret.
+package final class Authenticator: Sendable {
+    private struct State {
+        var accounts: [PublicKey: APIKeyAccount] = [:]
+        var disabledUsers: Set<String> = []
+        var known: [Bytes16: PublicKey] = [:]
+    }
+
+    private let state = Mutex(State())
+    private let hashKey = Sodium.shared.randomBytes(32)
+
+    package init() {}
+
+    /// Replaces everything that is known of keys and users; revoked keys are gone at once.
+    package func load(keys: [APIKeyAccount], users: [UserAccount]) {
+        state.withLock { state in
+            state.accounts = Dictionary(keys.map { ($0.publicKey, $0) }, uniquingKeysWith: { first, _ in first })
+            state.disabledUsers = Set(users.filter(\.disabled).map(\.username))
+            state.known = [:]
+        }
+    }
+
+    /// Nil for every kind of key that is not good, without a hint which.
+    package func caller(presenting secret: String, wall: Timestamp) -> Caller? {
+        guard secret.utf8.count <= 256 else { return nil }
+        let digest = Sodium.shared.hash16(Array(secret.utf8), key: hashKey)
+        let publicKey: PublicKey
+        if let known = state.withLock({ $0.known[digest] }) {
+            publicKey = known
+        } else {
+            guard case .success(let parsed) = APIKeySecret.parse(secret) else { return nil }
+            publicKey = parsed.key.publicKey
+        }
+        return state.withLock { state in
+            guard let account = state.accounts[publicKey], account.isValid(at: wall),
+                !state.disabledUsers.contains(account.username)
+            else { return nil }
+            if state.known.count >= Limits.authenticationCacheEntries { state.known = [:] }
+            state.known[digest] = publicKey
+            return Caller(
+                keyID: account.keyID, username: account.username, owner: account.ownerKey, scopes: account.scopes)
+        }
+    }
+}

@@ -1,0 +1,252 @@
+package import MeshBroker
+package import MeshCrypto
+package import MeshModel
+package import MeshStore
+import MeshWire
+import NIOPosix
+
+/// What the operator can do to this node: users, providers, tokens, API keys. Every change is stored before it is
+/// told to anybody.
+package final class Administration: Sendable {
+    private let store: MeshStore
+    private let directory: DataDirectory
+    private let identity: NodeIdentity
+    private let authenticator: Authenticator
+    private let signers: Signers
+    private let control: ControlPlane
+
+    package init(
+        store: MeshStore, directory: DataDirectory, identity: NodeIdentity, authenticator: Authenticator,
+        signers: Signers, control: ControlPlane
+    ) {
+        self.store = store
+        self.directory = directory
+        self.identity = identity
+        self.authenticator = authenticator
+        self.signers = signers
+        self.control = control
+    }
+
+    private var node: PublicKey { identity.node.publicKey }
+
+    /// Loads what is stored and tells the rest of the node. Call once at start.
+    package func restore() async throws {
+        try await blocking { [self] in
+            for user in try store.users() {
+                if let key = try directory.ownerKey(user.username) { signers.add(key) }
+            }
+            try reloadKeys()
+            try publishProviders()
+        }
+    }
+
+    // MARK: Users
+
+    package func users() async throws -> [UserAccount] { try await blocking { [store] in try store.users() } }
+
+    package func createUser(_ username: String) async throws -> UserAccount {
+        guard NameRule.isValid(username), username != "global" else {
+            throw MeshError(.invalidRequest, "a username has \(NameRule.text); 'global' is reserved", parameter: "username")
+        }
+        return try await blocking { [self] in
+            if try store.user(named: username) != nil {
+                throw MeshError(.conflict, "there is a user '\(username)' already", parameter: "username")
+            }
+            let key = try directory.ownerKeyCreatingIfMissing(username)
+            let user = UserAccount(username: username, ownerKey: key.publicKey, createdAt: SystemClock.wall)
+            try store.createUser(user)
+            signers.add(key)
+            try reloadKeys()
+            return user
+        }
+    }
+
+    // MARK: Providers
+
+    package func providers() async throws -> [ProviderAccount] {
+        try await blocking { [store] in try store.providers() }
+    }
+
+    package func provider(_ scope: OwnerScope, _ id: String) async throws -> ProviderAccount {
+        try await blocking { [store] in
+            guard let provider = try store.provider(scope: scope, id: id) else { throw Self.noProvider(scope, id) }
+            return provider
+        }
+    }
+
+    /// - Returns: the provider and its first registration token, which is shown once and kept nowhere.
+    package func createProvider(
+        _ id: String, scope: OwnerScope, access: ProviderAccess, displayName: String, maxConcurrency: Int
+    ) async throws -> (provider: ProviderAccount, token: RegistrationToken) {
+        guard NameRule.isValid(id) else {
+            throw MeshError(.invalidRequest, "a provider id has \(NameRule.text)", parameter: "provider_id")
+        }
+        let token = RegistrationToken.random()
+        let provider = try await blocking { [self] in
+            let owner = try ownerKey(scope)
+            if try store.provider(scope: scope, id: id) != nil {
+                throw MeshError(.conflict, "\(scope.username) has a provider '\(id)' already", parameter: "provider_id")
+            }
+            guard try store.providers(in: scope).count < Limits.providersPerOwner else {
+                throw MeshError(.conflict, "an owner may have at most \(Limits.providersPerOwner) providers")
+            }
+            let provider = ProviderAccount(
+                providerID: id, scope: scope, ownerKey: owner, access: access,
+                displayName: displayName.isEmpty ? id : displayName, maxConcurrency: maxConcurrency,
+                attachKeys: [
+                    AttachKeyEntry(publicKey: token.key.publicKey, label: "first", createdAt: SystemClock.wall)
+                ], createdAt: SystemClock.wall)
+            try store.createProvider(provider)
+            try publishProviders()
+            return provider
+        }
+        return (provider, token)
+    }
+
+    /// A new token; the old ones end after `overlapSeconds`, at once with 0.
+    package func rotateToken(
+        _ scope: OwnerScope, _ id: String, overlapSeconds: Int
+    ) async throws -> (provider: ProviderAccount, token: RegistrationToken) {
+        guard (0...(30 * 86_400)).contains(overlapSeconds) else {
+            throw MeshError(.invalidRequest, "overlap_seconds must be between 0 and 30 days", parameter: "overlap_seconds")
+        }
+        let token = RegistrationToken.random()
+        let provider = try await blocking { [self] in
+            guard let old = try store.provider(scope: scope, id: id) else { throw Self.noProvider(scope, id) }
+            let now = SystemClock.wall
+            let end = now.advanced(byMilliseconds: Int64(overlapSeconds) * 1_000)
+            var keys = overlapSeconds == 0 ? [] : old.attachKeys.filter { $0.notAfter.map { $0 > now } ?? true }
+            for index in keys.indices { keys[index].notAfter = min(keys[index].notAfter ?? end, end) }
+            keys.append(AttachKeyEntry(publicKey: token.key.publicKey, label: "rotated", createdAt: now))
+            try store.replaceAttachKeys(scope: scope, id: id, keys: Array(keys.suffix(16)))
+            try publishProviders()
+            guard let provider = try store.provider(scope: scope, id: id) else { throw Self.noProvider(scope, id) }
+            return provider
+        }
+        return (provider, token)
+    }
+
+    package func removeProvider(_ scope: OwnerScope, _ id: String) async throws {
+        try await blocking { [self] in
+            guard try store.removeProvider(scope: scope, id: id) else { throw Self.noProvider(scope, id) }
+            try publishProviders()
+        }
+    }
+
+    private static func noProvider(_ scope: OwnerScope, _ id: String) -> MeshError {
+        MeshError(.notFound, "\(scope.username) has no provider '\(id)'")
+    }
+
+    // MARK: API keys
+
+    package func keys() async throws -> [APIKeyAccount] { try await blocking { [store] in try store.apiKeys() } }
+
+    /// - Returns: the account and the secret, which is shown once and kept nowhere.
+    package func createKey(
+        username: String, label: String, scopes: [APIKeyScope], lifeSeconds: Int64?
+    ) async throws -> (account: APIKeyAccount, secret: APIKeySecret) {
+        let secret = APIKeySecret(home: node, key: .random())
+        let account = try await blocking { [self] in
+            let scope = OwnerScope(username: username)
+            let now = SystemClock.wall
+            let account = APIKeyAccount(
+                publicKey: secret.key.publicKey, username: scope.username, ownerKey: try ownerKey(scope), label: label,
+                scopes: scopes, createdAt: now,
+                expiresAt: lifeSeconds.map { now.advanced(byMilliseconds: $0.multipliedReportingOverflow(by: 1_000).partialValue) })
+            try store.createAPIKey(account)
+            try reloadKeys()
+            return account
+        }
+        return (account, secret)
+    }
+
+    package func revokeKey(_ keyID: String) async throws {
+        try await blocking { [self] in
+            let matches = try store.apiKeys(idPrefix: keyID)
+            guard let key = matches.first else { throw MeshError(.notFound, "there is no API key '\(keyID)'") }
+            guard matches.count == 1 else {
+                throw MeshError(.conflict, "several API keys start with '\(keyID)'; give more of the id")
+            }
+            _ = try store.revokeAPIKey(publicKey: key.publicKey, at: SystemClock.wall)
+            try reloadKeys()
+        }
+    }
+
+    // MARK: Telling the rest of the node
+
+    private func ownerKey(_ scope: OwnerScope) throws -> PublicKey {
+        switch scope {
+        case .global: return identity.operatorKey.publicKey
+        case .user(let name):
+            guard let user = try store.user(named: name) else {
+                throw MeshError(.notFound, "there is no user '\(name)'; create it with 'aisbf user create \(name)'", parameter: "username")
+            }
+            return user.ownerKey
+        }
+    }
+
+    private func reloadKeys() throws { authenticator.load(keys: try store.apiKeys(), users: try store.users()) }
+
+    private func publishProviders() throws {
+        control.submit(.providers(try store.providers().map { try draft($0) }))
+    }
+
+    private func draft(_ provider: ProviderAccount) throws -> Broker.ProviderDraft {
+        var advert = Aisbf_Mesh_V1_ProviderAdvert()
+        advert.providerID = provider.providerID
+        advert.homeNode = node.bytes.protobuf
+        advert.kind = provider.kind
+        advert.displayName = String(provider.displayName.prefix(64))
+        advert.maxConcurrency = UInt32(clamping: provider.maxConcurrency)
+        switch provider.access {
+        case .public: advert.access = .public
+        case .ownerOnly: advert.access = .ownerOnly
+        case .named(let keys):
+            advert.access = .named
+            advert.namedKeys = keys.prefix(32).map(\.bytes.protobuf)
+        }
+        advert.attachKeys = provider.attachKeys.map { entry in
+            var key = Aisbf_Mesh_V1_AttachKey()
+            key.publicKey = entry.publicKey.bytes.protobuf
+            key.label = String(entry.label.prefix(32))
+            key.notAfterMs = entry.notAfter.map { UInt64(clamping: $0.milliseconds) } ?? 0
+            return key
+        }
+        if case .user(let username) = provider.scope { advert.binding = try binding(username, provider) }
+        return Broker.ProviderDraft(owner: provider.ownerKey, advert: advert)
+    }
+
+    private func binding(_ username: String, _ provider: ProviderAccount) throws -> Aisbf_Mesh_V1_ScopeBinding {
+        // Counted from the provider's creation in whole years, so that the advert does not change at every start.
+        let year: Int64 = 365 * 86_400_000
+        let age = max(0, SystemClock.wall.milliseconds - provider.createdAt.milliseconds)
+        let notAfter = provider.createdAt.advanced(byMilliseconds: (age / year + 2) * year)
+        var binding = Aisbf_Mesh_V1_ScopeBinding()
+        binding.username = username
+        binding.ownerKey = provider.ownerKey.bytes.protobuf
+        binding.homeNode = node.bytes.protobuf
+        binding.notAfterMs = UInt64(clamping: notAfter.milliseconds)
+        binding.signature =
+            identity.node.sign(
+                Statement.scopeBinding(username: username, owner: provider.ownerKey, home: node, notAfter: notAfter)
+            ).protobuf
+        return binding
+    }
+
+    /// Runs what touches disk off the event loops; `StoreError`s keep their words for the log and become `conflict`
+    /// or `internal_error` for the caller.
+    private func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+        do {
+            return try await NIOThreadPool.singleton.runIfActive(body)
+        } catch let error as StoreError {
+            switch error {
+            case .conflict(let text): throw MeshError(.conflict, text)
+            case .notFound(let text): throw MeshError(.notFound, text)
+            case .invalid(let text): throw MeshError(.invalidRequest, text)
+            case .unusable, .inUse, .readableByOthers, .damagedKey, .missingKey, .corrupt, .newerSchema, .full,
+                .database:
+                throw MeshError(.internalError, "the node's store failed; its log says why")
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+package import Logging
+package import MeshBroker
+package import MeshCrypto
+package import MeshGossip
+package import MeshModel
+package import MeshRouting
+package import MeshStore
+package import MeshWire
+package import NIOCore
+import NIOPosix
+import Synchronization
+
+/// Owns the `Broker` value: takes inputs from everywhere, one after the other, and does what the value says.
+/// Requests never wait for it; they read the catalog it publishes.
+package final class ControlPlane: Sendable {
+    /// Sends frames, closes and dials on behalf of gossip; the node's links do it.
+    package protocol Links: Sendable {
+        func send(_ frame: Aisbf_Mesh_V1_LinkFrame, over link: LinkID)
+        func close(_ link: LinkID, code: String)
+        func dial(_ address: String, expected: PublicKey?)
+        /// The handshake of links made from now on shows this descriptor.
+        func setDescriptor(_ record: VerifiedRecord)
+    }
+
+    private enum Event: Sendable {
+        case input(Broker.Input)
+        case query(@Sendable (Broker) -> Void)
+    }
+
+    private let store: MeshStore
+    private let signers: Signers
+    private let catalog: CatalogHolder
+    private let metrics: ControlMetrics
+    private let logger: Logger
+    private let events: AsyncStream<Event>
+    private let inbox: AsyncStream<Event>.Continuation
+    private let eventLoop: any EventLoop
+    private let clock: ClockJudge
+    private let network: NetworkID
+    private let epoch: UInt32
+    private let unsaved = Mutex<[StoreChange]>([])
+
+    package init(
+        store: MeshStore, signers: Signers, catalog: CatalogHolder, clock: ClockJudge, network: NetworkID,
+        eventLoop: any EventLoop, logger: Logger
+    ) {
+        self.store = store
+        self.signers = signers
+        self.catalog = catalog
+        self.clock = clock
+        self.network = network
+        self.eventLoop = eventLoop
+        self.logger = logger
+        metrics = ControlMetrics()
+        epoch = RecordVersion.epoch(at: SystemClock.wall)
+        (events, inbox) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(Limits.controlInbox))
+    }
+
+    /// Queues an input; from any thread. A full inbox drops it and counts it: gossip repairs itself.
+    package func submit(_ input: Broker.Input) { enqueue(.input(input)) }
+
+    /// Reads something off the broker between two inputs.
+    package func query<Value: Sendable>(_ body: @escaping @Sendable (Broker) -> Value) async -> Value? {
+        await withCheckedContinuation { continuation in
+            let once = Mutex<CheckedContinuation<Value?, Never>?>(continuation)
+            let answer: @Sendable (Value?) -> Void = { value in
+                once.withLock { continuation in
+                    continuation?.resume(returning: value)
+                    continuation = nil
+                }
+            }
+            if !enqueue(.query { answer(body($0)) }) { answer(nil) }
+        }
+    }
+
+    @discardableResult
+    private func enqueue(_ event: Event) -> Bool {
+        switch inbox.yield(event) {
+        case .enqueued: return true
+        case .dropped, .terminated:
+            metrics.inboxOverflow()
+            return false
+        @unknown default: return false
+        }
+    }
+
+    package func stop() { inbox.finish() }
+
+    /// Runs until `stop`.
+    /// - Throws: `StoreError` when the store fails: a node that cannot remember what it said must not say more.
+    package func run(broker initial: Broker, links: any Links) async throws {
+        var broker = initial
+        let alarm = DeadlineAlarm(eventLoop: eventLoop) { [inbox] in inbox.yield(.input(.tick)) }
+        for await event in events {
+            switch event {
+            case .query(let read): read(broker)
+            case .input(let input):
+                var queue = [input]
+                // Signing feeds back into the broker before anything else is heard.
+                while let next = queue.popLast() {
+                    for effect in broker.handle(next, now: SystemClock.now) {
+                        if let answer = try await perform(effect, links) { queue.insert(answer, at: 0) }
+                    }
+                }
+            }
+            alarm.set(broker.nextDeadline)
+        }
+        alarm.set(nil)
+        try flushRecords()
+    }
+
+    private func perform(_ effect: Broker.Effect, _ links: any Links) async throws -> Broker.Input? {
+        switch effect {
+        case .catalogChanged(let catalog): self.catalog.replace(catalog)
+        case .sign(let request): return try await sign(request, links).map(Broker.Input.signed)
+        case .gossip(let effect): perform(effect, links)
+        }
+        return nil
+    }
+
+    private func perform(_ effect: Gossip.Effect, _ links: any Links) {
+        metrics.count(effect)
+        switch effect {
+        case .send(let link, let frame): links.send(frame, over: link)
+        case .close(let link, let code):
+            logger.notice("link closed by gossip", metadata: ["link.id": "\(link.raw)", "code": "\(code.rawValue)"])
+            links.close(link, code: code.rawValue)
+        case .dial(let key, let address): links.dial(address, expected: key)
+        case .accepted(let record, _):
+            if record.type.isReconciled { remember(.saveRecord(record.envelope.bytes)) }
+        case .removed(let key, _, _): remember(.deleteRecord(key))
+        case .rejected(let rejection, let peer, let blamed):
+            logger.warning(
+                "record rejected",
+                metadata: ["reason": "\(rejection.rawValue)", "link.peer": "\(peer)", "blamed": "\(blamed)"])
+        case .equivocation(let key, let signer, _):
+            logger.warning("a signer contradicted itself", metadata: ["record.key": "\(key)", "signer": "\(signer)"])
+        case .blocked(let peer, let milliseconds):
+            logger.warning("peer blocked", metadata: ["link.peer": "\(peer)", "duration.ms": "\(milliseconds)"])
+        case .livenessChanged(let node, let alive):
+            logger.info("node liveness changed", metadata: ["node": "\(node)", "alive": "\(alive)"])
+        case .beaconDue, .beacon, .usabilityChanged, .ignored, .syncFinished: break
+        }
+    }
+
+    // MARK: Signing
+
+    /// Allocates the version durably, signs, stores, and only then lets the record out.
+    private func sign(_ request: SigningRequest, _ links: any Links) async throws -> VerifiedRecord? {
+        guard !clock.isSuspect else { return nil }
+        guard let signer = signers.key(request.signer) else {
+            // The key went away meanwhile (a worker's token after its session ended): nothing is owed.
+            logger.debug("no key to sign with", metadata: ["record.type": "\(request.type.name)"])
+            return nil
+        }
+        let store = store
+        let epoch = epoch
+        let network = network
+        let record = try await NIOThreadPool.singleton.runIfActive { () throws -> VerifiedRecord? in
+            let wall = SystemClock.wall
+            let draft = RecordDraft(
+                type: request.type, network: network, signer: request.signer, name: request.name,
+                version: try store.allocateVersion(signer: request.signer, epoch: epoch), issued: wall,
+                expires: wall.advanced(byMilliseconds: request.lifeMs), isTombstone: request.isTombstone,
+                body: request.body)
+            let bytes = draft.signed(by: signer, cryptography: Sodium.shared)
+            if request.type.isReconciled { try store.saveOwnRecord(bytes) }
+            return try? VerifiedRecord.verify(
+                bytes: bytes, network: network, wall: wall, cryptography: Sodium.shared
+            ).get()
+        }
+        if let record, record.type == .nodeDescriptor { links.setDescriptor(record) }
+        return record
+    }
+
+    // MARK: The record cache
+
+    private func remember(_ change: StoreChange) {
+        unsaved.withLock { changes in
+            // A cache, not a promise: what is lost here comes back by reconciliation.
+            if changes.count < Limits.storeQueue * 16 { changes.append(change) }
+        }
+    }
+
+    /// Writes what was learned since the last call, in one transaction. Blocks; call it off the event loops.
+    package func flushRecords() throws {
+        let changes = unsaved.withLock { changes in
+            defer { changes = [] }
+            return changes
+        }
+        if !changes.isEmpty { try store.apply(changes) }
+    }
+}
+
+/// Wakes the control plane when its next deadline comes; never more than one timer.
+private final class DeadlineAlarm: Sendable {
+    private let eventLoop: any EventLoop
+    private let ring: @Sendable () -> Void
+    private let state = Mutex<(deadline: Instant?, timer: Scheduled<Void>?)>((nil, nil))
+
+    init(eventLoop: any EventLoop, ring: @escaping @Sendable () -> Void) {
+        self.eventLoop = eventLoop
+        self.ring = ring
+    }
+
+    func set(_ deadline: Instant?) {
+        state.withLock { state in
+            guard state.deadline != deadline || state.timer == nil else { return }
+            state.timer?.cancel()
+            state.deadline = deadline
+            guard let deadline else {
+                state.timer = nil
+                return
+            }
+            // Never more often than every two milliseconds, whatever the value asks for.
+            let wait = max(2, deadline.milliseconds(since: SystemClock.instant) + 1)
+            state.timer = eventLoop.scheduleTask(in: .milliseconds(wait)) { [weak self] in self?.rang() }
+        }
+    }
+
+    private func rang() {
+        state.withLock { $0 = (nil, nil) }
+        ring()
+    }
+}
+
+/// The private keys this node may sign with, by public key.
+package final class Signers: Sendable {
+    private let fixed: Mutex<[PublicKey: SigningKey]>
+    private let attachKeys: AttachKeyring
+
+    package init(_ keys: [SigningKey], attachKeys: AttachKeyring) {
+        fixed = Mutex(Dictionary(keys.map { ($0.publicKey, $0) }, uniquingKeysWith: { first, _ in first }))
+        self.attachKeys = attachKeys
+    }
+
+    package func add(_ key: SigningKey) { fixed.withLock { $0[key.publicKey] = key } }
+
+    package func key(_ publicKey: PublicKey) -> SigningKey? {
+        fixed.withLock { $0[publicKey] } ?? attachKeys.key(publicKey)
+    }
+}

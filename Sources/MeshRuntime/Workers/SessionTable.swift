@@ -1,0 +1,111 @@
+package import MeshModel
+package import MeshRouting
+package import MeshSessions
+import Synchronization
+
+/// What the control plane is told of workers.
+package enum WorkerEvent: Sendable {
+    case registered(WorkerSession)
+    case changed(WorkerSession)
+    case ended(WorkerSession)
+}
+
+/// The live worker sessions of this node. A session's key is (provider, client id), and the provider's record key
+/// includes its owner: a worker of another tenant with the same names never displaces it.
+package final class SessionTable: Sendable {
+    private struct Key: Hashable {
+        var provider: RecordKey
+        var clientID: String
+    }
+
+    private struct State {
+        var connected = 0
+        var byKey: [Key: WorkerSession] = [:]
+        var byProvider: [RecordKey: [WorkerSession]] = [:]
+        var turn = 0
+    }
+
+    private let state = Mutex(State())
+    private let observer = Mutex<(@Sendable (WorkerEvent) -> Void)?>(nil)
+    let metrics: WorkerMetrics
+
+    package init(metrics: WorkerMetrics) { self.metrics = metrics }
+
+    /// Set once, before the listener opens.
+    package func observe(_ observer: @escaping @Sendable (WorkerEvent) -> Void) {
+        self.observer.withLock { $0 = observer }
+    }
+
+    package var all: [WorkerSession] {
+        state.withLock { state in state.byKey.values.sorted { $0.sessionID < $1.sessionID } }
+    }
+
+    package var count: Int { state.withLock { $0.byKey.count } }
+
+    package func sessions(of provider: RecordKey) -> [WorkerSession] { state.withLock { $0.byProvider[provider] ?? [] } }
+
+    /// The least busy worker of `provider` that offers `model`, taking turns among equals.
+    package func choose(_ provider: RecordKey, model: String) -> WorkerSession? {
+        state.withLock { state in
+            guard let sessions = state.byProvider[provider] else { return nil }
+            if sessions.count == 1 { return sessions[0].offers(model) ? sessions[0] : nil }
+            state.turn &+= 1
+            var best: WorkerSession?
+            for offset in sessions.indices {
+                let session = sessions[(offset &+ state.turn) % sessions.count]
+                guard session.offers(model) else { continue }
+                if let known = best, known.requestsInFlight <= session.requestsInFlight { continue }
+                best = session
+            }
+            return best
+        }
+    }
+
+    func registered(_ session: WorkerSession) {
+        let key = Key(provider: session.identity.provider, clientID: session.identity.clientID)
+        let replaced = state.withLock { state -> WorkerSession? in
+            let old = state.byKey.updateValue(session, forKey: key)
+            if let old { state.byProvider[key.provider]?.removeAll { $0 === old } }
+            state.byProvider[key.provider, default: []].append(session)
+            return old
+        }
+        replaced?.close(.replaced)
+        metrics.sessions(count)
+        notify(.registered(session))
+    }
+
+    func changed(_ session: WorkerSession) { notify(.changed(session)) }
+
+    func ended(_ session: WorkerSession) {
+        let key = Key(provider: session.identity.provider, clientID: session.identity.clientID)
+        let removed = state.withLock { state -> Bool in
+            // The late close of a replaced socket must not touch the session that replaced it.
+            guard state.byKey[key] === session else { return false }
+            state.byKey.removeValue(forKey: key)
+            state.byProvider[key.provider]?.removeAll { $0 === session }
+            if state.byProvider[key.provider]?.isEmpty == true { state.byProvider.removeValue(forKey: key.provider) }
+            return true
+        }
+        guard removed else { return }
+        metrics.sessions(count)
+        notify(.ended(session))
+    }
+
+    /// Closes the sessions whose token the owner's current advert does not list any more, wherever the owner lives.
+    package func revoke(by catalog: Catalog, wall: Timestamp) {
+        for session in all {
+            let keys = catalog.provider(session.identity.provider)?.attachKeys ?? []
+            let isValid = keys.contains { $0.key == session.attachKey && $0.admits(host: catalog.node, at: wall) }
+            if !isValid { session.close(.tokenRevoked) }
+        }
+    }
+
+    package func closeAll(_ reason: CloseReason) {
+        for session in all { session.close(reason) }
+    }
+
+    private func notify(_ event: WorkerEvent) {
+        let observer = observer.withLock { $0 }
+        observer?(event)
+    }
+}

@@ -1,0 +1,302 @@
+import MeshModel
+import MeshSessions
+import MeshWire
+package import NIOCore
+package import NIOWebSocket
+import Synchronization
+
+/// One worker's WebSocket: turns frames into events of the pure `BrokerSession` and `AnswerExchange` machines and
+/// their actions into frames. Lives on its event loop; writes are flushed once per turn of the loop.
+package final class WorkerConnection: ChannelInboundHandler {
+    package typealias InboundIn = WebSocketFrame
+    package typealias OutboundOut = WebSocketFrame
+
+    private struct InFlight {
+        var exchange: AnswerExchange
+        let receiver: any AnswerReceiver
+    }
+
+    private var machine: BrokerSession
+    private let sessions: SessionTable
+    private let makeSession: (WorkerConnection, any EventLoop) -> WorkerSession
+    private var session: WorkerSession?
+    private var context: ChannelHandlerContext?
+    private var inFlight: [UInt64: InFlight] = [:]
+    private var nextNumber = BrokerSession.firstRequestNumber
+    private var isFlushDue = false
+    private var isFlushScheduled = false
+    private var isRegistered = false
+    private var timer: Scheduled<Void>?
+
+    init(
+        machine: BrokerSession, sessions: SessionTable,
+        makeSession: @escaping (WorkerConnection, any EventLoop) -> WorkerSession
+    ) {
+        self.machine = machine
+        self.sessions = sessions
+        self.makeSession = makeSession
+    }
+
+    package func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        session = makeSession(self, context.eventLoop)
+        scheduleTick(context)
+    }
+
+    package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let frame = unwrapInboundIn(data)
+        let now = SystemClock.now
+        machine.seen(now: now.instant)
+        switch frame.opcode {
+        case .text, .binary:
+            let bytes = frame.unmaskedData
+            bytes.withUnsafeReadableBytes { textArrived($0, now: now) }
+        case .ping:
+            write(.pong, frame.unmaskedData)
+        case .connectionClose:
+            // Answer the close and let the peer's half of the handshake finish.
+            write(.connectionClose, frame.unmaskedData)
+            flush()
+            context.close(promise: nil)
+        default: break
+        }
+    }
+
+    package func channelReadComplete(context: ChannelHandlerContext) {
+        flush()
+        context.fireChannelReadComplete()
+    }
+
+    package func channelInactive(context: ChannelHandlerContext) {
+        ended()
+        context.fireChannelInactive()
+    }
+
+    package func handlerRemoved(context: ChannelHandlerContext) {
+        ended()
+        self.context = nil
+    }
+
+    package func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+
+    package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch event {
+        case is ChannelShouldQuiesceEvent: close(.nodeStopping)
+        case ChannelEvent.inputClosed: context.close(promise: nil)
+        default: context.fireUserInboundEventTriggered(event)
+        }
+    }
+
+    // MARK: Requests
+
+    func start(_ request: WorkRequest, receiver: any AnswerReceiver, attempt: WorkerAttempt) {
+        guard machine.isLive, let context, context.channel.isActive else {
+            return refuse(receiver, MeshError(.workerUnavailable, "the worker has just disconnected", retryAfterSeconds: 2))
+        }
+        guard inFlight.count < Limits.workerRequestsAtOnce else {
+            return refuse(receiver, MeshError(.workerBusy, "the worker has its hands full", retryAfterSeconds: 1))
+        }
+        let number = nextNumber
+        let head = machine.requestHead(number: number, operation: request.operation)
+        let size = head.count + request.body.readableBytes + 1
+        guard size <= machine.profile.maxFrameBytes else {
+            let limit = machine.profile.maxFrameBytes
+            return refuse(
+                receiver,
+                MeshError(
+                    .frameLimit,
+                    "the request is \(size) bytes, but this worker takes at most \(limit) in one message; shorten it or choose another provider"))
+        }
+        nextNumber += 1
+        attempt.number.store(number, ordering: .relaxed)
+        inFlight[number] = InFlight(
+            exchange: AnswerExchange(
+                wantsStream: request.wantsStream, deadlines: request.deadlines, now: SystemClock.instant),
+            receiver: receiver)
+        var data = context.channel.allocator.buffer(capacity: size)
+        data.writeBytes(head)
+        data.writeImmutableBuffer(request.body)
+        data.writeInteger(UInt8(ascii: "}"))
+        write(.text, data)
+        flushSoon()
+    }
+
+    /// Whoever asked does not want the answer any more: the worker is told, and whatever still comes is dropped.
+    func cancel(_ number: UInt64) {
+        guard inFlight.removeValue(forKey: number) != nil else { return }
+        session?.outstanding.subtract(1, ordering: .relaxed)
+        control("cancel", number, known: true)
+    }
+
+    func control(_ operation: String, _ number: UInt64) {
+        guard machine.profile.controlsFlow else { return }
+        control(operation, number, known: inFlight[number] != nil)
+    }
+
+    private func control(_ operation: String, _ number: UInt64, known: Bool) {
+        guard known else { return }
+        writeText(machine.controlFrame(operation, number: number))
+        flushSoon()
+    }
+
+    private func refuse(_ receiver: any AnswerReceiver, _ error: MeshError) {
+        session?.outstanding.subtract(1, ordering: .relaxed)
+        receiver.deliver([.fail(error)])
+    }
+
+    // MARK: Frames
+
+    private func textArrived(_ bytes: UnsafeRawBufferPointer, now: Now) {
+        let scanned: Result<WorkerFrame, JSONScanError>
+        do throws(JSONScanError) { scanned = .success(try WorkerFrame.scan(bytes)) } catch { scanned = .failure(error) }
+        for action in machine.textArrived(scanned, in: bytes, now: now) {
+            if case .reply(let number, let event) = action {
+                guard case .success(let frame) = scanned else { continue }
+                replied(number, event, frame, bytes, now.instant)
+            } else {
+                perform(action)
+            }
+        }
+    }
+
+    private func replied(
+        _ number: UInt64, _ event: WorkerFrame.ReplyEvent, _ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer,
+        _ now: Instant
+    ) {
+        guard let entry = inFlight[number] else {
+            sessions.metrics.unmatchedReply()
+            return
+        }
+        var exchange = entry.exchange
+        let actions = exchange.replied(event, frame, in: bytes, now: now)
+        deliver(actions, entry.receiver)
+        if exchange.isFinished { finish(number) } else { inFlight[number]?.exchange = exchange }
+    }
+
+    private func finish(_ number: UInt64) {
+        inFlight.removeValue(forKey: number)
+        session?.outstanding.subtract(1, ordering: .relaxed)
+    }
+
+    private func deliver(_ actions: [AnswerExchange.Action], _ receiver: any AnswerReceiver) {
+        guard !actions.isEmpty, let context else { return }
+        receiver.deliver(
+            actions.map { action in
+                switch action {
+                case .head(let status, let type): .head(status: status, contentType: type)
+                case .body(let bytes): .body(context.channel.allocator.buffer(bytes: bytes))
+                case .end: .end
+                case .fail(let error): .fail(error)
+                }
+            })
+    }
+
+    private func perform(_ action: BrokerSession.Action) {
+        switch action {
+        case .send(let bytes): writeText(bytes)
+        case .ping: write(.ping, ByteBuffer())
+        case .close(let reason): closeNow(reason)
+        case .registered(let profile):
+            session?.update { $0.profile = profile }
+            guard let session, !isRegistered else { break }
+            isRegistered = true
+            sessions.registered(session)
+        case .modelsListed(let models):
+            session?.update { $0.models = models }
+            if let session { sessions.changed(session) }
+        case .hardwareChanged(let hardware): session?.update { $0.profile.hardware = hardware }
+        case .badFrame: sessions.metrics.badFrame()
+        case .reply: break
+        }
+    }
+
+    // MARK: Time and end
+
+    private func scheduleTick(_ context: ChannelHandlerContext) {
+        let interval = machine.isLive ? TimeAmount.milliseconds(500) : .milliseconds(250)
+        timer = context.eventLoop.assumeIsolated().scheduleTask(in: interval) { [weak self] in
+            guard let self, let context = self.context else { return }
+            self.tick()
+            if context.channel.isActive { self.scheduleTick(context) }
+        }
+    }
+
+    private func tick() {
+        let now = SystemClock.instant
+        machine.tick(now: now).forEach(perform)
+        let late = inFlight.filter { $0.value.exchange.deadline <= now }.map(\.key)
+        for number in late {
+            guard var entry = inFlight[number] else { continue }
+            deliver(entry.exchange.deadlinePassed(), entry.receiver)
+            control("cancel", number, known: true)
+            finish(number)
+        }
+        flush()
+    }
+
+    func close(_ reason: CloseReason) { machine.close(reason).forEach(perform) }
+
+    private func closeNow(_ reason: CloseReason) {
+        guard let context else { return }
+        var data = context.channel.allocator.buffer(capacity: 2 + reason.rawValue.utf8.count)
+        data.write(webSocketErrorCode: WebSocketErrorCode(codeNumber: Int(reason.code)))
+        data.writeString(reason.rawValue)
+        write(.connectionClose, data)
+        flush()
+        sessions.metrics.closed(reason)
+        context.close(promise: nil)
+        ended()
+    }
+
+    /// The socket is gone, or as good as: nobody waits for it any longer. Safe to call twice.
+    private func ended() {
+        timer?.cancel()
+        timer = nil
+        _ = machine.close(.silent)
+        let lost = inFlight.sorted { $0.key < $1.key }
+        inFlight = [:]
+        for (_, entry) in lost {
+            session?.outstanding.subtract(1, ordering: .relaxed)
+            var exchange = entry.exchange
+            deliver(
+                exchange.failed(
+                    MeshError(.workerLost, "the worker disconnected before it answered", retryAfterSeconds: 2)),
+                entry.receiver)
+        }
+        if let session {
+            self.session = nil
+            sessions.ended(session)
+        }
+    }
+
+    // MARK: Writing
+
+    private func writeText(_ bytes: [UInt8]) {
+        guard let context else { return }
+        write(.text, context.channel.allocator.buffer(bytes: bytes))
+    }
+
+    private func write(_ opcode: WebSocketOpcode, _ data: ByteBuffer) {
+        guard let context else { return }
+        context.write(wrapOutboundOut(WebSocketFrame(fin: true, opcode: opcode, data: data)), promise: nil)
+        isFlushDue = true
+    }
+
+    private func flush() {
+        guard isFlushDue else { return }
+        isFlushDue = false
+        context?.flush()
+    }
+
+    /// One flush for everything that is written in this turn of the loop.
+    private func flushSoon() {
+        guard let context, !isFlushScheduled else { return }
+        isFlushScheduled = true
+        context.eventLoop.assumeIsolated().execute { [weak self] in
+            self?.isFlushScheduled = false
+            self?.flush()
+        }
+    }
+}

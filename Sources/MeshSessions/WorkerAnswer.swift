@@ -1,0 +1,107 @@
+package import MeshModel
+package import MeshWire
+
+/// The parts of a worker's reply payload, whichever of the released forms it has.
+package enum WorkerAnswer {
+    /// What a whole answer amounts to for the buyer.
+    package struct Whole: Hashable, Sendable {
+        package var status: Int
+        package var contentType: String
+        package var body: [UInt8]
+    }
+
+    /// Reads a whole answer: the wrapped form (`status_code`, `body` or `body_base64`) or the plain object.
+    /// Nil when the payload is missing or is neither.
+    package static func whole(_ frame: WorkerFrame, in bytes: UnsafeRawBufferPointer) -> Whole? {
+        guard let payload = frame.payload else { return nil }
+        let plain = Whole(status: 200, contentType: "application/json", body: Array(bytes[payload.range]))
+        guard payload.kind == .object else { return payload.kind == .array ? plain : nil }
+        guard let fields = try? JSONScanner.fields(of: bytes, in: payload.range) else { return nil }
+        guard let status = fields.integer("status_code", in: bytes) else { return plain }
+        guard (100..<600).contains(status) else { return nil }
+        let type = fields.string("content_type", in: bytes) ?? "application/json"
+        guard let body = body(fields, bytes) else { return nil }
+        return Whole(status: Int(status), contentType: HeaderRule.isValue(type) ? type : "application/json", body: body)
+    }
+
+    private static func body(_ fields: [JSONField], _ bytes: UnsafeRawBufferPointer) -> [UInt8]? {
+        if let encoded = fields.value("body_base64", in: bytes), encoded.kind == .string {
+            return Base64.decode(JSONText.unescaped(encoded, in: bytes))
+        }
+        guard let body = fields.value("body", in: bytes) else { return [] }
+        switch body.kind {
+        case .string: return JSONText.unescaped(body, in: bytes)
+        case .null: return []
+        case .object, .array, .number, .boolean: return Array(bytes[body.range])
+        }
+    }
+
+    /// The raw bytes a chunk event carries; nil when it is damaged.
+    package static func chunk(_ frame: WorkerFrame, in bytes: UnsafeRawBufferPointer) -> [UInt8]? {
+        if let payload = frame.payload { return chunk(payload, in: bytes, depth: 0) }
+        // Generation A puts the text beside the event, under `data`.
+        guard let data = frame.fields.value("data", in: bytes) else { return nil }
+        return chunk(data, in: bytes, depth: 0)
+    }
+
+    private static func chunk(_ slice: JSONSlice, in bytes: UnsafeRawBufferPointer, depth: Int) -> [UInt8]? {
+        guard depth < 4 else { return nil }
+        switch slice.kind {
+        case .string: return JSONText.unescaped(slice, in: bytes)
+        case .null: return []
+        case .number, .boolean, .array: return dataEvent(slice, bytes)
+        case .object: break
+        }
+        guard let fields = try? JSONScanner.fields(of: bytes, in: slice.range) else { return nil }
+        if let chunks = fields.value("chunks", in: bytes), chunks.kind == .array {
+            guard let elements = try? JSONScanner.elements(of: bytes, in: chunks.range, limit: 4_096)
+            else { return nil }
+            var joined: [UInt8] = []
+            for element in elements {
+                guard let part = chunk(element, in: bytes, depth: depth + 1) else { return nil }
+                joined += part
+            }
+            return joined
+        }
+        if let inner = fields.value("chunk", in: bytes) { return chunk(inner, in: bytes, depth: depth + 1) }
+        if let encoded = fields.value("data_base64", in: bytes), encoded.kind == .string {
+            return Base64.decode(JSONText.unescaped(encoded, in: bytes))
+        }
+        if let data = fields.value("data", in: bytes), data.kind == .string {
+            let text = JSONText.unescaped(data, in: bytes)
+            return fields.string("encoding", in: bytes) == "base64" ? Base64.decode(text) : text
+        }
+        return dataEvent(slice, bytes)
+    }
+
+    private static func dataEvent(_ slice: JSONSlice, _ bytes: UnsafeRawBufferPointer) -> [UInt8] {
+        Array("data: ".utf8) + bytes[slice.range] + Array("\n\n".utf8)
+    }
+
+    /// The worker's own words about a failure, bounded, for the buyer.
+    package static func error(_ frame: WorkerFrame, in bytes: UnsafeRawBufferPointer) -> MeshError {
+        var text = frame.fields.string("error", in: bytes)
+        var code = frame.fields.string("code", in: bytes)
+        if let slice = frame.fields.value("error", in: bytes), slice.kind == .object,
+            let fields = try? JSONScanner.fields(of: bytes, in: slice.range)
+        {
+            text = fields.string("message", in: bytes)
+            code = fields.string("code", in: bytes) ?? code
+        }
+        let words = String((text ?? "the worker reported an error without a message").prefix(500))
+        switch code {
+        case "model_not_found": return MeshError(.modelNotFound, "the worker says: \(words)", parameter: "model")
+        case "busy", "overloaded":
+            return MeshError(.workerBusy, "the worker is busy: \(words)", retryAfterSeconds: 2)
+        default: return MeshError(.workerError, "the worker says: \(words)")
+        }
+    }
+}
+
+/// What may stand in an HTTP header value (RFC 9110, section 5.5): no control characters, so nothing can be
+/// smuggled in after a line break.
+package enum HeaderRule {
+    package static func isValue(_ text: String) -> Bool {
+        text.utf8.count <= 1_024 && text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
+    }
+}

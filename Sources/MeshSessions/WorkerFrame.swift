@@ -1,0 +1,56 @@
+package import MeshModel
+package import MeshWire
+
+/// One text frame of a worker, cut but not decoded: where its fields lie, and what kind of frame they make it.
+/// Valid only together with the bytes it was scanned from.
+package struct WorkerFrame: Sendable {
+    package enum Kind: Hashable, Sendable {
+        /// An operation the worker starts: `register` or `heartbeat`; others are unknown.
+        case operation(String)
+        /// A reply to one of our requests.
+        case reply(ReplyEvent)
+    }
+
+    /// What a reply says about its request's progress.
+    package enum ReplyEvent: Hashable, Sendable {
+        /// A whole answer in one frame.
+        case answer
+        case pending
+        case chunk
+        case done
+        case error
+        case heartbeat
+        /// An event this node has no use for, such as a second `registered`.
+        case ignored
+    }
+
+    package var kind: Kind
+    package var requestID: String
+    package var payload: JSONSlice?
+    package var fields: [JSONField]
+
+    package static func scan(_ bytes: UnsafeRawBufferPointer) throws(JSONScanError) -> WorkerFrame {
+        let fields = try JSONScanner.fields(of: bytes)
+        let requestID = fields.string("request_id", in: bytes) ?? ""
+        let payload = fields.value("payload", in: bytes)
+        if let operation = fields.string("op", in: bytes), fields.value("status", in: bytes) == nil {
+            return WorkerFrame(kind: .operation(operation), requestID: requestID, payload: payload, fields: fields)
+        }
+        return WorkerFrame(
+            kind: .reply(replyEvent(fields, bytes)), requestID: requestID, payload: payload, fields: fields)
+    }
+
+    private static func replyEvent(_ fields: [JSONField], _ bytes: UnsafeRawBufferPointer) -> ReplyEvent {
+        let status = fields.string("status", in: bytes)
+        if status == "error" || fields.boolean("ok", in: bytes) == false { return .error }
+        switch fields.string("event", in: bytes) {
+        case nil, "response", "result": return status == "pending" ? .pending : .answer
+        case "pending": return .pending
+        case "chunk", "progress", "output", "log", "data", "stream": return .chunk
+        case "done", "completed", "stream_end": return .done
+        case "error": return .error
+        case "heartbeat": return .heartbeat
+        default: return .ignored
+        }
+    }
+}

@@ -1,0 +1,83 @@
+package import MeshModel
+package import MeshWire
+
+/// One model a worker lists.
+package struct WorkerModel: Hashable, Sendable {
+    package var id: String
+    package var contextTokens: Int64?
+    package var modalities: [String] = []
+
+    package init(id: String, contextTokens: Int64? = nil, modalities: [String] = []) {
+        self.id = id
+        self.contextTokens = contextTokens
+        self.modalities = modalities
+    }
+
+    /// Reads an answer to `models.list` in any of the released shapes: the list under `data` or `models` or bare,
+    /// items as strings or objects with `id`, `name` or `model`.
+    package static func list(_ document: JSONValue) -> [WorkerModel]? {
+        guard let items = document["data"]?.elements ?? document["models"]?.elements ?? document.elements
+        else { return nil }
+        var models: [WorkerModel] = []
+        for item in items.prefix(Limits.workerModels) {
+            guard let model = WorkerModel(item), !models.contains(where: { $0.id == model.id }) else { continue }
+            models.append(model)
+        }
+        return models
+    }
+
+    private init?(_ item: JSONValue) {
+        let name = item.text ?? item["id"]?.text ?? item["name"]?.text ?? item["model"]?.text
+        guard let name, !name.isEmpty, name.utf8.count <= 256, HeaderRule.isValue(name) else { return nil }
+        id = name
+        let context =
+            item["context_window"]?.integer ?? item["context_length"]?.integer ?? item["max_context_length"]?.integer
+        contextTokens = context.flatMap { (1...100_000_000).contains($0) ? $0 : nil }
+        let listed = item["architecture"]?["input_modalities"]?.elements ?? []
+        modalities = listed.prefix(8).compactMap { $0.text }.filter { $0.utf8.count <= 32 }
+    }
+}
+
+/// What a worker said of itself when it registered.
+package struct WorkerProfile: Hashable, Sendable {
+    package var server = ""
+    package var hardware = HardwareSummary()
+    package var endpoints: [String] = []
+    /// Largest frame it takes; released clients close the socket above 1 MiB.
+    package var maxFrameBytes = Limits.workerRequestFrameBytes
+    /// Whether it answers `pause` and `resume` for one request, so that a slow buyer slows only its own stream.
+    package var controlsFlow = false
+
+    package init() {}
+
+    /// Reads a `register` message; `payload.capabilities` wins over the top-level one.
+    package init(register message: JSONValue) {
+        let payload = message["payload"] ?? .object([])
+        let capabilities = payload["capabilities"] ?? message["capabilities"] ?? .object([])
+        let name = capabilities["server"]?.text ?? capabilities["server"]?["name"]?.text ?? ""
+        let version = capabilities["version"]?.text ?? capabilities["server"]?["version"]?.text ?? ""
+        server = String("\(name) \(version)".prefix(128)).filter { !$0.isNewline }
+        hardware = HardwareSummary(payload: payload)
+        let listed = payload["studio_endpoints"]?.elements ?? capabilities["studio"]?["endpoints"]?.elements ?? []
+        endpoints = listed.prefix(64).compactMap { $0.text }.filter { $0.utf8.count <= 128 && HeaderRule.isValue($0) }
+        let frame = capabilities["max_frame_bytes"]?.integer ?? Int64(Limits.workerRequestFrameBytes)
+        maxFrameBytes = Int(min(max(frame, Int64(Limits.workerRequestFrameBytes)), Int64(Limits.workerFrameBytes)))
+        controlsFlow = capabilities["flow_control"]?.flag ?? false
+    }
+}
+
+/// Who a worker is, settled at the handshake; nothing it sends later changes it.
+package struct WorkerIdentity: Hashable, Sendable {
+    /// Record key of the provider's advert: names owner and provider id at once.
+    package var provider: RecordKey
+    package var providerID: String
+    package var scope: OwnerScope
+    package var clientID: String
+
+    package init(provider: RecordKey, providerID: String, scope: OwnerScope, clientID: String) {
+        self.provider = provider
+        self.providerID = providerID
+        self.scope = scope
+        self.clientID = clientID
+    }
+}

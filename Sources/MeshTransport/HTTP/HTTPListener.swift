@@ -1,0 +1,136 @@
+package import MeshModel
+package import NIOCore
+package import NIOHTTP1
+import NIOHTTP2
+import NIOPosix
+package import NIOSSL
+import NIOWebSocket
+
+/// The public listener: HTTP/1.1 with WebSocket upgrades, optional TLS, HTTP/2 by ALPN. One handler per connection
+/// (or HTTP/2 stream) speaks `HTTPServerRequestPart`, whichever version carries it.
+package struct HTTPListener: Sendable {
+    /// Decides about WebSocket upgrades and takes the upgraded connection.
+    package struct Upgrade: Sendable {
+        /// Whether this request may become a WebSocket. A refused one goes to the request handler, which answers it.
+        package var admits: @Sendable (any Channel, HTTPRequestHead) -> Bool
+        /// Adds the session's handlers; frames arrive joined and bounded.
+        package var accept: @Sendable (any Channel, HTTPRequestHead) throws -> Void
+
+        package init(
+            admits: @escaping @Sendable (any Channel, HTTPRequestHead) -> Bool,
+            accept: @escaping @Sendable (any Channel, HTTPRequestHead) throws -> Void
+        ) {
+            self.admits = admits
+            self.accept = accept
+        }
+    }
+
+    package let channel: any Channel
+    package let connections: ConnectionRegistry
+
+    package var port: Int { channel.localAddress?.port ?? 0 }
+
+    /// - Parameters:
+    ///   - tls: server context that offers `h2` and `http/1.1`; nil for plain HTTP/1.1.
+    ///   - makeHandler: the request handler of one connection or stream.
+    /// - Throws: `MeshError` with a message that names the address when it cannot be bound.
+    package static func bind(
+        group: any EventLoopGroup, host: String, port: Int, tls: NIOSSLContext?, upgrade: Upgrade,
+        makeHandler: @escaping @Sendable () -> any ChannelHandler & RemovableChannelHandler
+    ) async throws -> HTTPListener {
+        let connections = ConnectionRegistry(limit: Limits.connections)
+        let channel = try await bootstrap(group, connections, tls: tls, upgrade, makeHandler)
+            .bind(host: host, port: port).get()
+        return HTTPListener(channel: channel, connections: connections)
+    }
+
+    /// The same routes on a Unix socket that only this user can open.
+    package static func bind(
+        group: any EventLoopGroup, unixSocketPath: String,
+        makeHandler: @escaping @Sendable () -> any ChannelHandler & RemovableChannelHandler
+    ) async throws -> HTTPListener {
+        let connections = ConnectionRegistry(limit: 64)
+        let none = Upgrade(admits: { _, _ in false }, accept: { _, _ in })
+        let channel = try await bootstrap(group, connections, tls: nil, none, makeHandler)
+            .bind(unixDomainSocketPath: unixSocketPath, cleanupExistingSocketFile: true).get()
+        return HTTPListener(channel: channel, connections: connections)
+    }
+
+    private static func bootstrap(
+        _ group: any EventLoopGroup, _ connections: ConnectionRegistry, tls: NIOSSLContext?, _ upgrade: Upgrade,
+        _ makeHandler: @escaping @Sendable () -> any ChannelHandler & RemovableChannelHandler
+    ) -> ServerBootstrap {
+        ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: 4_096)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+            .childChannelOption(
+                .writeBufferWaterMark,
+                value: .init(low: Limits.streamBufferBytes / 8, high: Limits.streamBufferBytes / 4)
+            )
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    guard connections.admit(channel) else { throw ChannelError.ioOnClosedChannel }
+                    guard let tls else {
+                        return try configureHTTP1(channel, upgrade, makeHandler)
+                    }
+                    try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls))
+                    let negotiation = channel.configureHTTP2SecureUpgrade(
+                        h2ChannelConfigurator: { channel in configureHTTP2(channel, makeHandler) },
+                        http1ChannelConfigurator: { channel in
+                            channel.eventLoop.makeCompletedFuture { try configureHTTP1(channel, upgrade, makeHandler) }
+                        })
+                    negotiation.whenFailure { _ in channel.close(promise: nil) }
+                }
+            }
+    }
+
+    private static func configureHTTP1(
+        _ channel: any Channel, _ upgrade: Upgrade,
+        _ makeHandler: @Sendable () -> any ChannelHandler & RemovableChannelHandler
+    ) throws {
+        let handler = makeHandler()
+        let webSocket = NIOWebSocketServerUpgrader(
+            maxFrameSize: Limits.workerFrameBytes,
+            automaticErrorHandling: true,
+            shouldUpgrade: { channel, head in
+                channel.eventLoop.makeSucceededFuture(upgrade.admits(channel, head) ? HTTPHeaders() : nil)
+            },
+            upgradePipelineHandler: { channel, head in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(
+                        NIOWebSocketFrameAggregator(
+                            minNonFinalFragmentSize: 0, maxAccumulatedFrameCount: 4_096,
+                            maxAccumulatedFrameSize: Limits.workerFrameBytes))
+                    try upgrade.accept(channel, head)
+                }
+            })
+        let bound = NIOLoopBound(handler, eventLoop: channel.eventLoop)
+        try channel.pipeline.syncOperations.configureHTTPServerPipeline(
+            withPipeliningAssistance: true,
+            withServerUpgrade: (
+                upgraders: [webSocket],
+                completionHandler: { context in context.pipeline.syncOperations.removeHandler(bound.value, promise: nil) }
+            ),
+            withErrorHandling: true)
+        try channel.pipeline.syncOperations.addHandler(handler)
+    }
+
+    private static func configureHTTP2(
+        _ channel: any Channel, _ makeHandler: @escaping @Sendable () -> any ChannelHandler & RemovableChannelHandler
+    ) -> EventLoopFuture<Void> {
+        var connection = NIOHTTP2Handler.ConnectionConfiguration()
+        connection.initialSettings = [
+            HTTP2Setting(parameter: .maxConcurrentStreams, value: 256),
+            HTTP2Setting(parameter: .maxHeaderListSize, value: Limits.requestHeaderBytes),
+        ]
+        return channel.configureHTTP2Pipeline(
+            mode: .server, connectionConfiguration: connection, streamConfiguration: .init()
+        ) { stream in
+            stream.eventLoop.makeCompletedFuture {
+                try stream.pipeline.syncOperations.addHandler(HTTP2FramePayloadToHTTP1ServerCodec())
+                try stream.pipeline.syncOperations.addHandler(makeHandler())
+            }
+        }.map { _ in }
+    }
+}

@@ -1,0 +1,60 @@
+package import NIOCore
+internal import NIOHPACK
+
+/// One forward that a peer opened. Usable from any thread; calls after its end do nothing.
+package final class IncomingForward: Sendable {
+    package let link: Link
+    package let eventLoop: any EventLoop
+    package let method: String
+    package let path: String
+    /// Regular fields, in the order they came, without pseudo-headers.
+    package let headers: [(String, String)]
+    private let channel: any Channel
+    private let stream: NIOLoopBound<RequestStream>
+
+    init(link: Link, channel: any Channel, stream: RequestStream, method: String, path: String, headers: [(String, String)]) {
+        self.link = link
+        self.channel = channel
+        self.eventLoop = channel.eventLoop
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.stream = NIOLoopBound(stream, eventLoop: channel.eventLoop)
+    }
+
+    /// False: the peer reads slower than this side writes; write on when `onWritabilityChanged` says true.
+    package var isWritable: Bool { channel.isWritable }
+
+    /// Reads the whole request body, once. `then` runs on the event loop, with a failure when the body has more than
+    /// `limit` bytes, is not whole after `deadlineMs`, or the peer gave up.
+    package func collectBody(
+        limit: Int, deadlineMs: Int64, then: @escaping @Sendable (Result<ByteBuffer, ForwardFailure>) -> Void
+    ) {
+        onLoop { $0.collectBody(limit: limit, deadlineMs: deadlineMs, then: then) }
+    }
+
+    package func respond(status: Int, headers: [(String, String)]) {
+        onLoop { $0.respond(status: status, headers: headers) }
+    }
+
+    /// Writes go out together at the end of the event loop's turn.
+    package func write(_ bytes: ByteBuffer) { onLoop { $0.write(bytes) } }
+
+    package func end(trailers: [(String, String)] = []) { onLoop { $0.end(trailers: trailers) } }
+
+    /// RST_STREAM: the answer is cut, and the peer can tell.
+    package func reset() { onLoop { $0.reset() } }
+
+    /// `body` runs on the event loop once when the peer cancels or the link breaks before the end of the answer; at
+    /// once if that has happened.
+    package func onCancelled(_ body: @escaping @Sendable () -> Void) { onLoop { $0.onCancelled(body) } }
+
+    package func onWritabilityChanged(_ body: @escaping @Sendable (Bool) -> Void) {
+        onLoop { $0.writabilityCallback = body }
+    }
+
+    private func onLoop(_ body: @escaping @Sendable (RequestStream) -> Void) {
+        if eventLoop.inEventLoop { return body(stream.value) }
+        eventLoop.execute { body(self.stream.value) }
+    }
+}

@@ -1,0 +1,95 @@
+package import MeshGossip
+package import MeshModel
+package import MeshWire
+package import NIOCore
+internal import DequeModule
+internal import Synchronization
+
+/// One established link. Usable from any thread; work hops to the connection's event loop.
+package final class Link: Sendable {
+    package let id: LinkID
+    package let peer: PublicKey
+    /// This side opened the connection, and so may open forwards on it.
+    package let dialled: Bool
+    package let eventLoop: any EventLoop
+    private let connection: NIOLoopBound<LinkConnection>
+    private let outbox = Mutex(Outbox())
+
+    private struct Outbox {
+        var frames: Deque<[UInt8]> = []
+        var bytes = 0
+        var isDraining = false
+        var isClosed = false
+    }
+
+    /// On the connection's event loop.
+    init(id: LinkID, peer: PublicKey, connection: LinkConnection, eventLoop: any EventLoop) {
+        self.id = id
+        self.peer = peer
+        self.dialled = connection.dialled
+        self.eventLoop = eventLoop
+        self.connection = NIOLoopBound(connection, eventLoop: eventLoop)
+    }
+
+    /// Queues a frame behind those sent before; a peer that reads so slowly that more than
+    /// `Limits.linkOutboxBytes` wait loses the link with `outbox_full`.
+    package func send(_ frame: Aisbf_Mesh_V1_LinkFrame) {
+        guard let bytes = LinkFrameCodec.bytes(of: frame) else { return }
+        let (overflow, schedule) = outbox.withLock { box in
+            if box.isClosed { return (false, false) }
+            if box.bytes + bytes.count > Limits.linkOutboxBytes {
+                box.isClosed = true
+                return (true, false)
+            }
+            box.frames.append(bytes)
+            box.bytes += bytes.count
+            defer { box.isDraining = true }
+            return (false, !box.isDraining)
+        }
+        if overflow { return close(code: .outboxFull) }
+        if schedule { eventLoop.execute { self.connection.value.drainOutbox() } }
+    }
+
+    /// Says goodbye with `code` and closes; the delegate hears `linkClosed` with it.
+    package func close(code: LinkFailure) {
+        onLoop { $0.close(code, sayGoodbye: true) }
+    }
+
+    /// Opens one forward stream. Its outcome, a refusal too, comes to `receiver`.
+    /// - Parameter headers: regular fields in lower case, without pseudo-headers.
+    package func openForward(
+        headers: [(name: String, value: String)], body: ByteBuffer, receiver: any ForwardReceiver
+    ) -> ForwardCall {
+        let call = ForwardCall(eventLoop: eventLoop)
+        onLoop { $0.openForward(call, headers: headers, body: body, receiver: receiver) }
+        return call
+    }
+
+    /// Refuses new streams and closes when the open ones are done.
+    func drain() { onLoop { $0.drain() } }
+
+    private func onLoop(_ body: @escaping @Sendable (LinkConnection) -> Void) {
+        if eventLoop.inEventLoop { return body(connection.value) }
+        eventLoop.execute { body(self.connection.value) }
+    }
+
+    /// The next waiting frame; nil lets the next `send` schedule again.
+    func nextFrame() -> [UInt8]? {
+        outbox.withLock { box in
+            guard let frame = box.frames.popFirst() else {
+                box.isDraining = false
+                return nil
+            }
+            box.bytes -= frame.count
+            return frame
+        }
+    }
+
+    func closeOutbox() {
+        outbox.withLock { box in
+            box.isClosed = true
+            box.frames.removeAll()
+            box.bytes = 0
+        }
+    }
+}

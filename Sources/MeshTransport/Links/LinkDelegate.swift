@@ -1,0 +1,49 @@
+package import MeshGossip
+package import MeshModel
+package import MeshWire
+package import NIOCore
+
+/// What happens on a node's links. Calls come on the connection's event loop and must not block.
+package protocol LinkDelegate: Sendable {
+    func linkEstablished(_ link: Link, descriptor: VerifiedRecord, clockOffsetMs: Int64)
+    func linkFrame(_ link: Link, _ frame: Aisbf_Mesh_V1_LinkFrame)
+    /// After the last frame, once per established link.
+    func linkClosed(_ link: Link, reason: LinkFailure)
+    /// A dial that did not become a link, once per dial.
+    func dialFailed(address: String, expected: PublicKey?, reason: LinkFailure)
+    /// An accepted connection that did not become a link.
+    func acceptFailed(remote: String, reason: LinkFailure)
+    /// A forward stream is open and its head was read; `collectBody` starts its body.
+    func forwardArrived(_ forward: IncomingForward)
+}
+
+extension LinkDelegate {
+    package func acceptFailed(remote: String, reason: LinkFailure) {}
+}
+
+/// Receives the answer to one forward, on the link's event loop.
+package protocol ForwardReceiver: AnyObject, Sendable {
+    func forwardHead(status: Int, headers: [(String, String)])
+    func forwardBody(_ bytes: ByteBuffer)
+    /// Exactly once, last; nil: the answer is whole.
+    func forwardEnded(_ failure: ForwardFailure?, trailers: [(String, String)])
+}
+
+/// Why a forward stream ended before its end.
+package enum ForwardFailure: Error, Hashable, Sendable {
+    /// The peer did not start the request: another candidate may be tried.
+    case refusedStream
+    /// The peer drains: another candidate may be tried.
+    case goaway
+    /// RST_STREAM with this HTTP/2 error code.
+    case reset(UInt32)
+    case linkLost
+    /// No established link in this direction.
+    case notEstablished
+    /// This side cancelled.
+    case cancelled
+    case bodyTooLarge
+    case timeout
+    /// Bytes that are no HTTP/2 answer.
+    case malformed
+}

@@ -1,0 +1,220 @@
+package import MeshGossip
+package import MeshModel
+package import NIOCore
+internal import NIOPosix
+internal import Synchronization
+
+/// All links of one node: its listener, its dials, and which established link leads to whom.
+package final class LinkEndpoint: Sendable {
+    package struct Configuration: Sendable {
+        package var signer: any MessageSigner
+        package var network: NetworkID
+        package var cryptography: any RecordCryptography
+        package var identity: TLSIdentity
+        package var admission: LinkAdmission
+        /// This node's current descriptor record, verbatim; asked for at every handshake.
+        package var descriptor: @Sendable () -> [UInt8]
+        package var now: @Sendable () -> Now
+        package var timing: Timing
+
+        package init(
+            signer: any MessageSigner, network: NetworkID, cryptography: any RecordCryptography,
+            identity: TLSIdentity, admission: LinkAdmission, descriptor: @escaping @Sendable () -> [UInt8],
+            now: @escaping @Sendable () -> Now, timing: Timing = Timing()
+        ) {
+            self.signer = signer
+            self.network = network
+            self.cryptography = cryptography
+            self.identity = identity
+            self.admission = admission
+            self.descriptor = descriptor
+            self.now = now
+            self.timing = timing
+        }
+    }
+
+    /// Milliseconds; tests shorten them.
+    package struct Timing: Sendable {
+        package var dialMs = Limits.linkDialMs
+        package var handshakeMs = Limits.linkHandshakeMs
+        package var pingIntervalMs = Limits.linkPingIntervalMs
+        package var pingTimeoutMs = Limits.linkPingTimeoutMs
+
+        package init() {}
+    }
+
+    private struct State {
+        var lastLinkID: UInt64 = 0
+        /// Links on which forwards may be opened, per peer, the newest last.
+        var forwardLinks: [PublicKey: [Link]] = [:]
+        var links: [Link] = []
+        var channels: [ObjectIdentifier: any Channel] = [:]
+        var listener: (any Channel)?
+        var accepted = 0
+        var dials = 0
+        var admission: LinkAdmission
+        var isClosed = false
+    }
+
+    let delegate: any LinkDelegate
+    private let configuration: Configuration
+    private let group: any EventLoopGroup
+    private let tls: LinkTLS
+    private let state: Mutex<State>
+
+    /// - Throws: when the identity's key and certificate do not fit each other.
+    package init(configuration: Configuration, group: any EventLoopGroup, delegate: any LinkDelegate) throws {
+        self.configuration = configuration
+        self.group = group
+        self.delegate = delegate
+        tls = try LinkTLS(identity: configuration.identity)
+        state = Mutex(State(admission: configuration.admission))
+    }
+
+    package var spkiHash: [UInt8] { configuration.identity.spkiHash }
+    var timing: Timing { configuration.timing }
+    func now() -> Now { configuration.now() }
+
+    /// Counts for later handshakes; established links stay.
+    package func setAdmission(_ admission: LinkAdmission) { state.withLock { $0.admission = admission } }
+
+    /// Listens; port 0 takes any free one. The result is the port.
+    package func bind(host: String, port: Int) -> EventLoopFuture<Int> {
+        let bootstrap = ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: 256)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+            .childChannelInitializer { channel in self.initialise(accepted: channel) }
+        return bootstrap.bind(host: host, port: port).map { channel in
+            self.state.withLock { $0.listener = channel }
+            return channel.localAddress?.port ?? port
+        }
+    }
+
+    /// Dials `host:port` (IPv6 in brackets). Ends in `linkEstablished` or `dialFailed`.
+    package func dial(address: String, expected: PublicKey?) {
+        let target = LinkTarget(dialled: true, address: address, expected: expected)
+        let admitted = state.withLock { state in
+            if state.isClosed || state.dials >= Limits.linkDials { return false }
+            state.dials += 1
+            return true
+        }
+        guard admitted else { return delegate.dialFailed(address: address, expected: expected, reason: .tooManyLinks) }
+        guard let (host, port) = Self.parse(address) else { return attemptFailed(target, .unreachable) }
+        ClientBootstrap(group: group)
+            .connectTimeout(.milliseconds(timing.dialMs))
+            .channelOption(.socketOption(.tcp_nodelay), value: 1)
+            .channelInitializer { channel in self.initialise(dialled: channel, target) }
+            .connect(host: host, port: port)
+            .whenFailure { _ in self.attemptFailed(target, .unreachable) }
+    }
+
+    /// An established link on which forwards to `peer` can be opened.
+    package func link(to peer: PublicKey) -> Link? { state.withLock { $0.forwardLinks[peer]?.last } }
+
+    /// Every established link, oldest first.
+    package var links: [Link] { state.withLock { $0.links } }
+
+    /// Stops listening and sends GOAWAY on every link; each closes when its forwards are done.
+    package func drain() {
+        let (listener, links) = state.withLock { state in
+            state.isClosed = true
+            defer { state.listener = nil }
+            return (state.listener, state.links)
+        }
+        listener?.close(promise: nil)
+        for link in links { link.drain() }
+    }
+
+    /// Closes everything now; done when every socket is closed.
+    package func shutdown() -> EventLoopFuture<Void> {
+        let channels = state.withLock { state in
+            state.isClosed = true
+            defer { state.listener = nil }
+            return Array(state.channels.values) + (state.listener.map { [$0] } ?? [])
+        }
+        let closed = channels.map { channel in channel.close().flatMapError { _ in channel.eventLoop.makeSucceededVoidFuture() } }
+        return EventLoopFuture.andAllComplete(closed, on: group.next())
+    }
+}
+
+// What connections ask of their endpoint.
+extension LinkEndpoint {
+    func handshakeConfiguration() -> LinkHandshake.Configuration {
+        LinkHandshake.Configuration(
+            signer: configuration.signer, network: configuration.network, cryptography: configuration.cryptography,
+            descriptor: configuration.descriptor(), admission: state.withLock { $0.admission })
+    }
+
+    func nextLinkID() -> LinkID {
+        state.withLock { state in
+            state.lastLinkID += 1
+            return LinkID(raw: state.lastLinkID)
+        }
+    }
+
+    func list(_ link: Link) {
+        state.withLock { state in
+            if link.dialled { state.dials -= 1 }
+            state.links.append(link)
+            if link.dialled { state.forwardLinks[link.peer, default: []].append(link) }
+        }
+    }
+
+    func unlist(_ link: Link) {
+        state.withLock { state in
+            state.links.removeAll { $0 === link }
+            state.forwardLinks[link.peer]?.removeAll { $0 === link }
+            if state.forwardLinks[link.peer]?.isEmpty == true { state.forwardLinks[link.peer] = nil }
+        }
+    }
+
+    func attemptFailed(_ target: LinkTarget, _ failure: LinkFailure) {
+        guard target.dialled else { return delegate.acceptFailed(remote: target.address, reason: failure) }
+        state.withLock { $0.dials -= 1 }
+        delegate.dialFailed(address: target.address, expected: target.expected, reason: failure)
+    }
+
+    private func initialise(accepted channel: any Channel) -> EventLoopFuture<Void> {
+        let admitted = state.withLock { state in
+            if state.isClosed || state.accepted >= Limits.linksAccepted { return false }
+            state.accepted += 1
+            return true
+        }
+        guard admitted else { return channel.eventLoop.makeFailedFuture(LinkFailure.tooManyLinks) }
+        channel.closeFuture.whenComplete { _ in self.state.withLock { $0.accepted -= 1 } }
+        let target = LinkTarget(dialled: false, address: channel.remoteAddress?.description ?? "", expected: nil)
+        return channel.eventLoop.makeCompletedFuture {
+            let certificate = PeerCertificate()
+            try self.install(self.tls.serverHandler(peer: certificate), certificate, channel, target)
+        }
+    }
+
+    private func initialise(dialled channel: any Channel, _ target: LinkTarget) -> EventLoopFuture<Void> {
+        channel.eventLoop.makeCompletedFuture {
+            let certificate = PeerCertificate()
+            try self.install(self.tls.clientHandler(peer: certificate), certificate, channel, target)
+        }
+    }
+
+    private func install(
+        _ handler: some ChannelHandler, _ certificate: PeerCertificate, _ channel: any Channel, _ target: LinkTarget
+    ) throws {
+        let key = ObjectIdentifier(channel)
+        state.withLock { $0.channels[key] = channel }
+        channel.closeFuture.whenComplete { _ in _ = self.state.withLock { $0.channels.removeValue(forKey: key) } }
+        try channel.pipeline.syncOperations.addHandler(handler)
+        try channel.pipeline.syncOperations.addHandler(
+            LinkGate(endpoint: self, target: target, certificate: certificate))
+    }
+
+    /// `host:port` or `[v6]:port`.
+    static func parse(_ address: String) -> (host: String, port: Int)? {
+        guard let colon = address.lastIndex(of: ":"), let port = Int(address[address.index(after: colon)...]),
+            (1...65_535).contains(port)
+        else { return nil }
+        var host = address[..<colon]
+        if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
+        return host.isEmpty ? nil : (String(host), port)
+    }
+}

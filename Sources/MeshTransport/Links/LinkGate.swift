@@ -1,0 +1,83 @@
+internal import MeshGossip
+internal import MeshModel
+internal import NIOCore
+internal import NIOHTTP2
+internal import NIOTLS
+
+/// What one connection is for.
+struct LinkTarget: Sendable {
+    var dialled: Bool
+    /// As it was dialled, or the remote address of an accepted connection.
+    var address: String
+    var expected: PublicKey?
+}
+
+/// Waits for TLS, then puts HTTP/2 and the link's connection in its own place. Until then every failure is its.
+final class LinkGate: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = ByteBuffer
+
+    private let endpoint: LinkEndpoint
+    private let target: LinkTarget
+    private let certificate: PeerCertificate
+    private var timer: Scheduled<Void>?
+    private var isOver = false
+
+    init(endpoint: LinkEndpoint, target: LinkTarget, certificate: PeerCertificate) {
+        self.endpoint = endpoint
+        self.target = target
+        self.certificate = certificate
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        timer = context.eventLoop.scheduleTask(in: .milliseconds(endpoint.timing.handshakeMs)) {
+            bound.value.0.fail(.timeout, bound.value.1)
+        }
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard case .handshakeCompleted(let negotiated)? = event as? TLSUserEvent else {
+            return context.fireUserInboundEventTriggered(event)
+        }
+        guard negotiated == LinkTLS.protocolName, let spki = certificate.spkiHash else { return fail(.tls, context) }
+        let connection = LinkConnection(endpoint: endpoint, target: target, peerSPKI: spki)
+        let bound = NIOLoopBound(connection, eventLoop: context.eventLoop)
+        let http = NIOHTTP2Handler(
+            mode: target.dialled ? .client : .server, eventLoop: context.eventLoop,
+            connectionConfiguration: LinkSettings.connection, streamConfiguration: LinkSettings.stream
+        ) { channel in
+            channel.eventLoop.makeCompletedFuture {
+                try channel.pipeline.syncOperations.addHandler(RequestStream(connection: bound.value))
+            }
+        }
+        do {
+            let pipeline = context.pipeline.syncOperations
+            try pipeline.addHandler(http, position: .after(self))
+            try pipeline.addHandler(connection, position: .after(http))
+            over()
+            try connection.start(multiplexer: http.syncMultiplexer())
+            pipeline.removeHandler(self, promise: nil)
+        } catch {
+            fail(.tls, context)
+        }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { fail(.tls, context) }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        fail(.tls, context)
+        context.fireChannelInactive()
+    }
+
+    private func over() {
+        isOver = true
+        timer?.cancel()
+    }
+
+    private func fail(_ failure: LinkFailure, _ context: ChannelHandlerContext) {
+        guard !isOver else { return }
+        over()
+        endpoint.attemptFailed(target, failure)
+        context.close(promise: nil)
+    }
+}

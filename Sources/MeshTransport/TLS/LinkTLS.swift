@@ -1,0 +1,57 @@
+internal import NIOCore
+internal import NIOSSL
+internal import Synchronization
+
+/// TLS of node links: version 1.3 only, ALPN `h2`, a certificate from both sides. Every certificate is accepted here;
+/// trust is decided by the link handshake, which needs the hash of what was shown.
+struct LinkTLS: Sendable {
+    private let server: NIOSSLContext
+    private let client: NIOSSLContext
+
+    static let protocolName = "h2"
+
+    init(identity: TLSIdentity) throws {
+        var server = TLSConfiguration.makeServerConfiguration(
+            certificateChain: [.certificate(identity.certificate)], privateKey: .privateKey(identity.privateKey))
+        Self.harden(&server)
+        var client = TLSConfiguration.makeClientConfiguration()
+        client.certificateChain = [.certificate(identity.certificate)]
+        client.privateKey = .privateKey(identity.privateKey)
+        Self.harden(&client)
+        self.server = try NIOSSLContext(configuration: server)
+        self.client = try NIOSSLContext(configuration: client)
+    }
+
+    private static func harden(_ configuration: inout TLSConfiguration) {
+        configuration.minimumTLSVersion = .tlsv13
+        configuration.applicationProtocols = [protocolName]
+        // Asks for the peer's certificate; the verification itself is replaced by the handlers' callback.
+        configuration.certificateVerification = .noHostnameVerification
+    }
+
+    func serverHandler(peer: PeerCertificate) -> NIOSSLServerHandler {
+        NIOSSLServerHandler(context: server, customVerificationCallback: peer.verification)
+    }
+
+    func clientHandler(peer: PeerCertificate) throws -> NIOSSLClientHandler {
+        try NIOSSLClientHandler(context: client, serverHostname: nil, customVerificationCallback: peer.verification)
+    }
+}
+
+/// The SPKI hash of the certificate that the other side of one connection showed.
+final class PeerCertificate: Sendable {
+    private let hash = Mutex<[UInt8]?>(nil)
+
+    /// Nil until the TLS handshake has checked that the peer holds the key.
+    var spkiHash: [UInt8]? { hash.withLock { $0 } }
+
+    var verification: NIOSSLCustomVerificationCallback {
+        { certificates, promise in
+            guard let leaf = certificates.first, let hash = try? TLSIdentity.spkiHash(of: leaf) else {
+                return promise.succeed(.failed)
+            }
+            self.hash.withLock { $0 = hash }
+            promise.succeed(.certificateVerified)
+        }
+    }
+}

@@ -1,0 +1,305 @@
+package import MeshModel
+
+package enum JSONKind: UInt8, Sendable {
+    case object, array, string, number, boolean, null
+}
+
+/// Where a value lies in the scanned bytes. A string's range includes its quotes.
+package struct JSONSlice: Hashable, Sendable {
+    package var kind: JSONKind
+    package var range: Range<Int>
+    /// Whether a string holds escapes, so that its raw bytes are not its text.
+    package var hasEscapes: Bool
+}
+
+package struct JSONField: Hashable, Sendable {
+    package var name: JSONSlice
+    package var value: JSONSlice
+}
+
+package struct JSONScanError: Error, Hashable, Sendable {
+    package enum Reason: String, Sendable {
+        case unexpectedByte = "unexpected byte"
+        case unexpectedEnd = "unexpected end"
+        case tooDeep = "nested too deeply"
+        case invalidUTF8 = "invalid UTF-8"
+        case notAnObject = "not a JSON object"
+        case tooManyFields = "too many fields"
+    }
+    package var reason: Reason
+    package var offset: Int
+
+    package init(reason: Reason, offset: Int) {
+        self.reason = reason
+        self.offset = offset
+    }
+
+    package var description: String { "\(reason.rawValue) at byte \(offset)" }
+}
+
+/// Validates JSON (RFC 8259, UTF-8 included) and says where the fields of the outermost object lie, without
+/// building values: requests and answers are sliced and spliced as raw bytes, never decoded and encoded again.
+///
+/// The whole text is validated, because a buyer's body is spliced into an envelope: a body that ended early could
+/// otherwise add fields to the envelope itself.
+package struct JSONScanner {
+    private let bytes: UnsafeRawBufferPointer
+    private var position: Int
+    private let end: Int
+
+    private init(_ bytes: UnsafeRawBufferPointer, range: Range<Int>) {
+        self.bytes = bytes
+        position = max(range.lowerBound, 0)
+        end = min(range.upperBound, bytes.count)
+    }
+
+    /// The fields of the one object that `bytes[range]` holds. At most 512 are listed.
+    package static func fields(
+        of bytes: UnsafeRawBufferPointer, in range: Range<Int>? = nil
+    ) throws(JSONScanError) -> [JSONField] {
+        var scanner = JSONScanner(bytes, range: range ?? 0..<bytes.count)
+        scanner.skipSpace()
+        guard scanner.peek() == UInt8(ascii: "{") else { throw scanner.error(.notAnObject) }
+        var fields: [JSONField] = []
+        fields.reserveCapacity(12)
+        try scanner.object(depth: 1, fields: &fields, lists: true)
+        scanner.skipSpace()
+        guard scanner.position == scanner.end else { throw scanner.error(.unexpectedByte) }
+        return fields
+    }
+
+    /// The elements of the one array that `bytes[range]` holds; at most `limit`.
+    package static func elements(
+        of bytes: UnsafeRawBufferPointer, in range: Range<Int>, limit: Int
+    ) throws(JSONScanError) -> [JSONSlice] {
+        var scanner = JSONScanner(bytes, range: range)
+        scanner.skipSpace()
+        guard scanner.peek() == UInt8(ascii: "[") else { throw scanner.error(.unexpectedByte) }
+        scanner.position += 1
+        var elements: [JSONSlice] = []
+        scanner.skipSpace()
+        if scanner.peek() == UInt8(ascii: "]") { return elements }
+        while true {
+            scanner.skipSpace()
+            guard elements.count < limit else { throw scanner.error(.tooManyFields) }
+            elements.append(try scanner.value(depth: 2))
+            scanner.skipSpace()
+            guard let byte = scanner.peek() else { throw scanner.error(.unexpectedEnd) }
+            scanner.position += 1
+            if byte == UInt8(ascii: "]") { return elements }
+            guard byte == UInt8(ascii: ",") else { throw scanner.error(.unexpectedByte) }
+        }
+    }
+
+    /// Checks that `bytes[range]` is exactly one JSON value and says where it lies without surrounding space.
+    package static func value(
+        of bytes: UnsafeRawBufferPointer, in range: Range<Int>? = nil
+    ) throws(JSONScanError) -> JSONSlice {
+        var scanner = JSONScanner(bytes, range: range ?? 0..<bytes.count)
+        scanner.skipSpace()
+        let slice = try scanner.value(depth: 1)
+        scanner.skipSpace()
+        guard scanner.position == scanner.end else { throw scanner.error(.unexpectedByte) }
+        return slice
+    }
+
+    private func error(_ reason: JSONScanError.Reason) -> JSONScanError {
+        JSONScanError(reason: position < end ? reason : .unexpectedEnd, offset: position)
+    }
+
+    private func peek() -> UInt8? { position < end ? bytes[position] : nil }
+
+    private mutating func skipSpace() {
+        while position < end {
+            switch bytes[position] {
+            case 0x20, 0x0A, 0x0D, 0x09: position += 1
+            default: return
+            }
+        }
+    }
+
+    private mutating func value(depth: Int) throws(JSONScanError) -> JSONSlice {
+        let start = position
+        var escapes = false
+        let kind: JSONKind
+        switch peek() {
+        case UInt8(ascii: "{"):
+            kind = .object
+            var none: [JSONField] = []
+            try object(depth: depth, fields: &none, lists: false)
+        case UInt8(ascii: "["):
+            kind = .array
+            try array(depth: depth)
+        case UInt8(ascii: "\""):
+            kind = .string
+            escapes = try string()
+        case UInt8(ascii: "t"):
+            kind = .boolean
+            try literal("true")
+        case UInt8(ascii: "f"):
+            kind = .boolean
+            try literal("false")
+        case UInt8(ascii: "n"):
+            kind = .null
+            try literal("null")
+        default:
+            kind = .number
+            try number()
+        }
+        return JSONSlice(kind: kind, range: start..<position, hasEscapes: escapes)
+    }
+
+    private mutating func object(depth: Int, fields: inout [JSONField], lists: Bool) throws(JSONScanError) {
+        guard depth <= Limits.jsonDepth else { throw error(.tooDeep) }
+        position += 1
+        skipSpace()
+        if peek() == UInt8(ascii: "}") {
+            position += 1
+            return
+        }
+        while true {
+            skipSpace()
+            guard peek() == UInt8(ascii: "\"") else { throw error(.unexpectedByte) }
+            let nameStart = position
+            let escapes = try string()
+            let name = JSONSlice(kind: .string, range: nameStart..<position, hasEscapes: escapes)
+            skipSpace()
+            guard peek() == UInt8(ascii: ":") else { throw error(.unexpectedByte) }
+            position += 1
+            skipSpace()
+            let value = try value(depth: depth + 1)
+            if lists {
+                guard fields.count < 512 else { throw error(.tooManyFields) }
+                fields.append(JSONField(name: name, value: value))
+            }
+            skipSpace()
+            guard let byte = peek() else { throw error(.unexpectedEnd) }
+            position += 1
+            if byte == UInt8(ascii: "}") { return }
+            guard byte == UInt8(ascii: ",") else {
+                position -= 1
+                throw error(.unexpectedByte)
+            }
+        }
+    }
+
+    private mutating func array(depth: Int) throws(JSONScanError) {
+        guard depth <= Limits.jsonDepth else { throw error(.tooDeep) }
+        position += 1
+        skipSpace()
+        if peek() == UInt8(ascii: "]") {
+            position += 1
+            return
+        }
+        while true {
+            skipSpace()
+            _ = try value(depth: depth + 1)
+            skipSpace()
+            guard let byte = peek() else { throw error(.unexpectedEnd) }
+            position += 1
+            if byte == UInt8(ascii: "]") { return }
+            guard byte == UInt8(ascii: ",") else {
+                position -= 1
+                throw error(.unexpectedByte)
+            }
+        }
+    }
+
+    private mutating func literal(_ text: StaticString) throws(JSONScanError) {
+        for offset in 0..<text.utf8CodeUnitCount {
+            guard position < end, bytes[position] == text.utf8Start[offset] else { throw error(.unexpectedByte) }
+            position += 1
+        }
+    }
+
+    private mutating func number() throws(JSONScanError) {
+        if peek() == UInt8(ascii: "-") { position += 1 }
+        if peek() == UInt8(ascii: "0") { position += 1 } else { try digits() }
+        if peek() == UInt8(ascii: ".") {
+            position += 1
+            try digits()
+        }
+        if let byte = peek(), byte | 0x20 == UInt8(ascii: "e") {
+            position += 1
+            if let sign = peek(), sign == UInt8(ascii: "+") || sign == UInt8(ascii: "-") { position += 1 }
+            try digits()
+        }
+    }
+
+    private mutating func digits() throws(JSONScanError) {
+        let start = position
+        while position < end, bytes[position] &- 0x30 < 10 { position += 1 }
+        guard position > start else { throw error(.unexpectedByte) }
+    }
+
+    /// Passes over a string and says whether it holds escapes.
+    private mutating func string() throws(JSONScanError) -> Bool {
+        position += 1
+        var escapes = false
+        while position < end {
+            let byte = bytes[position]
+            if byte == UInt8(ascii: "\"") {
+                position += 1
+                return escapes
+            }
+            if byte == UInt8(ascii: "\\") {
+                escapes = true
+                try escape()
+            } else if byte < 0x20 {
+                throw error(.unexpectedByte)
+            } else if byte < 0x80 {
+                position += 1
+            } else {
+                let length = UTF8Rule.sequenceLength(bytes, at: position, end: end)
+                guard length > 0 else { throw error(.invalidUTF8) }
+                position += length
+            }
+        }
+        throw error(.unexpectedEnd)
+    }
+
+    private mutating func escape() throws(JSONScanError) {
+        position += 1
+        guard let byte = peek() else { throw error(.unexpectedEnd) }
+        switch byte {
+        case UInt8(ascii: "u"):
+            for offset in 1...4 {
+                guard position + offset < end, hexValue(bytes[position + offset]) != nil
+                else { throw error(.unexpectedByte) }
+            }
+            position += 5
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"), UInt8(ascii: "b"), UInt8(ascii: "f"),
+            UInt8(ascii: "n"), UInt8(ascii: "r"), UInt8(ascii: "t"):
+            position += 1
+        default:
+            throw error(.unexpectedByte)
+        }
+    }
+}
+
+/// Well-formed UTF-8 as RFC 3629 section 4 tabulates it.
+package enum UTF8Rule {
+    /// Bytes of the well-formed multi-byte sequence at `start`, 0 when there is none.
+    package static func sequenceLength(_ bytes: UnsafeRawBufferPointer, at start: Int, end: Int) -> Int {
+        let first = bytes[start]
+        let length: Int
+        var second: ClosedRange<UInt8> = 0x80...0xBF
+        switch first {
+        case 0xC2...0xDF: length = 2
+        case 0xE0: (length, second) = (3, 0xA0...0xBF)
+        case 0xED: (length, second) = (3, 0x80...0x9F)
+        case 0xE1...0xEF: length = 3
+        case 0xF0: (length, second) = (4, 0x90...0xBF)
+        case 0xF4: (length, second) = (4, 0x80...0x8F)
+        case 0xF1...0xF3: length = 4
+        default: return 0
+        }
+        guard start + length <= end, second.contains(bytes[start + 1]) else { return 0 }
+        var offset = 2
+        while offset < length {
+            guard bytes[start + offset] & 0xC0 == 0x80 else { return 0 }
+            offset += 1
+        }
+        return length
+    }
+}

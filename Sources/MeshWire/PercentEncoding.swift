@@ -1,0 +1,38 @@
+package import MeshModel
+
+/// RFC 3986 percent-encoding, as far as paths and queries need it.
+package enum PercentEncoding {
+    /// Nil for a broken escape, for bytes that are no UTF-8 and for control characters.
+    package static func decode(_ text: some StringProtocol, plusIsSpace: Bool = false) -> String? {
+        let input = Array(text.utf8)
+        var output: [UInt8] = []
+        var index = 0
+        while index < input.count {
+            switch input[index] {
+            case UInt8(ascii: "%"):
+                guard index + 2 < input.count, let high = hexValue(input[index + 1]), let low = hexValue(input[index + 2])
+                else { return nil }
+                output.append(high << 4 | low)
+                index += 3
+            case UInt8(ascii: "+") where plusIsSpace:
+                output.append(0x20)
+                index += 1
+            case let byte:
+                output.append(byte)
+                index += 1
+            }
+        }
+        guard output.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else { return nil }
+        return String(validating: output, as: UTF8.self)
+    }
+
+    /// The pairs of a query string, at most 64; broken ones are left out.
+    package static func query(_ text: String) -> [(name: String, value: String)] {
+        text.split(separator: "&").prefix(64).compactMap { pair in
+            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            guard let name = decode(parts[0], plusIsSpace: true) else { return nil }
+            guard let value = decode(parts.count == 2 ? parts[1] : "", plusIsSpace: true) else { return nil }
+            return (name, value)
+        }
+    }
+}

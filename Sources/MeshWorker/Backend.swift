@@ -1,0 +1,66 @@
+import MeshWire
+package import NIOCore
+
+/// One HTTP-shaped call to whatever serves the models.
+package struct BackendRequest: Sendable {
+    package var method: String
+    /// Below the backend's base URL, without `/v1`: `/chat/completions`.
+    package var path: String
+    package var query: [(name: String, value: String)]
+    package var contentType: String
+    /// The buyer's bytes, untouched.
+    package var body: ByteBuffer?
+
+    package init(
+        method: String, path: String, query: [(name: String, value: String)] = [],
+        contentType: String = "application/json", body: ByteBuffer? = nil
+    ) {
+        self.method = method
+        self.path = path
+        self.query = query
+        self.contentType = contentType
+        self.body = body
+    }
+}
+
+package enum BackendPart: Sendable {
+    /// Always first, exactly once. Header names in lower case.
+    case head(status: Int, headers: [(name: String, value: String)], contentType: String)
+    case body(ByteBuffer)
+}
+
+/// No HTTP answer came; `message` says what to check and is shown to the buyer's node.
+package struct BackendFailure: Error, Hashable, Sendable {
+    package var code: String
+    package var message: String
+}
+
+/// What serves the models. The call returns when the answer has ended; `deliver` may suspend for back-pressure,
+/// and cancelling the task stops the backend's work.
+package protocol Backend: Sendable {
+    var faults: DemoFaults { get }
+    func perform(
+        _ request: BackendRequest, deliver: @Sendable (BackendPart) async throws -> Void
+    ) async throws
+}
+
+/// Misbehaviour a demo worker can be told to show, so that a node's handling of it can be tested end to end.
+package struct DemoFaults: Hashable, Sendable {
+    /// Never answers a chat request, not even with `pending`.
+    package var silent = false
+    /// Answers with a payload that is no JSON.
+    package var garbage = false
+    /// Answers every chat request with this HTTP status.
+    package var errorStatus: Int?
+
+    package init(silent: Bool = false, garbage: Bool = false, errorStatus: Int? = nil) {
+        self.silent = silent
+        self.garbage = garbage
+        self.errorStatus = errorStatus
+    }
+}
+
+/// OpenAI's error object.
+func errorDocument(message: String, type: String, code: String) -> JSONValue {
+    ["error": ["message": .string(message), "type": .string(type), "param": nil, "code": .string(code)]]
+}

@@ -1,0 +1,169 @@
+import Foundation
+import MeshModel
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import NIOSSL
+import NIOWebSocket
+
+typealias BrokerChannel = NIOAsyncChannel<WebSocketFrame, WebSocketFrame>
+
+/// Why there is no session, in words for the seller.
+struct DialFailure: Error, Sendable {
+    var cause: BackOff.Cause
+    var reason: String
+}
+
+/// Opens the outbound WebSocket. Identity travels in headers only: a query string ends up in proxies' logs.
+struct BrokerDialer: Sendable {
+    let configuration: WorkerConfiguration
+    let group: any EventLoopGroup
+
+    private enum Outcome: Sendable {
+        case upgraded(BrokerChannel)
+        case refused(EventLoopFuture<Refusal>)
+    }
+
+    func dial() async throws -> BrokerChannel {
+        let endpoint = configuration.endpoint
+        let tls = try endpoint.isTLS ? tlsContext() : nil
+        let outcome: Outcome
+        do {
+            let upgrade = try await ClientBootstrap(group: group)
+                .channelOption(.socketOption(.tcp_nodelay), value: 1)
+                .connectTimeout(.milliseconds(Limits.workerAgentDialMs))
+                .connect(host: endpoint.host, port: endpoint.port) { channel in
+                    channel.eventLoop.makeCompletedFuture { try configure(channel, tls: tls) }
+                }
+            outcome = try await upgrade.get()
+        } catch let error as NIOSSLError {
+            throw DialFailure(cause: .lost, reason: "TLS failed: \(error); check broker.base_url and broker.tls_ca_file")
+        } catch let error as DialFailure {
+            throw error
+        } catch is CancellationError {
+            throw CancellationError()
+        } catch {
+            throw DialFailure(cause: .unreachable, reason: "no connection to \(endpoint.description): \(error)")
+        }
+        switch outcome {
+        case .upgraded(let channel): return channel
+        case .refused(let refusal):
+            let refusal = try await refusal.get()
+            let cause: BackOff.Cause = (400..<500).contains(refusal.status) ? .refused : .lost
+            throw DialFailure(cause: cause, reason: "HTTP \(refusal.status) \(refusal.text)")
+        }
+    }
+
+    private func tlsContext() throws -> NIOSSLContext {
+        var tls = TLSConfiguration.makeClientConfiguration()
+        tls.minimumTLSVersion = .tlsv12
+        tls.applicationProtocols = ["http/1.1"]
+        if let file = configuration.tlsCAFile { tls.trustRoots = .file(file) }
+        do { return try NIOSSLContext(configuration: tls) } catch {
+            throw DialFailure(cause: .refused, reason: "broker.tls_ca_file holds no usable certificate: \(error)")
+        }
+    }
+
+    private func configure(_ channel: any Channel, tls: NIOSSLContext?) throws -> EventLoopFuture<Outcome> {
+        if let tls {
+            let host = configuration.endpoint.host
+            let isAddress = (try? SocketAddress(ipAddress: host, port: 0)) != nil
+            let handler = try NIOSSLClientHandler(context: tls, serverHostname: isAddress ? nil : host)
+            try channel.pipeline.syncOperations.addHandler(handler)
+        }
+        let deadline = UpgradeDeadline(after: .milliseconds(Limits.workerAgentHandshakeMs))
+        try channel.pipeline.syncOperations.addHandler(deadline)
+        let upgrader = NIOTypedWebSocketClientUpgrader<Outcome>(
+            maxFrameSize: Limits.workerFrameBytes,
+            upgradePipelineHandler: { channel, _ in
+                channel.eventLoop.makeCompletedFuture {
+                    let pipeline = channel.pipeline.syncOperations
+                    try pipeline.handler(type: UpgradeDeadline.self).cancel()
+                    try pipeline.addHandler(
+                        NIOWebSocketFrameAggregator(
+                            minNonFinalFragmentSize: 0, maxAccumulatedFrameCount: 16_384,
+                            maxAccumulatedFrameSize: Limits.workerFrameBytes))
+                    return .upgraded(try BrokerChannel(wrappingChannelSynchronously: channel))
+                }
+            })
+        let upgrade = NIOTypedHTTPClientUpgradeConfiguration<Outcome>(
+            upgradeRequestHead: requestHead(), upgraders: [upgrader],
+            notUpgradingCompletionHandler: { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let promise = channel.eventLoop.makePromise(of: Refusal.self)
+                    try channel.pipeline.syncOperations.addHandler(RefusalReader(promise))
+                    return .refused(promise.futureResult)
+                }
+            })
+        return try channel.pipeline.syncOperations.configureUpgradableHTTPClientPipeline(
+            configuration: .init(upgradeConfiguration: upgrade))
+    }
+
+    private func requestHead() -> HTTPRequestHead {
+        var headers = HTTPHeaders()
+        headers.add(name: "host", value: configuration.endpoint.authority)
+        headers.add(name: "user-agent", value: "aisbf-worker")
+        headers.add(name: "x-coderai-provider-id", value: configuration.providerID)
+        headers.add(name: "x-coderai-client-id", value: configuration.clientID)
+        headers.add(name: "x-coderai-username", value: configuration.username)
+        headers.add(name: "x-coderai-registration-token", value: configuration.registrationToken)
+        return HTTPRequestHead(version: .http1_1, method: .GET, uri: configuration.endpoint.path, headers: headers)
+    }
+}
+
+/// What the broker answered instead of 101.
+struct Refusal: Sendable {
+    var status: Int
+    var text: String
+}
+
+private final class RefusalReader: ChannelInboundHandler {
+    typealias InboundIn = HTTPClientResponsePart
+    private var promise: EventLoopPromise<Refusal>?
+    private var status = 0
+    private var body: [UInt8] = []
+
+    init(_ promise: EventLoopPromise<Refusal>) { self.promise = promise }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch unwrapInboundIn(data) {
+        case .head(let head): status = Int(head.status.code)
+        case .body(let part): body += part.readableBytesView.prefix(max(0, 1_024 - body.count))
+        case .end:
+            finish()
+            context.close(promise: nil)
+        }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        finish()
+        context.fireChannelInactive()
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) { finish() }
+
+    private func finish() {
+        let text = String(decoding: body, as: UTF8.self).filter { !$0.isNewline }
+        promise?.succeed(Refusal(status: status, text: text))
+        promise = nil
+    }
+}
+
+/// Closes a connection whose upgrade does not come: a broker that accepts and says nothing.
+private final class UpgradeDeadline: ChannelInboundHandler {
+    typealias InboundIn = NIOAny
+    private let amount: TimeAmount
+    private var timer: Scheduled<Void>?
+
+    init(after amount: TimeAmount) { self.amount = amount }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        let channel = context.channel
+        timer = context.eventLoop.scheduleTask(in: amount) { channel.close(promise: nil) }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) { cancel() }
+    func cancel() { timer?.cancel() }
+}

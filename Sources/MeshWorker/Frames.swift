@@ -1,0 +1,155 @@
+import MeshWire
+
+/// A frame from the broker, sliced: the payload stays the bytes it came as.
+struct BrokerFrame: Sendable {
+    var op: String?
+    var event: String?
+    var status: String?
+    var requestID: String?
+    /// Raw JSON; `{}` where the frame has none.
+    var payload: [UInt8]
+    var whole: [UInt8]
+
+    /// Nil for anything that is not one JSON object.
+    init?(_ bytes: [UInt8]) {
+        let parts: (String?, String?, String?, String?, Range<Int>?)? = bytes.withUnsafeBytes { buffer in
+            guard let fields = try? JSONScanner.fields(of: buffer) else { return nil }
+            return (
+                fields.string("op", in: buffer), fields.string("event", in: buffer),
+                fields.string("status", in: buffer), fields.string("request_id", in: buffer),
+                fields.value("payload", in: buffer)?.range
+            )
+        }
+        guard let parts else { return nil }
+        (op, event, status, requestID) = (parts.0, parts.1, parts.2, parts.3)
+        payload = parts.4.map { Array(bytes[$0]) } ?? Array("{}".utf8)
+        whole = bytes
+    }
+}
+
+/// What the worker sends, ready for a text frame.
+enum WorkerFrames {
+    /// `{"v":1,"request_id":…,` and the rest of the object.
+    private static func frame(_ requestID: String, _ rest: String) -> [UInt8] {
+        var output = Array("{\"v\":1,\"request_id\":".utf8)
+        JSONText.appendQuoted(requestID.utf8, to: &output)
+        output += Array(",\(rest)".utf8)
+        return output
+    }
+
+    static func payload(_ requestID: String, _ document: JSONValue) -> [UInt8] {
+        var output = frame(requestID, "\"status\":\"ok\",\"payload\":")
+        document.append(to: &output)
+        output.append(UInt8(ascii: "}"))
+        return output
+    }
+
+    static func heartbeatAnswer(_ requestID: String, seconds: Int64) -> [UInt8] {
+        frame(requestID, "\"status\":\"ok\",\"event\":\"heartbeat\",\"payload\":{\"ts\":\(seconds)}}")
+    }
+
+    static func pending(_ requestID: String) -> [UInt8] {
+        frame(
+            requestID,
+            "\"event\":\"pending\",\"status\":\"pending\",\"payload\":{\"message\":\"processing\",\"estimated_timeout\":300}}")
+    }
+
+    static func error(_ requestID: String, code: String, message: String) -> [UInt8] {
+        var output = frame(requestID, "\"status\":\"error\",\"error\":{\"code\":")
+        JSONText.appendQuoted(code.utf8, to: &output)
+        output += Array(",\"message\":".utf8)
+        JSONText.appendQuoted(message.utf8, to: &output)
+        output += Array("},\"code\":".utf8)
+        JSONText.appendQuoted(code.utf8, to: &output)
+        output.append(UInt8(ascii: "}"))
+        return output
+    }
+
+    static func chunk(_ requestID: String, sequence: Int, text: [UInt8]) -> [UInt8] {
+        var output = frame(requestID, "\"event\":\"chunk\",\"status\":\"ok\",\"sequence\":\(sequence),\"payload\":{\"chunk\":")
+        output.reserveCapacity(output.count + text.count + text.count / 8 + 8)
+        JSONText.appendQuoted(text, to: &output)
+        output += Array("}}".utf8)
+        return output
+    }
+
+    static func done(_ requestID: String, elapsedMs: Int64) -> [UInt8] {
+        frame(requestID, "\"event\":\"done\",\"status\":\"ok\",\"payload\":{},\"metrics\":{\"elapsed_ms\":\(elapsedMs)}}")
+    }
+
+    /// A whole HTTP answer in the wrapped form.
+    static func wrapped(
+        _ requestID: String, status: Int, headers: [(name: String, value: String)], contentType: String, body: [UInt8],
+        elapsedMs: Int64
+    ) -> [UInt8] {
+        var output = frame(requestID, "\"status\":\"ok\",\"payload\":{\"status_code\":\(status),\"headers\":")
+        let members = headers.map { JSONValue.Member($0.name, .string($0.value)) }
+        JSONValue.object(members).append(to: &output)
+        output += Array(",\"content_type\":".utf8)
+        JSONText.appendQuoted(contentType.utf8, to: &output)
+        if isText(contentType), UTF8Carry.isWellFormed(body) {
+            output += Array(",\"body\":".utf8)
+            JSONText.appendQuoted(body, to: &output)
+        } else {
+            output += Array(",\"body_base64\":".utf8)
+            JSONText.appendQuoted(Base64.encode(body), to: &output)
+        }
+        output += Array("},\"metrics\":{\"elapsed_ms\":\(elapsedMs)}}".utf8)
+        return output
+    }
+
+    private static func isText(_ contentType: String) -> Bool {
+        let type = contentType.lowercased()
+        return type.hasPrefix("text/") || type.contains("json") || type.contains("xml")
+    }
+}
+
+/// Splits a byte stream where no character is cut, because a WebSocket text frame must be whole UTF-8.
+struct UTF8Carry: Sendable {
+    private var carried: [UInt8] = []
+
+    /// The bytes that may be sent now; an unfinished character at the end waits for the next call. Bytes that can
+    /// never be UTF-8 become U+FFFD.
+    mutating func take(_ bytes: some Collection<UInt8>) -> [UInt8] {
+        let whole = carried + bytes
+        let cut = Self.unfinishedTail(of: whole)
+        carried = Array(whole.suffix(cut))
+        return Self.repaired(Array(whole.dropLast(cut)))
+    }
+
+    mutating func finish() -> [UInt8] {
+        defer { carried = [] }
+        return Self.repaired(carried)
+    }
+
+    static func isWellFormed(_ bytes: [UInt8]) -> Bool {
+        bytes.withUnsafeBytes { buffer in
+            var position = 0
+            while position < buffer.count {
+                if buffer[position] < 0x80 {
+                    position += 1
+                    continue
+                }
+                let length = UTF8Rule.sequenceLength(buffer, at: position, end: buffer.count)
+                guard length > 0 else { return false }
+                position += length
+            }
+            return true
+        }
+    }
+
+    private static func repaired(_ bytes: [UInt8]) -> [UInt8] {
+        isWellFormed(bytes) ? bytes : Array(String(decoding: bytes, as: UTF8.self).utf8)
+    }
+
+    /// How many bytes at the end begin a character that is not finished: 0 to 3.
+    private static func unfinishedTail(of bytes: [UInt8]) -> Int {
+        for back in 1...3 where back <= bytes.count {
+            let byte = bytes[bytes.count - back]
+            if byte & 0xC0 == 0x80 { continue }
+            let needed = byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : byte >= 0xC0 ? 2 : 1
+            return needed > back ? back : 0
+        }
+        return 0
+    }
+}

@@ -1,0 +1,84 @@
+import MeshWire
+import NIOCore
+
+/// The `proxy` operation's payload, checked: only the backend's `/v1` data paths can be reached.
+struct ProxyRequest: Sendable {
+    struct Refused: Error, Sendable {
+        var code: String
+        var message: String
+    }
+
+    let request: BackendRequest
+    let streams: Bool
+
+    private static let allowed = [
+        "/chat/completions", "/completions", "/embeddings", "/models", "/images", "/audio", "/video", "/files",
+        "/responses", "/rerank", "/moderations",
+    ]
+
+    init(payload: [UInt8]) throws(Refused) {
+        let parsed: Result<Self, Refused> = payload.withUnsafeBytes { buffer in
+            guard let fields = try? JSONScanner.fields(of: buffer) else {
+                return .failure(Refused(code: "invalid_request", message: "proxy needs an object as payload"))
+            }
+            do throws(Refused) { return .success(try Self(fields, buffer)) } catch { return .failure(error) }
+        }
+        self = try parsed.get()
+    }
+
+    private init(_ fields: [JSONField], _ buffer: UnsafeRawBufferPointer) throws(Refused) {
+        let path = try Self.path(fields.string("endpoint_path", in: buffer) ?? "")
+        let method = (fields.string("method", in: buffer) ?? "POST").uppercased()
+        guard ["GET", "POST", "DELETE"].contains(method) else {
+            throw Refused(code: "invalid_request", message: "proxy takes GET, POST and DELETE")
+        }
+        if let multipart = fields.value("multipart", in: buffer), multipart.kind == .object {
+            throw Refused(code: "unsupported_operation", message: "this worker takes no multipart bodies")
+        }
+        var request = BackendRequest(method: method, path: path)
+        if let type = fields.string("content_type", in: buffer), type.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) {
+            request.contentType = type
+        }
+        if let query = fields.value("query_params", in: buffer), query.kind == .object,
+            case .object(let members)? = try? JSONValue.parse(buffer, in: query.range)
+        {
+            request.query = members.compactMap { member in
+                switch member.value {
+                case .string(let text), .number(let text): (member.name, text)
+                case .boolean(let flag): (member.name, flag ? "true" : "false")
+                case .null, .array, .object: nil
+                }
+            }
+        }
+        request.body = method == "GET" ? nil : try Self.body(fields, buffer)
+        self.request = request
+        streams = fields.boolean("stream", in: buffer) ?? false
+    }
+
+    private static func body(_ fields: [JSONField], _ buffer: UnsafeRawBufferPointer) throws(Refused) -> ByteBuffer? {
+        if let slice = fields.value("body", in: buffer), slice.kind != .null {
+            // Text is the body itself; anything else is JSON and goes on byte for byte.
+            guard slice.kind == .string else { return ByteBuffer(bytes: buffer[slice.range]) }
+            return ByteBuffer(bytes: JSONText.unescaped(slice, in: buffer))
+        }
+        guard let slice = fields.value("body_base64", in: buffer), slice.kind == .string else { return nil }
+        guard let bytes = Base64.decode(JSONText.unescaped(slice, in: buffer)) else {
+            throw Refused(code: "invalid_request", message: "body_base64 is not base64")
+        }
+        return ByteBuffer(bytes: bytes)
+    }
+
+    /// `/v1/…` without its `/v1`. Anything that another reader might resolve elsewhere is refused, not repaired.
+    private static func path(_ text: String) throws(Refused) -> String {
+        let path = text.hasPrefix("/") ? text : "/" + text
+        let plain = path.utf8.allSatisfy { byte in
+            byte > 0x20 && byte < 0x7F && !"%?#\\;".utf8.contains(byte)
+        }
+        let segments = path.split(separator: "/", omittingEmptySubsequences: false).dropFirst()
+        let below = String(path.dropFirst(3))
+        guard plain, path.hasPrefix("/v1/"), !segments.contains(where: { $0.isEmpty || $0 == "." || $0 == ".." }),
+            allowed.contains(where: { below == $0 || below.hasPrefix($0 + "/") })
+        else { throw Refused(code: "endpoint_not_offered", message: "this worker does not offer that path") }
+        return below
+    }
+}

@@ -1,0 +1,88 @@
+import AsyncHTTPClient
+package import Logging
+import MeshModel
+package import NIOCore
+import ServiceLifecycle
+
+/// A seller's worker: keeps one outbound WebSocket to a node and answers its requests from a backend.
+/// Ends at graceful shutdown (requests under way get up to 30 s, then close 1000) or when its task is cancelled;
+/// everything else is met by dialling again.
+package struct WorkerAgent: Service {
+    private let configuration: WorkerConfiguration
+    private let group: any EventLoopGroup
+    private let logger: Logger
+    private let timings: WorkerTimings
+    private let hardware: HardwareInventory
+
+    package init(
+        configuration: WorkerConfiguration, eventLoopGroup: any EventLoopGroup, logger: Logger,
+        timings: WorkerTimings = WorkerTimings(), hardware: HardwareInventory = HardwareInventory()
+    ) {
+        self.configuration = configuration
+        group = eventLoopGroup
+        self.logger = logger
+        self.timings = timings
+        self.hardware = hardware
+    }
+
+    package func run() async throws {
+        for warning in configuration.warnings { logger.warning("worker.json has an odd key", metadata: ["what": "\(warning)"]) }
+        guard configuration.enabled else {
+            logger.notice("broker.enabled is false: the worker does not connect")
+            return try await gracefulShutdown()
+        }
+        switch configuration.backend {
+        case .demo(let speed, let models, let faults):
+            await serve(DemoBackend(models: models, tokensPerSecond: speed, faults: faults))
+        case .openAI(let baseURL, let apiKey):
+            let client = OpenAIBackend.makeClient(group: group)
+            await serve(OpenAIBackend(baseURL: baseURL, apiKey: apiKey, client: client))
+            try await client.shutdown()
+        }
+    }
+
+    /// Dials, serves, waits, until shutdown.
+    private func serve(_ backend: any Backend) async {
+        var backOff = BackOff(seed: UInt64.random(in: .min ... .max))
+        while !Task.isCancelled, !Task.isShuttingDownGracefully {
+            let session = WorkerSession(
+                backend: backend, registration: WorkerRegistration(hardware: hardware), timings: timings, logger: logger)
+            let cause: BackOff.Cause
+            do {
+                let end = try await attempt(session)
+                switch end {
+                case .shutdown: return
+                case .refused(let reason):
+                    cause = .refused
+                    report("the broker refused this worker", reason)
+                case .closed(let code, let reason):
+                    cause = code == 1008 ? .refused : .lost
+                    report("the broker closed the connection", "\(code) \(reason)")
+                case .silent:
+                    cause = .lost
+                    report("the broker went silent", "nothing came for \(timings.silenceMs / 1000) s")
+                }
+            } catch let failure as DialFailure {
+                cause = failure.cause
+                report(cause == .refused ? "the broker refused this worker" : "cannot reach the broker", failure.reason)
+            } catch {
+                if Task.isCancelled || Task.isShuttingDownGracefully { return }
+                cause = .lost
+                report("the connection to the broker failed", "\(error)")
+            }
+            let delay = backOff.next(after: cause, connectedMs: session.registeredMs)
+            logger.info("retrying", metadata: ["retry.after_ms": .stringConvertible(delay)])
+            try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .milliseconds(delay)) }
+        }
+    }
+
+    private func attempt(_ session: WorkerSession) async throws -> SessionEnd {
+        logger.info("connecting", metadata: ["broker.url": .string(configuration.endpoint.description)])
+        let channel = try await BrokerDialer(configuration: configuration, group: group).dial()
+        return try await session.run(channel)
+    }
+
+    private func report(_ message: Logger.Message, _ reason: String) {
+        logger.warning(message, metadata: ["reason": .string(reason)])
+    }
+}

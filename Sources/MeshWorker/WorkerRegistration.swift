@@ -1,0 +1,44 @@
+import Foundation
+import MeshModel
+import MeshWire
+
+/// What the worker says about itself.
+struct WorkerRegistration: Sendable {
+    let hardware: HardwareInventory
+
+    /// The answer to `capabilities`, and a part of `register`.
+    static let capabilities: JSONValue = [
+        "server": ["name": "aisbf-worker", "version": "0.1.0"], "transports": ["websocket"], "tunnel_only": true,
+        "max_frame_bytes": .integer(Limits.workerFrameBytes),
+        "openai_compat": [
+            "chat_completions": true, "models": true, "responses": false, "embeddings": true, "images": false, "audio": false,
+        ],
+        "operations": ["models.list", "chat.completions", "capabilities", "proxy", "heartbeat", "cancel"],
+        "studio": ["enabled": false, "supported": false, "endpoints": []],
+    ]
+
+    /// The token stays in the handshake's headers; the frame carries no secret.
+    func register() async -> [UInt8] {
+        let hardware = await hardware.read()
+        var payload: [JSONValue.Member] = [
+            .init("transport", "websocket"), .init("hardware", hardware), .init("studio_endpoints", []),
+            .init("capabilities", Self.capabilities),
+        ]
+        for name in ["gpus", "gpu_count", "total_vram_mb", "available_vram_mb"] {
+            if let value = hardware[name] { payload.append(.init(name, value)) }
+        }
+        return JSONValue.object([
+            .init("v", 1), .init("op", "register"), .init("request_id", "register-1"), .init("payload", .object(payload)),
+        ]).bytes
+    }
+
+    func heartbeat(number: Int, uptimeMs: Int64) async -> [UInt8] {
+        let document: JSONValue = [
+            "v": 1, "op": "heartbeat", "request_id": .string("heartbeat-\(number)"),
+            "payload": ["uptime": .integer(uptimeMs / 1000), "hardware": await hardware.read()],
+        ]
+        return document.bytes
+    }
+
+    static func unixSeconds() -> Int64 { Int64(Date().timeIntervalSince1970) }
+}

@@ -1,0 +1,268 @@
+import Logging
+import MeshModel
+import MeshWire
+import NIOCore
+import NIOWebSocket
+import ServiceLifecycle
+import Synchronization
+
+/// Why a session ended.
+enum SessionEnd: Error, Hashable, Sendable {
+    case refused(String)
+    case closed(code: Int, reason: String)
+    case silent
+    case shutdown
+}
+
+/// One WebSocket from register to close. Everything it starts ends with `run`.
+struct WorkerSession: Sendable {
+    let backend: any Backend
+    let registration: WorkerRegistration
+    let timings: WorkerTimings
+    let logger: Logger
+    private let requests = RequestTable()
+    private let clock = SessionClock()
+
+    init(
+        backend: any Backend, registration: WorkerRegistration, timings: WorkerTimings, logger: Logger
+    ) {
+        self.backend = backend
+        self.registration = registration
+        self.timings = timings
+        self.logger = logger
+    }
+
+    /// Whether the broker accepted us, and since when, for the back-off.
+    var registeredMs: Int64 { clock.registeredMs }
+
+    typealias Writer = NIOAsyncChannelOutboundWriter<WebSocketFrame>
+
+    func run(_ channel: BrokerChannel) async throws -> SessionEnd {
+        try await channel.executeThenClose { inbound, outbound in
+            try await withThrowingTaskGroup(of: SessionEnd.self) { group in
+                group.addTask { try await read(inbound, outbound) }
+                group.addTask { try await watch() }
+                group.addTask { try await ping(outbound) }
+                group.addTask { try await beat(outbound) }
+                group.addTask { try await drainAtShutdown(outbound) }
+                defer { group.cancelAll() }
+                try await outbound.write(Self.text(await registration.register()))
+                return try await group.next() ?? .closed(code: 1006, reason: "")
+            }
+        }
+    }
+
+    static func text(_ bytes: [UInt8]) -> WebSocketFrame { frame(.text, ByteBuffer(bytes: bytes)) }
+
+    private static func frame(_ opcode: WebSocketOpcode, _ data: ByteBuffer) -> WebSocketFrame {
+        WebSocketFrame(fin: true, opcode: opcode, maskKey: .random(), data: data)
+    }
+
+    private static func close(_ code: Int, _ reason: String) -> WebSocketFrame {
+        var data = ByteBuffer()
+        data.write(webSocketErrorCode: WebSocketErrorCode(codeNumber: code))
+        data.writeString(reason)
+        return frame(.connectionClose, data)
+    }
+
+    // MARK: Reading
+
+    private func read(
+        _ inbound: NIOAsyncChannelInboundStream<WebSocketFrame>, _ outbound: Writer
+    ) async throws -> SessionEnd {
+        try await withThrowingDiscardingTaskGroup { group in
+            defer { group.cancelAll() }
+            for try await frame in inbound {
+                clock.heard()
+                var data = frame.unmaskedData
+                switch frame.opcode {
+                case .ping: try await outbound.write(Self.frame(.pong, data))
+                case .connectionClose:
+                    let code = data.readWebSocketErrorCode().map { Int(UInt16(webSocketErrorCode: $0)) } ?? 1005
+                    let reason = String(decoding: data.readableBytesView, as: UTF8.self)
+                    try? await outbound.write(Self.close(code == 1005 ? 1000 : code, ""))
+                    return clock.registeredMs < 0 ? .refused(reason) : .closed(code: code, reason: reason)
+                case .text, .binary:
+                    guard let message = BrokerFrame(Array(data.readableBytesView)) else {
+                        logger.warning("broker sent a frame that is no JSON object, ignored")
+                        continue
+                    }
+                    if let end = accept(message, outbound, &group) { return end }
+                default: continue
+                }
+            }
+            return .closed(code: 1006, reason: "connection lost")
+        }
+    }
+
+    private func accept(
+        _ frame: BrokerFrame, _ outbound: Writer, _ group: inout ThrowingDiscardingTaskGroup<any Error>
+    ) -> SessionEnd? {
+        if clock.registeredMs < 0 {
+            if frame.event == "registered", frame.status == "ok" {
+                clock.registered()
+                logger.info("registered with the broker")
+            } else if frame.status == "error" {
+                return .refused(Self.errorText(of: frame))
+            }
+            return nil
+        }
+        guard let op = frame.op else { return nil }
+        guard let id = frame.requestID, !id.isEmpty, id.utf8.count <= 256 else {
+            logger.warning("broker sent a request without a usable request_id, ignored")
+            return nil
+        }
+        if op == "cancel" {
+            if let stopped = (try? JSONValue.parse(frame.payload))?["request_id"]?.text { requests.cancel(stopped) }
+            return nil
+        }
+        switch requests.begin(id) {
+        case .admitted(let cancelled):
+            group.addTask { await work(op, id, frame.payload, cancelled, outbound) }
+        case .busy:
+            refuse(id, "busy", "the worker has \(Limits.workerAgentRequestsAtOnce) requests under way", outbound, &group)
+        case .draining: refuse(id, "draining", "the worker is shutting down", outbound, &group)
+        case .duplicate: logger.warning("broker repeated a request_id that is under way, ignored")
+        }
+        return nil
+    }
+
+    private func refuse(
+        _ id: String, _ code: String, _ message: String, _ outbound: Writer,
+        _ group: inout ThrowingDiscardingTaskGroup<any Error>
+    ) {
+        group.addTask { try? await outbound.write(Self.text(WorkerFrames.error(id, code: code, message: message))) }
+    }
+
+    private static func errorText(of frame: BrokerFrame) -> String {
+        let document = try? JSONValue.parse(frame.whole)
+        return document?["error"]?.text ?? document?["error"]?["message"]?.text ?? "refused without a reason"
+    }
+
+    // MARK: Working
+
+    /// Races the work against the broker's `cancel`; the loser is cancelled.
+    private func work(
+        _ op: String, _ id: String, _ payload: [UInt8], _ cancelled: AsyncStream<Void>, _ outbound: Writer
+    ) async {
+        defer { requests.end(id) }
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await perform(op, id, payload, outbound) }
+            group.addTask { for await _ in cancelled { return } }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+
+    private func perform(_ op: String, _ id: String, _ payload: [UInt8], _ outbound: Writer) async {
+        let send: @Sendable ([UInt8]) async throws -> Void = { bytes in
+            try Task.checkCancellation()
+            try await outbound.write(Self.text(bytes))
+        }
+        let runner = RequestRunner(backend: backend, timings: timings, send: send)
+        do {
+            switch op {
+            case "models.list":
+                try await runner.run(BackendRequest(method: "GET", path: "/models"), requestID: id, streams: false)
+            case "chat.completions":
+                if backend.faults.silent { return try await Self.waitForCancellation() }
+                let request = BackendRequest(
+                    method: "POST", path: "/chat/completions", body: ByteBuffer(bytes: payload))
+                try await runner.run(request, requestID: id, streams: Self.asksToStream(payload))
+            case "proxy":
+                let proxied = try ProxyRequest(payload: payload)
+                try await runner.run(proxied.request, requestID: id, streams: proxied.streams)
+            case "capabilities":
+                try await send(WorkerFrames.payload(id, WorkerRegistration.capabilities))
+            case "heartbeat":
+                try await send(WorkerFrames.heartbeatAnswer(id, seconds: WorkerRegistration.unixSeconds()))
+            default:
+                let message = "this worker does not know the operation"
+                try await send(WorkerFrames.error(id, code: "unsupported_operation", message: message))
+            }
+        } catch let refused as ProxyRequest.Refused {
+            try? await send(WorkerFrames.error(id, code: refused.code, message: refused.message))
+        } catch is CancellationError {
+            logger.debug("request cancelled", metadata: ["request.id": .string(id)])
+        } catch {
+            // Whatever failed here, the broker must not wait for an answer that never comes.
+            try? await send(WorkerFrames.error(id, code: "worker_error", message: "the worker failed: \(error)"))
+        }
+    }
+
+    private static func asksToStream(_ payload: [UInt8]) -> Bool {
+        payload.withUnsafeBytes { buffer in
+            (try? JSONScanner.fields(of: buffer))?.boolean("stream", in: buffer) ?? false
+        }
+    }
+
+    private static func waitForCancellation() async throws {
+        while true { try await Task.sleep(for: .seconds(3_600)) }
+    }
+
+    // MARK: Staying alive
+
+    /// Ends the session when nothing at all has come for too long.
+    private func watch() async throws -> SessionEnd {
+        while true {
+            try await Task.sleep(for: .milliseconds(max(1, timings.silenceMs / 20)))
+            if clock.silentMs >= timings.silenceMs { return .silent }
+            if clock.registeredMs < 0, clock.ageMs >= timings.handshakeMs {
+                return .refused("the broker did not answer register within \(timings.handshakeMs / 1000) s")
+            }
+        }
+    }
+
+    /// A task of its own: its write may wait behind answers while `watch` goes on judging the silence.
+    private func ping(_ outbound: Writer) async throws -> SessionEnd {
+        while true {
+            try await Task.sleep(for: .milliseconds(timings.pingMs))
+            try await outbound.write(Self.frame(.ping, ByteBuffer()))
+        }
+    }
+
+    private func beat(_ outbound: Writer) async throws -> SessionEnd {
+        var number = 0
+        while true {
+            try await Task.sleep(for: .milliseconds(timings.heartbeatMs))
+            guard clock.registeredMs >= 0 else { continue }
+            number += 1
+            try await outbound.write(Self.text(await registration.heartbeat(number: number, uptimeMs: clock.ageMs)))
+        }
+    }
+
+    /// Takes nothing new, gives what runs its time, then says goodbye.
+    private func drainAtShutdown(_ outbound: Writer) async throws -> SessionEnd {
+        try await gracefulShutdown()
+        logger.info("shutting down: finishing the requests under way")
+        requests.drain()
+        let deadline = ContinuousClock.now + .milliseconds(timings.drainMs)
+        while !requests.isEmpty, ContinuousClock.now < deadline {
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        try? await outbound.write(Self.close(1000, "worker shuts down"))
+        return .shutdown
+    }
+}
+
+/// When this session last heard the broker.
+private final class SessionClock: Sendable {
+    private struct State {
+        var heard = ContinuousClock.now
+        var registered: ContinuousClock.Instant?
+    }
+    private let started = ContinuousClock.now
+    private let state = Mutex(State())
+
+    func heard() { state.withLock { $0.heard = .now } }
+    func registered() { state.withLock { $0.registered = .now } }
+
+    var silentMs: Int64 { Self.milliseconds(since: state.withLock { $0.heard }) }
+    var ageMs: Int64 { Self.milliseconds(since: started) }
+    /// Milliseconds since the broker accepted us, -1 before.
+    var registeredMs: Int64 { state.withLock { $0.registered }.map { Self.milliseconds(since: $0) } ?? -1 }
+
+    private static func milliseconds(since instant: ContinuousClock.Instant) -> Int64 {
+        Int64(instant.duration(to: .now) / .milliseconds(1))
+    }
+}

@@ -1,0 +1,85 @@
+import Foundation
+import MeshTopology
+import Testing
+
+@Suite struct TopologyTests {
+    private static let directory = URL(filePath: #filePath).deletingLastPathComponent()
+        .deletingLastPathComponent().deletingLastPathComponent().appending(path: "Topology")
+
+    private static func problems(_ text: String) -> [String] {
+        switch Topology.parse(text) {
+        case .success: []
+        case .failure(let problems): problems.problems.map(\.description)
+        }
+    }
+
+    @Test(arguments: ["single", "triangle"])
+    func everyShippedFileIsValidAndNamedAsItsFile(name: String) throws {
+        let text = try String(contentsOf: Self.directory.appending(path: "\(name).yaml"), encoding: .utf8)
+        #expect(try Topology.parse(text).get().name == name)
+    }
+
+    @Test func theTriangleIsWhatItsNameSays() throws {
+        let text = try String(contentsOf: Self.directory.appending(path: "triangle.yaml"), encoding: .utf8)
+        let triangle = try Topology.parse(text).get()
+        #expect(triangle.nodes.map(\.name) == ["a", "b", "c"])
+        #expect(triangle.nodes.allSatisfy { $0.peers.count == 1 })
+        #expect(triangle.workers.map(\.attach) == ["a"])
+        #expect(triangle.buyers.map(\.node) == ["a", "b", "c"])
+        #expect(triangle.providers.first?.access == .public)
+        #expect(triangle.network == "aisbf-local-triangle")
+        #expect(triangle.workers.first?.backend == .demo(models: ["demo-chat"], tokensPerSecond: 50))
+    }
+
+    @Test(arguments: [
+        ("", "(file): must be a mapping"),
+        ("- a", "(file): must be a mapping"),
+        ("a: [", "(file): is not valid YAML"),
+        ("nodes: [{name: a}]", "name: is missing"),
+        ("name: x", "nodes: must name at least one node"),
+        ("name: x\nnodes: 3", "nodes: must be a list"),
+        ("name: x\nnodes: [a]", "nodes[0]: must be a section"),
+        ("name: X\nnodes: [{name: a}]", "name: must be 1 to 64 characters"),
+        ("name: x\nnode: []\nnodes: [{name: a}]", "node: is not known here (did you mean 'nodes'?)"),
+        ("name: x\nnodes: [{name: a}, {name: a}]", "nodes[1].name: 'a' is there twice"),
+        ("name: x\nnodes: [{name: a, peers: [b]}]", "nodes[0].peers[0]: there is no node 'b'"),
+        ("name: x\nnodes: [{name: a, peers: [a]}]", "nodes[0].peers[0]: a node is not its own peer"),
+        ("name: x\nnodes: [{name: a}, {name: b}]", "nodes[1].peers: no chain of peers joins 'b' to 'a'"),
+        ("name: x\nbeacon_interval_ms: 1\nnodes: [{name: a}]", "beacon_interval_ms: must be a whole number"),
+        ("name: x\nnodes: [{name: a}]\nusers: [{name: global, home: a}]", "users[0].name: 'global' means the operator"),
+        (
+            "name: x\nnodes: [{name: a}]\nproviders: [{id: p, owner: u, home: a}]",
+            "providers[0].owner: 'u' is no user at node 'a'"
+        ),
+        (
+            "name: x\nnodes: [{name: a}]\nproviders: [{id: p, owner: global, home: a, access: all}]",
+            "providers[0].access: must be 'public'"
+        ),
+        (
+            "name: x\nnodes: [{name: a}]\nproviders: [{id: p, owner: global, home: a, access: named}]",
+            "providers[0].named: belongs to"
+        ),
+        (
+            "name: x\nnodes: [{name: a}]\nproviders: [{id: p, owner: global, home: a}]\n"
+                + "workers: [{name: w, provider: global@a/q, attach: a}]",
+            "workers[0].provider: there is no provider 'global@a/q' (did you mean 'global@a/p'?)"
+        ),
+        (
+            "name: x\nnodes: [{name: a}]\nworkers: [{name: w, provider: p, attach: a}]",
+            "workers[0].provider: must look like owner@node/id"
+        ),
+        (
+            "name: x\nnodes: [{name: a}]\nworkers: [{name: w, provider: g@a/p, attach: a, backend: {kind: magic}}]",
+            "workers[0].backend.kind: must be 'demo' or 'openai'"
+        ),
+    ])
+    func aProblemIsNamedWithItsPath(text: String, expected: String) {
+        let problems = Self.problems(text)
+        #expect(problems.contains { $0.hasPrefix(expected) }, "\(problems)")
+    }
+
+    @Test func allProblemsAreNamedAtOnce() {
+        let problems = Self.problems("name: X\nnodez: []\nnodes: [{name: a, colour: red}, {nme: b}]")
+        #expect(problems.count == 5, "\(problems)")
+    }
+}
