@@ -86,6 +86,8 @@ import Testing
         ("var a: OrderedDictionary<String, Int>\nfor b in a { }", 0),
         ("var a: Set<Int> = []\nif a.contains(1) { a.insert(2) }", 0),
         ("var a: [Int]\nfor b in a { }", 0),
+        ("let a: [(key: Int, value: Int)]\nfor b in a { }", 0),
+        ("let a = Dictionary(b, uniquingKeysWith: f)\nlet c = records.a.map { $0 }", 0),
     ])
     func hashOrder(code: String, count: Int) throws {
         #expect(try HashOrderRule.findings(in: SourceFile(path: "Sources/MeshModel/A.swift", text: code)).count == count)
