@@ -19,19 +19,28 @@ package struct MeshStore: Sendable {
     package static func open(_ path: String, maximumPages: Int? = nil) throws(StoreError) -> MeshStore {
         try createPrivateFile(path)
         do {
+            try check(path)
             let pool = try DatabasePool(path: path, configuration: configuration(maximumPages: maximumPages))
-            let store = MeshStore(pool: pool, path: path)
-            try store.check()
+            // FULL, where GRDB's default with a write-ahead log is NORMAL: after a power cut a version that was signed
+            // with must not be handed out again, nor a revoked key come back. The database is off the hot path, so one
+            // rule for all tables costs nothing that anybody waits for.
+            try pool.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
             try Schema.migrator.migrate(pool)
-            return store
+            return MeshStore(pool: pool, path: path)
         } catch {
             throw StoreError(error, path: path)
         }
     }
 
-    /// Waits for running calls, then closes the file. Calls made afterwards throw.
+    /// Waits for running calls, moves the write-ahead log into the database, so that one file is the whole backup of a
+    /// stopped node, and closes it. Calls made afterwards throw.
     package func close() throws(StoreError) {
-        do { try pool.close() } catch { throw StoreError(error, path: path) }
+        do {
+            _ = try pool.writeWithoutTransaction { try $0.checkpoint(.truncate) }
+            try pool.close()
+        } catch {
+            throw StoreError(error, path: path)
+        }
     }
 
     private static func configuration(maximumPages: Int?) -> GRDB.Configuration {
@@ -56,17 +65,20 @@ package struct MeshStore: Sendable {
         guard fchmod(file, 0o600) == 0 else { throw .unusable(path: path, reason: SecretFile.lastErrorText()) }
     }
 
-    private func check() throws {
-        try pool.writeWithoutTransaction { database in
-            // FULL, where GRDB's default with a write-ahead log is NORMAL: after a power cut a version that was signed
-            // with must not be handed out again, nor a revoked key come back. The database is off the hot path, so one
-            // rule for all tables costs nothing that anybody waits for.
-            try database.execute(sql: "PRAGMA synchronous = FULL")
+    /// Looks at the file through a connection that cannot write, so that a damaged or newer one stays as it is.
+    private static func check(_ path: String) throws {
+        var status = stat()
+        guard stat(path, &status) == 0, status.st_size > 0 else { return }
+        var configuration = GRDB.Configuration()
+        configuration.readonly = true
+        configuration.label = "mesh.store.check"
+        let queue = try DatabaseQueue(path: path, configuration: configuration)
+        try queue.read { database in
             let answer = try String.fetchOne(database, sql: "PRAGMA quick_check(1)") ?? "no answer"
             guard answer == "ok" else { throw StoreError.corrupt(path: path, detail: answer) }
+            if try Schema.migrator.hasBeenSuperseded(database) { throw StoreError.newerSchema(path: path) }
         }
-        let superseded = try pool.read { try Schema.migrator.hasBeenSuperseded($0) }
-        if superseded { throw StoreError.newerSchema(path: path) }
+        try queue.close()
     }
 
     /// One transaction: all of `body` or nothing.

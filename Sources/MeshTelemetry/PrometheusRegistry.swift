@@ -85,9 +85,10 @@ package final class PrometheusRegistry: MetricsFactory {
     ) -> Series? {
         let labels = ExpositionText.labels(dimensions)
         let made = table.withLock { table -> Series? in
-            if let present = table.families[name]?[labels] { return present }
             let new = make()
-            guard table.count < maximumSeries, table.kinds[name] ?? new.kind == new.kind else { return nil }
+            guard table.kinds[name] ?? new.kind == new.kind else { return nil }
+            if let present = table.families[name]?[labels] { return present }
+            guard table.count < maximumSeries else { return nil }
             table.families[name, default: [:]][labels] = new
             table.kinds[name] = new.kind
             table.count += 1

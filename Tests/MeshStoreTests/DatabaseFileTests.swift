@@ -42,7 +42,9 @@ import Testing
         try store.saveRecords((0..<200).map { recordBytes("record-\($0)", signer: signer) })
         try store.close()
         var content = try Data(contentsOf: URL(fileURLWithPath: scratch.database))
-        content.replaceSubrange(offset..<(content.count - 4_096), with: Data(repeating: 0x5A, count: content.count - 4_096 - offset))
+        try #require(content.count > offset + 8_192)
+        let damaged = offset..<(content.count - 4_096)
+        content.replaceSubrange(damaged, with: Data(repeating: 0x5A, count: damaged.count))
         try content.write(to: URL(fileURLWithPath: scratch.database))
         let error = storeError { _ = try MeshStore.open(scratch.database) }
         guard case .corrupt(let path, _)? = error else {
