@@ -125,7 +125,7 @@ let package = Package(
         ring(
             "MeshCLI",
             [
-                "MeshModel", "MeshWire", "MeshCrypto", "MeshTopology", "MeshNode", "MeshWorker", .arguments, .http,
+                "MeshModel", "MeshWire", "MeshCrypto", "MeshTelemetry", "MeshTopology", "MeshNode", "MeshWorker", .arguments, .http,
                 .configuration, .lifecycle, .log, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOFoundationCompat"), .ssl,
             ]),
         .executableTarget(name: "aisbf", dependencies: ["MeshCLI"], swiftSettings: strict),

@@ -1,3 +1,4 @@
+import MeshCrypto
 package import MeshModel
 import MeshRouting
 package import MeshRuntime

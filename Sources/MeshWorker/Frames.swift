@@ -1,3 +1,4 @@
+import MeshModel
 import MeshWire
 
 /// A frame from the broker, sliced: the payload stays the bytes it came as.
@@ -92,7 +93,7 @@ enum WorkerFrames {
             JSONText.appendQuoted(body, to: &output)
         } else {
             output += Array(",\"body_base64\":".utf8)
-            JSONText.appendQuoted(Base64.encode(body), to: &output)
+            JSONText.appendQuoted(Base64.text(Array(body)), to: &output)
         }
         output += Array("},\"metrics\":{\"elapsed_ms\":\(elapsedMs)}}".utf8)
         return output

@@ -1,3 +1,4 @@
+import MeshModel
 import MeshWire
 import NIOCore
 
@@ -62,7 +63,7 @@ struct ProxyRequest: Sendable {
             return ByteBuffer(bytes: JSONText.unescaped(slice, in: buffer))
         }
         guard let slice = fields.value("body_base64", in: buffer), slice.kind == .string else { return nil }
-        guard let bytes = Base64.decode(JSONText.unescaped(slice, in: buffer)) else {
+        guard let bytes = Base64.bytes(JSONText.unescaped(slice, in: buffer)) else {
             throw Refused(code: "invalid_request", message: "body_base64 is not base64")
         }
         return ByteBuffer(bytes: bytes)

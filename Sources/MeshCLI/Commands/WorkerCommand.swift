@@ -1,4 +1,9 @@
 internal import ArgumentParser
+internal import Logging
+internal import MeshTelemetry
+internal import MeshWorker
+internal import NIOPosix
+internal import ServiceLifecycle
 
 struct WorkerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -19,6 +24,17 @@ struct WorkerCommand: AsyncParsableCommand {
 /// Where the worker agent is started from the command line.
 enum WorkerStart {
     static func run(path: String) async throws {
-        throw CommandFailure("this build has no worker agent")
+        LogOutput.bootstrap(level: .info, format: .text)
+        let configuration: WorkerConfiguration
+        do { configuration = try WorkerConfiguration.load(path: path) } catch {
+            throw CommandFailure("\(error)", exitCode: 78)
+        }
+        let logger = Logger(label: "aisbf.worker")
+        let agent = WorkerAgent(
+            configuration: configuration, eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: logger)
+        let group = ServiceGroup(
+            configuration: .init(
+                services: [.init(service: agent)], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+        try await group.run()
     }
 }

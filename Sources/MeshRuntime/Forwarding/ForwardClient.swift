@@ -1,6 +1,7 @@
-import MeshCrypto
-import MeshModel
-import MeshRouting
+package import MeshCrypto
+package import MeshModel
+package import MeshRouting
+package import MeshSessions
 import MeshTransport
 import MeshWire
 import NIOCore

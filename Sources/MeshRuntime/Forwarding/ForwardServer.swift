@@ -1,9 +1,9 @@
-import Logging
+package import Logging
 import MeshCrypto
-import MeshModel
+package import MeshModel
 import MeshRouting
-import MeshSessions
-import MeshTransport
+package import MeshSessions
+package import MeshTransport
 import MeshWire
 import Metrics
 import NIOCore

@@ -1,4 +1,4 @@
-import MeshCrypto
+package import MeshCrypto
 package import MeshModel
 import Synchronization
 
