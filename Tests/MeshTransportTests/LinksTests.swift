@@ -84,18 +84,23 @@ import Testing
         await server.stop()
     }
 
-    @Test func silenceIsNoticedByPings() async throws {
+    @Test func answeredPingsKeepTheLinkAndSilenceEndsIt() async throws {
         var timing = LinkEndpoint.Timing()
         timing.pingIntervalMs = 50
+        timing.pingTimeoutMs = 500
         let dialler = try await LinkNode.start(timing: timing)
         let server = try await LinkNode.start(timing: timing)
-        dialler.endpoint.dial(address: server.address, expected: nil)
-        await eventually("link") { dialler.endpoint.links.count == 1 }
-        // Many intervals of answered pings keep the link.
-        try await Task.sleep(for: .milliseconds(600))
-        #expect(dialler.endpoint.links.count == 1 && dialler.log.read { $0.closed.isEmpty })
-        await server.stop()
-        await eventually("lost") { dialler.log.read { $0.closed.count } == 1 }
+        let relay = try await SilentRelay.start(to: server.port)
+        dialler.endpoint.dial(address: "127.0.0.1:\(relay.port)", expected: nil)
+        await eventually("link") { dialler.endpoint.links.count == 1 && server.endpoint.links.count == 1 }
+        // Longer than the time-out: only answered pings keep the link.
+        try await Task.sleep(for: .milliseconds(1_200))
+        #expect(dialler.endpoint.links.count == 1 && server.endpoint.links.count == 1)
+        await relay.fallSilent()
+        await eventually("noticed") {
+            dialler.log.read { $0.closed } == [.pingTimeout] && server.log.read { $0.closed } == [.pingTimeout]
+        }
         await dialler.stop()
+        await server.stop()
     }
 }
