@@ -185,6 +185,7 @@ extension LinkConnection {
             return closeAfterGoodbye(failure)
         }
         reason = failure
+        if let link { endpoint.unlist(link) }
         context?.close(promise: nil)
     }
 

@@ -25,6 +25,8 @@ struct LinkTLS: Sendable {
     private static func harden(_ configuration: inout TLSConfiguration) {
         configuration.minimumTLSVersion = .tlsv13
         configuration.applicationProtocols = [protocolName]
+        // A dead peer never answers close_notify; its forwards must fail now, not five seconds later.
+        configuration.shutdownTimeout = .milliseconds(250)
         // Asks for the peer's certificate; the verification itself is replaced by the handlers' callback.
         configuration.certificateVerification = .noHostnameVerification
     }

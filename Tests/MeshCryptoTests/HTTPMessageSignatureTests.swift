@@ -1,0 +1,98 @@
+import MeshCrypto
+import MeshModel
+import Testing
+
+@Suite struct HTTPMessageSignatureTests {
+    private let seed = Base64.bytes("n4Ni+HpISpVObnQMW0wOhCKROaIKqKtW/2ZYb2p9KcU=".utf8) ?? []
+
+    /// RFC 9421, appendix B.2.6.
+    @Test func signsTheEd25519ExampleOfTheStandard() throws {
+        let key = try #require(SigningKey(seed: seed))
+        let components = [
+            (name: "date", value: "Tue, 20 Apr 2021 02:07:55 GMT"), (name: "@method", value: "POST"),
+            (name: "@path", value: "/foo"), (name: "@authority", value: "example.com"),
+            (name: "content-type", value: "application/json"), (name: "content-length", value: "18"),
+        ]
+        let (input, signature) = HTTPMessageSignature.sign(
+            components: components, parameters: .init(created: 1_618_884_473, keyID: "test-key-ed25519"),
+            label: "sig-b26", signer: key)
+        #expect(
+            input == "sig-b26=(\"date\" \"@method\" \"@path\" \"@authority\" \"content-type\" \"content-length\")"
+                + ";created=1618884473;keyid=\"test-key-ed25519\"")
+        #expect(
+            signature == "sig-b26=:wqcAqbmYJ2ji2glfAMaRy4gruYYnx2nEFN2HN6jrnDnQCK1u02Gb04v9EDgwUPiu4A0w6vuQv5lIp5WPpBKRCw==:")
+        #expect(HTTPMessageSignature.parseInput(input)?.components == components.map(\.name))
+        #expect(HTTPMessageSignature.parseSignature(signature, label: "sig-b26")?.count == 64)
+    }
+
+    @Test(arguments: [
+        "", "aisbf", "aisbf=", "aisbf=(", "aisbf=()x", "aisbf=(\"a\"", "aisbf=(\"a\"  \"b\")", "aisbf=(\"a\" )",
+        "aisbf=(\"a\");created=", "aisbf=(\"a\");created=1;created=2", "aisbf=(\"a\");other=1",
+        "aisbf=(\"a\");created=\"1\"", "aisbf=(\"a\"), b=(\"c\")", "aisbf=(\"a\";sf)", "Aisbf=(\"a\")",
+        "aisbf=(\"a\");nonce=\"a\\\"b\"", "aisbf=(\"a\");created=9999999999999999", "aisbf=(\"a\");nonce=\"x",
+    ])
+    func refusesInputsOutsideTheGrammar(_ text: String) { #expect(HTTPMessageSignature.parseInput(text) == nil) }
+
+    private static let body = Array("{\"model\":\"m\"}".utf8)
+    private static let now = Timestamp(milliseconds: 1_800_000_000_000)
+
+    private func signed(by key: SigningKey) -> [(String, String)] {
+        let fields = ForwardFields(
+            requestID: "req-1", attempt: 2, destination: key.publicKey, principal: "owner-1", spend: "none", maxHops: 1)
+        return ForwardSignature.sign(
+            fields: fields, path: "/mesh/v1/forward", contentDigest: Sodium.shared.sha256(Self.body), signer: key,
+            created: Self.now, nonce: "0123456789abcdef"
+        ).map { ($0.name, $0.value) }
+    }
+
+    private func verify(
+        _ headers: [(String, String)], path: String = "/mesh/v1/forward", body: [UInt8] = body, at now: Timestamp = now
+    ) -> Result<VerifiedForward, ForwardSignatureError> {
+        ForwardSignature.verify(
+            headers: headers, method: "POST", path: path, bodyDigest: Sodium.shared.sha256(body), now: now)
+    }
+
+    @Test func acceptsWhatItSigned() throws {
+        let key = SigningKey.random()
+        let forward = try verify(signed(by: key)).get()
+        #expect(forward.signer == key.publicKey)
+        #expect(forward.fields.attempt == 2)
+        #expect(forward.fields.destination == key.publicKey)
+        #expect(forward.nonce == "0123456789abcdef")
+    }
+
+    @Test func refusesEveryMissingDoubledOrChangedHeader() {
+        let headers = signed(by: .random())
+        for index in headers.indices {
+            var without = headers
+            without.remove(at: index)
+            #expect(verify(without) == .failure(.missing))
+            #expect(verify(headers + [headers[index]]) == .failure(.doubled))
+            var changed = headers
+            changed[index].1 = String(changed[index].1.dropLast()) + "~"
+            if case .success = verify(changed) { Issue.record("changed \(headers[index].0) was accepted") }
+        }
+    }
+
+    @Test func refusesAnotherBodyPathOrTime() {
+        let headers = signed(by: .random())
+        #expect(verify(headers, body: [1]) == .failure(.digest))
+        #expect(verify(headers, path: "/other") == .failure(.signature))
+        #expect(verify(headers, at: Self.now.advanced(byMilliseconds: 61_000)) == .failure(.expired))
+        #expect(verify(headers, at: Self.now.advanced(byMilliseconds: -120_000)) == .failure(.future))
+    }
+
+    @Test func refusesALineBreakInAValue() {
+        var headers = signed(by: .random())
+        headers[4].1 = "a\n\"aisbf-spend\": all"
+        #expect(verify(headers) == .failure(.malformed))
+    }
+
+    @Test(arguments: ["", "sha-256=::", "sha-256=:AAAA:", "sha-512=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"])
+    func refusesOtherDigests(_ text: String) { #expect(ContentDigest.parse(text) == nil) }
+
+    @Test func digestsTheEmptyBody() {
+        #expect(ContentDigest.value(of: [UInt8]()) == "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:")
+        #expect(ContentDigest.parse(ContentDigest.value(of: [UInt8]()))?.count == 32)
+    }
+}

@@ -1,0 +1,157 @@
+import MeshCrypto
+import MeshGossip
+import MeshModel
+import MeshTransport
+import NIOCore
+import Synchronization
+import Testing
+
+@Suite(.serialized) struct LinksForwardTests {
+    @Test(arguments: [0, 1_024, 3 << 20])
+    func answersAForward(_ size: Int) async throws {
+        let (dialler, server, link) = try await LinkNode.pair { forward in
+            forward.collectBody(limit: 8 << 20, deadlineMs: 10_000) { result in
+                guard case .success(let body) = result else { return forward.reset() }
+                forward.respond(status: 201, headers: [("x-seen", forward.headers.first?.1 ?? "")])
+                forward.write(body)
+                forward.end(trailers: [("x-done", "1")])
+            }
+        }
+        let answer = AnswerLog()
+        let body = (0..<size).map { UInt8(truncatingIfNeeded: $0) }
+        _ = link.openForward(headers: [(name: "x-a", value: "b")], body: ByteBuffer(bytes: body), receiver: answer)
+        await eventually("answer") { answer.read { $0.ends.count } == 1 }
+        #expect(answer.read { $0.status } == 201)
+        #expect(answer.read { $0.ends } == [nil])
+        #expect(answer.read { $0.body } == body)
+        #expect(answer.read { $0.trailers.first?.0 } == "x-done")
+        await dialler.stop()
+        await server.stop()
+    }
+
+    @Test func aBodyOverTheLimitIsRefused() async throws {
+        let (dialler, server, link) = try await LinkNode.pair { forward in
+            forward.collectBody(limit: 1_000, deadlineMs: 10_000) { result in
+                #expect(result == .failure(.bodyTooLarge))
+                forward.respond(status: 413, headers: [])
+                forward.end()
+            }
+        }
+        let answer = AnswerLog()
+        _ = link.openForward(headers: [], body: ByteBuffer(repeating: 1, count: 1 << 20), receiver: answer)
+        await eventually("refusal") { answer.read { $0.ends.count } == 1 }
+        #expect(answer.read { $0.status } == 413)
+        await dialler.stop()
+        await server.stop()
+    }
+
+    @Test func aPausedReceiverStopsTheSender() async throws {
+        let written = Mutex(0)
+        let (dialler, server, link) = try await LinkNode.pair { forward in
+            let chunk = ByteBuffer(repeating: 1, count: 16 << 10)
+            let fill: @Sendable () -> Void = {
+                while forward.isWritable, written.withLock({ $0 }) < 16 << 20 {
+                    forward.write(chunk)
+                    written.withLock { $0 += chunk.readableBytes }
+                }
+                if written.withLock({ $0 }) >= 16 << 20 { forward.end() }
+            }
+            forward.onWritabilityChanged { if $0 { fill() } }
+            forward.respond(status: 200, headers: [])
+            fill()
+        }
+        let answer = AnswerLog()
+        let call = link.openForward(headers: [], body: ByteBuffer(), receiver: answer)
+        call.pauseReading()
+        await eventually("sender stops") { server.log.read { $0.forwards.first?.isWritable } == false }
+        // Nothing moves any more while the receiver pauses.
+        try await Task.sleep(for: .milliseconds(300))
+        #expect(written.withLock { $0 } < 4 << 20)
+        #expect(answer.read { $0.body.count } <= Limits.linkStreamWindowBytes)
+        call.resumeReading()
+        await eventually("rest arrives", seconds: 30) { answer.read { $0.ends.count } == 1 }
+        #expect(answer.read { $0.body.count } == 16 << 20)
+        await dialler.stop()
+        await server.stop()
+    }
+
+    @Test func cancelReachesTheOtherSide() async throws {
+        let cancelled = Mutex(0)
+        let (dialler, server, link) = try await LinkNode.pair { forward in
+            forward.onCancelled { cancelled.withLock { $0 += 1 } }
+            forward.respond(status: 200, headers: [])
+        }
+        let answer = AnswerLog()
+        let call = link.openForward(headers: [], body: ByteBuffer(), receiver: answer)
+        await eventually("head") { answer.read { $0.status } == 200 }
+        call.cancel()
+        await eventually("cancel") { cancelled.withLock { $0 } == 1 && answer.read { $0.ends } == [.cancelled] }
+        await dialler.stop()
+        await server.stop()
+    }
+
+    @Test func aThousandCancelsLeaveTheLinkUp() async throws {
+        let (dialler, server, link) = try await LinkNode.pair { $0.respond(status: 200, headers: []) }
+        for _ in 0..<1_000 {
+            let answer = AnswerLog()
+            let call = link.openForward(headers: [], body: ByteBuffer(repeating: 1, count: 100), receiver: answer)
+            await eventually("head") { answer.read { $0.status != nil || !$0.ends.isEmpty } }
+            call.cancel()
+            await eventually("end") { answer.read { $0.ends } == [.cancelled] }
+        }
+        #expect(dialler.endpoint.link(to: server.key.publicKey) === link)
+        #expect(dialler.log.read { $0.closed.isEmpty } && server.log.read { $0.closed.isEmpty })
+        await dialler.stop()
+        await server.stop()
+    }
+
+    @Test func aLostSocketAndAResetAreTold() async throws {
+        let (dialler, server, link) = try await LinkNode.pair { forward in
+            forward.respond(status: 200, headers: [])
+            if forward.headers.first?.0 == "x-reset" { forward.reset() }
+        }
+        let reset = AnswerLog()
+        _ = link.openForward(headers: [(name: "x-reset", value: "1")], body: ByteBuffer(), receiver: reset)
+        await eventually("reset") { reset.read { $0.ends } == [.reset(8)] }
+        let lost = AnswerLog()
+        _ = link.openForward(headers: [], body: ByteBuffer(), receiver: lost)
+        await eventually("head") { lost.read { $0.status } == 200 }
+        await server.stop()
+        await eventually("lost") { lost.read { $0.ends } == [.linkLost] }
+        let after = AnswerLog()
+        _ = link.openForward(headers: [], body: ByteBuffer(), receiver: after)
+        await eventually("refused") { after.read { $0.ends } == [.notEstablished] }
+        await dialler.stop()
+    }
+
+    @Test func theAcceptingSideOpensNoForwards() async throws {
+        let (dialler, server, _) = try await LinkNode.pair()
+        #expect(server.endpoint.link(to: dialler.key.publicKey) == nil)
+        let answer = AnswerLog()
+        let link = try #require(server.log.read { $0.established.first })
+        _ = link.openForward(headers: [], body: ByteBuffer(), receiver: answer)
+        await eventually("refused") { answer.read { $0.ends } == [.notEstablished] }
+        await dialler.stop()
+        await server.stop()
+    }
+
+    @Test func drainLetsOpenForwardsFinish() async throws {
+        let held = Mutex<IncomingForward?>(nil)
+        let (dialler, server, link) = try await LinkNode.pair { forward in held.withLock { $0 = forward } }
+        let answer = AnswerLog()
+        _ = link.openForward(headers: [], body: ByteBuffer(), receiver: answer)
+        await eventually("arrived") { held.withLock { $0 != nil } }
+        server.endpoint.drain()
+        await eventually("unlisted") { dialler.endpoint.link(to: server.key.publicKey) == nil }
+        let late = AnswerLog()
+        _ = link.openForward(headers: [], body: ByteBuffer(), receiver: late)
+        await eventually("goaway") { late.read { $0.ends } == [.goaway] }
+        let forward = held.withLock { $0 }
+        forward?.respond(status: 200, headers: [])
+        forward?.end()
+        await eventually("whole") { answer.read { $0.ends } == [nil] }
+        await eventually("closed") { dialler.log.read { $0.closed } == [.draining] }
+        await dialler.stop()
+        await server.stop()
+    }
+}
