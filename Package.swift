@@ -17,6 +17,7 @@ extension Target.Dependency {
     static let http2 = Self.product(name: "NIOHTTP2", package: "swift-nio-http2")
     static let log = Self.product(name: "Logging", package: "swift-log")
     static let metrics = Self.product(name: "Metrics", package: "swift-metrics")
+    static let signals = Self.product(name: "UnixSignals", package: "swift-service-lifecycle")
     static let lifecycle = Self.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
     static let protobuf = Self.product(name: "SwiftProtobuf", package: "swift-protobuf")
     static let collections = Self.product(name: "OrderedCollections", package: "swift-collections")
@@ -119,14 +120,14 @@ let package = Package(
             "MeshNode",
             [
                 "MeshModel", "MeshWire", "MeshGossip", "MeshSessions", "MeshBroker", "MeshCrypto", "MeshStore",
-                "MeshTransport", "MeshTelemetry", "MeshRuntime", "MeshGateway", .configuration, .yams, .lifecycle, .log, .metrics, .nio("NIOCore"), .nio("NIOPosix"), .ssl,
+                "MeshTransport", "MeshTelemetry", "MeshRuntime", "MeshGateway", .configuration, .yams, .lifecycle, .signals, .log, .metrics, .nio("NIOCore"), .nio("NIOPosix"), .ssl,
             ]),
         // Ring 7
         ring(
             "MeshCLI",
             [
                 "MeshModel", "MeshWire", "MeshCrypto", "MeshTelemetry", "MeshTopology", "MeshNode", "MeshWorker", .arguments, .http,
-                .configuration, .lifecycle, .log, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOFoundationCompat"), .ssl,
+                .configuration, .lifecycle, .signals, .log, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOFoundationCompat"), .ssl,
             ]),
         .executableTarget(name: "aisbf", dependencies: ["MeshCLI"], swiftSettings: strict),
         .executableTarget(

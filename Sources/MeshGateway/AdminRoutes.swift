@@ -83,7 +83,7 @@ package struct AdminRoutes: Sendable {
         let created = try await administration.createProvider(
             try Self.text(body, "provider_id"), scope: OwnerScope(username: body["owner"]?.text ?? "global"), access: access,
             displayName: body["display_name"]?.text ?? "",
-            maxConcurrency: Int(clamping: body["max_concurrency"]?.integer ?? 0))
+            maxConcurrency: Int(clamping: body["max_concurrency"]?.integer ?? 64))
         return .json(secretDocument(created.provider, created.token.text, context), status: 201)
     }
 

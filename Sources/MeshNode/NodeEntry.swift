@@ -4,6 +4,7 @@ import MeshModel
 import MeshStore
 import MeshTelemetry
 import ServiceLifecycle
+import UnixSignals
 
 /// What a node is called, as `aisbf node init` shows it.
 package struct NodeSummary: Sendable {
@@ -39,7 +40,7 @@ package enum NodeEntry {
             print("Admin key, shown this once and stored nowhere: \(adminKey)")
         }
         let logger = Logger(label: "aisbf.node")
-        let node = try await Node.start(configuration, home: home, registry: registry, logger: logger)
+        let node = try await RunningNode.start(configuration, home: home, registry: registry, logger: logger)
         let group = ServiceGroup(
             configuration: .init(
                 services: [.init(service: node)], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))

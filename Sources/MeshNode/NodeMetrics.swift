@@ -1,4 +1,4 @@
-import MeshTelemetry
+package import MeshTelemetry
 import Metrics
 import Synchronization
 

@@ -4,6 +4,7 @@ internal import MeshTelemetry
 internal import MeshWorker
 internal import NIOPosix
 internal import ServiceLifecycle
+internal import UnixSignals
 
 struct WorkerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

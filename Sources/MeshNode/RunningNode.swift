@@ -4,6 +4,7 @@ import MeshCrypto
 import MeshGateway
 import MeshGossip
 package import MeshModel
+import MeshRouting
 import MeshRuntime
 import MeshSessions
 import MeshStore
@@ -19,7 +20,7 @@ import NIOPosix
 package import ServiceLifecycle
 
 /// One running node: the composition root. Every part is made here, once, and handed to those who need it.
-package final class Node: Service {
+package final class RunningNode: Service {
     package let apiPort: Int
     package let linkPort: Int
     private let home: NodeHome
@@ -64,7 +65,7 @@ package final class Node: Service {
     /// Opens the ports; nothing is served or said before `run`.
     package static func start(
         _ configuration: NodeConfiguration, home: NodeHome, registry: PrometheusRegistry, logger: Logger
-    ) async throws -> Node {
+    ) async throws -> RunningNode {
         let group = MultiThreadedEventLoopGroup.singleton
         let parts = try makeParts(configuration, home, registry, group, logger)
         let api = try await bound("api.listen", configuration.api.listen) {
@@ -82,7 +83,7 @@ package final class Node: Service {
         let linkPort = try await bound("link.listen", configuration.link.listen) {
             try await parts.endpoint.bind(host: configuration.link.listen.host, port: configuration.link.listen.port).get()
         }
-        return Node(
+        return RunningNode(
             home: home, configuration: configuration, logger: logger, parts: parts, api: api, admin: admin,
             linkPort: linkPort)
     }
