@@ -152,7 +152,8 @@ package final class DataDirectory: Sendable {
         var status = stat()
         guard stat(path, &status) == 0 else { throw .unusable(path: path, reason: SecretFile.lastErrorText()) }
         guard status.st_mode & 0o022 == 0 else {
-            throw .unusable(path: path, reason: "other users can write to it; run 'chmod 700 \(path)' after a look inside")
+            throw .unusable(
+                path: path, reason: "other users can write to it; run 'chmod 700 \(path)' after a look inside")
         }
         if status.st_mode & 0o055 != 0, chmod(path, 0o700) != 0 {
             throw .unusable(path: path, reason: SecretFile.lastErrorText())

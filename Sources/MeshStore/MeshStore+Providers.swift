@@ -13,7 +13,8 @@ extension MeshStore {
                 throw StoreError.conflict("\(name) exists already")
             }
             let count = try Int.fetchOne(
-                database, sql: "SELECT count(*) FROM providers WHERE owner_key = ?", arguments: [provider.ownerKey.data])
+                database, sql: "SELECT count(*) FROM providers WHERE owner_key = ?", arguments: [provider.ownerKey.data]
+            )
             guard count ?? 0 < Limits.providersPerOwner else {
                 throw StoreError.invalid("an owner may have \(Limits.providersPerOwner) providers; remove one first")
             }

@@ -70,7 +70,8 @@ extension MeshStore {
                 database, sql: "SELECT epoch, sequence FROM versions WHERE signer = ?", arguments: [signer.data]
             ).map { row in
                 RecordVersion(
-                    epoch: UInt32(clamping: row["epoch"] as Int64), sequence: UInt64(clamping: row["sequence"] as Int64))
+                    epoch: UInt32(clamping: row["epoch"] as Int64), sequence: UInt64(clamping: row["sequence"] as Int64)
+                )
             }
         }
     }

@@ -1,5 +1,5 @@
-package import Metrics
 import MeshModel
+package import Metrics
 import Synchronization
 
 /// All metrics of one process, kept for Prometheus to fetch. Counting is an atomic addition; only making a series
@@ -50,7 +50,9 @@ package final class PrometheusRegistry: MetricsFactory {
         var output = ""
         for (name, members) in families.sorted(by: { $0.key < $1.key }) {
             output += header(name, kinds[name] ?? "untyped")
-            for (labels, series) in members.sorted(by: { $0.key < $1.key }) { append(series, name, labels, to: &output) }
+            for (labels, series) in members.sorted(by: { $0.key < $1.key }) {
+                append(series, name, labels, to: &output)
+            }
         }
         output += header(Self.refusedName, "counter") + "\(Self.refusedName) \(refused.text)\n"
         return output

@@ -35,7 +35,8 @@ package enum Redaction {
         for (offset, wanted) in mark.enumerated() where lowerCase(bytes[start + offset]) != wanted { return nil }
         if start > 0, isLetterOrDigit(bytes[start - 1]) {
             // The project's own prefixes are distinctive enough to be found inside any text.
-            let ownPrefix = bytes[start...].starts(with: Array("aisbf_reg_".utf8))
+            let ownPrefix =
+                bytes[start...].starts(with: Array("aisbf_reg_".utf8))
                 || bytes[start...].starts(with: Array("sk-aisbf-".utf8))
             return ownPrefix ? mark.count : nil
         }

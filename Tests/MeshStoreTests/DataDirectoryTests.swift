@@ -165,7 +165,8 @@ import Testing
             return switch kind {
             case "empty": ""
             case "half": String(text.prefix(text.count / 2))
-            case "one digit": [lines[0], "seed " + flippedFirst(lines[1].dropFirst(5)), lines[2]].joined(separator: "\n")
+            case "one digit":
+                [lines[0], "seed " + flippedFirst(lines[1].dropFirst(5)), lines[2]].joined(separator: "\n")
             case "no header": lines.dropFirst().joined(separator: "\n")
             case "no checksum": lines.dropLast().joined(separator: "\n")
             default: [lines[0], lines[1], "crc32 00000000"].joined(separator: "\n")

@@ -60,7 +60,9 @@ import Testing
         let scratch = try ScratchDirectory()
         try MeshStore.open(scratch.database).close()
         let queue = try DatabaseQueue(path: scratch.database)
-        try queue.write { try $0.execute(sql: "INSERT INTO grdb_migrations (identifier) VALUES ('99 from the future')") }
+        try queue.write {
+            try $0.execute(sql: "INSERT INTO grdb_migrations (identifier) VALUES ('99 from the future')")
+        }
         try queue.close()
         #expect(storeError { _ = try MeshStore.open(scratch.database) } == .newerSchema(path: scratch.database))
     }

@@ -48,7 +48,9 @@ import Testing
         #expect(try store.loadRecords() == [record])
         #expect(try store.peers() == [peer])
         #expect(try store.meta("network") == "x")
-        try store.apply([.deleteRecord(try recordKey(record)), .deletePeer(publicKey(3)), .setMeta(key: "network", value: nil)])
+        try store.apply([
+            .deleteRecord(try recordKey(record)), .deletePeer(publicKey(3)), .setMeta(key: "network", value: nil),
+        ])
         #expect(try store.loadRecords().isEmpty && store.peers().isEmpty)
         #expect(try store.meta("network") == nil)
     }

@@ -45,7 +45,8 @@ import Testing
 
     @Test(arguments: LogFormat.allCases) func secretsAreTakenOut(format: LogFormat) {
         let lines = logged(format) { logger in
-            logger.info("got aisbf_reg_abc234", metadata: ["auth.header": "Bearer abc.def", "auth.list": ["sk-aisbf-xyz"]])
+            logger.info(
+                "got aisbf_reg_abc234", metadata: ["auth.header": "Bearer abc.def", "auth.list": ["sk-aisbf-xyz"]])
         }
         let text = lines.joined()
         for secret in ["abc234", "abc.def", "xyz"] { #expect(!text.contains(secret)) }

@@ -9,7 +9,8 @@ import Testing
 
     @Test func countersAddUpPerLabelSet() {
         let registry = PrometheusRegistry(help: ["aisbf_requests_total": "Requests\nby code"])
-        Counter(label: "aisbf.requests", dimensions: [("code", "ok"), ("api", "chat")], factory: registry).increment(by: 2)
+        Counter(label: "aisbf.requests", dimensions: [("code", "ok"), ("api", "chat")], factory: registry).increment(
+            by: 2)
         Counter(label: "aisbf.requests", dimensions: [("api", "chat"), ("code", "ok")], factory: registry).increment()
         Counter(label: "aisbf.requests", dimensions: [("code", "a\"b\\c\nd")], factory: registry).increment()
         #expect(
@@ -87,7 +88,8 @@ import Testing
     @Test func namesAreMadeLegal() {
         let registry = PrometheusRegistry()
         Gauge(label: "9 über-größe", dimensions: [("1st label", "x")], factory: registry).record(1)
-        #expect(lines(registry, starting: "_9_").allSatisfy { $0.wholeMatch(of: /_9_[a-z_]+\{_1st_label="x"\} 1/) != nil })
+        #expect(
+            lines(registry, starting: "_9_").allSatisfy { $0.wholeMatch(of: /_9_[a-z_]+\{_1st_label="x"\} 1/) != nil })
         #expect(lines(registry, starting: "_9_").count == 1)
     }
 

@@ -9,7 +9,9 @@ enum HashOrderRule {
         guard file.path.hasPrefix("Sources/"), PatternRule.pureTargets.contains(file.target ?? "") else { return [] }
         let code = file.code
         let declaration = try NSRegularExpression(
-            pattern: #"\b(?:var|let)\s+(\w+)\s*(?::\s*(?:Set<|Dictionary<|\[(?!\()[^\[\]\n]+:[^\[\]\n]+\])|=\s*(?:Set[<(]|Dictionary[<(]|\[(?!\()[^\[\]\n]+:[^\[\]\n]+\]\())"#)
+            pattern:
+                #"\b(?:var|let)\s+(\w+)\s*(?::\s*(?:Set<|Dictionary<|\[(?!\()[^\[\]\n]+:[^\[\]\n]+\])|=\s*(?:Set[<(]|Dictionary[<(]|\[(?!\()[^\[\]\n]+:[^\[\]\n]+\]\())"#
+        )
         let declared = declaration.matches(in: code, range: NSRange(code.startIndex..., in: code))
             .compactMap { Range($0.range(at: 1), in: code).map { String(code[$0]) } }
         return try declared.flatMap { try uses(of: $0, in: code, path: file.path) }

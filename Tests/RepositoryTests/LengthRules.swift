@@ -8,7 +8,9 @@ enum LengthRules {
         // The last line feed ends a line and starts none.
         let count = file.lines.count - (file.text.hasSuffix("\n") ? 1 : 0)
         guard count > fileLines else { return [] }
-        return [Finding(rule: "file-length", path: file.path, line: count, text: "\(count) lines, \(fileLines) allowed")]
+        return [
+            Finding(rule: "file-length", path: file.path, line: count, text: "\(count) lines, \(fileLines) allowed")
+        ]
     }
 
     /// Functions, initialisers and subscripts whose body has more lines than fit two screens.

@@ -5,7 +5,8 @@ enum MarkdownRules {
     static func linkFindings(in file: SourceFile, tree: SourceTree) throws -> [Finding] {
         let text = prose(file.text)
         return try text.split(separator: "\n", omittingEmptySubsequences: false).enumerated().flatMap { index, line in
-            try PackageManifest.matches(#"\]\(\s*<?([^)\s>]+)>?(?:\s+"[^"]*")?\s*\)"#, String(line)).compactMap { match in
+            try PackageManifest.matches(#"\]\(\s*<?([^)\s>]+)>?(?:\s+"[^"]*")?\s*\)"#, String(line)).compactMap {
+                match in
                 guard let reason = problem(match[0], from: file, tree: tree) else { return nil }
                 return Finding(rule: "dead-link", path: file.path, line: index + 1, text: "\(match[0]): \(reason)")
             }
@@ -15,7 +16,8 @@ enum MarkdownRules {
     private static func problem(_ link: String, from file: SourceFile, tree: SourceTree) -> String? {
         if link.firstMatch(of: #/^[a-z][a-z0-9+.-]*:/#) != nil { return nil }
         let parts = link.split(separator: "#", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-        let target = parts[0].isEmpty ? file.path : resolved(parts[0].removingPercentEncoding ?? parts[0], from: file.path)
+        let target =
+            parts[0].isEmpty ? file.path : resolved(parts[0].removingPercentEncoding ?? parts[0], from: file.path)
         guard let target else { return "leads out of the repository" }
         guard tree.exists(target) || tree.file(target) != nil else { return "there is no such file" }
         guard parts.count == 2, target.hasSuffix(".md") else { return nil }

@@ -10,7 +10,9 @@ struct PackageManifest: Sendable {
         let products = try Self.matches(#"static\s+let\s+(\w+)\s*=\s*(?:Self)?\.product\(name:\s*"(\w+)""#, text)
         let modules = Dictionary(products.map { ($0[0], $0[1]) }) { first, _ in first }
         var imports: [String: [String]] = [:]
-        for start in try Self.ranges(#"(?:\bring|\btests|\.target|\.executableTarget|\.testTarget)\(\s*(?:name:\s*)?"([\w-]+)""#, text) {
+        for start in try Self.ranges(
+            #"(?:\bring|\btests|\.target|\.executableTarget|\.testTarget)\(\s*(?:name:\s*)?"([\w-]+)""#, text)
+        {
             let call = Self.balanced(text, from: start.range.lowerBound)
             let list = call.dropFirst(text.distance(from: start.range.lowerBound, to: start.range.upperBound))
             imports[start.name] = try Self.dependencies(String(list), modules: modules)
@@ -19,7 +21,9 @@ struct PackageManifest: Sendable {
     }
 
     /// The target's own modules among what it may import.
-    func targets(of target: String) -> [String] { (imports[target] ?? []).filter { imports[$0] != nil || $0 == "CSodium" } }
+    func targets(of target: String) -> [String] {
+        (imports[target] ?? []).filter { imports[$0] != nil || $0 == "CSodium" }
+    }
 
     private static func dependencies(_ list: String, modules: [String: String]) throws -> [String] {
         // Paths, exclusions and resources are no dependencies.
@@ -48,7 +52,8 @@ struct PackageManifest: Sendable {
         return text[start...]
     }
 
-    private static func ranges(_ pattern: String, _ text: String) throws -> [(range: Range<String.Index>, name: String)] {
+    private static func ranges(_ pattern: String, _ text: String) throws -> [(range: Range<String.Index>, name: String)]
+    {
         try NSRegularExpression(pattern: pattern).matches(in: text, range: NSRange(text.startIndex..., in: text))
             .compactMap { match in
                 guard let range = Range(match.range, in: text), let name = Range(match.range(at: 1), in: text)

@@ -60,7 +60,8 @@ extension PatternRule {
         PatternRule("preconcurrency", #"@preconcurrency\b"#),
         PatternRule(
             "public-access",
-            #"^\s*(@\w+\s+)*public\s+(final|struct|class|enum|actor|protocol|func|var|let|init|typealias|extension|static|subscript|import|mutating|indirect)\b"#),
+            #"^\s*(@\w+\s+)*public\s+(final|struct|class|enum|actor|protocol|func|var|let|init|typealias|extension|static|subscript|import|mutating|indirect)\b"#
+        ),
         PatternRule("unfinished", "\\b(TO" + "DO|FIX" + "ME|X" + "XX|HA" + "CK)\\b", subject: .text),
         PatternRule(
             "empty-name",
@@ -69,7 +70,8 @@ extension PatternRule {
 
     /// In everything that is shipped.
     static let program: [PatternRule] = [
-        PatternRule("unstructured-task", #"\bTask(\s*<[^>]*>)?\s*(\.(detached|immediate)\b|\s*\{|\()"#, applies: isProgram),
+        PatternRule(
+            "unstructured-task", #"\bTask(\s*<[^>]*>)?\s*(\.(detached|immediate)\b|\s*\{|\()"#, applies: isProgram),
         PatternRule("testing-in-program", #"^\s*@testable\b|^\s*import\s+(Testing|XCTest)\b"#, applies: isProgram),
     ]
 
@@ -100,5 +102,6 @@ extension PatternRule {
 
     /// In any text file: paths that exist on one machine only. Homes of `somebody` and `you` are examples.
     static let machinePath = PatternRule(
-        "machine-path", #"(?<![\w.~-])/(work|root|Users|home/(?!somebody/|you/)[a-z][a-z0-9_-]*)/[\w.]"#, subject: .text)
+        "machine-path", #"(?<![\w.~-])/(work|root|Users|home/(?!somebody/|you/)[a-z][a-z0-9_-]*)/[\w.]"#, subject: .text
+    )
 }

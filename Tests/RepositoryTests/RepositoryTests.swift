@@ -52,7 +52,9 @@ import Testing
     }
 
     @Test func filesAreNamedAfterWhatIsInThem() {
-        let empty = tree.swift.filter { $0.name.wholeMatch(of: #/\w*(Utils?|Helpers?|Common|Manager|Misc)\.swift/#) != nil }
+        let empty = tree.swift.filter {
+            $0.name.wholeMatch(of: #/\w*(Utils?|Helpers?|Common|Manager|Misc)\.swift/#) != nil
+        }
         #expect(empty.map(\.path) == [])
     }
 
@@ -79,7 +81,8 @@ import Testing
     }
 
     @Test func everyExceptionIsNeededAndHasAReason() throws {
-        let findings = try patternFindings() + ringFindings() + lengthFindings()
+        let findings =
+            try patternFindings() + ringFindings() + lengthFindings()
             + tree.swift.flatMap(HashOrderRule.findings)
             + tree.markdown.flatMap { try MarkdownRules.linkFindings(in: $0, tree: tree) }
         let idle = RuleException.all.filter { exception in !findings.contains(where: exception.covers) }

@@ -25,7 +25,9 @@ enum RingRules {
     ]
 
     /// Modules that come with the toolchain.
-    static let system = ["Foundation", "FoundationEssentials", "Glibc", "Synchronization", "Dispatch", "Testing", "RegexBuilder"]
+    static let system = [
+        "Foundation", "FoundationEssentials", "Glibc", "Synchronization", "Dispatch", "Testing", "RegexBuilder",
+    ]
 
     /// What a pure target may import beyond targets of this package: containers and the generated messages' runtime.
     static let pureModules = [

@@ -90,7 +90,8 @@ import Testing
         ("let a = Dictionary(b, uniquingKeysWith: f)\nlet c = records.a.map { $0 }", 0),
     ])
     func hashOrder(code: String, count: Int) throws {
-        #expect(try HashOrderRule.findings(in: SourceFile(path: "Sources/MeshModel/A.swift", text: code)).count == count)
+        #expect(
+            try HashOrderRule.findings(in: SourceFile(path: "Sources/MeshModel/A.swift", text: code)).count == count)
     }
 
     @Test func longFilesAreFound() {
@@ -181,7 +182,9 @@ import Testing
         let rows = ErrorCode.allCases.map { "| `\($0.rawValue)` | \($0.status) | words |" }
         #expect(try ReferenceRules.errorFindings(page: rows.joined(separator: "\n")) == [])
         #expect(try ReferenceRules.errorFindings(page: rows.dropFirst().joined(separator: "\n")).count == 1)
-        #expect(try ReferenceRules.errorFindings(page: (rows + ["| `gone` | 400 | x |"]).joined(separator: "\n")).count == 1)
+        #expect(
+            try ReferenceRules.errorFindings(page: (rows + ["| `gone` | 400 | x |"]).joined(separator: "\n")).count == 1
+        )
     }
 
     @Test func limitPageIsChecked() throws {
@@ -191,7 +194,8 @@ import Testing
     }
 
     @Test func metricPageIsChecked() throws {
-        let names = try ReferenceRules.metricNames(in: "Counter(label: \"a.b\")\nTimer(\n    label: \"t\", dimensions: [])")
+        let names = try ReferenceRules.metricNames(
+            in: "Counter(label: \"a.b\")\nTimer(\n    label: \"t\", dimensions: [])")
         #expect(names == ["a.b", "t"])
         #expect(try ReferenceRules.metricFindings(page: "| `a_b_total` | x |\n| `t_seconds` | x |", names: names) == [])
         #expect(try ReferenceRules.metricFindings(page: "| `t` | x |", names: names).count == 1)

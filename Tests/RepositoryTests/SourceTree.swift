@@ -36,7 +36,9 @@ struct SourceTree: Sendable {
 
     static let repository = SourceTree(root: rootOfThisCheckout)
 
-    private static let ignored = [".build", ".git", ".local", "__pycache__", "node_modules", "results", "Package.resolved"]
+    private static let ignored = [
+        ".build", ".git", ".local", "__pycache__", "node_modules", "results", "Package.resolved",
+    ]
 
     init(root: String, files: [SourceFile]) {
         self.root = root
