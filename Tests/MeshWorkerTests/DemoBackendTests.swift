@@ -28,7 +28,8 @@ private func ask(_ body: String, _ backend: DemoBackend = DemoBackend(tokensPerS
 @Suite struct DemoBackendTests {
     @Test func `max_tokens cuts the answer`() async throws {
         let answer = try await ask(
-            #"{"model":"demo-chat","max_tokens":3,"messages":[{"role":"user","content":[{"type":"text","text":"x"}]}]}"#)
+            #"{"model":"demo-chat","max_tokens":3,"messages":[{"role":"user","content":[{"type":"text","text":"x"}]}]}"#
+        )
         let document = try JSONValue.parse(Array(answer.body.utf8))
         #expect(document["choices"]?.elements?.first?["finish_reason"] == "length")
         #expect(document["usage"]?["completion_tokens"]?.integer == 3)
@@ -36,7 +37,8 @@ private func ask(_ body: String, _ backend: DemoBackend = DemoBackend(tokensPerS
 
     @Test func `usage comes in the last chunk when asked for`() async throws {
         let answer = try await ask(
-            #"{"model":"demo-chat","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"x"}]}"#)
+            #"{"model":"demo-chat","stream":true,"stream_options":{"include_usage":true},"messages":[{"content":"x"}]}"#
+        )
         let events = answer.body.split(separator: "\n\n").map { $0.dropFirst(6) }
         #expect(events.last == "[DONE]")
         let usage = try JSONValue.parse(Array(events[events.count - 2].utf8))

@@ -89,7 +89,8 @@ final class FakeBroker: Sendable {
             return state.answersRegister
         }
         guard answers, frame["op"]?.text == "register" else { return }
-        let text = #"{"v":1,"event":"registered","status":"ok","accepted":true,"session_id":"s1","request_id":"register-1"}"#
+        let text =
+            #"{"v":1,"event":"registered","status":"ok","accepted":true,"session_id":"s1","request_id":"register-1"}"#
         channel.writeAndFlush(
             WebSocketFrame(fin: true, opcode: .text, data: ByteBuffer(string: text)), promise: nil)
     }

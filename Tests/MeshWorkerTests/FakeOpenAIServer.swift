@@ -95,7 +95,8 @@ final class FakeOpenAIServer: Sendable {
         }
 
         private func start(_ context: ChannelHandlerContext, _ status: HTTPResponseStatus, _ type: String) {
-            let head = HTTPResponseHead(version: .http1_1, status: status, headers: ["content-type": type, "x-probe": "1"])
+            let head = HTTPResponseHead(
+                version: .http1_1, status: status, headers: ["content-type": type, "x-probe": "1"])
             context.writeAndFlush(wrapOutboundOut(.head(head)), promise: nil)
         }
 

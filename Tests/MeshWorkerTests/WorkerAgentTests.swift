@@ -24,7 +24,8 @@ private func withAgent(
     let base = "http://127.0.0.1:\(broker.port)/prefix"
     let document: JSONValue = [
         "broker": [
-            "base_url": .string(base), "scope": "user", "username": "seller", "provider_id": "gpu", "client_id": "box-1",
+            "base_url": .string(base), "scope": "user", "username": "seller", "provider_id": "gpu",
+            "client_id": "box-1",
             "registration_token": "secret-token",
         ], "backend": "demo",
     ]
@@ -115,7 +116,9 @@ private func chat(_ id: String, _ payload: String) -> String {
 
     @Test func `garbage frames cost nothing`() async throws {
         try await withAgent { broker in
-            for text in ["", "{", "[]", "null", #"{"op":5}"#, #"{"op":"chat.completions"}"#, "\u{0}"] { broker.send(text) }
+            for text in ["", "{", "[]", "null", #"{"op":5}"#, #"{"op":"chat.completions"}"#, "\u{0}"] {
+                broker.send(text)
+            }
             broker.send(.binary, ByteBuffer(bytes: [0xFF, 0xFE]))
             broker.send(.ping, ByteBuffer(string: "abc"))
             broker.send(#"{"v":1,"op":"heartbeat","request_id":"h"}"#)
@@ -277,7 +280,8 @@ private func chat(_ id: String, _ payload: String) -> String {
 
     @Test func `proxy reaches data paths only, and binary answers are base64`() async throws {
         try await withBackend { broker, server in
-            let ask = #"{"v":1,"op":"proxy","request_id":"ID","payload":{"endpoint_path":"PATH","method":"POST","body":{"a": 1}}}"#
+            let ask =
+                #"{"op":"proxy","request_id":"ID","payload":{"endpoint_path":"PATH","method":"POST","body":{"a": 1}}}"#
             let paths = [
                 "a": "/v1/audio/speech", "b": "/v1/../admin", "c": "/admin", "d": "/v1/%2e%2e/x", "e": "/v1//models",
             ]

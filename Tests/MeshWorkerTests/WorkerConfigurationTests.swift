@@ -100,7 +100,8 @@ import Testing
         let root = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
         for (name, text) in files {
             let url = root.appendingPathComponent(name)
-            try FileManager.default.createDirectory(at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
+            try FileManager.default.createDirectory(
+                at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
             try Data(text.utf8).write(to: url)
             try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: url.path)
         }
@@ -111,7 +112,8 @@ import Testing
         let root = try tree([
             "proc/cpuinfo": "processor : 0\nmodel name : Some CPU\nprocessor : 1\n",
             "proc/meminfo": "MemTotal: 2048 kB\nMemAvailable: 1024 kB\n",
-            "drm/card1/device/mem_info_vram_total": "17179869184\n", "drm/card1/device/mem_info_vram_used": "1073741824\n",
+            "drm/card1/device/mem_info_vram_total": "17179869184\n",
+            "drm/card1/device/mem_info_vram_used": "1073741824\n",
             "drm/card1-DP-1/status": "on", "drm/card0/device/vendor": "x",
         ])
         defer { try? FileManager.default.removeItem(atPath: root) }
