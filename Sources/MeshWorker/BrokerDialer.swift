@@ -37,7 +37,8 @@ struct BrokerDialer: Sendable {
                 }
             outcome = try await upgrade.get()
         } catch let error as NIOSSLError {
-            throw DialFailure(cause: .lost, reason: "TLS failed: \(error); check broker.base_url and broker.tls_ca_file")
+            throw DialFailure(
+                cause: .lost, reason: "TLS failed: \(error); check broker.base_url and broker.tls_ca_file")
         } catch let error as DialFailure {
             throw error
         } catch is CancellationError {

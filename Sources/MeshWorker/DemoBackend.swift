@@ -22,7 +22,10 @@ package struct DemoBackend: Backend {
         switch (request.method, request.path) {
         case ("GET", "/models"):
             let list = models.map { model -> JSONValue in
-                ["id": .string(model), "object": "model", "created": 0, "owned_by": "aisbf-demo", "context_length": 8192]
+                [
+                    "id": .string(model), "object": "model", "created": 0, "owned_by": "aisbf-demo",
+                    "context_length": 8192,
+                ]
             }
             try await answer(200, ["object": "list", "data": .array(list)], deliver)
         case ("POST", "/chat/completions"):

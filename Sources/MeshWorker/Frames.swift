@@ -52,7 +52,8 @@ enum WorkerFrames {
     static func pending(_ requestID: String) -> [UInt8] {
         frame(
             requestID,
-            "\"event\":\"pending\",\"status\":\"pending\",\"payload\":{\"message\":\"processing\",\"estimated_timeout\":300}}")
+            #""event":"pending","status":"pending","payload":{"message":"processing","estimated_timeout":300}}"#
+        )
     }
 
     static func error(_ requestID: String, code: String, message: String) -> [UInt8] {
@@ -67,7 +68,8 @@ enum WorkerFrames {
     }
 
     static func chunk(_ requestID: String, sequence: Int, text: [UInt8]) -> [UInt8] {
-        var output = frame(requestID, "\"event\":\"chunk\",\"status\":\"ok\",\"sequence\":\(sequence),\"payload\":{\"chunk\":")
+        var output = frame(
+            requestID, "\"event\":\"chunk\",\"status\":\"ok\",\"sequence\":\(sequence),\"payload\":{\"chunk\":")
         output.reserveCapacity(output.count + text.count + text.count / 8 + 8)
         JSONText.appendQuoted(text, to: &output)
         output += Array("}}".utf8)
@@ -75,7 +77,8 @@ enum WorkerFrames {
     }
 
     static func done(_ requestID: String, elapsedMs: Int64) -> [UInt8] {
-        frame(requestID, "\"event\":\"done\",\"status\":\"ok\",\"payload\":{},\"metrics\":{\"elapsed_ms\":\(elapsedMs)}}")
+        frame(
+            requestID, "\"event\":\"done\",\"status\":\"ok\",\"payload\":{},\"metrics\":{\"elapsed_ms\":\(elapsedMs)}}")
     }
 
     /// A whole HTTP answer in the wrapped form.

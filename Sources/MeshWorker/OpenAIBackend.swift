@@ -61,7 +61,8 @@ package struct OpenAIBackend: Backend {
     }
 
     private static let dropped = [
-        "content-length", "transfer-encoding", "content-encoding", "connection", "keep-alive", "content-type", "set-cookie",
+        "content-length", "transfer-encoding", "content-encoding", "connection", "keep-alive", "content-type",
+        "set-cookie",
     ]
 
     private func url(of request: BackendRequest) -> String {
@@ -73,7 +74,8 @@ package struct OpenAIBackend: Backend {
     }
 
     private func encoded(_ text: String) -> String {
-        text.addingPercentEncoding(withAllowedCharacters: .urlPathAllowed.subtracting(.init(charactersIn: "&=+/"))) ?? ""
+        text.addingPercentEncoding(withAllowedCharacters: .urlPathAllowed.subtracting(.init(charactersIn: "&=+/")))
+            ?? ""
     }
 
     private func failure(_ error: any Error) -> any Error {
@@ -87,11 +89,13 @@ package struct OpenAIBackend: Backend {
             }
             if error == .remoteConnectionClosed {
                 return BackendFailure(
-                    code: "backend_closed", message: "the backend at \(baseURL) closed the connection before it had answered")
+                    code: "backend_closed",
+                    message: "the backend at \(baseURL) closed the connection before it had answered")
             }
         }
         return BackendFailure(
             code: "backend_unreachable",
-            message: "no connection to the backend at \(baseURL): check that it runs and that backend.base_url is right")
+            message: "no connection to the backend at \(baseURL): check that it runs and that backend.base_url is right"
+        )
     }
 }

@@ -26,7 +26,9 @@ package struct WorkerAgent: Service {
     }
 
     package func run() async throws {
-        for warning in configuration.warnings { logger.warning("worker.json has an odd key", metadata: ["what": "\(warning)"]) }
+        for warning in configuration.warnings {
+            logger.warning("worker.json has an odd key", metadata: ["what": "\(warning)"])
+        }
         guard configuration.enabled else {
             logger.notice("broker.enabled is false: the worker does not connect")
             return try await gracefulShutdown()
@@ -46,7 +48,8 @@ package struct WorkerAgent: Service {
         var backOff = BackOff(seed: UInt64.random(in: .min ... .max))
         while !Task.isCancelled, !Task.isShuttingDownGracefully {
             let session = WorkerSession(
-                backend: backend, registration: WorkerRegistration(hardware: hardware), timings: timings, logger: logger)
+                backend: backend, registration: WorkerRegistration(hardware: hardware), timings: timings, logger: logger
+            )
             let cause: BackOff.Cause
             do {
                 let end = try await attempt(session)

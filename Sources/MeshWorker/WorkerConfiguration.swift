@@ -57,7 +57,8 @@ package struct WorkerConfiguration: Sendable {
         reader.section(
             "broker",
             keys: [
-                "enabled", "base_url", "scope", "username", "provider_id", "client_id", "registration_token", "transport",
+                "enabled", "base_url", "scope", "username", "provider_id", "client_id", "registration_token",
+                "transport",
                 "tls_ca_file",
             ])
         enabled = reader.flag("broker.enabled") ?? true
@@ -80,7 +81,8 @@ package struct WorkerConfiguration: Sendable {
         registrationToken = reader.text("broker.registration_token") ?? environment["AISBF_REGISTRATION_TOKEN"] ?? ""
         if registrationToken.isEmpty {
             reader.fail(
-                "broker.registration_token", "is missing; `aisbf provider create` prints it once (or set AISBF_REGISTRATION_TOKEN)")
+                "broker.registration_token",
+                "is missing; `aisbf provider create` prints it once (or set AISBF_REGISTRATION_TOKEN)")
         } else if !registrationToken.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) {
             reader.fail("broker.registration_token", "holds a space or a character that no token has; paste it again")
         }
@@ -94,7 +96,8 @@ package struct WorkerConfiguration: Sendable {
         if let base {
             dialled = BrokerEndpoint(baseURL: base, username: scope == "global" ? nil : username)
             if dialled == nil {
-                reader.fail("broker.base_url", "must be http://, https://, ws:// or wss:// with a host, without a query")
+                reader.fail(
+                    "broker.base_url", "must be http://, https://, ws:// or wss:// with a host, without a query")
             }
         } else {
             reader.fail("broker.base_url", "is missing; it is the address of a node, such as https://node.example")

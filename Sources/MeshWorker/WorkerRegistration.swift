@@ -11,7 +11,8 @@ struct WorkerRegistration: Sendable {
         "server": ["name": "aisbf-worker", "version": "0.1.0"], "transports": ["websocket"], "tunnel_only": true,
         "max_frame_bytes": .integer(Limits.workerFrameBytes),
         "openai_compat": [
-            "chat_completions": true, "models": true, "responses": false, "embeddings": true, "images": false, "audio": false,
+            "chat_completions": true, "models": true, "responses": false, "embeddings": true, "images": false,
+            "audio": false,
         ],
         "operations": ["models.list", "chat.completions", "capabilities", "proxy", "heartbeat", "cancel"],
         "studio": ["enabled": false, "supported": false, "endpoints": []],
@@ -28,7 +29,8 @@ struct WorkerRegistration: Sendable {
             if let value = hardware[name] { payload.append(.init(name, value)) }
         }
         return JSONValue.object([
-            .init("v", 1), .init("op", "register"), .init("request_id", "register-1"), .init("payload", .object(payload)),
+            .init("v", 1), .init("op", "register"), .init("request_id", "register-1"),
+            .init("payload", .object(payload)),
         ]).bytes
     }
 

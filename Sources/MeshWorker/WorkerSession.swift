@@ -120,7 +120,8 @@ struct WorkerSession: Sendable {
         case .admitted(let cancelled):
             group.addTask { await work(op, id, frame.payload, cancelled, outbound) }
         case .busy:
-            refuse(id, "busy", "the worker has \(Limits.workerAgentRequestsAtOnce) requests under way", outbound, &group)
+            refuse(
+                id, "busy", "the worker has \(Limits.workerAgentRequestsAtOnce) requests under way", outbound, &group)
         case .draining: refuse(id, "draining", "the worker is shutting down", outbound, &group)
         case .duplicate: logger.warning("broker repeated a request_id that is under way, ignored")
         }
