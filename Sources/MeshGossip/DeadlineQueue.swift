@@ -1,7 +1,7 @@
-internal import MeshModel
+package import MeshModel
 
 /// A binary heap of things to look at later. Equal deadlines come out in the order they went in.
-struct DeadlineQueue<Element: Sendable>: Sendable {
+package struct DeadlineQueue<Element: Sendable>: Sendable {
     private struct Item: Sendable {
         var deadline: Instant
         var order: UInt64
@@ -13,10 +13,12 @@ struct DeadlineQueue<Element: Sendable>: Sendable {
     private var items: [Item] = []
     private var nextOrder: UInt64 = 0
 
-    var count: Int { items.count }
-    var nextDeadline: Instant? { items.first?.deadline }
+    package init() {}
 
-    mutating func insert(_ element: Element, at deadline: Instant) {
+    package var count: Int { items.count }
+    package var nextDeadline: Instant? { items.first?.deadline }
+
+    package mutating func insert(_ element: Element, at deadline: Instant) {
         items.append(Item(deadline: deadline, order: nextOrder, element: element))
         nextOrder &+= 1
         var child = items.count - 1
@@ -27,7 +29,7 @@ struct DeadlineQueue<Element: Sendable>: Sendable {
     }
 
     /// The earliest element whose deadline is not after `now`.
-    mutating func popDue(_ now: Instant) -> (element: Element, deadline: Instant)? {
+    package mutating func popDue(_ now: Instant) -> (element: Element, deadline: Instant)? {
         guard let first = items.first, first.deadline <= now else { return nil }
         let last = items.removeLast()
         if !items.isEmpty {
@@ -51,5 +53,5 @@ struct DeadlineQueue<Element: Sendable>: Sendable {
         }
     }
 
-    mutating func removeAll() { items.removeAll() }
+    package mutating func removeAll() { items.removeAll() }
 }

@@ -1,0 +1,138 @@
+import MeshCrypto
+import MeshGossip
+import MeshModel
+import MeshWire
+import Testing
+
+@Suite struct GossipLinkTests {
+    let fixture = GossipFixture()
+
+    private func dials(_ effects: [Gossip.Effect]) -> [String] {
+        effects.compactMap { if case .dial(_, let address) = $0 { address } else { nil } }
+    }
+
+    @Test func aStaticPeerIsDialledForEver() throws {
+        var gossip = GossipFixture.gossip { $0.staticPeers = [.init(key: nil, address: "seed:7443")] }
+        var clock: Int64 = 0
+        #expect(dials(gossip.handle(.tick, now: GossipFixture.now())) == ["seed:7443"])
+        for _ in 0..<50 {
+            _ = gossip.handle(.dialFailed(nil, address: "seed:7443"), now: GossipFixture.now(clock))
+            let failedAt = clock
+            var found: [String] = []
+            while found.isEmpty, clock < failedAt + 60_000 {
+                let next = try #require(gossip.nextDeadline)
+                clock = max(clock + 1, next.nanoseconds / 1_000_000)
+                found = dials(gossip.handle(.tick, now: GossipFixture.now(clock)))
+            }
+            #expect(found == ["seed:7443"])
+            #expect(clock - failedAt <= 7_500)
+        }
+    }
+
+    @Test func membersAreDialledUpToTheDegree() {
+        var gossip = GossipFixture.gossip { $0.degree = 3 }
+        let records = (20..<30).map {
+            GossipFixture.descriptor(GossipFixture.key($0), addresses: ["node-\($0):7443"])
+        }
+        let effects = gossip.handle(.restore(records), now: GossipFixture.now())
+        #expect(dials(effects).count == 3)
+        #expect(Set(dials(effects)).count == 3)
+    }
+
+    @Test func whoDialledUsIsDialledBack() {
+        var gossip = GossipFixture.gossip()
+        #expect(dials(gossip.connect(fixture.home, link: 1)) == ["host:7443"])
+        var other = GossipFixture.gossip { $0.dialsBack = false }
+        #expect(dials(other.connect(fixture.home, link: 1)).isEmpty)
+    }
+
+    @Test func reachDialsAtOnceAndOnce() {
+        var gossip = GossipFixture.gossip { $0.degree = 0 }
+        _ = gossip.handle(.restore([GossipFixture.descriptor(fixture.home)]), now: GossipFixture.now())
+        let key = fixture.home.publicKey
+        #expect(dials(gossip.handle(.reach(key), now: GossipFixture.now())) == ["host:7443"])
+        #expect(dials(gossip.handle(.reach(key), now: GossipFixture.now())).isEmpty)
+    }
+
+    @Test func nobodyLinksToHimself() {
+        let key = GossipFixture.key(1)
+        var gossip = GossipFixture.gossip(key)
+        #expect(gossip.connect(key, link: 1) == [.close(LinkID(raw: 1), .itself), .beaconDue])
+    }
+
+    @Test func whoIsNotAdmittedIsTurnedAway() {
+        var gossip = GossipFixture.gossip(admission: LinkAdmission())
+        #expect(gossip.connect(fixture.home, link: 1).contains(.close(LinkID(raw: 1), .notAdmitted)))
+        #expect(gossip.linkViews.isEmpty)
+    }
+
+    @Test func aSecondLinkTheSameWayReplacesTheFirst() {
+        var gossip = GossipFixture.gossip()
+        _ = gossip.connect(fixture.home, link: 1)
+        #expect(gossip.connect(fixture.home, link: 2).contains(.close(LinkID(raw: 1), .replaced)))
+        #expect(gossip.linkViews.map(\.id) == [LinkID(raw: 2)])
+    }
+
+    @Test func ownRecordsGoToAllOthersToThree() {
+        var gossip = GossipFixture.gossip()
+        for number in 0..<10 { _ = gossip.connect(GossipFixture.key(UInt8(20 + number)), link: UInt64(number)) }
+        func pushes(_ effects: [Gossip.Effect]) -> Int {
+            effects.count {
+                guard case .send(_, let frame) = $0, case .push = GossipMessage(frame) else { return false }
+                return true
+            }
+        }
+        let own = GossipFixture.descriptor(GossipFixture.key(1))
+        #expect(pushes(gossip.handle(.publish(own), now: GossipFixture.now())) == 10)
+        #expect(pushes(gossip.push([fixture.advert()], link: 0)) == 3)
+        let announced = gossip.handle(.tick, now: GossipFixture.now(60)).filter {
+            guard case .send(_, let frame) = $0, case .announce = GossipMessage(frame) else { return false }
+            return true
+        }
+        #expect(announced.count == 6)
+    }
+
+    @Test func anAnnouncedRecordIsAskedForWhenItDoesNotCome() {
+        var gossip = GossipFixture.gossip()
+        _ = gossip.connect(fixture.home, link: 1)
+        let advert = fixture.advert()
+        let summary = RecordSummary(key: advert.key, version: advert.version, hashPrefix: 1)
+        _ = gossip.handle(.frame(LinkID(raw: 1), GossipMessage.announce([summary]).frame), now: GossipFixture.now())
+        let asked = Gossip.Effect.send(LinkID(raw: 1), GossipMessage.want([advert.key]).frame)
+        #expect(!gossip.handle(.tick, now: GossipFixture.now(149)).contains(asked))
+        #expect(gossip.handle(.tick, now: GossipFixture.now(150)).contains(asked))
+        _ = gossip.push([advert], link: 1, at: 200)
+        #expect(!gossip.handle(.tick, now: GossipFixture.now(2_000)).contains(asked))
+    }
+
+    @Test func aFloodIsThrottledNotTaken() {
+        var gossip = GossipFixture.gossip()
+        _ = gossip.connect(fixture.home, link: 1)
+        let bytes = fixture.advert().envelope.bytes
+        var throttled = 0
+        for _ in 0..<200 {
+            let effects = gossip.push(bytes: Array(repeating: bytes, count: Limits.linkPushRecords), link: 1)
+            throttled += effects.count { $0 == .ignored(.throttled, from: fixture.home.publicKey) }
+        }
+        #expect(throttled > 0)
+    }
+
+    @Test func aFrameThatBreaksABoundIsBlamed() {
+        var gossip = GossipFixture.gossip()
+        _ = gossip.connect(fixture.home, link: 1)
+        let frame = GossipMessage.push(records: Array(repeating: [1], count: 17), hops: 0).frame
+        let effects = gossip.handle(.frame(LinkID(raw: 1), frame), now: GossipFixture.now())
+        #expect(effects.contains(.rejected(.length, from: fixture.home.publicKey, blamed: true)))
+    }
+
+    @Test func beaconsAreAskedForAgainAndAgain() throws {
+        var gossip = GossipFixture.gossip()
+        var count = 0
+        var clock: Int64 = 0
+        while clock < 60_000 {
+            count += gossip.handle(.tick, now: GossipFixture.now(clock)).count { $0 == .beaconDue }
+            clock = max(clock + 1, try #require(gossip.nextDeadline).nanoseconds / 1_000_000)
+        }
+        #expect((10...16).contains(count))
+    }
+}

@@ -1,0 +1,3 @@
+enum RecordGolden {
+    static let hex: [String: String] = [:]
+}
