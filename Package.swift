@@ -175,6 +175,7 @@ let package = Package(
                 "MeshCLI", "MeshNode", "MeshTopology", "MeshModel", .arguments, .nio("NIOCore"), .nio("NIOPosix"),
                 .nio("NIOHTTP1"),
             ]),
+        tests("MeshTelemetryTests", ["MeshTelemetry", "MeshModel", .log, .metrics]),
         tests("EndToEndTests", ["MeshModel", "MeshTopology"]),
         tests("RepositoryTests", ["MeshModel"]),
     ]

@@ -7,6 +7,7 @@ import NIOCore
 struct RequestRunner: Sendable {
     let backend: any Backend
     let timings: WorkerTimings
+    let gate: FlowGate
     let send: @Sendable ([UInt8]) async throws -> Void
 
     /// Runs until the request is answered or the task is cancelled; then nothing more is sent.
@@ -26,7 +27,10 @@ struct RequestRunner: Sendable {
     }
 
     private func answer(_ request: BackendRequest, requestID: String, streams: Bool) async throws {
-        let collector = AnswerCollector(requestID: requestID, streams: streams, send: send)
+        let collector = AnswerCollector(requestID: requestID, streams: streams) { [gate, send] bytes in
+            try await gate.pass()
+            try await send(bytes)
+        }
         do {
             try await backend.perform(request) { part in try await collector.take(part) }
             try await collector.finish()

@@ -5,14 +5,19 @@ import Synchronization
 final class RequestTable: Sendable {
     enum Admission: Sendable {
         /// Yields once when the broker cancels the request.
-        case admitted(cancelled: AsyncStream<Void>)
+        case admitted(cancelled: AsyncStream<Void>, gate: FlowGate)
         case busy
         case draining
         case duplicate
     }
 
+    private struct Running {
+        var cancellation: AsyncStream<Void>.Continuation
+        var gate: FlowGate
+    }
+
     private struct State {
-        var running: [String: AsyncStream<Void>.Continuation] = [:]
+        var running: [String: Running] = [:]
         var draining = false
     }
     private let state = Mutex(State())
@@ -23,19 +28,26 @@ final class RequestTable: Sendable {
             guard state.running[requestID] == nil else { return .duplicate }
             guard state.running.count < Limits.workerAgentRequestsAtOnce else { return .busy }
             let (stream, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingOldest(1))
-            state.running[requestID] = continuation
-            return .admitted(cancelled: stream)
+            let gate = FlowGate()
+            state.running[requestID] = Running(cancellation: continuation, gate: gate)
+            return .admitted(cancelled: stream, gate: gate)
         }
     }
 
     func cancel(_ requestID: String) {
-        let continuation = state.withLock { $0.running[requestID] }
-        continuation?.yield()
+        let running = state.withLock { $0.running[requestID] }
+        running?.cancellation.yield()
+    }
+
+    /// The broker's `pause` and `resume` for one request.
+    func setPaused(_ requestID: String, _ isPaused: Bool) {
+        let gate = state.withLock { $0.running[requestID] }?.gate
+        if isPaused { gate?.pause() } else { gate?.resume() }
     }
 
     func end(_ requestID: String) {
-        let continuation = state.withLock { $0.running.removeValue(forKey: requestID) }
-        continuation?.finish()
+        let running = state.withLock { $0.running.removeValue(forKey: requestID) }
+        running?.cancellation.finish()
     }
 
     func drain() { state.withLock { $0.draining = true } }

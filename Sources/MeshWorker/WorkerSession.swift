@@ -112,13 +112,14 @@ struct WorkerSession: Sendable {
             logger.warning("broker sent a request without a usable request_id, ignored")
             return nil
         }
-        if op == "cancel" {
-            if let stopped = (try? JSONValue.parse(frame.payload))?["request_id"]?.text { requests.cancel(stopped) }
+        if ["cancel", "pause", "resume"].contains(op) {
+            guard let target = (try? JSONValue.parse(frame.payload))?["request_id"]?.text else { return nil }
+            if op == "cancel" { requests.cancel(target) } else { requests.setPaused(target, op == "pause") }
             return nil
         }
         switch requests.begin(id) {
-        case .admitted(let cancelled):
-            group.addTask { await work(op, id, frame.payload, cancelled, outbound) }
+        case .admitted(let cancelled, let gate):
+            group.addTask { await work(op, id, frame.payload, cancelled, gate, outbound) }
         case .busy:
             refuse(
                 id, "busy", "the worker has \(Limits.workerAgentRequestsAtOnce) requests under way", outbound, &group)
@@ -144,23 +145,26 @@ struct WorkerSession: Sendable {
 
     /// Races the work against the broker's `cancel`; the loser is cancelled.
     private func work(
-        _ op: String, _ id: String, _ payload: [UInt8], _ cancelled: AsyncStream<Void>, _ outbound: Writer
+        _ op: String, _ id: String, _ payload: [UInt8], _ cancelled: AsyncStream<Void>, _ gate: FlowGate,
+        _ outbound: Writer
     ) async {
         defer { requests.end(id) }
         await withTaskGroup(of: Void.self) { group in
-            group.addTask { await perform(op, id, payload, outbound) }
+            group.addTask { await perform(op, id, payload, gate, outbound) }
             group.addTask { for await _ in cancelled { return } }
             await group.next()
             group.cancelAll()
         }
     }
 
-    private func perform(_ op: String, _ id: String, _ payload: [UInt8], _ outbound: Writer) async {
+    private func perform(
+        _ op: String, _ id: String, _ payload: [UInt8], _ gate: FlowGate, _ outbound: Writer
+    ) async {
         let send: @Sendable ([UInt8]) async throws -> Void = { bytes in
             try Task.checkCancellation()
             try await outbound.write(Self.text(bytes))
         }
-        let runner = RequestRunner(backend: backend, timings: timings, send: send)
+        let runner = RequestRunner(backend: backend, timings: timings, gate: gate, send: send)
         do {
             switch op {
             case "models.list":

@@ -16,6 +16,8 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
         var endpoint: LinkEndpoint?
         var forwards: ForwardServer?
         var descriptor: [UInt8] = []
+        /// Dials wanted before this node had a descriptor to show; gossip asks for each address once.
+        var waiting: [(address: String, expected: PublicKey?)] = []
     }
 
     private let state = Mutex(State())
@@ -45,7 +47,14 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
     /// This node's current descriptor record, for handshakes.
     package var descriptor: [UInt8] { state.withLock { $0.descriptor } }
 
-    package func setDescriptor(_ record: VerifiedRecord) { state.withLock { $0.descriptor = record.envelope.bytes } }
+    package func setDescriptor(_ record: VerifiedRecord) {
+        let waiting = state.withLock { state in
+            state.descriptor = record.envelope.bytes
+            defer { state.waiting = [] }
+            return state.waiting
+        }
+        for dial in waiting { self.dial(dial.address, expected: dial.expected) }
+    }
 
     /// A link on which requests can be forwarded to `node`.
     package func link(to node: PublicKey) -> Link? { state.withLock { $0.endpoint }?.link(to: node) }
@@ -61,11 +70,12 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
     }
 
     package func dial(_ address: String, expected: PublicKey?) {
-        // Without a descriptor of its own this node has nothing to show in a handshake.
-        let endpoint = state.withLock { $0.descriptor.isEmpty ? nil : $0.endpoint }
-        guard let endpoint else {
-            return dialFailed(address: address, expected: expected, reason: .closed)
+        let endpoint = state.withLock { state -> LinkEndpoint? in
+            guard state.descriptor.isEmpty else { return state.endpoint }
+            if state.waiting.count < Limits.linkDials { state.waiting.append((address, expected)) }
+            return nil
         }
+        guard let endpoint else { return }
         endpoint.dial(address: address, expected: expected)
     }
 
