@@ -107,7 +107,9 @@ package struct Broker: Sendable {
     private mutating func take(_ outcome: [Gossip.Effect], _ effects: inout [Effect]) {
         for effect in outcome {
             switch effect {
-            case .accepted(let record, _): if record.type != .beacon { isCatalogStale = true }
+            case .accepted(let record, let source):
+                if record.type != .beacon { isCatalogStale = true }
+                if record.signer == node, source != nil, record.type.isReconciled { own.superseded(by: record) }
             case .removed, .usabilityChanged, .livenessChanged, .equivocation: isCatalogStale = true
             case .beaconDue: effects.append(.sign(beaconRequest()))
             case .send, .close, .dial, .beacon, .rejected, .ignored, .blocked, .syncFinished: break

@@ -69,6 +69,17 @@ package struct OwnRecords: Sendable {
         wanted[name]?.signed = record
     }
 
+    /// The mesh holds a newer record under one of our names than we signed: a restored backup forgot it. It has to
+    /// be said again, above that version.
+    package mutating func superseded(by record: VerifiedRecord) {
+        let name = Name(type: record.type, signer: record.signer, name: record.body.name)
+        if wanted[name] != nil {
+            wanted[name]?.requested = nil
+        } else if !record.envelope.isTombstone, !dropped.contains(name) {
+            dropped.append(name)
+        }
+    }
+
     /// Everything that needs a signature now.
     package mutating func due(now: Instant) -> [SigningRequest] {
         var requests = dropped.map { name in

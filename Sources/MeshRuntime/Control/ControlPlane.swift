@@ -113,7 +113,9 @@ package final class ControlPlane: Sendable {
         switch effect {
         case .catalogChanged(let catalog): self.catalog.replace(catalog)
         case .sign(let request): return try await sign(request, links).map(Broker.Input.signed)
-        case .gossip(let effect): perform(effect, links)
+        case .gossip(let effect):
+            if case .accepted(let record, .some) = effect { try continueAbove(record) }
+            perform(effect, links)
         }
         return nil
     }
@@ -141,6 +143,12 @@ package final class ControlPlane: Sendable {
             logger.info("node liveness changed", metadata: ["node": "\(node)", "alive": "\(alive)"])
         case .beaconDue, .beacon, .usabilityChanged, .ignored, .syncFinished: break
         }
+    }
+
+    /// A record under one of our keys that comes from elsewhere says that this store is older than what we said.
+    private func continueAbove(_ record: VerifiedRecord) throws {
+        guard signers.isOwn(record.signer) else { return }
+        try store.raiseVersion(signer: record.signer, to: record.version)
     }
 
     // MARK: Signing
@@ -235,6 +243,9 @@ package final class Signers: Sendable {
     }
 
     package func add(_ key: SigningKey) { fixed.withLock { $0[key.publicKey] = key } }
+
+    /// Whether the key belongs to this node, its operator or one of its users (attach keys are shared with others).
+    package func isOwn(_ publicKey: PublicKey) -> Bool { fixed.withLock { $0[publicKey] != nil } }
 
     package func key(_ publicKey: PublicKey) -> SigningKey? {
         fixed.withLock { $0[publicKey] } ?? attachKeys.key(publicKey)
