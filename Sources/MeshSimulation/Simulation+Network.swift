@@ -28,7 +28,11 @@ extension Simulation {
         case .equivocation(let key, _, _):
             counters.equivocations += 1
             trace("equivocation", index, key.bytes)
-        case .blocked: counters.blockedPeers += 1
+        case .blocked(let peer, _):
+            counters.blockedPeers += 1
+            if isHonest(index), options.verifiesSignatures, honest.contains(where: { nodes[$0].key.publicKey == peer }) {
+                violations.append("node \(index) blocked an honest peer")
+            }
         case .usabilityChanged(let key, _, let usable): trace(usable ? "usable" : "unusable", index, key.bytes)
         case .livenessChanged, .syncFinished: break
         }

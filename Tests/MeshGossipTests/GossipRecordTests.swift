@@ -2,6 +2,7 @@ import MeshCrypto
 import MeshGossip
 import MeshModel
 import MeshWire
+import SwiftProtobuf
 import Testing
 
 @Suite struct GossipRecordTests {
