@@ -1,5 +1,5 @@
-/// Hexadecimal bytes of `RecordFixtures`, as they were first signed. Record keys were checked once with
-/// an independent implementation (Python's hashlib).
+/// Hexadecimal bytes of `RecordFixtures`, as they were first signed. Record keys and signatures were
+/// checked once with independent implementations (Python's hashlib and cryptography).
 enum RecordGolden {
     static let hex: [String: String] = [
         "descriptor": [
