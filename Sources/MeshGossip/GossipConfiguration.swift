@@ -41,6 +41,7 @@ extension Gossip {
         package var key: PublicKey
         package var network: NetworkID
         package var cryptography: any RecordCryptography
+        /// Drawn from the system's randomness by a live node: salts are keyed with it. Never logged.
         package var seed: UInt64
         package var staticPeers: [StaticPeer] = []
         /// Whose descriptors, and with them adverts and attachments, count here.
@@ -56,7 +57,8 @@ extension Gossip {
         package var dialsBack = true
 
         package init(
-            key: PublicKey, network: NetworkID, cryptography: any RecordCryptography, seed: UInt64, admission: LinkAdmission
+            key: PublicKey, network: NetworkID, cryptography: any RecordCryptography, seed: UInt64,
+            admission: LinkAdmission
         ) {
             self.key = key
             self.network = network

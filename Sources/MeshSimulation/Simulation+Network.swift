@@ -28,7 +28,12 @@ extension Simulation {
         case .equivocation(let key, _, _):
             counters.equivocations += 1
             trace("equivocation", index, key.bytes)
-        case .blocked: counters.blockedPeers += 1
+        case .blocked(let peer, _):
+            counters.blockedPeers += 1
+            let isPeerHonest = honest.contains { nodes[$0].key.publicKey == peer }
+            if isHonest(index), options.verifiesSignatures, isPeerHonest {
+                violations.append("node \(index) blocked an honest peer")
+            }
         case .usabilityChanged(let key, _, let usable): trace(usable ? "usable" : "unusable", index, key.bytes)
         case .livenessChanged, .syncFinished: break
         }
@@ -96,7 +101,9 @@ extension Simulation {
         }
         let bytes = RecordBody.bytes(of: frame)
         count(frame, bytes.count)
-        if bytes.count > Limits.linkFrameBytes { violations.append("node \(index) sent a frame of \(bytes.count) bytes") }
+        if bytes.count > Limits.linkFrameBytes {
+            violations.append("node \(index) sent a frame of \(bytes.count) bytes")
+        }
         if !crosses(index, target) || happens(options.lossPermille) {
             counters.lostFrames += 1
             return

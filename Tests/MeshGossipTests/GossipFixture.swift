@@ -72,7 +72,8 @@ struct GossipFixture {
     }
 
     func advert(
-        version: UInt64 = 1, attachKeys: [SigningKey]? = nil, provider: String = "gpu", bindingSigner: SigningKey? = nil,
+        version: UInt64 = 1, attachKeys: [SigningKey]? = nil, provider: String = "gpu",
+        bindingSigner: SigningKey? = nil,
         note: String = "", isGlobal: Bool = false, signer: SigningKey? = nil, allowedHosts: [SigningKey] = []
     ) -> VerifiedRecord {
         let owner = signer ?? self.owner

@@ -2,6 +2,7 @@ import MeshCrypto
 import MeshGossip
 import MeshModel
 import MeshWire
+import SwiftProtobuf
 import Testing
 
 @Suite struct GossipRecordTests {
@@ -71,7 +72,8 @@ import Testing
         let grant = fixture.grant(for: advert)
         let attachment = fixture.attachment(grant: grant, advert: advert)
         _ = gossip.push(
-            [GossipFixture.descriptor(fixture.home), GossipFixture.descriptor(fixture.host), advert, attachment], link: 1)
+            [GossipFixture.descriptor(fixture.home), GossipFixture.descriptor(fixture.host), advert, attachment],
+            link: 1)
         #expect(!gossip.isUsable(attachment.key))
         #expect(gossip.usableRecords(of: .attachment).isEmpty)
     }
@@ -112,7 +114,8 @@ import Testing
         let attachment = fixture.attachment(grant: grant, advert: advert)
         _ = gossip.push(
             [
-                GossipFixture.descriptor(fixture.home), GossipFixture.descriptor(fixture.host), advert, grant, attachment,
+                GossipFixture.descriptor(fixture.home), GossipFixture.descriptor(fixture.host), advert, grant,
+                attachment,
             ], link: 1)
         #expect(gossip.isUsable(attachment.key))
         let effects = gossip.push([fixture.advert(version: 2, attachKeys: [GossipFixture.key(99)])], link: 1)

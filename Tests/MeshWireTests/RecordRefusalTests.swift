@@ -1,6 +1,7 @@
 import MeshCrypto
 import MeshModel
 import MeshWire
+import SwiftProtobuf
 import Testing
 
 @Suite struct RecordRefusalTests {
