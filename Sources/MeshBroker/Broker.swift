@@ -73,7 +73,13 @@ package struct Broker: Sendable {
     package mutating func handle(_ input: Input, now: Now) -> [Effect] {
         var effects: [Effect] = []
         switch input {
-        case .gossip(let input): take(gossip.handle(input, now: now), &effects)
+        case .gossip(let input):
+            // What is reachable depends on links, whether or not gossip counted the node as alive before.
+            switch input {
+            case .linkUp, .linkDown: isCatalogStale = true
+            case .frame, .publish, .restore, .dialFailed, .reach, .tick: break
+            }
+            take(gossip.handle(input, now: now), &effects)
         case .workerAttached(let worker):
             workers[worker.sessionID] = worker
             want(worker, now: now)
@@ -110,9 +116,9 @@ package struct Broker: Sendable {
             case .accepted(let record, let source):
                 if record.type != .beacon { isCatalogStale = true }
                 if record.signer == node, source != nil, record.type.isReconciled { own.superseded(by: record) }
-            case .removed, .usabilityChanged, .livenessChanged, .equivocation: isCatalogStale = true
+            case .removed, .usabilityChanged, .livenessChanged, .equivocation, .close: isCatalogStale = true
             case .beaconDue: effects.append(.sign(beaconRequest()))
-            case .send, .close, .dial, .beacon, .rejected, .ignored, .blocked, .syncFinished: break
+            case .send, .dial, .beacon, .rejected, .ignored, .blocked, .syncFinished: break
             }
             effects.append(.gossip(effect))
         }
