@@ -48,6 +48,7 @@ package enum Limits {
     package static let jsonDepth = 128
     package static let authenticationCacheEntries = 16_384
     package static let coldRoutesAtOnce = 256
+    package static let routesRemembered = 8_192
 
     // Worker sessions
     package static let workerFrameBytes = 16 << 20
