@@ -183,6 +183,11 @@ package final class ControlPlane: Sendable {
 
     // MARK: The record cache
 
+    /// Keeps when a peer was last linked, for the operator to look up.
+    package func remember(peer: PublicKey, address: String?) {
+        remember(.savePeer(PeerEntry(nodeKey: peer, address: address, lastSeen: SystemClock.wall)))
+    }
+
     private func remember(_ change: StoreChange) {
         unsaved.withLock { changes in
             // A cache, not a promise: what is lost here comes back by reconciliation.
