@@ -124,7 +124,11 @@ package enum NearNames {
         let scored = names.prefix(2_000).compactMap { name -> (distance: Int, name: String)? in
             let bytes = Array(name.utf8.prefix(128))
             let tail = name.split(separator: "/").last.map { Array($0.utf8) } ?? bytes
-            let distance = min(editDistance(wanted, bytes), editDistance(wanted, tail) + 1)
+            var distance = min(editDistance(wanted, bytes), editDistance(wanted, tail) + 1)
+            // Another model of the provider that was named is a likely meaning, however it is spelled.
+            if let slash = wanted.firstIndex(of: UInt8(ascii: "/")), bytes.starts(with: wanted[...slash]) {
+                distance = min(distance, max(2, wanted.count / 2))
+            }
             return distance <= max(2, wanted.count / 2) ? (distance, name) : nil
         }
         return scored.sorted { ($0.distance, $0.name) < ($1.distance, $1.name) }.prefix(limit).map(\.name)
