@@ -18,6 +18,8 @@ package struct Broker: Sendable {
         case workerDetached(sessionID: String)
         /// Records signed elsewhere in this process at this node's wish; already stored durably.
         case signed(VerifiedRecord)
+        /// A signature could not be had now.
+        case notSigned(SigningRequest)
         /// This node's own descriptor.
         case describe(Aisbf_Mesh_V1_NodeDescriptor)
         /// The providers whose owners' keys this node keeps: all of them.
@@ -77,7 +79,10 @@ package struct Broker: Sendable {
             // What is reachable depends on links, whether or not gossip counted the node as alive before.
             switch input {
             case .linkUp, .linkDown: isCatalogStale = true
-            case .frame, .publish, .restore, .dialFailed, .reach, .tick: break
+            case .restore(let records):
+                // The descriptor is always signed anew: links show the one of this start.
+                for record in records where record.type == .providerAdvert { own.adopt(record, wall: now.wall) }
+            case .frame, .publish, .dialFailed, .reach, .tick: break
             }
             take(gossip.handle(input, now: now), &effects)
         case .workerAttached(let worker):
@@ -88,12 +93,13 @@ package struct Broker: Sendable {
             own.signed(record)
             take(gossip.handle(.publish(record), now: now), &effects)
             if record.type == .attachGrant { for worker in workers.values { want(worker, now: now) } }
+        case .notSigned(let request): if request.type.isReconciled { own.notSigned(request, now: now.instant) }
         case .describe(let descriptor):
             let name = OwnRecords.Name(type: .nodeDescriptor, signer: node, name: [])
             own.want(
                 name, body: RecordBody.bytes(of: descriptor), lifeMs: RecordType.nodeDescriptor.maximumLifeMs,
-                refreshMs: 86_400_000)
-        case .providers(let drafts): replaceProviders(drafts)
+                refreshMs: 86_400_000, now: now.instant)
+        case .providers(let drafts): replaceProviders(drafts, now: now.instant)
         case .loadChanged(let slots, let inFlight, let draining): load = (slots, inFlight, draining)
         case .tick: take(gossip.handle(.tick, now: now), &effects)
         }
@@ -146,13 +152,13 @@ package struct Broker: Sendable {
         if !own.wants(grantName) {
             own.want(
                 grantName, body: worker.grantBody(host: node, notBefore: now.wall),
-                lifeMs: RecordType.attachGrant.maximumLifeMs, refreshMs: 86_400_000)
+                lifeMs: RecordType.attachGrant.maximumLifeMs, refreshMs: 86_400_000, now: now.instant)
         }
         guard let grant = own.signed(grantName) else { return }
         own.want(
             worker.attachmentName(host: node, cryptography),
             body: worker.attachmentBody(grant: grant, cryptography), lifeMs: RecordType.attachment.maximumLifeMs,
-            refreshMs: 12 * 3_600_000)
+            refreshMs: 12 * 3_600_000, now: now.instant)
     }
 
     private mutating func detach(_ sessionID: String) {
@@ -174,13 +180,13 @@ package struct Broker: Sendable {
 
     // MARK: Providers and catalog
 
-    private mutating func replaceProviders(_ drafts: [ProviderDraft]) {
+    private mutating func replaceProviders(_ drafts: [ProviderDraft], now: Instant) {
         for old in self.drafts where !drafts.contains(where: { $0.name == old.name }) { own.drop(old.name) }
         self.drafts = drafts
         for draft in drafts {
             own.want(
                 draft.name, body: RecordBody.bytes(of: draft.advert), lifeMs: RecordType.providerAdvert.maximumLifeMs,
-                refreshMs: 86_400_000)
+                refreshMs: 86_400_000, now: now)
         }
     }
 

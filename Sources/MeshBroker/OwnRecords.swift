@@ -40,27 +40,66 @@ package struct OwnRecords: Sendable {
 
     private var wanted: OrderedDictionary<Name, Wanted> = [:]
     private var dropped: [Name] = []
+    /// What was signed before this start; a record whose body still holds is not signed again.
+    private var adopted: OrderedDictionary<Name, Adopted> = [:]
+    /// Nothing can be due before this, unless something changes.
+    private var nextReview = Instant(nanoseconds: .min)
+
+    private struct Adopted: Sendable {
+        var record: VerifiedRecord
+        var ageMs: Int64
+    }
+
+    /// How long to wait after a signature could not be had.
+    private static let retryMs: Int64 = 5_000
 
     package init() {}
+
+    /// Takes over a record from this node's own store.
+    package mutating func adopt(_ record: VerifiedRecord, wall: Timestamp) {
+        guard !record.envelope.isTombstone else { return }
+        let name = Name(type: record.type, signer: record.signer, name: record.body.name)
+        adopted[name] = Adopted(
+            record: record, ageMs: max(0, wall.milliseconds - record.envelope.issued.milliseconds))
+    }
 
     /// The record last signed under `name`.
     package func signed(_ name: Name) -> VerifiedRecord? { wanted[name]?.signed }
 
     package func wants(_ name: Name) -> Bool { wanted[name] != nil }
 
-    package mutating func want(_ name: Name, body: [UInt8], lifeMs: Int64, refreshMs: Int64) {
+    package mutating func want(_ name: Name, body: [UInt8], lifeMs: Int64, refreshMs: Int64, now: Instant) {
         if wanted[name] == nil {
-            wanted[name] = Wanted(body: body, lifeMs: lifeMs, refreshMs: refreshMs)
+            var entry = Wanted(body: body, lifeMs: lifeMs, refreshMs: refreshMs)
+            if let known = adopted.removeValue(forKey: name), Array(known.record.envelope.body) == body {
+                entry.requested = body
+                entry.requestedAt = now.advanced(byMilliseconds: -known.ageMs)
+                entry.signed = known.record
+            }
+            wanted[name] = entry
         } else {
             wanted[name]?.body = body
         }
         dropped.removeAll { $0 == name }
+        nextReview = Instant(nanoseconds: .min)
     }
 
     /// The record is no longer true: bury it.
     package mutating func drop(_ name: Name) {
         wanted.removeValue(forKey: name)
         if !dropped.contains(name) { dropped.append(name) }
+        nextReview = Instant(nanoseconds: .min)
+    }
+
+    /// The request could not be signed now (no trusted clock, key not here): it is asked for again a little later.
+    package mutating func notSigned(_ request: SigningRequest, now: Instant) {
+        let name = Name(type: request.type, signer: request.signer, name: request.name)
+        if request.isTombstone {
+            if wanted[name] == nil, !dropped.contains(name) { dropped.append(name) }
+        } else if let entry = wanted[name] {
+            wanted[name]?.requestedAt = now.advanced(byMilliseconds: Self.retryMs - entry.refreshMs)
+        }
+        nextReview = min(nextReview, now.advanced(byMilliseconds: Self.retryMs))
     }
 
     package mutating func signed(_ record: VerifiedRecord) {
@@ -73,6 +112,7 @@ package struct OwnRecords: Sendable {
     /// be said again, above that version.
     package mutating func superseded(by record: VerifiedRecord) {
         let name = Name(type: record.type, signer: record.signer, name: record.body.name)
+        nextReview = Instant(nanoseconds: .min)
         if wanted[name] != nil {
             wanted[name]?.requested = nil
         } else if !record.envelope.isTombstone, !dropped.contains(name) {
@@ -82,6 +122,7 @@ package struct OwnRecords: Sendable {
 
     /// Everything that needs a signature now.
     package mutating func due(now: Instant) -> [SigningRequest] {
+        guard now >= nextReview else { return [] }
         var requests = dropped.map { name in
             var tombstone = Aisbf_Mesh_V1_Tombstone()
             tombstone.name = name.name.protobuf
@@ -100,10 +141,10 @@ package struct OwnRecords: Sendable {
                     type: name.type, signer: name.signer, name: name.name, body: entry.body, lifeMs: entry.lifeMs,
                     isTombstone: false))
         }
+        nextReview =
+            wanted.values.map { $0.requestedAt.advanced(byMilliseconds: $0.refreshMs) }.min() ?? Instant(nanoseconds: .max)
         return requests
     }
 
-    package var nextDeadline: Instant? {
-        wanted.values.map { $0.requestedAt.advanced(byMilliseconds: $0.refreshMs) }.min()
-    }
+    package var nextDeadline: Instant { nextReview }
 }

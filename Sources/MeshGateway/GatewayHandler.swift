@@ -159,7 +159,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             }
             let body = try BuyerBody.read(bytes)
             let principal = shared.principal(hot.caller)
-            let route = try shared.catalog.current.resolve(body.model, for: principal).get()
+            let route = try shared.catalog.resolve(body.model, for: principal).get()
             let exchange = BuyerExchange(
                 handler: self, eventLoop: context.eventLoop, requestID: requestID, principal: principal, route: route,
                 request: WorkRequest(

@@ -48,6 +48,7 @@ package enum Limits {
     package static let jsonDepth = 128
     package static let authenticationCacheEntries = 16_384
     package static let coldRoutesAtOnce = 256
+    package static let routesRemembered = 8_192
 
     // Worker sessions
     package static let workerFrameBytes = 16 << 20
@@ -59,10 +60,10 @@ package enum Limits {
     package static let workerRequestsAtOnce = 1_024
     package static let workerSessions = 20_000
     package static let workerBadFrames = 100
-    package static let workerMetadataBytes = 64 << 10
     package static let workerModels = 256
     package static let workerPendingMs: Int64 = 600_000
-    package static let workerAttemptsPerMinute = 60
+    package static let workerRefusalsPerMinute = 60
+    package static let workerRefusedCallers = 16_384
 
     // Deadlines of one request
     package static let firstContentMs: Int64 = 120_000

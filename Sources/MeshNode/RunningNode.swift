@@ -73,7 +73,9 @@ package final class RunningNode: Service {
                 group: group, host: configuration.api.listen.host, port: configuration.api.listen.port,
                 tls: try configuration.api.tls.map { try ServerTLS.context($0) },
                 upgrade: .init(
-                    admits: { _, head in parts.admission.admits(head) },
+                    admits: { channel, head in
+                        parts.admission.admits(head, from: channel.remoteAddress?.ipAddress ?? "local")
+                    },
                     accept: { channel, head in try parts.admission.accept(channel, head) })
             ) { GatewayHandler(shared: parts.gateway) }
         }

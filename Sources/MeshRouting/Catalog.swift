@@ -62,18 +62,37 @@ package struct CatalogProvider: Hashable, Sendable {
     package var key: RecordKey
     package var advertHash: Bytes32
     package var owner: PublicKey
-    package var providerID: String
-    package var scope: OwnerScope
-    package var homeNode: PublicKey
-    package var homeName: String
+    package let providerID: String
+    package let scope: OwnerScope
+    package let homeNode: PublicKey
+    package let homeName: String
     package var access: CatalogAccess
     package var attachKeys: [CatalogAttachKey]
     package var hosts: [CatalogHost]
     /// Every model its workers have offered since this node knows it: tells "no worker now" from "no such model".
     package var modelsSeen: [String]
 
-    /// `seller@node/provider`: names it mesh-wide.
-    package var fullName: String { "\(scope.username)@\(homeName)/\(providerID)" }
+    /// `seller@node/provider`: names it mesh-wide. Stored, because every answer carries it.
+    package let fullName: String
+
+    package init(
+        key: RecordKey, advertHash: Bytes32, owner: PublicKey, providerID: String, scope: OwnerScope,
+        homeNode: PublicKey, homeName: String, access: CatalogAccess, attachKeys: [CatalogAttachKey],
+        hosts: [CatalogHost] = [], modelsSeen: [String] = []
+    ) {
+        self.key = key
+        self.advertHash = advertHash
+        self.owner = owner
+        self.providerID = providerID
+        self.scope = scope
+        self.homeNode = homeNode
+        self.homeName = homeName
+        self.access = access
+        self.attachKeys = attachKeys
+        self.hosts = hosts
+        self.modelsSeen = modelsSeen
+        fullName = "\(scope.username)@\(homeName)/\(providerID)"
+    }
 
     package func offers(_ model: String) -> Bool { hosts.contains { $0.models.contains { $0.id == model } } }
 

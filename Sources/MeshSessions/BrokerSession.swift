@@ -35,6 +35,7 @@ package struct BrokerSession: Sendable {
 
     package let identity: WorkerIdentity
     package let sessionID: String
+    private let identityFields: [UInt8]
     private let tokenText: String
     private let greetingGraceMs: Int64
     private let expiresAt: Timestamp
@@ -54,6 +55,7 @@ package struct BrokerSession: Sendable {
     ) {
         self.identity = identity
         self.sessionID = sessionID
+        identityFields = Self.identityFields(identity)
         self.tokenText = tokenText
         self.greetingGraceMs = greetingGraceMs
         self.expiresAt = expiresAt
@@ -119,12 +121,24 @@ package struct BrokerSession: Sendable {
 
     /// Everything of a request frame before its payload; a closing brace follows the payload.
     package func requestHead(number: UInt64, operation: String) -> [UInt8] {
-        var frame = Array(#"{"v":1,"op":"\#(operation)","request_id":"q\#(number)","provider_id":"#.utf8)
-        JSONText.appendQuoted(identity.providerID.utf8, to: &frame)
-        frame += Array(#","client_id":"#.utf8)
-        JSONText.appendQuoted(identity.clientID.utf8, to: &frame)
-        frame += Array(#","payload":"#.utf8)
+        var frame: [UInt8] = []
+        frame.reserveCapacity(64 + identityFields.count)
+        frame.append(contentsOf: #"{"v":1,"op":""#.utf8)
+        frame.append(contentsOf: operation.utf8)
+        frame.append(contentsOf: #"","request_id":"q"#.utf8)
+        frame.append(contentsOf: String(number).utf8)
+        frame.append(contentsOf: identityFields)
         return frame
+    }
+
+    /// The part of a request that is the same in every frame, made once.
+    private static func identityFields(_ identity: WorkerIdentity) -> [UInt8] {
+        var bytes = Array(#"","provider_id":"#.utf8)
+        JSONText.appendQuoted(identity.providerID.utf8, to: &bytes)
+        bytes += Array(#","client_id":"#.utf8)
+        JSONText.appendQuoted(identity.clientID.utf8, to: &bytes)
+        bytes += Array(#","payload":"#.utf8)
+        return bytes
     }
 
     /// Frames that steer one request: `cancel`, `pause`, `resume`.

@@ -112,7 +112,9 @@ package final class ControlPlane: Sendable {
     private func perform(_ effect: Broker.Effect, _ links: any Links) async throws -> Broker.Input? {
         switch effect {
         case .catalogChanged(let catalog): self.catalog.replace(catalog)
-        case .sign(let request): return try await sign(request, links).map(Broker.Input.signed)
+        case .sign(let request):
+            guard let record = try await sign(request, links) else { return .notSigned(request) }
+            return .signed(record)
         case .gossip(let effect):
             if case .accepted(let record, .some) = effect { try continueAbove(record) }
             perform(effect, links)
@@ -183,6 +185,11 @@ package final class ControlPlane: Sendable {
 
     // MARK: The record cache
 
+    /// Keeps when a peer was last linked, for the operator to look up.
+    package func remember(peer: PublicKey, address: String?) {
+        remember(.savePeer(PeerEntry(nodeKey: peer, address: address, lastSeen: SystemClock.wall)))
+    }
+
     private func remember(_ change: StoreChange) {
         unsaved.withLock { changes in
             // A cache, not a promise: what is lost here comes back by reconciliation.
@@ -213,15 +220,17 @@ private final class DeadlineAlarm: Sendable {
 
     func set(_ deadline: Instant?) {
         state.withLock { state in
-            guard state.deadline != deadline || state.timer == nil else { return }
-            state.timer?.cancel()
-            state.deadline = deadline
             guard let deadline else {
-                state.timer = nil
+                state.timer?.cancel()
+                state = (nil, nil)
                 return
             }
+            // A timer that rings too early costs one look; moving it for every event costs a system call each.
+            if let armed = state.deadline, state.timer != nil, armed <= deadline { return }
+            state.timer?.cancel()
+            state.deadline = deadline
             // Never more often than every two milliseconds, whatever the value asks for.
-            let wait = max(2, deadline.milliseconds(since: SystemClock.instant) + 1)
+            let wait = min(max(2, deadline.milliseconds(since: SystemClock.instant) + 1), 60_000)
             state.timer = eventLoop.scheduleTask(in: .milliseconds(wait)) { [weak self] in self?.rang() }
         }
     }

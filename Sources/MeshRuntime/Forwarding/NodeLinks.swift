@@ -92,6 +92,9 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
         logger.info(
             "link established", metadata: ["link.peer": "\(link.peer)", "link.dialled": "\(link.dialled)"])
         live.record(Int64(state.withLock { $0.links.count }))
+        if case .nodeDescriptor(let body) = descriptor.body {
+            control.remember(peer: link.peer, address: body.linkAddresses.first)
+        }
         control.submit(
             .gossip(.linkUp(link.id, peer: link.peer, dialled: link.dialled, address: nil, descriptor: descriptor)))
     }

@@ -18,6 +18,7 @@ package final class WorkerAdmission: Sendable {
     private let keys: AttachKeyring
     private let greetingGraceMs: Int64
     private let accepting = Atomic<Bool>(true)
+    private let refusals = RefusalGate()
 
     package init(catalog: CatalogHolder, sessions: SessionTable, keys: AttachKeyring, greetingGraceMs: Int64) {
         self.catalog = catalog
@@ -33,13 +34,23 @@ package final class WorkerAdmission: Sendable {
     /// No more workers; the node is stopping.
     package func stop() { accepting.store(false, ordering: .relaxed) }
 
-    package func admits(_ head: HTTPRequestHead) -> Bool {
+    /// - Parameter address: where the connection comes from; refusals are counted per address and named provider,
+    ///   so that one broken worker behind a proxy does not lock out its neighbours.
+    package func admits(_ head: HTTPRequestHead, from address: String) -> Bool {
         guard accepting.load(ordering: .relaxed), sessions.count < Limits.workerSessions,
-            WorkerPath(uri: head.uri) != nil
+            let path = WorkerPath(uri: head.uri)
         else { return false }
-        let admitted = identify(head) != nil
-        if !admitted { sessions.metrics.refused() }
-        return admitted
+        let presented = PresentedIdentity(path: path, headers: head.headers)
+        let caller = "\(address) \(path.scope.username.prefix(64)) \(presented.providerID.prefix(64))"
+        let now = SystemClock.instant
+        guard !refusals.isClosed(caller, now: now) else {
+            sessions.metrics.refused()
+            return false
+        }
+        if identify(head) != nil { return true }
+        refusals.refused(caller, now: now)
+        sessions.metrics.refused()
+        return false
     }
 
     /// Adds the session handler to an upgraded channel.
