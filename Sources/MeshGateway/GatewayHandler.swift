@@ -192,18 +192,19 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
 
     private func startCold(_ head: HTTPRequestHead, _ bytes: ByteBuffer) {
         let requestID = RequestID.make()
+        // The answer to a HEAD has no body, or the next answer would begin inside it.
+        let isHead = head.method == .HEAD
         guard let context, let (segments, query) = RequestPath.parse(head.uri) else {
             let error = MeshError(.notFound, "there is nothing at this path")
-            return answer(.error(error, requestID: requestID), requestID: requestID, isHead: false, code: error.code)
+            return answer(.error(error, requestID: requestID), requestID: requestID, isHead: isHead, code: error.code)
         }
         guard shared.coldInFlight.load(ordering: .relaxed) < Limits.coldRoutesAtOnce else {
             let error = MeshError(.rateLimited, "too many requests at once; try again shortly", retryAfterSeconds: 1)
-            return answer(.error(error, requestID: requestID), requestID: requestID, isHead: false, code: error.code)
+            return answer(.error(error, requestID: requestID), requestID: requestID, isHead: isHead, code: error.code)
         }
         let request = Request(
-            method: head.method == .HEAD ? .GET : head.method, segments: segments, query: query, headers: head.headers,
+            method: isHead ? .GET : head.method, segments: segments, query: query, headers: head.headers,
             body: Array(bytes.readableBytesView), isLocalOperator: isLocalOperator, requestID: requestID)
-        let isHead = head.method == .HEAD
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
         let shared = shared
         let eventLoop = context.eventLoop

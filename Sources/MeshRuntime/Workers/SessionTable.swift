@@ -72,6 +72,9 @@ package final class SessionTable: Sendable {
         replaced?.close(.replaced)
         metrics.sessions(count)
         notify(.registered(session))
+        // After its successor: what both stand for in the mesh must not vanish for a moment, and must not stay for
+        // ever when the successor leaves.
+        if let replaced { notify(.ended(replaced)) }
     }
 
     func changed(_ session: WorkerSession) { notify(.changed(session)) }
