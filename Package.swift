@@ -119,7 +119,7 @@ let package = Package(
         ring(
             "MeshNode",
             [
-                "MeshModel", "MeshWire", "MeshGossip", "MeshSessions", "MeshBroker", "MeshCrypto", "MeshStore",
+                "MeshModel", "MeshWire", "MeshGossip", "MeshSessions", "MeshRouting", "MeshBroker", "MeshCrypto", "MeshStore",
                 "MeshTransport", "MeshTelemetry", "MeshRuntime", "MeshGateway", .configuration, .yams, .lifecycle, .signals, .log, .metrics, .nio("NIOCore"), .nio("NIOPosix"), .ssl,
             ]),
         // Ring 7
