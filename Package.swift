@@ -148,6 +148,9 @@ let package = Package(
         tests("MeshSimulationTests", ["MeshSimulation", "MeshTopology", "MeshGossip", "MeshModel"]),
         tests("MeshSessionsTests", ["MeshSessions", "MeshWire", "MeshModel"]),
         tests("MeshRoutingTests", ["MeshRouting", "MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
+        tests(
+            "MeshBrokerTests",
+            ["MeshBroker", "MeshGossip", "MeshRouting", "MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
         tests("MeshTopologyTests", ["MeshTopology", "MeshModel"]),
         tests("MeshStoreTests", ["MeshStore", "MeshModel", "MeshWire", "MeshCrypto", .grdb]),
         tests(
