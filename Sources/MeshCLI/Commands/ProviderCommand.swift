@@ -86,7 +86,7 @@ struct ProviderCommand: AsyncParsableCommand {
             ])
             Console.print("\n" + tokens.table(provider["tokens"]?.elements ?? []).text)
             let workers = TableLayout([
-                ("WORKER", "client_id"), ("NODE", "node_id"), ("MODELS", "models"), ("CONNECTED", "connected_at"),
+                ("WORKER", "client_id"), ("NODE", "node"), ("MODELS", "models"), ("CONNECTED", "connected_at"),
             ])
             Console.print("\n" + workers.table(provider["workers"]?.elements ?? []).text)
         }
