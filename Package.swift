@@ -179,7 +179,8 @@ let package = Package(
                 .nio("NIOHTTP1"),
             ]),
         tests("MeshTelemetryTests", ["MeshTelemetry", "MeshModel", .log, .metrics]),
-        tests("EndToEndTests", ["MeshModel", "MeshTopology"]),
+        .testTarget(
+            name: "EndToEndTests", dependencies: ["aisbf"], exclude: ["openai_sdk.py"], swiftSettings: strict),
         tests("RepositoryTests", ["MeshModel"]),
     ]
 )
