@@ -169,7 +169,7 @@ let package = Package(
             "MeshNodeTests",
             [
                 "MeshNode", "MeshGateway", "MeshRuntime", "MeshStore", "MeshCrypto", "MeshModel", "MeshWire", "MeshWorker",
-                "MeshTransport", .http, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
+                "MeshTransport", "MeshTelemetry", .http, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
                 .nio("NIOFoundationCompat"), .lifecycle, .log,
             ]),
         tests(

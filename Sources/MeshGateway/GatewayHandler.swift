@@ -93,23 +93,28 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     private func headArrived(_ head: HTTPRequestHead) {
         keepAlive = head.isKeepAlive
         version = head.version
-        let declared = head.headers.first(name: "content-length").flatMap { Int($0) } ?? 0
-        if declared > Limits.requestBodyBytes {
-            reading = .refused(head, Self.tooLarge, left: Limits.requestBodyBytes)
-            return
-        }
-        if head.headers.first(name: "expect")?.lowercased() == "100-continue" {
+        reading = judged(head)
+        guard head.headers.first(name: "expect")?.lowercased() == "100-continue" else { return }
+        if case .refused = reading {
+            // The client waits for this answer with its body unsent, and may never send it.
+            keepAlive = false
+            requestEnded()
+        } else {
             write(.head(HTTPResponseHead(version: version, status: .continue)))
             flushSoon()
         }
-        guard let route = HotRoute(head) else {
-            reading = .body(head, ByteBuffer(), nil)
-            return
+    }
+
+    /// What is known of a request before its body.
+    private func judged(_ head: HTTPRequestHead) -> Reading {
+        let declared = head.headers.first(name: "content-length").flatMap { Int($0) } ?? 0
+        if declared > Limits.requestBodyBytes {
+            return .refused(head, Self.tooLarge, left: Limits.requestBodyBytes)
         }
-        switch shared.inferenceCaller(head.headers, scope: route.username) {
-        case .success(let caller):
-            reading = .body(head, ByteBuffer(), HotRequest(caller: caller, operation: route.operation))
-        case .failure(let error): reading = .refused(head, error, left: Limits.requestBodyBytes)
+        guard let route = HotRoute(head) else { return .body(head, ByteBuffer(), nil) }
+        return switch shared.inferenceCaller(head.headers, scope: route.username) {
+        case .success(let caller): .body(head, ByteBuffer(), HotRequest(caller: caller, operation: route.operation))
+        case .failure(let error): .refused(head, error, left: Limits.requestBodyBytes)
         }
     }
 

@@ -45,7 +45,7 @@ package struct CatalogBuilder: Sendable {
             guard case .nodeDescriptor(let body) = record.body, !record.envelope.isTombstone else { continue }
             nodes.append(
                 CatalogNode(
-                    key: record.signer, name: body.name, operatorKey: operatorKey(record), apiURL: body.apiURL,
+                    key: record.signer, name: body.name, operatorKey: operatorKey(record, wall), apiURL: body.apiURL,
                     linkAddresses: body.linkAddresses))
         }
         let nodesByKey = Dictionary(nodes.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
@@ -125,13 +125,14 @@ package struct CatalogBuilder: Sendable {
         return true
     }
 
-    private mutating func operatorKey(_ descriptor: VerifiedRecord) -> PublicKey? {
-        if let known = operators[descriptor.hash] { return known }
+    private mutating func operatorKey(_ descriptor: VerifiedRecord, _ wall: Timestamp) -> PublicKey? {
         guard case .nodeDescriptor(let body) = descriptor.body, body.hasOperator,
             let key = PublicKey(body.operator.operatorKey)
         else { return nil }
-        let statement = Statement.operatorCertificate(
-            node: descriptor.signer, notAfter: Timestamp(milliseconds: Int64(clamping: body.operator.notAfterMs)))
+        let notAfter = Timestamp(milliseconds: Int64(clamping: body.operator.notAfterMs))
+        guard notAfter > wall else { return nil }
+        if let known = operators[descriptor.hash] { return known }
+        let statement = Statement.operatorCertificate(node: descriptor.signer, notAfter: notAfter)
         guard cryptography.verify(signature: Array(body.operator.signature), message: statement, key: key)
         else { return nil }
         operators[descriptor.hash] = key

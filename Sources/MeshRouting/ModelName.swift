@@ -34,48 +34,65 @@ package struct Route: Hashable, Sendable {
 extension Catalog {
     /// What `text` means for `principal` (Docs/Reference/http-api.md, "Model names").
     package func resolve(_ text: String, for principal: Principal) -> Result<Route, MeshError> {
+        switch meaning(of: text, for: principal) {
+        case .route(let route): return .success(route)
+        case .ambiguous(let names):
+            let joined = names.joined(separator: ", ")
+            return .failure(
+                MeshError(.modelAmbiguous, "'\(text)' names several providers; use one of: \(joined)", parameter: "model"))
+        case .unknown: return .failure(unknown(text, principal))
+        }
+    }
+
+    private enum Meaning {
+        case route(Route)
+        /// Full names of what it could mean.
+        case ambiguous([String])
+        case unknown
+    }
+
+    /// Makes no suggestions: those come from the listing, which asks here for every name it shows.
+    private func meaning(of text: String, for principal: Principal) -> Meaning {
         switch ModelName(text) {
         case .full(let owner, let home, let id, let model):
             let named = providers(withID: id).filter { $0.scope.username == owner && $0.homeName == home }
-            return narrow(named, model: model, text, principal)
+            return narrow(named, model: model, principal)
         case .provider(let id, let model):
             let named = providers(withID: id)
             if named.isEmpty { return bare(text, principal) }
             let admitted = named.filter { $0.admits(principal) }
             let own = admitted.filter { $0.homeNode == node && $0.scope.username == principal.username }
-            if !own.isEmpty { return narrow(own, model: model, text, principal) }
+            if !own.isEmpty { return narrow(own, model: model, principal) }
             let global = admitted.filter { $0.scope == .global && $0.homeNode == node }
-            if !global.isEmpty { return narrow(global, model: model, text, principal) }
-            return narrow(admitted.isEmpty ? named : admitted, model: model, text, principal)
+            if !global.isEmpty { return narrow(global, model: model, principal) }
+            return narrow(admitted, model: model, principal)
         case .bare: return bare(text, principal)
         }
     }
 
     /// One provider is a route, several are ambiguous, none is unknown.
     private func narrow(
-        _ named: [CatalogProvider], model: String, _ text: String, _ principal: Principal
-    ) -> Result<Route, MeshError> {
+        _ named: [CatalogProvider], model: String, _ principal: Principal
+    ) -> Meaning {
         let admitted = named.filter { $0.admits(principal) }
         guard let provider = admitted.first else {
             // A provider the caller may not use is no different from one that does not exist.
-            return .failure(unknown(text, principal))
+            return .unknown
         }
         if admitted.count > 1 {
-            let names = admitted.map { "\($0.fullName)/\(model)" }.sorted().joined(separator: ", ")
-            return .failure(
-                MeshError(.modelAmbiguous, "'\(text)' names several providers; use one of: \(names)", parameter: "model"))
+            return .ambiguous(admitted.map { "\($0.fullName)/\(model)" }.sorted())
         }
         if provider.offers(model) || provider.hosts.isEmpty || provider.modelsSeen.contains(model) {
-            return .success(Route(providers: [provider], model: model))
+            return .route(Route(providers: [provider], model: model))
         }
-        return .failure(unknown(text, principal))
+        return .unknown
     }
 
-    private func bare(_ model: String, _ principal: Principal) -> Result<Route, MeshError> {
+    private func bare(_ model: String, _ principal: Principal) -> Meaning {
         let admitted = providers(seenWith: model).filter { $0.admits(principal) }
-        if admitted.isEmpty { return .failure(unknown(model, principal)) }
+        if admitted.isEmpty { return .unknown }
         let offering = admitted.filter { $0.offers(model) }
-        return .success(Route(providers: offering.isEmpty ? admitted : offering, model: model))
+        return .route(Route(providers: offering.isEmpty ? admitted : offering, model: model))
     }
 
     private func unknown(_ text: String, _ principal: Principal) -> MeshError {
@@ -109,7 +126,7 @@ extension Catalog {
         let short = "\(provider.providerID)/\(model)"
         let namesakes = providers(withID: provider.providerID).filter { $0.admits(principal) }
         if namesakes.count == 1 { return short }
-        if case .success(let route) = resolve(short, for: principal), route.providers.map(\.key) == [provider.key] {
+        if case .route(let route) = meaning(of: short, for: principal), route.providers.map(\.key) == [provider.key] {
             return short
         }
         return "\(provider.fullName)/\(model)"
