@@ -4,6 +4,7 @@ import MeshRuntime
 import MeshWire
 package import NIOCore
 package import NIOHTTP1
+import NIOWebSocket
 import Synchronization
 
 /// One buyer connection (or HTTP/2 stream): reads requests, sends inference requests straight to the dispatcher
@@ -58,6 +59,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     }
 
     package func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // A WebSocket upgrade that was refused follows as a plain request, and gets its answer as one.
+        if error is NIOWebSocketUpgradeError { return }
         context.close(promise: nil)
     }
 
