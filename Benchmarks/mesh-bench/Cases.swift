@@ -60,7 +60,10 @@ struct Cases {
         }
         if wanted.contains("P4") {
             for count in [512, 1_000] {
-                cases.append(Case(name: "many\(count).node", isOnce: true) { try await many(count, a.port, a.pid, mesh.request(a, stream: Self.manyPace)) })
+                cases.append(
+                    Case(name: "many\(count).node", isOnce: true) {
+                        try await many(count, a.port, a.pid, mesh.request(a, stream: Self.manyPace))
+                    })
                 cases.append(
                     Case(name: "many\(count).nginx", isOnce: true) {
                         try await many(count, nginx.port, nginxPID, plain(nginx.port, stream: Self.manyPace))

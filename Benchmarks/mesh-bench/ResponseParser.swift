@@ -35,7 +35,9 @@ struct ResponseParser {
         while true {
             switch state {
             case .head:
-                guard let length = Self.headLength(buffer), let head = buffer.readString(length: length) else { return nil }
+                guard let length = Self.headLength(buffer), let head = buffer.readString(length: length) else {
+                    return nil
+                }
                 return headEvent(head)
             case .fixed(0):
                 state = .head
@@ -106,7 +108,9 @@ struct ResponseParser {
         buffer.withUnsafeReadableBytes { bytes in
             guard bytes.count >= 4 else { return nil }
             for index in 0...(bytes.count - 4)
-            where bytes[index] == 0x0D && bytes[index + 2] == 0x0D && bytes[index + 1] == 0x0A && bytes[index + 3] == 0x0A {
+            where bytes[index] == 0x0D && bytes[index + 2] == 0x0D && bytes[index + 1] == 0x0A
+                && bytes[index + 3] == 0x0A
+            {
                 return index + 4
             }
             return nil

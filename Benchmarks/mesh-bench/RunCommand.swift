@@ -5,7 +5,8 @@ import NIOPosix
 
 struct RunCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "run", abstract: "Start nodes, nginx, a worker and the load, and print goal by goal what was reached.")
+        commandName: "run",
+        abstract: "Start nodes, nginx, a worker and the load, and print goal by goal what was reached.")
 
     @Option(help: "Goals to measure, such as P1,P6.") var only = "P1,P2,P3,P4,P6,P7,P8"
     @Option(help: "Seconds each rate is measured.") var seconds = 4

@@ -6,8 +6,17 @@ import NIOHTTP1
 enum Credentials {
     static func secret(_ headers: HTTPHeaders) -> String? {
         guard let authorization = headers.first(name: "authorization") else { return headers.first(name: "x-api-key") }
-        guard authorization.utf8.count > 7, authorization.prefix(7).lowercased() == "bearer " else { return nil }
-        return String(authorization.dropFirst(7).filter { $0 != " " })
+        guard hasBearer(authorization) else { return nil }
+        // Text is walked as bytes here: by characters it was a twentieth of a request's time.
+        let rest = authorization.utf8.dropFirst(7)
+        guard rest.contains(UInt8(ascii: " ")) else { return String(Substring(rest)) }
+        return String(decoding: rest.filter { $0 != UInt8(ascii: " ") }, as: UTF8.self)
+    }
+
+    /// The scheme's name is the same in any case (RFC 9110, section 11.1).
+    private static func hasBearer(_ value: String) -> Bool {
+        guard value.utf8.count > 7 else { return false }
+        return zip(value.utf8, "bearer ".utf8).allSatisfy { $0 == $1 || ($0 | 0x20 == $1 && $1 != UInt8(ascii: " ")) }
     }
 }
 
@@ -32,7 +41,9 @@ extension GatewayContext {
             }
             guard scope == nil || scope == caller.username else {
                 return .failure(
-                    MeshError(.insufficientScope, "this API key belongs to another user than the path names; use /v1 or your own username"))
+                    MeshError(
+                        .insufficientScope,
+                        "this API key belongs to another user than the path names; use /v1 or your own username"))
             }
             return .success(caller)
         }
