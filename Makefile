@@ -61,8 +61,10 @@ test: setup $(VENV)/ready ## build and run every test
 	@$(SWIFT) build --build-tests
 	$(SWIFT) test
 
-bench: setup ## measure this machine (release build)
-	@$(SWIFT) run -c release mesh-bench
+bench: build ## measure this machine beside nginx (release build, about four minutes)
+	@[[ -x /usr/sbin/nginx ]] || { echo "nginx is missing: sudo apt-get install nginx-light" >&2; exit 1; }
+	$(SWIFT) build -c release --product mesh-bench
+	exec $$($(SWIFT) build -c release --show-bin-path)/mesh-bench run
 
 lint: ## style, strictly
 	@$(SWIFT) format lint -r --strict Package.swift Sources Tests Benchmarks
