@@ -70,5 +70,5 @@ package struct HardwareSummary: Hashable, Sendable {
         return nil
     }
 
-    private static func words(_ value: JSONValue?) -> String { String((value?.text ?? "").prefix(128)) }
+    private static func words(_ value: JSONValue?) -> String { (value?.text ?? "").cut(toUTF8Bytes: 128) }
 }

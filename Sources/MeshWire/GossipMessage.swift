@@ -76,7 +76,7 @@ package enum GossipMessage: Hashable, Sendable {
         case .syncRanges(let sync):
             guard let salt = Bytes16(sync.salt), sync.ranges.count <= Limits.syncRangesPerFrame else { return nil }
             let decoded = sync.ranges.compactMap(range)
-            guard decoded.count == sync.ranges.count else { return nil }
+            guard decoded.count == sync.ranges.count, areDisjoint(decoded) else { return nil }
             return .syncRanges(round: sync.round, salt: salt, ranges: decoded)
         case .syncNeed(let need): return keys(need.keys).map { .syncNeed(round: need.round, keys: $0) }
         case .syncRecords(let sync):
@@ -84,6 +84,14 @@ package enum GossipMessage: Hashable, Sendable {
         case .peers(let peers): return records(peers.descriptors).map(GossipMessage.peers)
         case .drain: return .drain
         case .goodbye(let goodbye): return .goodbye(code: String(goodbye.code.prefix(64)))
+        }
+    }
+
+    /// Ranges come in order and do not overlap: the same keys listed again and again would cost their length each
+    /// time.
+    private static func areDisjoint(_ ranges: [SyncRange]) -> Bool {
+        zip(ranges, ranges.dropFirst()).allSatisfy { range, next in
+            range.upper.map { $0 <= next.lower } ?? false
         }
     }
 

@@ -203,7 +203,7 @@ package final class Administration: Sendable {
         case .ownerOnly: advert.access = .ownerOnly
         case .named(let keys):
             advert.access = .named
-            advert.namedKeys = keys.prefix(32).map(\.bytes.protobuf)
+            advert.namedKeys = keys.prefix(Limits.advertNamedKeys).map(\.bytes.protobuf)
         }
         advert.attachKeys = provider.attachKeys.map { entry in
             var key = Aisbf_Mesh_V1_AttachKey()

@@ -113,7 +113,7 @@ private final class RemoteAnswer: ForwardReceiver {
             state.withLock { $0.error = (ErrorCode(rawValue: code) ?? .workerError, status, retryAfter) }
             return
         }
-        guard (200..<600).contains(status) else { return }
+        guard WorkerAnswer.isAnswerStatus(Int64(status)) else { return }
         state.withLock {
             $0.isStarted = true
             $0.isStream = contentType.hasPrefix("text/event-stream")

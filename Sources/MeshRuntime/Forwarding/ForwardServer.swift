@@ -107,11 +107,9 @@ package final class ForwardServer: Sendable {
             throw MeshError(.accessDenied, "the provider is not offered to this caller")
         }
         let cut = try ForwardBody.read(body)
-        let marks = [
-            "\(verified.signer) \(verified.nonce)",
-            "\(verified.signer) \(verified.fields.requestID) \(verified.fields.attempt)",
-        ]
-        guard replays.take(marks, now: now.instant) else {
+        // Request id and attempt are inside the signature, so a copy of a request carries the same mark.
+        let mark = "\(verified.signer) \(verified.fields.requestID) \(verified.fields.attempt)"
+        guard replays.take([mark], now: now.instant) else {
             throw MeshError(.forwardRefused, "this request was taken already")
         }
         guard let session = sessions.choose(provider.key, model: cut.model) else {

@@ -176,7 +176,8 @@ package final class WorkerConnection: ChannelInboundHandler {
     }
 
     private func finish(_ number: UInt64) {
-        inFlight.removeValue(forKey: number)
+        // A delivery may have cancelled the request meanwhile.
+        guard inFlight.removeValue(forKey: number) != nil else { return }
         session?.outstanding.subtract(1, ordering: .relaxed)
     }
 

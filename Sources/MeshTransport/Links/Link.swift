@@ -11,6 +11,8 @@ package final class Link: Sendable {
     package let peer: PublicKey
     /// This side opened the connection, and so may open forwards on it.
     package let dialled: Bool
+    /// The address that was dialled; nil on the accepting side.
+    package let address: String?
     package let eventLoop: any EventLoop
     private let connection: NIOLoopBound<LinkConnection>
     private let outbox = Mutex(Outbox())
@@ -27,6 +29,7 @@ package final class Link: Sendable {
         self.id = id
         self.peer = peer
         self.dialled = connection.dialled
+        self.address = connection.dialledAddress
         self.eventLoop = eventLoop
         self.connection = NIOLoopBound(connection, eventLoop: eventLoop)
     }

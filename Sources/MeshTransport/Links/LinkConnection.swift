@@ -33,6 +33,7 @@ final class LinkConnection: ChannelInboundHandler {
     private var openStreams = 0
 
     var dialled: Bool { target.dialled }
+    var dialledAddress: String? { target.dialled ? target.address : nil }
 
     init(endpoint: LinkEndpoint, target: LinkTarget, peerSPKI: [UInt8]) {
         self.endpoint = endpoint
