@@ -226,11 +226,19 @@ package final class ControlPlane: Sendable {
             return changes
         }
         guard !changes.isEmpty else { return }
-        do { try store.apply(changes) } catch StoreError.invalid {
-            // One change that the store does not take must not cost the others, nor the node.
-            for change in changes {
-                do { try store.apply([change]) } catch StoreError.invalid { metrics.unsavable() }
-            }
+        if try isSaved(changes) { return }
+        // One change that the store does not take must not cost the others, nor the node.
+        for change in changes where try !isSaved([change]) { metrics.unsavable() }
+    }
+
+    /// False when the store refuses what the changes say; every other failure is thrown.
+    private func isSaved(_ changes: [StoreChange]) throws -> Bool {
+        let outcome: Result<Void, StoreError>
+        do throws(StoreError) { outcome = .success(try store.apply(changes)) } catch { outcome = .failure(error) }
+        switch outcome {
+        case .success: return true
+        case .failure(.invalid): return false
+        case .failure(let error): throw error
         }
     }
 }
