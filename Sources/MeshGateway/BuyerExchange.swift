@@ -1,6 +1,7 @@
 import MeshModel
 import MeshRouting
 import MeshRuntime
+import MeshSessions
 import MeshWire
 import NIOCore
 import NIOHTTP1
