@@ -65,6 +65,7 @@ package enum Limits {
     package static let workerModels = 256
     package static let workerPendingMs: Int64 = 600_000
     package static let workerRegisterBytes = 1 << 20
+    package static let workerRegistersPer10s = 10
     package static let workerRefusalsPerMinute = 60
     package static let workerRefusedCallers = 16_384
 

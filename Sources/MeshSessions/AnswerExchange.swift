@@ -173,6 +173,7 @@ package struct AnswerExchange: Sendable {
             guard case .waiting = state else {
                 return failed(MeshError(.streamInterrupted, "the worker ended the answer with status \(whole.status)"))
             }
+            guard whole.status >= 400 || Self.isReadable(whole) else { return failed(Self.badAnswer) }
             state = .finished
             return [.head(status: whole.status, contentType: whole.contentType), .body(whole.body), .end]
         }
@@ -180,6 +181,12 @@ package struct AnswerExchange: Sendable {
         let isStream = whole.contentType.hasPrefix("text/event-stream") || whole.body.starts(with: Array("data:".utf8))
         let actions = chunkArrived(isStream ? whole.body : Self.event(whole.body))
         return isFinished ? actions : actions + doneArrived()
+    }
+
+    /// A success that says it is JSON and is none is garbage, and no answer.
+    private static func isReadable(_ whole: WorkerAnswer.Whole) -> Bool {
+        guard whole.contentType.hasPrefix("application/json") else { return true }
+        return whole.body.withUnsafeBytes { (try? JSONScanner.value(of: $0)) != nil }
     }
 
     private static func event(_ data: [UInt8]) -> [UInt8] { Array("data: ".utf8) + data + [0x0A, 0x0A] }

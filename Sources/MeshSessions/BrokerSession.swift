@@ -45,7 +45,7 @@ package struct BrokerSession: Sendable {
     private var badFrames = 0
     private var modelsRequest: UInt64 = 0
     private var isAskingForModels = false
-    private var registeredAt: Instant?
+    private var registerWindow: (since: Instant, count: Int) = (Instant(nanoseconds: .min), 0)
     package private(set) var profile = WorkerProfile()
 
     /// - Parameters:
@@ -192,17 +192,15 @@ package struct BrokerSession: Sendable {
         guard bytes.count <= Limits.workerRegisterBytes,
             let message = try? JSONValue.parse(bytes, in: 0..<bytes.count)
         else { return bad() }
-        // Once a second is often enough for any worker; the rest would only keep the mesh busy.
-        if let last = registeredAt, now.instant.milliseconds(since: last) < 1_000, isLive {
-            return bad() + [.send(registeredFrame(requestID: frame.requestID))]
-        }
         for token in [message["registration_token"]?.text, message["payload"]?["registration_token"]?.text] {
             guard let token, token != tokenText else { continue }
             if isLive { return [.send(errorFrame(frame.requestID, "token mismatch"))] }
             return close(.tokenMismatch)
         }
+        guard mayRegister(now: now.instant) else {
+            return bad() + [.send(errorFrame(frame.requestID, "registering too often; wait a few seconds"))]
+        }
         state = .live
-        registeredAt = now.instant
         profile = WorkerProfile(register: message)
         modelsRequest &+= 1
         isAskingForModels = true
@@ -210,6 +208,15 @@ package struct BrokerSession: Sendable {
             .send(registeredFrame(requestID: frame.requestID)), .registered(profile),
             .send(requestFrame(number: modelsRequest, operation: "models.list", payload: Array("{}".utf8))),
         ]
+    }
+
+    /// A worker may register again whenever its models change, but each time costs the whole mesh something.
+    private mutating func mayRegister(now: Instant) -> Bool {
+        if registerWindow.count == 0 || now.milliseconds(since: registerWindow.since) >= 10_000 {
+            registerWindow = (now, 0)
+        }
+        registerWindow.count += 1
+        return registerWindow.count <= Limits.workerRegistersPer10s
     }
 
     /// Numbers of `models.list` requests stay below this; buyers' requests start here.
