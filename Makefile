@@ -27,6 +27,8 @@ setup: ## install what is missing (apt, and pip for the SDK test); does nothing 
 	[[ -e /usr/include/openssl/ssl.h || -e /usr/local/include/openssl/ssl.h ]] || missing+=(libssl-dev)
 	[[ -e /usr/include/sqlite3.h || -e /usr/local/include/sqlite3.h ]] || missing+=(libsqlite3-dev)
 	command -v curl >/dev/null || missing+=(curl)
+	command -v openssl >/dev/null || missing+=(openssl)
+	command -v faketime >/dev/null || missing+=(faketime)
 	command -v python3 >/dev/null || missing+=(python3)
 	if command -v python3 >/dev/null; then
 	  python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv python3-pip)

@@ -169,8 +169,8 @@ let package = Package(
             "MeshNodeTests",
             [
                 "MeshNode", "MeshGateway", "MeshRuntime", "MeshStore", "MeshCrypto", "MeshModel", "MeshWire", "MeshWorker",
-                "MeshTransport", "MeshTelemetry", .http, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
-                .nio("NIOFoundationCompat"), .lifecycle, .log,
+                "MeshTransport", "MeshTelemetry", "MeshGossip", .http, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+                .nio("NIOWebSocket"), .nio("NIOFoundationCompat"), .lifecycle, .log, .protobuf,
             ]),
         tests(
             "MeshCLITests",

@@ -141,7 +141,7 @@ package final class ControlPlane: Sendable {
         case .send(let link, let frame): links.send(frame, over: link)
         case .close(let link, let code):
             logger.notice("link closed by gossip", metadata: ["link.id": "\(link.raw)", "code": "\(code.rawValue)"])
-            links.close(link, code: code.rawValue)
+            links.close(link, code: code.failure.rawValue)
         case .dial(let key, let address): links.dial(address, expected: key)
         case .accepted(let record, _):
             if record.type.isReconciled { remember(.saveRecord(record.envelope.bytes)) }
