@@ -191,7 +191,10 @@ package struct BrokerSession: Sendable {
     private mutating func register(_ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer, now: Now) -> [Action] {
         guard bytes.count <= Limits.workerRegisterBytes,
             let message = try? JSONValue.parse(bytes, in: 0..<bytes.count)
-        else { return bad() }
+        else {
+            // A client that was told nothing would wait for its ack until the registration times out.
+            return isLive ? bad() : close(.registerExpected)
+        }
         for token in [message["registration_token"]?.text, message["payload"]?["registration_token"]?.text] {
             guard let token, token != tokenText else { continue }
             if isLive { return [.send(errorFrame(frame.requestID, "token mismatch"))] }

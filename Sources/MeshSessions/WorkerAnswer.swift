@@ -81,7 +81,13 @@ package enum WorkerAnswer {
     }
 
     private static func dataEvent(_ slice: JSONSlice, _ bytes: UnsafeRawBufferPointer) -> [UInt8] {
-        Array("data: ".utf8) + bytes[slice.range] + Array("\n\n".utf8)
+        dataEvent(bytes[slice.range])
+    }
+
+    /// One event that carries a JSON document. Line breaks in JSON text can only be space between its tokens, but in
+    /// an event they would end the `data` field.
+    package static func dataEvent(_ json: some Sequence<UInt8>) -> [UInt8] {
+        Array("data: ".utf8) + json.map { $0 == 0x0A || $0 == 0x0D ? 0x20 : $0 } + [0x0A, 0x0A]
     }
 
     /// The worker's own words about a failure, bounded, for the buyer.
