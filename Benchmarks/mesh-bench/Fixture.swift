@@ -47,13 +47,15 @@ struct Fixture: Sendable {
             switch path {
             case .direct:
                 return LoadTarget(
-                    port: backendPort, request: Payloads.request(model: model, key: key, stream: stream), chunks: chunks)
+                    port: backendPort, request: Payloads.request(model: model, key: key, stream: stream), chunks: chunks
+                )
             case .nginx:
                 return LoadTarget(
                     port: nginx.port, request: Payloads.request(model: model, key: key, stream: stream), chunks: chunks)
             case .node:
                 return LoadTarget(
-                    port: node.apiPort, request: Payloads.request(model: model, key: key, stream: stream), chunks: chunks)
+                    port: node.apiPort, request: Payloads.request(model: model, key: key, stream: stream),
+                    chunks: chunks)
             case .linked:
                 return LoadTarget(
                     port: linked.apiPort, request: Payloads.request(model: linkedModel, key: linkedKey, stream: stream),

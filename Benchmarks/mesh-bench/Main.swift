@@ -59,8 +59,10 @@ struct Run: AsyncParsableCommand {
         for problem in phases.problems { print("problem: \(problem)") }
         if let json {
             let settings: [JSONValue.Member] = [
-                .init("cpu", .string(ProcessFigures.cpuModel())), .init("cores", .integer(sysconf(Int32(_SC_NPROCESSORS_ONLN)))),
-                .init("load_average_before", .string(load)), .init("seconds", .integer(seconds)), .init("runs", .integer(runs)),
+                .init("cpu", .string(ProcessFigures.cpuModel())),
+                .init("cores", .integer(sysconf(Int32(_SC_NPROCESSORS_ONLN)))),
+                .init("load_average_before", .string(load)), .init("seconds", .integer(seconds)),
+                .init("runs", .integer(runs)),
             ]
             try ProcessFigures.write(report.document(settings: settings).bytes + [10], to: json)
         }
@@ -82,7 +84,11 @@ struct Run: AsyncParsableCommand {
         if !busy.isEmpty { try await phases.plain("c64", connections: 64, paths: busy) }
         if wanted.contains("P3") { try await phases.streams("streams100", connections: 100, paths: [.node, .nginx]) }
         if wanted.contains("P4") {
-            for streams in (0..<runs).flatMap({ _ in [512, 1_000] }) { try await phases.crowd(streams) }
+            for streams in [512, 1_000] {
+                for path in (0..<runs).flatMap({ _ in [Path.node, .nginx] }).shuffled() {
+                    try await phases.crowd(streams, path)
+                }
+            }
         }
     }
 

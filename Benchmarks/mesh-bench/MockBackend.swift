@@ -8,7 +8,8 @@ final class MockBackend: ChannelInboundHandler {
 
     private static let plain = ByteBuffer(
         bytes: Array(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: \(Payloads.answer.count)\r\n\r\n".utf8)
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: \(Payloads.answer.count)\r\n\r\n".utf8
+        )
             + Payloads.answer)
     private let pacer: Pacer
     private let chunks: Int

@@ -21,7 +21,8 @@ final class MockWorker: ChannelInboundHandler {
     private static let models = Array(#"","status":"ok","payload":{"data":[{"id":"m"}]}}"#.utf8)
     private static let answer: [UInt8] = {
         var bytes = Array(
-            #"","status":"ok","payload":{"status_code":200,"headers":{},"content_type":"application/json","body":"#.utf8)
+            #"","status":"ok","payload":{"status_code":200,"headers":{},"content_type":"application/json","body":"#.utf8
+        )
         JSONText.appendQuoted(Payloads.answer, to: &bytes)
         return bytes + Array("}}".utf8)
     }()

@@ -45,7 +45,8 @@ struct BenchNode: Sendable {
     /// Starts the node and waits for the first 200 on /health; gives the seconds that took.
     mutating func start() async throws -> Double {
         let begin = Clock.now()
-        pid = try Children.shared.start([binary, "node", "run", "--config", configuration], output: dataFolder + ".log")
+        pid = try Children.shared.start(
+            [binary, "node", "run", "--config", configuration], output: dataFolder + ".log")
         let port = apiPort
         try await waiting(for: "node \(name) to answer", every: 2) {
             Loopback.get("/health", port: port)?.status == 200 ? true : nil
@@ -62,14 +63,18 @@ struct BenchNode: Sendable {
     /// Creates a provider open to everybody; gives where its workers attach.
     func createProvider() async throws -> MockWorker.Address {
         let made = try await command(["provider", "create", "bench", "--access", "public"])
-        guard let token = made["registration_token"]?.text else { throw BenchError("no registration token was printed") }
+        guard let token = made["registration_token"]?.text else {
+            throw BenchError("no registration token was printed")
+        }
         return MockWorker.Address(port: apiPort, provider: "bench", token: token)
     }
 
     /// Creates a buyer; gives the API key.
     func createKey() async throws -> String {
         _ = try await command(["user", "create", "u"])
-        guard let key = try await command(["key", "create", "u"])["key"]?.text else { throw BenchError("no key was printed") }
+        guard let key = try await command(["key", "create", "u"])["key"]?.text else {
+            throw BenchError("no key was printed")
+        }
         return key
     }
 
@@ -77,7 +82,9 @@ struct BenchNode: Sendable {
     func model(key: String) async throws -> String {
         let port = apiPort
         return try await waiting(for: "node \(name) to list the mock's model", seconds: 30) {
-            guard let answer = Loopback.get("/v1/models", port: port, key: key), answer.status == 200 else { return nil }
+            guard let answer = Loopback.get("/v1/models", port: port, key: key), answer.status == 200 else {
+                return nil
+            }
             let ids = Self.unchunked(answer.body)["data"]?.elements?.compactMap { $0["id"]?.text } ?? []
             return ids.first { $0.hasSuffix("/m") } ?? ids.first
         }
@@ -99,7 +106,9 @@ struct Nginx: Sendable {
 
     static func start(folder: String, backend: Int) async throws -> Nginx {
         let port = try Loopback.freePort()
-        let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map { "\($0)_temp_path \(folder)/nginx-\($0);" }
+        let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map {
+            "\($0)_temp_path \(folder)/nginx-\($0);"
+        }
         let text = """
             \(geteuid() == 0 ? "user root;" : "")
             worker_processes 1;

@@ -52,7 +52,8 @@ final class Pacer {
     static func start(on loop: any EventLoop) async throws -> NIOLoopBound<Pacer> {
         try await loop.submit {
             let bound = NIOLoopBound(Pacer(), eventLoop: loop)
-            loop.scheduleRepeatedTask(initialDelay: .milliseconds(2), delay: .milliseconds(2)) { _ in bound.value.tick() }
+            loop.scheduleRepeatedTask(initialDelay: .milliseconds(2), delay: .milliseconds(2)) { _ in bound.value.tick()
+            }
             return bound
         }.get()
     }

@@ -6,7 +6,8 @@ import NIOCore
 enum Payloads {
     /// A chat completion of 1 KiB.
     static let answer: [UInt8] = {
-        let head = #"{"id":"c1","object":"chat.completion","created":1700000000,"model":"m","choices":[{"index":0,"message":"#
+        let head =
+            #"{"id":"c1","object":"chat.completion","created":1700000000,"model":"m","choices":[{"index":0,"message":"#
             + #"{"role":"assistant","content":""#
         let tail = #""},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":12,"total_tokens":21}}"#
         let filler = String(repeating: "x", count: max(1_024 - head.utf8.count - tail.utf8.count, 0))
@@ -14,7 +15,8 @@ enum Payloads {
     }()
 
     /// An SSE event around the sending time in nanoseconds: what stands before it and after it.
-    static let eventHead = #"data: {"id":"c1","object":"chat.completion.chunk","created":1700000000,"model":"m","#
+    static let eventHead =
+        #"data: {"id":"c1","object":"chat.completion.chunk","created":1700000000,"model":"m","#
         + #""choices":[{"index":0,"delta":{"content":""#
     static let eventTail = "\"},\"finish_reason\":null}]}\n\n"
     static let contentMarker = Array(#""content":""#.utf8)

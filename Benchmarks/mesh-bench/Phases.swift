@@ -38,7 +38,9 @@ struct Phases {
 
     /// Closed loop over `connections`, all paths in random order, every path once per run.
     mutating func plain(_ phase: String, connections: Int, paths: [Path]) async throws {
-        for path in paths { _ = try await closedLoop(path, connections: connections, milliseconds: 700, streams: false) }
+        for path in paths {
+            _ = try await closedLoop(path, connections: connections, milliseconds: 700, streams: false)
+        }
         for path in (0..<runs).flatMap({ _ in paths }).shuffled() {
             let (totals, cpu, own) = try await closedLoop(
                 path, connections: connections, milliseconds: seconds * 1_000, streams: false)
@@ -73,12 +75,12 @@ struct Phases {
         }
     }
 
-    /// Many streams at once, each read to its end.
-    mutating func crowd(_ streams: Int) async throws {
+    /// Many streams at once, each read to its end. Through nginx it shows what the harness and the machine are late by.
+    mutating func crowd(_ streams: Int, _ path: Path) async throws {
         let recorder = Recorder()
-        guard let target = fixture.streamTargets[.node] else { return }
+        guard let target = fixture.streamTargets[path] else { return }
         recorder.begin()
-        let cpu = ProcessFigures.cpuMicroseconds(fixture.node.pid)
+        let cpu = ProcessFigures.cpuMicroseconds(fixture.process(of: path))
         let channels = try await LoadGenerator.open(
             streams, to: target, recorder: recorder, on: fixture.loadLoop, spread: 1_000, repeats: false)
         let deadline = Clock.now() + 15_000_000_000
@@ -87,14 +89,14 @@ struct Phases {
             if totals.finished + totals.errors >= streams { break }
             try await Task.sleep(for: .milliseconds(20))
         }
-        let used = ProcessFigures.cpuMicroseconds(fixture.node.pid) - cpu
+        let used = ProcessFigures.cpuMicroseconds(fixture.process(of: path)) - cpu
         let totals = recorder.end()
         await LoadGenerator.close(channels, recorder: recorder)
-        note("streams\(streams)", .node, totals)
+        note("streams\(streams)", path, totals)
         let lost = streams * Fixture.streamChunks - totals.chunks
         samples.append(
             Sample(
-                phase: "streams\(streams)", path: .node,
+                phase: "streams\(streams)", path: path,
                 values: [
                     ("late", Double(totals.lateChunks)), ("lost", Double(lost)),
                     ("late_or_lost", Double(totals.lateChunks + lost)),

@@ -5,7 +5,8 @@ import Synchronization
 final class Recorder: Sendable {
     struct Totals {
         var latency = Histogram<UInt64>(highestTrackableValue: 60_000_000_000, numberOfSignificantValueDigits: .three)
-        var firstChunk = Histogram<UInt64>(highestTrackableValue: 60_000_000_000, numberOfSignificantValueDigits: .three)
+        var firstChunk = Histogram<UInt64>(
+            highestTrackableValue: 60_000_000_000, numberOfSignificantValueDigits: .three)
         var requests = 0
         var chunks = 0
         var lateChunks = 0

@@ -45,7 +45,9 @@ enum ProcessFigures {
         return "unknown"
     }
 
-    static func loadAverage() -> String { (contents("/proc/loadavg") ?? "").split(separator: " ").prefix(3).joined(separator: " ") }
+    static func loadAverage() -> String {
+        (contents("/proc/loadavg") ?? "").split(separator: " ").prefix(3).joined(separator: " ")
+    }
 
     /// A small file as text.
     static func contents(_ path: String) -> String? {
@@ -126,9 +128,11 @@ enum Loopback {
             bytes += block[..<count]
         }
         let text = String(decoding: bytes, as: UTF8.self)
-        guard let status = text.split(separator: " ", maxSplits: 2).dropFirst().first.flatMap({ Int($0) }) else { return nil }
+        let words = text.split(separator: " ", maxSplits: 2)
+        guard words.count > 1, let status = Int(words[1]) else { return nil }
         let marker = Array("\r\n\r\n".utf8)
-        guard bytes.count >= 4, let end = (0...(bytes.count - 4)).first(where: { Array(bytes[$0..<($0 + 4)]) == marker })
+        guard bytes.count >= 4,
+            let end = (0...(bytes.count - 4)).first(where: { Array(bytes[$0..<($0 + 4)]) == marker })
         else { return nil }
         return (status, Array(bytes[(end + 4)...]))
     }
