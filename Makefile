@@ -63,8 +63,11 @@ test: setup $(VENV)/ready ## build and run every test
 	@$(SWIFT) build --build-tests
 	$(SWIFT) test
 
-bench: setup ## measure this machine (release build)
-	@$(SWIFT) run -c release mesh-bench
+bench: setup ## measure this machine (release build; needs nginx)
+	@command -v nginx >/dev/null || { echo "nginx is missing: apt-get install nginx-light" >&2; exit 1; }
+	$(SWIFT) build -c release --product aisbf
+	mkdir -p Benchmarks/results
+	$(SWIFT) run -c release mesh-bench run --json Benchmarks/results/latest.json
 
 lint: ## style, strictly
 	@$(SWIFT) format lint -r --strict Package.swift Sources Tests Benchmarks
