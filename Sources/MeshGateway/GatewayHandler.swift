@@ -164,7 +164,9 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             reading = .answering
             let requestID = RequestID.make()
             // A WebSocket that was refused reaches this handler as a plain request.
-            answer(.error(error, requestID: requestID), requestID: requestID, isHead: head.method == .HEAD, code: error.code)
+            answer(
+                .error(error, requestID: requestID), requestID: requestID, isHead: head.method == .HEAD,
+                code: error.code)
         case .idle, .answering: break
         }
     }

@@ -19,7 +19,8 @@ extension Gossip {
         switch rejection {
         case .expired, .future, .epochAhead, .banned, .quota: false
         case .truncated, .oversize, .magic, .unknownType, .unknownSuite, .unknownFlags, .wrongNetwork, .length,
-            .lifetime, .smallOrderKey, .signature, .body, .recordKey, .semantics: true
+            .lifetime, .smallOrderKey, .signature, .body, .recordKey, .semantics:
+            true
         }
     }
 

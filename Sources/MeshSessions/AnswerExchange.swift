@@ -106,7 +106,9 @@ package struct AnswerExchange: Sendable {
         case .finished: return []
         case .waiting:
             return failed(
-                MeshError(.workerTimeout, "the worker did not answer within \(max(seconds, 1)) s; try again or choose another provider"))
+                MeshError(
+                    .workerTimeout,
+                    "the worker did not answer within \(max(seconds, 1)) s; try again or choose another provider"))
         case .streaming:
             return failed(MeshError(.streamInterrupted, "the worker stopped sending in the middle of the answer"))
         }
@@ -136,7 +138,8 @@ package struct AnswerExchange: Sendable {
         }
         let events: [[UInt8]]
         do throws(EventStreamReframer.Overflow) { events = try reframer.append(chunk) } catch {
-            return failed(MeshError(.workerBadAnswer, "the worker sent an event longer than \(Limits.eventBytes) bytes"))
+            return failed(
+                MeshError(.workerBadAnswer, "the worker sent an event longer than \(Limits.eventBytes) bytes"))
         }
         return deliver(events)
     }

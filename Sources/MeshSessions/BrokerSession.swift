@@ -227,7 +227,9 @@ package struct BrokerSession: Sendable {
 
     private mutating func heartbeat(_ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer, now: Now) -> [Action] {
         var actions: [Action] = []
-        if let payload = frame.payload, payload.range.count <= Limits.workerRegisterBytes, let value = try? JSONValue.parse(bytes, in: payload.range) {
+        if let payload = frame.payload, payload.range.count <= Limits.workerRegisterBytes,
+            let value = try? JSONValue.parse(bytes, in: payload.range)
+        {
             let update = HardwareSummary(payload: value)
             if !update.gpus.isEmpty {
                 profile.hardware.merge(update)
@@ -248,7 +250,8 @@ package struct BrokerSession: Sendable {
         guard event == .answer else { return [] }
         isAskingForModels = false
         guard let whole = WorkerAnswer.whole(frame, in: bytes), whole.status < 400,
-            whole.body.count <= Limits.workerRegisterBytes, let document = try? JSONValue.parse(whole.body), let models = WorkerModel.list(document)
+            whole.body.count <= Limits.workerRegisterBytes, let document = try? JSONValue.parse(whole.body),
+            let models = WorkerModel.list(document)
         else { return bad() }
         return [.modelsListed(models)]
     }

@@ -76,7 +76,9 @@ package struct HardwareSummary: Hashable, Sendable {
         // 64 TiB of video memory is a typing error, not a GPU.
         let plausible: ClosedRange<Int64> = 0...(64 << 20)
         if let size = value["\(name)_mb"]?.integer, plausible.contains(size) { return size }
-        if let size = value["\(name)_gb"]?.integer, (0...(plausible.upperBound / 1024)).contains(size) { return size * 1024 }
+        if let size = value["\(name)_gb"]?.integer, (0...(plausible.upperBound / 1024)).contains(size) {
+            return size * 1024
+        }
         return nil
     }
 

@@ -28,7 +28,9 @@ package struct WorkerModel: Hashable, Sendable {
 
     private init?(_ item: JSONValue) {
         let name = item.text ?? item["id"]?.text ?? item["name"]?.text ?? item["model"]?.text
-        guard let name, !name.isEmpty, name.utf8.count <= Limits.recordTextBytes, HeaderRule.isValue(name) else { return nil }
+        guard let name, !name.isEmpty, name.utf8.count <= Limits.recordTextBytes, HeaderRule.isValue(name) else {
+            return nil
+        }
         id = name
         let context =
             item["context_window"]?.integer ?? item["context_length"]?.integer ?? item["max_context_length"]?.integer

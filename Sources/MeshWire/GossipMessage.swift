@@ -146,18 +146,32 @@ extension GossipMessage {
     private var kind: Aisbf_Mesh_V1_LinkFrame.OneOf_Kind {
         switch self {
         case .push(let records, let hops):
-            return .push(.with { $0.records = records.map { Data($0) }; $0.hops = hops })
+            return .push(
+                .with {
+                    $0.records = records.map { Data($0) }; $0.hops = hops
+                })
         case .announce(let summaries): return .announce(Self.announce(summaries))
         case .want(let keys): return .want(.with { $0.keys = keys.map { Data($0.bytes) } })
         case .syncOpen(let round, let salt):
-            return .syncOpen(.with { $0.round = round; $0.salt = Data(salt.bytes) })
+            return .syncOpen(
+                .with {
+                    $0.round = round; $0.salt = Data(salt.bytes)
+                })
         case .syncRanges(let round, let salt, let ranges):
             return .syncRanges(
-                .with { $0.round = round; $0.salt = Data(salt.bytes); $0.ranges = ranges.map(Self.rangeMessage) })
+                .with {
+                    $0.round = round; $0.salt = Data(salt.bytes); $0.ranges = ranges.map(Self.rangeMessage)
+                })
         case .syncNeed(let round, let keys):
-            return .syncNeed(.with { $0.round = round; $0.keys = keys.map { Data($0.bytes) } })
+            return .syncNeed(
+                .with {
+                    $0.round = round; $0.keys = keys.map { Data($0.bytes) }
+                })
         case .syncRecords(let round, let records):
-            return .syncRecords(.with { $0.round = round; $0.records = records.map { Data($0) } })
+            return .syncRecords(
+                .with {
+                    $0.round = round; $0.records = records.map { Data($0) }
+                })
         case .peers(let records): return .peers(.with { $0.descriptors = records.map { Data($0) } })
         case .drain: return .drain(.init())
         case .goodbye(let code): return .goodbye(.with { $0.code = code })

@@ -28,8 +28,9 @@ import Testing
 
     @Test func aWorkerBecomesVisibleInThreeSignedSteps() {
         let fixture = host()
-        #expect(fixture.signed.filter { $0.type != .beacon }.map(\.type)
-            == [.nodeDescriptor, .providerAdvert, .attachGrant, .attachment])
+        #expect(
+            fixture.signed.filter { $0.type != .beacon }.map(\.type)
+                == [.nodeDescriptor, .providerAdvert, .attachGrant, .attachment])
         #expect(fixture.signed(.attachGrant).first?.signer == token.publicKey)
         #expect(fixture.signed(.attachment).first?.signer == fixture.node.publicKey)
         #expect(lastCatalog(fixture)?.providers.first?.hosts.map(\.models.first?.id) == ["m"])

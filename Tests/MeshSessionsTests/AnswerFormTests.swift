@@ -25,14 +25,18 @@ import Testing
     static let done = "data: [DONE]\n\n"
 
     static let whole: [Row] = [
-        Row("plain", stream: false, [#"{"status":"ok","payload":{"id":"x"}}"#], Outcome(head: json, body: #"{"id":"x"}"#)),
+        Row(
+            "plain", stream: false, [#"{"status":"ok","payload":{"id":"x"}}"#],
+            Outcome(head: json, body: #"{"id":"x"}"#)),
         Row("plain list", stream: false, [#"{"status":"ok","payload":[1]}"#], Outcome(head: json, body: "[1]")),
         Row(
             "generation A", stream: false, [#"{"ok":true,"request_id":"q1","payload":{"id":"x"}}"#],
             Outcome(head: json, body: #"{"id":"x"}"#)),
         Row(
             "wrapped text", stream: false,
-            [#"{"status":"ok","payload":{"status_code":200,"content_type":"application/json","body":"{\"a\":\"\u00e4\"}"}}"#],
+            [
+                #"{"status":"ok","payload":{"status_code":200,"content_type":"application/json","body":"{\"a\":\"\u00e4\"}"}}"#
+            ],
             Outcome(head: json, body: #"{"a":"ä"}"#)),
         Row(
             "wrapped object", stream: false,
@@ -43,26 +47,39 @@ import Testing
             Outcome(head: json, body: "[1]")),
         Row(
             "wrapped base64", stream: false,
-            [#"{"status":"ok","payload":{"status_code":200,"content_type":"image/png","body_base64":"UE5H","filename":"a.png"}}"#],
+            [
+                #"{"status":"ok","payload":{"status_code":200,"content_type":"image/png","body_base64":"UE5H","filename":"a.png"}}"#
+            ],
             Outcome(head: "200 image/png", body: "PNG")),
-        Row("wrapped without body", stream: false, [#"{"payload":{"status_code":204}}"#], Outcome(head: "204 application/json", body: "")),
         Row(
-            "wrapped error status", stream: false, [#"{"status":"ok","payload":{"status_code":404,"body":{"error":"text"}}}"#],
+            "wrapped without body", stream: false, [#"{"payload":{"status_code":204}}"#],
+            Outcome(head: "204 application/json", body: "")),
+        Row(
+            "wrapped error status", stream: false,
+            [#"{"status":"ok","payload":{"status_code":404,"body":{"error":"text"}}}"#],
             Outcome(head: "404 application/json", body: #"{"error":"text"}"#)),
         Row(
-            "wrapped error status to a stream", stream: true, [#"{"payload":{"status_code":503,"body":{"error":"text"}}}"#],
+            "wrapped error status to a stream", stream: true,
+            [#"{"payload":{"status_code":503,"body":{"error":"text"}}}"#],
             Outcome(head: "503 application/json", body: #"{"error":"text"}"#)),
         Row(
-            "header injection", stream: false, [#"{"payload":{"status_code":200,"content_type":"a\r\nb: c","body":"x"}}"#],
+            "header injection", stream: false,
+            [#"{"payload":{"status_code":200,"content_type":"a\r\nb: c","body":"x"}}"#],
             Outcome(head: json, body: "x")),
         Row("event response", stream: false, [#"{"event":"response","payload":{}}"#], Outcome(head: json, body: "{}")),
         Row("null event", stream: false, [#"{"event":null,"payload":{}}"#], Outcome(head: json, body: "{}")),
-        Row("second answer", stream: false, [#"{"payload":{}}"#, #"{"payload":{"again":1}}"#], Outcome(head: json, body: "{}")),
+        Row(
+            "second answer", stream: false, [#"{"payload":{}}"#, #"{"payload":{"again":1}}"#],
+            Outcome(head: json, body: "{}")),
         Row("no payload", stream: false, [#"{"status":"ok"}"#], Outcome(failure: .workerBadAnswer)),
         Row("text payload", stream: false, [#"{"status":"ok","payload":"text"}"#], Outcome(failure: .workerBadAnswer)),
         Row("absurd status", stream: false, [#"{"payload":{"status_code":99}}"#], Outcome(failure: .workerBadAnswer)),
-        Row("huge status", stream: false, [#"{"payload":{"status_code":99999999999}}"#], Outcome(failure: .workerBadAnswer)),
-        Row("broken base64", stream: false, [#"{"payload":{"status_code":200,"body_base64":"U"}}"#], Outcome(failure: .workerBadAnswer)),
+        Row(
+            "huge status", stream: false, [#"{"payload":{"status_code":99999999999}}"#],
+            Outcome(failure: .workerBadAnswer)),
+        Row(
+            "broken base64", stream: false, [#"{"payload":{"status_code":200,"body_base64":"U"}}"#],
+            Outcome(failure: .workerBadAnswer)),
     ]
 
     static let errors: [Row] = [
@@ -74,11 +91,14 @@ import Testing
             "code beside the text", stream: false, [#"{"status":"error","error":"no","code":"model_not_found"}"#],
             Outcome(failure: .modelNotFound)),
         Row(
-            "error object", stream: false, [#"{"status":"error","error":{"code":"model_not_found","message":"m","details":{}}}"#],
+            "error object", stream: false,
+            [#"{"status":"error","error":{"code":"model_not_found","message":"m","details":{}}}"#],
             Outcome(failure: .modelNotFound)),
         Row("busy", stream: true, [#"{"status":"error","error":{"code":"busy"}}"#], Outcome(failure: .workerBusy)),
         Row("overloaded", stream: true, [#"{"status":"error","code":"overloaded"}"#], Outcome(failure: .workerBusy)),
-        Row("pending, then error", stream: true, [#"{"event":"pending"}"#, #"{"status":"error"}"#], Outcome(failure: .workerError)),
+        Row(
+            "pending, then error", stream: true, [#"{"event":"pending"}"#, #"{"status":"error"}"#],
+            Outcome(failure: .workerError)),
     ]
 
     @Test(arguments: whole + errors) func wholeAnswers(row: Row) {

@@ -30,7 +30,8 @@ import Testing
         #expect(frames[0]["event"] == "registered" && frames[0]["status"] == "ok" && frames[0]["accepted"] == true)
         #expect(frames[0]["request_id"] == "reg-1" && frames[0]["session_id"] == "s-1")
         #expect(frames[0]["owner_user_id"] == "ada" && frames[0]["expires_at"] == 1_800_000_000)
-        #expect(frames[1]["op"] == "models.list" && frames[1]["request_id"] == "q1" && frames[1]["client_id"] == "gpu-1")
+        #expect(
+            frames[1]["op"] == "models.list" && frames[1]["request_id"] == "q1" && frames[1]["client_id"] == "gpu-1")
         #expect(actions.contains(.registered(session.profile)))
         #expect(session.tick(at: 1_600).isEmpty)
         #expect(!SessionFixtures.text(frames.flatMap(\.bytes)).contains("secret"))
@@ -59,7 +60,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("hello", CloseReason.notJSON), ("[]", .notJSON), (#"{"op":"heartbeat"}"#, .registerExpected), ("{}", .registerExpected),
+        ("hello", CloseReason.notJSON), ("[]", .notJSON), (#"{"op":"heartbeat"}"#, .registerExpected),
+        ("{}", .registerExpected),
         (#"{"event":"registered"}"#, .registerExpected),
         (#"{"op":"register","registration_token":"wrong"}"#, .tokenMismatch),
         (#"{"op":"register","payload":{"registration_token":"wrong"}}"#, .tokenMismatch),
@@ -76,7 +78,8 @@ import Testing
     @Test func aWrongTokenLaterIsAnErrorOnly() throws {
         var session = Self.live()
         let before = session.profile
-        let frames = try Self.sent(session.receive(#"{"op":"register","request_id":"r2","registration_token":"x"}"#, at: 9))
+        let frames = try Self.sent(
+            session.receive(#"{"op":"register","request_id":"r2","registration_token":"x"}"#, at: 9))
         #expect(frames.count == 1 && frames[0]["status"] == "error" && frames[0]["request_id"] == "r2")
         #expect(session.isLive && session.profile == before)
     }
@@ -89,9 +92,12 @@ import Testing
         #expect(session.profile.hardware.gpus.isEmpty && session.profile.server.hasPrefix("other"))
     }
 
-    @Test(arguments: [OwnerScope.global, .user("ada")]) func nothingAWorkerSendsChangesItsIdentity(scope: OwnerScope) throws {
+    @Test(arguments: [OwnerScope.global, .user("ada")]) func nothingAWorkerSendsChangesItsIdentity(scope: OwnerScope)
+        throws
+    {
         var session = SessionFixtures.session(scope)
-        let claim = #""provider_id":"other","client_id":"evil","username":"root","scope_name":"global","owner_user_id":"1","session_id":"s-9""#
+        let claim =
+            #""provider_id":"other","client_id":"evil","username":"root","scope_name":"global","owner_user_id":"1","session_id":"s-9""#
         let frame = #"{"op":"register",\#(claim),"payload":{\#(claim)}}"#
         for at in [Int64(1), 2] {
             let frames = try Self.sent(session.receive(frame, at: at))
@@ -106,7 +112,8 @@ import Testing
 
     @Test func aHeartbeatIsAnsweredAndMerged() throws {
         var session = Self.live()
-        let beat = #"{"v":1,"op":"heartbeat","request_id":"hb-1","payload":{"hardware":{"gpus":[{"index":0,"available_vram_mb":18432}]}}}"#
+        let beat =
+            #"{"v":1,"op":"heartbeat","request_id":"hb-1","payload":{"hardware":{"gpus":[{"index":0,"available_vram_mb":18432}]}}}"#
         let actions = session.receive(beat, at: 40_000)
         let answer = try Self.sent(actions)
         #expect(answer.count == 1 && answer[0]["event"] == "heartbeat" && answer[0]["request_id"] == "hb-1")
@@ -140,13 +147,18 @@ import Testing
 
     @Test func repliesGoToTheirRequest() {
         var session = Self.live()
-        #expect(session.receive(#"{"request_id":"q1000000","event":"chunk"}"#, at: 1) == [.reply(number: 1_000_000, .chunk)])
-        #expect(session.receive(#"{"request_id":"q1","payload":{"data":[{"id":"m"},"n",{"id":"m"}]}}"#, at: 1)
-            == [.modelsListed([WorkerModel(id: "m"), WorkerModel(id: "n")])])
+        #expect(
+            session.receive(#"{"request_id":"q1000000","event":"chunk"}"#, at: 1) == [.reply(number: 1_000_000, .chunk)]
+        )
+        #expect(
+            session.receive(#"{"request_id":"q1","payload":{"data":[{"id":"m"},"n",{"id":"m"}]}}"#, at: 1)
+                == [.modelsListed([WorkerModel(id: "m"), WorkerModel(id: "n")])])
         #expect(session.receive(#"{"request_id":"q1","payload":{"status_code":500,"body":{}}}"#, at: 1) == [.badFrame])
         let cancel = session.controlFrame("cancel", number: 1_000_000)
         let id = (try? JSONValue.parse(cancel))?["request_id"]?.text ?? ""
-        #expect(session.receive(#"{"request_id":"\#(id)","status":"error","error":"unsupported operation"}"#, at: 1).isEmpty)
+        #expect(
+            session.receive(#"{"request_id":"\#(id)","status":"error","error":"unsupported operation"}"#, at: 1).isEmpty
+        )
     }
 
     @Test(arguments: ["", "q", "1", "q-1", "qx", "q18446744073709551616"]) func foreignRequestIDs(id: String) {

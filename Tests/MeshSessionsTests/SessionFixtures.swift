@@ -35,7 +35,9 @@ extension BrokerSession {
     mutating func receive(_ frame: [UInt8], at milliseconds: Int64) -> [Action] {
         frame.withUnsafeBytes { bytes in
             let scanned: Result<WorkerFrame, JSONScanError>
-            do throws(JSONScanError) { scanned = .success(try WorkerFrame.scan(bytes)) } catch { scanned = .failure(error) }
+            do throws(JSONScanError) { scanned = .success(try WorkerFrame.scan(bytes)) } catch {
+                scanned = .failure(error)
+            }
             return textArrived(scanned, in: bytes, now: SessionFixtures.now(milliseconds))
         }
     }

@@ -41,7 +41,8 @@ import Testing
     }
 
     static let samples = [
-        "data: a\n\ndata: b\n\n", "data: a\r\n\r\ndata: b\r\n\r\n", "data: a\r\rdata: b\r\r", "data: a\n\r\ndata: b\r\n\n",
+        "data: a\n\ndata: b\n\n", "data: a\r\n\r\ndata: b\r\n\r\n", "data: a\r\rdata: b\r\r",
+        "data: a\n\r\ndata: b\r\n\n",
         "data: a\r\r\ndata: b\n\r", "\n\n\ndata: a\n\n\n\n\ndata: b", "\r\n\r\n\r\ndata: a\r\n\r\n\r\n\r\n\r\nb\r\n",
         ": comment\n\ndata: ä€😀\nid: 1\n\n", "event: x\r\ndata: a\rdata: b\n\n\r\r\n\nc", "\r\r\r\n\n\r", "", "x",
         "data: [DONE]\n\n", "a\n\n\r\nb\n\n", "a\n\n\rb\r\n\r",
@@ -58,7 +59,9 @@ import Testing
 
     @Test func randomSplitsOfRandomStreamsGiveTheSameEvents() throws {
         var random = SeededGenerator(seed: 11)
-        let parts = ["\n", "\r", "\r\n", "\n\n", "\r\n\r\n", "data: x", ": c", "ä", "😀", "id", ""].map { Array($0.utf8) }
+        let parts = ["\n", "\r", "\r\n", "\n\n", "\r\n\r\n", "data: x", ": c", "ä", "😀", "id", ""].map {
+            Array($0.utf8)
+        }
         for round in 0..<4_000 {
             var stream: [UInt8] = []
             for _ in 0..<Int(random.next() % 24) { stream += parts[Int(random.next() % UInt64(parts.count))] }

@@ -7,22 +7,28 @@ import Testing
     static func accepts(_ bytes: [UInt8]) -> Bool { bytes.withUnsafeBytes { (try? JSONScanner.value(of: $0)) != nil } }
 
     @Test(arguments: [
-        "null", " true ", "false", "0", "-0", "1.5e+10", "1E-2", "\"\"", "\"\\u00e4\\ud83d\\ude00\"", "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"",
-        "[]", "[ ]", "[1,[2]]", "{}", "{ }", "{\"a\":{\"b\":[null]}}", "\t\r\n1", "\"\\ud800\"", "{\"a\":1,\"a\":2}", "\"ä€😀\"", "\"\u{7F}\"",
+        "null", " true ", "false", "0", "-0", "1.5e+10", "1E-2", "\"\"", "\"\\u00e4\\ud83d\\ude00\"",
+        "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"",
+        "[]", "[ ]", "[1,[2]]", "{}", "{ }", "{\"a\":{\"b\":[null]}}", "\t\r\n1", "\"\\ud800\"", "{\"a\":1,\"a\":2}",
+        "\"ä€😀\"", "\"\u{7F}\"",
     ])
     func valid(text: String) { #expect(Self.accepts(Array(text.utf8))) }
 
     @Test(arguments: [
-        "", " ", "nul", "truE", "01", "-", "+1", ".5", "1.", "1e", "1e+", "0x1", "NaN", "Infinity", "\"", "\"\\\"", "\"\\x\"", "\"\\u12g4\"", "\"\n\"",
-        "\"\u{0}\"", "[", "]", "[1", "[1,]", "[,1]", "[1 2]", "{", "{a:1}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}", "{1:2}", "1 2", "{}{}", "[]]",
+        "", " ", "nul", "truE", "01", "-", "+1", ".5", "1.", "1e", "1e+", "0x1", "NaN", "Infinity", "\"", "\"\\\"",
+        "\"\\x\"", "\"\\u12g4\"", "\"\n\"",
+        "\"\u{0}\"", "[", "]", "[1", "[1,]", "[,1]", "[1 2]", "{", "{a:1}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}",
+        "{1:2}", "1 2", "{}{}", "[]]",
         "'a'", "\u{FEFF}1", "// x\n1",
     ])
     func invalid(text: String) { #expect(!Self.accepts(Array(text.utf8))) }
 
-    @Test(arguments: [
-        [0x80], [0xC0, 0x80], [0xC1, 0xBF], [0xC3], [0xE0, 0x80, 0x80], [0xED, 0xA0, 0x80], [0xF0, 0x80, 0x80, 0x80], [0xF4, 0x90, 0x80, 0x80],
-        [0xF5, 0x80, 0x80, 0x80], [0xFF], [0xE2, 0x82], [0xF0, 0x9F, 0x98],
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            [0x80], [0xC0, 0x80], [0xC1, 0xBF], [0xC3], [0xE0, 0x80, 0x80], [0xED, 0xA0, 0x80],
+            [0xF0, 0x80, 0x80, 0x80], [0xF4, 0x90, 0x80, 0x80],
+            [0xF5, 0x80, 0x80, 0x80], [0xFF], [0xE2, 0x82], [0xF0, 0x9F, 0x98],
+        ] as [[UInt8]])
     func invalidUTF8(bytes: [UInt8]) { #expect(!Self.accepts([0x22] + bytes + [0x22])) }
 
     @Test func depthIsBounded() {
@@ -61,16 +67,19 @@ import Testing
     }
 
     @Test(arguments: [
-        (#""\ud800""#, "\u{FFFD}"), (#""\udc00x""#, "\u{FFFD}x"), (#""\ud800\ud800\udc00""#, "\u{FFFD}\u{10000}"), (#""\ud83d\n""#, "\u{FFFD}\n"),
+        (#""\ud800""#, "\u{FFFD}"), (#""\udc00x""#, "\u{FFFD}x"), (#""\ud800\ud800\udc00""#, "\u{FFFD}\u{10000}"),
+        (#""\ud83d\n""#, "\u{FFFD}\n"),
         (#""\u0000\/""#, "\u{0}/"),
     ])
     func escapes(text: String, expected: String) throws {
         #expect(try JSONValue.parse(Array(text.utf8)) == .string(expected))
     }
 
-    @Test(arguments: [
-        ("0", Int64(0)), ("-0", 0), ("-12.9", -12), ("9223372036854775807", .max), ("9223372036854775808", nil), ("1e3", nil), ("-0.5", 0),
-    ] as [(String, Int64?)])
+    @Test(
+        arguments: [
+            ("0", Int64(0)), ("-0", 0), ("-12.9", -12), ("9223372036854775807", .max), ("9223372036854775808", nil),
+            ("1e3", nil), ("-0.5", 0),
+        ] as [(String, Int64?)])
     func integers(text: String, expected: Int64?) { #expect(JSONValue.number(text).integer == expected) }
 
     static func document(_ random: inout SeededGenerator, depth: Int) -> JSONValue {

@@ -96,7 +96,8 @@ package final class ForwardServer: Sendable {
         guard verified.fields.maxHops >= 1, verified.fields.maxHops <= Limits.forwardHops else {
             throw MeshError(.forwardRefused, "the request has come over too many nodes")
         }
-        guard let owner = proofs.owner(provenBy: verified.fields.principal, node: verified.signer, wall: now.wall) else {
+        guard let owner = proofs.owner(provenBy: verified.fields.principal, node: verified.signer, wall: now.wall)
+        else {
             throw MeshError(.forwardRefused, "the entry node could not prove for whom it asks")
         }
         guard let path = ForwardPath(forward.path) else { throw MeshError(.notFound, "there is no such operation") }
@@ -113,18 +114,23 @@ package final class ForwardServer: Sendable {
             throw MeshError(.forwardRefused, "this request was taken already")
         }
         guard let session = sessions.choose(provider.key, model: cut.model) else {
-            throw MeshError(.workerUnavailable, "no worker for '\(cut.model.prefix(128))' is attached here now", retryAfterSeconds: 2)
+            throw MeshError(
+                .workerUnavailable, "no worker for '\(cut.model.prefix(128))' is attached here now",
+                retryAfterSeconds: 2)
         }
         return Checked(
             session: session,
             request: WorkRequest(
-                operation: path.operation, body: body, wantsStream: cut.wantsStream, deadlines: lowered(forward.headers)))
+                operation: path.operation, body: body, wantsStream: cut.wantsStream, deadlines: lowered(forward.headers)
+            ))
     }
 
     /// The entry node may shorten this node's deadlines, never lengthen them.
     private func lowered(_ headers: [(String, String)]) -> AnswerExchange.Deadlines {
         func value(_ name: String, _ own: Int64) -> Int64 {
-            guard let text = headers.first(where: { $0.0 == name })?.1, let asked = Int64(text), asked > 0 else { return own }
+            guard let text = headers.first(where: { $0.0 == name })?.1, let asked = Int64(text), asked > 0 else {
+                return own
+            }
             return min(asked, own)
         }
         return AnswerExchange.Deadlines(

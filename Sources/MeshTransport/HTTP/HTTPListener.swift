@@ -120,9 +120,12 @@ package struct HTTPListener: Sendable {
             withPipeliningAssistance: true,
             withServerUpgrade: (
                 upgraders: [webSocket],
-                completionHandler: { context in context.pipeline.syncOperations.removeHandler(bound.value, promise: nil) }
+                completionHandler: { context in context.pipeline.syncOperations.removeHandler(bound.value, promise: nil)
+                }
             ),
-            withErrorHandling: true)
+            withErrorHandling: true,
+            // The few values that are not this program's own (content types, names) are checked where they come in.
+            withOutboundHeaderValidation: false)
         try channel.pipeline.syncOperations.addHandler(handler)
     }
 

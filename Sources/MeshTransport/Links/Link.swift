@@ -1,8 +1,8 @@
+internal import DequeModule
 package import MeshGossip
 package import MeshModel
 package import MeshWire
 package import NIOCore
-internal import DequeModule
 internal import Synchronization
 
 /// One established link. Usable from any thread; work hops to the connection's event loop.
@@ -63,7 +63,8 @@ package final class Link: Sendable {
     ///   - path: starts with `/mesh/v1/forward`.
     ///   - headers: regular fields in lower case, without pseudo-headers.
     package func openForward(
-        path: String = LinkPath.forward, headers: [(name: String, value: String)], body: ByteBuffer, receiver: any ForwardReceiver
+        path: String = LinkPath.forward, headers: [(name: String, value: String)], body: ByteBuffer,
+        receiver: any ForwardReceiver
     ) -> ForwardCall {
         let call = ForwardCall(eventLoop: eventLoop)
         onLoop { $0.openForward(call, path: path, headers: headers, body: body, receiver: receiver) }

@@ -95,7 +95,8 @@ final class LinkConnection: ChannelInboundHandler {
     }
 
     /// `body` on this connection after `milliseconds`, unless it is gone by then.
-    private func after(_ milliseconds: Int64, _ body: @escaping @Sendable (LinkConnection) -> Void) -> Scheduled<Void>? {
+    private func after(_ milliseconds: Int64, _ body: @escaping @Sendable (LinkConnection) -> Void) -> Scheduled<Void>?
+    {
         guard let loop = context?.eventLoop else { return nil }
         let bound = NIOLoopBound(self, eventLoop: loop)
         return loop.scheduleTask(in: .milliseconds(milliseconds)) { body(bound.value) }
