@@ -10,8 +10,9 @@ import Testing
         let right = try NodeProcess()
         let made = try await right.json(["node", "init"])
         let identity = try #require(made["node_id"] as? String, "\(made)")
-        let settings = try JSONSerialization.jsonObject(
-            with: Data(contentsOf: URL(fileURLWithPath: right.configuration))) as? [String: Any]
+        let settings =
+            try JSONSerialization.jsonObject(
+                with: Data(contentsOf: URL(fileURLWithPath: right.configuration))) as? [String: Any]
         let link = try #require((settings?["link"] as? [String: Any])?["listen"] as? String)
         // Without an allow-list of its own, the node admits the peer it names.
         let wrong = try NodeProcess(["mesh": ["peers": ["\(identity)@\(link)"]]])
@@ -19,7 +20,10 @@ import Testing
         let id = try #require(stranger["node_id"] as? String, "\(stranger)")
         let host = try ChildProcess(
             Products.aisbf,
-            ["node", "run", "--config", right.configuration, "--data-dir", right.dataDirectory, "--set", "mesh.allow=\(id)"])
+            [
+                "node", "run", "--config", right.configuration, "--data-dir", right.dataDirectory, "--set",
+                "mesh.allow=\(id)",
+            ])
         #expect(await right.isUp(), "\(host.output)")
         let late = try wrong.start(wrapper: ["faketime", "-f", offset])
         // The wrapper passes no signal on, and what it runs must end whatever happens here.

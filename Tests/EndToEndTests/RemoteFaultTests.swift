@@ -63,7 +63,11 @@ import Testing
         let mesh = try await LocalMesh.up()
         let directory = "\(mesh.directory.path)/s"
         let again = try ChildProcess(
-            "/bin/sh", ["-c", "exec '\(Products.aisbf)' local up '\(mesh.topology)' --state-dir '\(directory)' --json 2>/dev/null"])
+            "/bin/sh",
+            [
+                "-c",
+                "exec '\(Products.aisbf)' local up '\(mesh.topology)' --state-dir '\(directory)' --json 2>/dev/null",
+            ])
         #expect(await again.exitCode(within: 60) == 0, "\(again.output)")
         let document = try JSONSerialization.jsonObject(with: Data(again.output.utf8)) as? [String: Any]
         let nodes = try #require(document?["nodes"] as? [[String: Any]], "\(again.output)")

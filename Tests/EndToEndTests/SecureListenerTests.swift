@@ -5,7 +5,8 @@ import Testing
 /// certificate that nobody vouches for.
 @Suite(.serialized) struct SecureListenerTests {
     /// A certificate for 127.0.0.1 that is its own authority, made by the system's openssl.
-    private static func certificate(in directory: TemporaryDirectory) async throws -> (certificate: String, key: String) {
+    private static func certificate(in directory: TemporaryDirectory) async throws -> (certificate: String, key: String)
+    {
         let files = (certificate: "\(directory.path)/tls.pem", key: "\(directory.path)/tls.key")
         let made = try ChildProcess(
             "/usr/bin/env",
@@ -25,7 +26,8 @@ import Testing
         let base = "https://127.0.0.1:\(port)"
         let node = try NodeProcess([
             "api": [
-                "listen": "127.0.0.1:\(port)", "url": base, "tls": ["certificate": files.certificate, "key": files.key],
+                "listen": "127.0.0.1:\(port)", "url": base,
+                "tls": ["certificate": files.certificate, "key": files.key],
             ] as [String: Any]
         ])
         let process = try node.start()

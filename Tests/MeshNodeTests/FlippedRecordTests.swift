@@ -207,7 +207,8 @@ private func knows(_ node: TestNode, _ name: String) async throws -> Bool {
                 try await eventually("everything before it was read") { try await knows(node, "barrier") }
                 let models = try await buyer.call("GET", "/v1/models")
                 #expect(models.status == 200 && !models.text.contains("harvest"), "\(models.text)")
-                let asked = try await buyer.call("POST", "/v1/chat/completions", body: #"{"model":"lab/harvest","messages":[]}"#)
+                let asked = try await buyer.call(
+                    "POST", "/v1/chat/completions", body: #"{"model":"lab/harvest","messages":[]}"#)
                 #expect([404, 503].contains(asked.status), "\(asked.text)")
             }
         }
