@@ -44,7 +44,7 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Reso
 let package = Package(
     name: "aisbf-mesh",
     products: [
-        .executable(name: "aisbf", targets: ["aisbf"]),
+        .executable(name: "aisbf", targets: ["aisbf"])
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -82,14 +82,18 @@ let package = Package(
         ring("MeshTopology", ["MeshModel", .yams]),
         ring(
             "MeshSimulation",
-            ["MeshModel", "MeshWire", "MeshGossip", "MeshBroker", "MeshTopology", "MeshCrypto", .collections, .deque, .protobuf]),
+            [
+                "MeshModel", "MeshWire", "MeshGossip", "MeshBroker", "MeshTopology", "MeshCrypto", .collections, .deque,
+                .protobuf,
+            ]),
         // Ring 3
         ring("MeshCrypto", ["CSodium", "MeshModel"]),
         ring("MeshStore", ["MeshModel", "MeshWire", "MeshCrypto", .grdb]),
         ring(
             "MeshTransport",
             [
-                "MeshModel", "MeshWire", "MeshGossip", "MeshCrypto", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+                "MeshModel", "MeshWire", "MeshGossip", "MeshCrypto", .nio("NIOCore"), .nio("NIOPosix"),
+                .nio("NIOHTTP1"),
                 .nio("NIOWebSocket"), .nio("NIOTLS"), .ssl, .http2, .x509, .asn1, .crypto, .log, .deque, .protobuf,
             ]),
         ring("MeshTelemetry", ["MeshModel", .metrics, .log]),
@@ -97,7 +101,8 @@ let package = Package(
         ring(
             "MeshRuntime",
             [
-                "MeshModel", "MeshWire", "MeshGossip", "MeshSessions", "MeshRouting", "MeshBroker", "MeshCrypto", "MeshStore",
+                "MeshModel", "MeshWire", "MeshGossip", "MeshSessions", "MeshRouting", "MeshBroker", "MeshCrypto",
+                "MeshStore",
                 "MeshTransport", "MeshTelemetry", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
                 .nio("NIOWebSocket"), .collections, .deque, .lifecycle, .log, .metrics, .protobuf,
             ]),
@@ -106,7 +111,8 @@ let package = Package(
             "MeshGateway",
             [
                 "MeshModel", "MeshWire", "MeshCrypto", "MeshGossip", "MeshRouting", "MeshSessions", "MeshBroker",
-                "MeshTransport", "MeshRuntime", "MeshTelemetry", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
+                "MeshTransport", "MeshRuntime", "MeshTelemetry", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+                .nio("NIOWebSocket"),
                 .nio("NIOFoundationCompat"), .log, .metrics, .collections, .protobuf,
             ]),
         ring(
@@ -119,15 +125,19 @@ let package = Package(
         ring(
             "MeshNode",
             [
-                "MeshModel", "MeshWire", "MeshGossip", "MeshSessions", "MeshRouting", "MeshBroker", "MeshCrypto", "MeshStore",
-                "MeshTransport", "MeshTelemetry", "MeshRuntime", "MeshGateway", .configuration, .yams, .lifecycle, .signals, .log, .metrics, .nio("NIOCore"), .nio("NIOPosix"), .ssl,
+                "MeshModel", "MeshWire", "MeshGossip", "MeshSessions", "MeshRouting", "MeshBroker", "MeshCrypto",
+                "MeshStore",
+                "MeshTransport", "MeshTelemetry", "MeshRuntime", "MeshGateway", .configuration, .yams, .lifecycle,
+                .signals, .log, .metrics, .nio("NIOCore"), .nio("NIOPosix"), .ssl,
             ]),
         // Ring 7
         ring(
             "MeshCLI",
             [
-                "MeshModel", "MeshWire", "MeshCrypto", "MeshTelemetry", "MeshTopology", "MeshNode", "MeshWorker", .arguments, .http,
-                .configuration, .lifecycle, .signals, .log, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOFoundationCompat"), .ssl,
+                "MeshModel", "MeshWire", "MeshCrypto", "MeshTelemetry", "MeshTopology", "MeshNode", "MeshWorker",
+                .arguments, .http,
+                .configuration, .lifecycle, .signals, .log, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+                .nio("NIOFoundationCompat"), .ssl,
             ]),
         .executableTarget(name: "aisbf", dependencies: ["MeshCLI"], swiftSettings: strict),
         .executableTarget(
@@ -168,9 +178,11 @@ let package = Package(
         tests(
             "MeshNodeTests",
             [
-                "MeshNode", "MeshGateway", "MeshRuntime", "MeshStore", "MeshCrypto", "MeshModel", "MeshWire", "MeshWorker",
-                "MeshTransport", "MeshTelemetry", .http, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
-                .nio("NIOFoundationCompat"), .lifecycle, .log,
+                "MeshNode", "MeshGateway", "MeshRuntime", "MeshStore", "MeshCrypto", "MeshModel", "MeshWire",
+                "MeshWorker",
+                "MeshTransport", "MeshTelemetry", "MeshGossip", .http, .nio("NIOCore"), .nio("NIOPosix"),
+                .nio("NIOHTTP1"),
+                .nio("NIOWebSocket"), .nio("NIOFoundationCompat"), .lifecycle, .log, .protobuf,
             ]),
         tests(
             "MeshCLITests",

@@ -1,211 +1,206 @@
 import MeshWire
 import NIOCore
-import NIOHTTP1
 import NIOPosix
-import NIOWebSocket
+import Synchronization
 
-/// Where a worker attaches and as whom.
-struct WorkerPlace: Sendable {
-    var port: Int
-    var providerID: String
-    var username: String
-    var token: String
-
-    var path: String { username == "global" ? "/api/coderai/wss" : "/api/u/\(username)/coderai/wss" }
+/// How many mock workers have been registered and asked for their models.
+final class WorkerCount: Sendable {
+    private let state = Mutex<(ready: Int, lost: Int)>((0, 0))
+    var ready: Int { state.withLock { $0.ready } }
+    var lost: Int { state.withLock { $0.lost } }
+    func addReady() { state.withLock { $0.ready += 1 } }
+    func addLost() { state.withLock { $0.lost += 1 } }
 }
 
-struct BenchFailure: Error, CustomStringConvertible {
-    var description: String
-    init(_ description: String) { self.description = description }
-}
-
-/// A worker as released clients speak (generation D): registers, answers at once in the wrapped form, streams chunks
-/// at the pace the request asks for.
+/// A worker as the broker protocol has it, reduced to what the figures need: it registers, lists one model and answers
+/// at once or in paced chunks. Frames are masked with key 0, which is a valid mask and costs the worker nothing.
 final class MockWorker: ChannelInboundHandler {
-    typealias InboundIn = WebSocketFrame
-    typealias OutboundOut = WebSocketFrame
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
 
-    private var streams: [String: (pace: Pace, sent: Int, next: NIODeadline)] = [:]
-    private let registered: EventLoopPromise<Void>
-    private var isRegistered = false
+    private static let models = Array(#"","status":"ok","payload":{"data":[{"id":"m"}]}}"#.utf8)
+    private static let answer: [UInt8] = {
+        var bytes = Array(
+            #"","status":"ok","payload":{"status_code":200,"headers":{},"content_type":"application/json","body":"#.utf8
+        )
+        JSONText.appendQuoted(Payloads.answer, to: &bytes)
+        return bytes + Array("}}".utf8)
+    }()
+    private static let chunkHead =
+        Array(#"","event":"chunk","payload":{"chunk":"#.utf8) + JSONText.quoted(Payloads.eventHead).dropLast()
+    private static let chunkTail = Array(JSONText.quoted(Payloads.eventTail).dropFirst()) + Array("}}".utf8)
+    private static let done = Array(#"","event":"done","status":"ok","payload":{}}"#.utf8)
+    private static let envelope = Array(#"{"v":1,"request_id":""#.utf8)
 
-    init(registered: EventLoopPromise<Void>) { self.registered = registered }
+    private let upgrade: ByteBuffer
+    private let pacer: Pacer
+    private let chunks: Int
+    private let count: WorkerCount
+    private var pending = ByteBuffer()
+    private var output = ByteBuffer()
+    private var upgraded = false
+    private var ready = false
+    private var streams: [String: PacedStream] = [:]
 
-    /// Returns when the node has acknowledged the registration.
-    static func attach(_ place: WorkerPlace, clientID: String, group: any EventLoopGroup) async throws -> any Channel {
-        let loop = group.next()
-        let registered = loop.makePromise(of: Void.self)
-        let late = loop.scheduleTask(in: .seconds(20)) { registered.fail(BenchFailure("a worker was not registered")) }
-        do {
-            let upgrade = try await ClientBootstrap(group: loop)
-                .channelOption(.socketOption(.tcp_nodelay), value: 1)
-                .connect(host: "127.0.0.1", port: place.port) { channel in
-                    channel.eventLoop.makeCompletedFuture { try configure(channel, place, clientID, registered) }
-                }
-            let channel = try await upgrade.get()
-            // Not while the upgrade is under way: NIO refuses writes until it is over.
-            channel.pipeline.fireUserInboundEventTriggered(Upgraded())
-            try await registered.futureResult.get()
-            late.cancel()
-            return channel
-        } catch {
-            registered.fail(error)
-            throw error
-        }
+    init(upgrade: ByteBuffer, pacer: Pacer, chunks: Int, count: WorkerCount) {
+        self.upgrade = upgrade
+        self.pacer = pacer
+        self.chunks = chunks
+        self.count = count
     }
 
-    private static func configure(
-        _ channel: any Channel, _ place: WorkerPlace, _ clientID: String, _ registered: EventLoopPromise<Void>
-    ) throws -> EventLoopFuture<any Channel> {
-        let upgrader = NIOTypedWebSocketClientUpgrader<any Channel>(
-            maxFrameSize: 1 << 20,
-            upgradePipelineHandler: { channel, _ in
+    struct Address: Sendable {
+        var port: Int
+        var provider: String
+        var token: String
+    }
+
+    static func connect(
+        to address: Address, client: String, on loop: any EventLoop, pacer: NIOLoopBound<Pacer>, chunks: Int,
+        count: WorkerCount
+    ) async throws -> any Channel {
+        let upgrade = ByteBuffer(
+            string: "GET /api/coderai/wss HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                + "x-coderai-provider-id: \(address.provider)\r\nx-coderai-client-id: \(client)\r\n"
+                + "x-coderai-username: global\r\nx-coderai-registration-token: \(address.token)\r\n\r\n")
+        return try await ClientBootstrap(group: loop)
+            .connectTimeout(.seconds(10))
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(MockWorker(registered: registered))
-                    return channel
+                    try channel.pipeline.syncOperations.addHandler(
+                        MockWorker(upgrade: upgrade, pacer: pacer.value, chunks: chunks, count: count))
                 }
-            })
-        var headers = HTTPHeaders([("host", "127.0.0.1:\(place.port)")])
-        headers.add(name: "x-coderai-provider-id", value: place.providerID)
-        headers.add(name: "x-coderai-client-id", value: clientID)
-        headers.add(name: "x-coderai-username", value: place.username)
-        headers.add(name: "x-coderai-registration-token", value: place.token)
-        let head = HTTPRequestHead(version: .http1_1, method: .GET, uri: place.path, headers: headers)
-        return try channel.pipeline.syncOperations.configureUpgradableHTTPClientPipeline(
-            configuration: .init(
-                upgradeConfiguration: .init(
-                    upgradeRequestHead: head, upgraders: [upgrader],
-                    notUpgradingCompletionHandler: { channel in
-                        channel.eventLoop.makeFailedFuture(BenchFailure("the node refused the mock worker"))
-                    })))
+            }
+            .connect(host: "127.0.0.1", port: address.port).get()
     }
 
-    private static let register =
-        #"{"v":1,"op":"register","request_id":"reg-1","payload":{"transport":"websocket","hardware":{"hostname":"bench","platform":"linux","gpus":[{"index":0,"name":"bench","vendor":"nvidia","total_vram_mb":24576,"available_vram_mb":20480}],"gpu_count":1},"studio_endpoints":[],"capabilities":{"server":"codai","version":"2.0.0","transports":["websocket"],"tunnel_only":true,"openai_compat":{"chat_completions":true,"models":true}}}}"#
-
-    private struct Upgraded: Sendable {}
-
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if event is Upgraded { send(context, ByteBuffer(string: Self.register)) }
-        context.fireUserInboundEventTriggered(event)
+    func channelActive(context: ChannelHandlerContext) {
+        context.writeAndFlush(wrapOutboundOut(upgrade), promise: nil)
+        let channel = context.channel
+        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        pacer.flushes.append { if channel.isActive { bound.value.flush(channel) } }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        registered.fail(BenchFailure("the node closed the mock worker's connection"))
-        streams = [:]
-        context.fireChannelInactive()
+        for stream in streams.values { stream.remaining = 0 }
+        count.addLost()
     }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        let frame = unwrapInboundIn(data)
-        switch frame.opcode {
-        case .text: frame.data.withUnsafeReadableBytes { read(context, $0) }
-        case .ping: write(context, .pong, frame.data)
-        case .connectionClose: context.close(promise: nil)
-        default: break
-        }
-    }
-
-    func channelReadComplete(context: ChannelHandlerContext) { context.flush() }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
-    private func read(_ context: ChannelHandlerContext, _ bytes: UnsafeRawBufferPointer) {
-        guard let fields = try? JSONScanner.fields(of: bytes) else { return }
-        if !isRegistered, fields.string("event", in: bytes) == "registered" {
-            isRegistered = true
-            return registered.succeed()
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var bytes = unwrapInboundIn(data)
+        pending.writeBuffer(&bytes)
+        if !upgraded {
+            guard let end = pending.withUnsafeReadableBytes({ $0.offset(of: Payloads.headEnd) }) else { return }
+            pending.moveReaderIndex(forwardBy: end + 4)
+            upgraded = true
+            append(Array(#"{"v":1,"op":"register","request_id":"r1","payload":{"capabilities":{}}}"#.utf8))
         }
-        guard let requestID = fields.string("request_id", in: bytes) else { return }
-        switch fields.string("op", in: bytes) {
-        case "models.list": whole(context, requestID, Self.wrappedModels)
-        case "chat.completions": chat(context, requestID, fields, bytes)
-        case "cancel":
-            guard let payload = fields.value("payload", in: bytes),
-                let inner = try? JSONScanner.fields(of: bytes, in: payload.range),
-                let cancelled = inner.string("request_id", in: bytes)
-            else { return }
-            streams[cancelled] = nil
+        while takeFrame() {}
+        if pending.readableBytes == 0 { pending.clear() }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) { flush(context.channel) }
+
+    private func flush(_ channel: any Channel) {
+        guard output.readableBytes > 0 else { return }
+        channel.writeAndFlush(output, promise: nil)
+        output = ByteBuffer()
+        output.reserveCapacity(16_384)
+    }
+
+    /// Reads one frame (RFC 6455 section 5.2; a server's frames are not masked); false when it is not complete.
+    private func takeFrame() -> Bool {
+        let frame: (head: Int, length: Int, opcode: UInt8)? = pending.withUnsafeReadableBytes { bytes in
+            guard bytes.count >= 2 else { return nil }
+            var length = Int(bytes[1] & 0x7F)
+            var head = 2
+            if length >= 126 {
+                let size = length == 126 ? 2 : 8
+                guard bytes.count >= 2 + size else { return nil }
+                length = bytes[2..<(2 + size)].reduce(0) { $0 << 8 | Int($1) }
+                head += size
+            }
+            return bytes.count >= head + length ? (head, length, bytes[0] & 0x0F) : nil
+        }
+        guard let frame else { return false }
+        pending.moveReaderIndex(forwardBy: frame.head)
+        if frame.opcode == 1 {
+            let request = pending.withUnsafeReadableBytes { Self.request($0, length: frame.length) }
+            if let request { answer(request) }
+        } else if frame.opcode == 9 {
+            let echo = pending.getBytes(at: pending.readerIndex, length: frame.length) ?? []
+            append(echo, opcode: 0x8A)
+        }
+        pending.moveReaderIndex(forwardBy: frame.length)
+        return true
+    }
+
+    private struct Request {
+        var operation: String
+        var id: String
+        var streams: Bool
+        var target: String?
+    }
+
+    private static func request(_ bytes: UnsafeRawBufferPointer, length: Int) -> Request? {
+        let bytes = UnsafeRawBufferPointer(rebasing: bytes[..<length])
+        guard let fields = try? JSONScanner.fields(of: bytes), let operation = fields.string("op", in: bytes),
+            let id = fields.string("request_id", in: bytes)
+        else { return nil }
+        var target: String?
+        if operation == "cancel", let payload = fields.value("payload", in: bytes),
+            let inner = try? JSONScanner.fields(of: bytes, in: payload.range)
+        {
+            target = inner.string("request_id", in: bytes)
+        }
+        let streams = bytes.offset(of: Payloads.streamMarker) != nil
+        return Request(operation: operation, id: id, streams: streams, target: target)
+    }
+
+    private func answer(_ request: Request) {
+        let head = Self.envelope + Array(request.id.utf8)
+        switch request.operation {
+        case "models.list":
+            append(head, Self.models)
+            if !ready { count.addReady() }
+            ready = true
+        case "chat.completions" where request.streams: stream(request.id, head: head)
+        case "chat.completions": append(head, Self.answer)
+        case "cancel": request.target.flatMap { streams.removeValue(forKey: $0) }?.remaining = 0
         default: break
         }
     }
 
-    private func chat(
-        _ context: ChannelHandlerContext, _ requestID: String, _ fields: [JSONField], _ bytes: UnsafeRawBufferPointer
-    ) {
-        guard let payload = fields.value("payload", in: bytes),
-            let body = try? JSONScanner.fields(of: bytes, in: payload.range), let pace = Pace.asked(body, bytes)
-        else { return whole(context, requestID, Self.wrappedAnswer) }
-        streams[requestID] = (pace, 0, .now())
-        sendChunk(context, requestID)
-    }
-
-    // MARK: Writing
-
-    private static let wrappedAnswer = wrapped(Answers.whole)
-    private static let wrappedModels = wrapped(Answers.models)
-
-    private static func wrapped(_ body: [UInt8]) -> ByteBuffer {
-        let text = JSONText.quoted(String(decoding: body, as: UTF8.self))
-        return ByteBuffer(
-            bytes: Array(
-                #"","status":"ok","payload":{"status_code":200,"headers":{"content-type":"application/json"},"content_type":"application/json","body":"#
-                    .utf8) + text + Array(#"},"metrics":{"elapsed_ms":1}}"#.utf8))
-    }
-
-    private static let front = ByteBuffer(string: #"{"v":1,"request_id":""#)
-    private static let chunkFront = ByteBuffer(
-        bytes: Array(#"","event":"chunk","status":"ok","payload":{"chunk":""#.utf8)
-            + Answers.quotedInside(Answers.eventFront))
-    private static let chunkBack = ByteBuffer(
-        bytes: Answers.quotedInside(Answers.eventBack) + Array(#""}}"#.utf8))
-    private static let lastChunk = ByteBuffer(
-        bytes: Array(#"","event":"chunk","status":"ok","payload":{"chunk":""#.utf8)
-            + Answers.quotedInside(Answers.done) + Array(#""}}"#.utf8))
-    private static let streamEnd = ByteBuffer(
-        string: #"","event":"done","status":"ok","payload":{},"metrics":{"elapsed_ms":1}}"#)
-
-    private func whole(_ context: ChannelHandlerContext, _ requestID: String, _ rest: ByteBuffer) {
-        send(context, frame(context, requestID, rest))
-    }
-
-    private func frame(_ context: ChannelHandlerContext, _ requestID: String, _ rest: ByteBuffer) -> ByteBuffer {
-        var out = context.channel.allocator.buffer(capacity: 96 + rest.readableBytes)
-        out.writeImmutableBuffer(Self.front)
-        out.writeString(requestID)
-        out.writeImmutableBuffer(rest)
-        return out
-    }
-
-    private func sendChunk(_ context: ChannelHandlerContext, _ requestID: String) {
-        guard var current = streams[requestID], context.channel.isActive else { return }
-        guard current.sent < current.pace.chunks else {
-            streams[requestID] = nil
-            send(context, frame(context, requestID, Self.lastChunk))
-            send(context, frame(context, requestID, Self.streamEnd))
-            return context.flush()
+    private func stream(_ id: String, head: [UInt8]) {
+        let chunkHead = head + Self.chunkHead
+        let stream = PacedStream(chunks: chunks) { [unowned self] in
+            append(chunkHead, Array(String(Clock.now()).utf8), Self.chunkTail)
+        } finish: { [unowned self] in
+            append(head, Self.done)
+            streams[id] = nil
         }
-        var out = context.channel.allocator.buffer(capacity: 512)
-        out.writeImmutableBuffer(Self.front)
-        out.writeString(requestID)
-        out.writeImmutableBuffer(Self.chunkFront)
-        Stamp.append(Stamp.now, to: &out)
-        out.writeImmutableBuffer(Self.chunkBack)
-        send(context, out)
-        context.flush()
-        current.sent += 1
-        current.next = current.next + .microseconds(Int64(current.pace.microseconds))
-        streams[requestID] = current
-        context.eventLoop.assumeIsolated().scheduleTask(deadline: current.next) { self.sendChunk(context, requestID) }
+        streams[id] = stream
+        pacer.add(stream)
     }
 
-    private func send(_ context: ChannelHandlerContext, _ text: ByteBuffer) {
-        write(context, .text, text)
-        if !isRegistered { context.flush() }
-    }
-
-    private func write(_ context: ChannelHandlerContext, _ opcode: WebSocketOpcode, _ data: ByteBuffer) {
-        let frame = WebSocketFrame(fin: true, opcode: opcode, maskKey: .random(), data: data)
-        context.write(wrapOutboundOut(frame), promise: nil)
+    /// Queues one text frame; `flush` sends what has gathered.
+    private func append(_ parts: [UInt8]..., opcode: UInt8 = 0x81) {
+        let length = parts.reduce(0) { $0 + $1.count }
+        output.writeInteger(opcode)
+        if length < 126 {
+            output.writeInteger(UInt8(length) | 0x80)
+        } else if length < 65_536 {
+            output.writeInteger(UInt8(0xFE))
+            output.writeInteger(UInt16(length))
+        } else {
+            output.writeInteger(UInt8(0xFF))
+            output.writeInteger(UInt64(length))
+        }
+        output.writeInteger(UInt32(0))
+        for part in parts { output.writeBytes(part) }
     }
 }

@@ -66,7 +66,7 @@ package struct AttachedWorker: Hashable, Sendable {
         return RecordBody.bytes(of: grant)
     }
 
-    /// Models are cut, last first, until the body fits a record.
+    /// Models, then endpoints are cut, last first, until the body fits a record.
     func attachmentBody(grant: VerifiedRecord, _ cryptography: some RecordCryptography) -> [UInt8] {
         var body = Aisbf_Mesh_V1_Attachment()
         body.providerRecordKey = provider.bytes.protobuf
@@ -74,7 +74,7 @@ package struct AttachedWorker: Hashable, Sendable {
         body.grantKey = grant.key.bytes.protobuf
         body.grantHash = grant.hash.bytes.protobuf
         body.clientHash = clientHash(cryptography).protobuf
-        body.hardware.gpuClass = gpuClass
+        body.hardware.gpuClass = gpuClass.cut(toUTF8Bytes: 64)
         body.hardware.gpuCount = gpuCount
         body.hardware.totalVramMb = totalVramMb
         body.endpoints = Array(endpoints.prefix(32))
@@ -87,8 +87,12 @@ package struct AttachedWorker: Hashable, Sendable {
             return offer
         }
         var bytes = RecordBody.bytes(of: body)
-        while bytes.count > Limits.recordBodyBytes, !body.models.isEmpty {
-            body.models.removeLast(max(1, body.models.count / 8))
+        while bytes.count > Limits.recordBodyBytes, !(body.models.isEmpty && body.endpoints.isEmpty) {
+            if body.models.isEmpty {
+                body.endpoints.removeLast()
+            } else {
+                body.models.removeLast(max(1, body.models.count / 8))
+            }
             bytes = RecordBody.bytes(of: body)
         }
         return bytes

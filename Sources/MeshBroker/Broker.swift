@@ -81,7 +81,7 @@ package struct Broker: Sendable {
             case .linkUp, .linkDown: isCatalogStale = true
             case .restore(let records):
                 // The descriptor is always signed anew: links show the one of this start.
-                for record in records where record.type == .providerAdvert { own.adopt(record, wall: now.wall) }
+                for record in records where isOwnAdvert(record) { own.adopt(record, wall: now.wall) }
             case .frame, .publish, .dialFailed, .reach, .tick: break
             }
             take(gossip.handle(input, now: now), &effects)
@@ -121,8 +121,12 @@ package struct Broker: Sendable {
             switch effect {
             case .accepted(let record, let source):
                 if record.type != .beacon { isCatalogStale = true }
-                if record.signer == node, source != nil, record.type.isReconciled { own.superseded(by: record) }
-            case .removed, .usabilityChanged, .livenessChanged, .equivocation, .close: isCatalogStale = true
+                // Attach keys are shared with other hosts, so any name this node wants may be taken by another.
+                if source != nil, record.type.isReconciled { own.superseded(by: record, node: node) }
+            case .equivocation(let key, _, _):
+                isCatalogStale = true
+                own.contradicted(key)
+            case .removed, .usabilityChanged, .livenessChanged, .close: isCatalogStale = true
             case .beaconDue: effects.append(.sign(beaconRequest()))
             case .send, .dial, .beacon, .rejected, .ignored, .blocked, .syncFinished: break
             }
@@ -180,9 +184,15 @@ package struct Broker: Sendable {
 
     // MARK: Providers and catalog
 
+    private func isOwnAdvert(_ record: VerifiedRecord) -> Bool {
+        guard case .providerAdvert(let body) = record.body else { return false }
+        return PublicKey(body.homeNode) == node
+    }
+
     private mutating func replaceProviders(_ drafts: [ProviderDraft], now: Instant) {
         for old in self.drafts where !drafts.contains(where: { $0.name == old.name }) { own.drop(old.name) }
         self.drafts = drafts
+        defer { own.dropAdopted() }
         for draft in drafts {
             own.want(
                 draft.name, body: RecordBody.bytes(of: draft.advert), lifeMs: RecordType.providerAdvert.maximumLifeMs,

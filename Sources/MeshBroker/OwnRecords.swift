@@ -52,6 +52,8 @@ package struct OwnRecords: Sendable {
 
     /// How long to wait after a signature could not be had.
     private static let retryMs: Int64 = 5_000
+    /// One record is signed at most this often.
+    private static let shortestIntervalMs: Int64 = 1_000
 
     package init() {}
 
@@ -110,14 +112,30 @@ package struct OwnRecords: Sendable {
 
     /// The mesh holds a newer record under one of our names than we signed: a restored backup forgot it. It has to
     /// be said again, above that version.
-    package mutating func superseded(by record: VerifiedRecord) {
+    /// A record under a name of `node` that nobody wants any more is buried.
+    package mutating func superseded(by record: VerifiedRecord, node: PublicKey) {
         let name = Name(type: record.type, signer: record.signer, name: record.body.name)
         nextReview = Instant(nanoseconds: .min)
         if wanted[name] != nil {
             wanted[name]?.requested = nil
-        } else if !record.envelope.isTombstone, !dropped.contains(name) {
+        } else if record.signer == node, !record.envelope.isTombstone, !dropped.contains(name) {
             dropped.append(name)
         }
+    }
+
+    /// Somebody who shares the key contradicted our record: say it again, above both.
+    package mutating func contradicted(_ key: RecordKey) {
+        for (index, entry) in wanted.values.enumerated() where entry.signed?.key == key {
+            wanted.values[index].requested = nil
+            nextReview = Instant(nanoseconds: .min)
+        }
+    }
+
+    /// What the last run published and this one does not want: a provider that was removed while the record could
+    /// not be buried.
+    package mutating func dropAdopted() {
+        for name in adopted.keys where wanted[name] == nil { drop(name) }
+        adopted = [:]
     }
 
     /// Everything that needs a signature now.
@@ -131,9 +149,16 @@ package struct OwnRecords: Sendable {
                 lifeMs: name.type.maximumLifeMs, isTombstone: true)
         }
         dropped = []
+        var waiting = Instant(nanoseconds: .max)
         for (index, (name, entry)) in wanted.elements.enumerated() {
             let age = now.milliseconds(since: entry.requestedAt)
-            guard entry.requested != entry.body || age >= entry.refreshMs else { continue }
+            let isChanged = entry.requested != entry.body
+            guard isChanged || age >= entry.refreshMs else { continue }
+            // A worker that changes its models all the time must not keep the mesh busy.
+            if isChanged, entry.requested != nil, age < Self.shortestIntervalMs {
+                waiting = min(waiting, entry.requestedAt.advanced(byMilliseconds: Self.shortestIntervalMs))
+                continue
+            }
             wanted.values[index].requested = entry.body
             wanted.values[index].requestedAt = now
             requests.append(
@@ -141,8 +166,9 @@ package struct OwnRecords: Sendable {
                     type: name.type, signer: name.signer, name: name.name, body: entry.body, lifeMs: entry.lifeMs,
                     isTombstone: false))
         }
-        nextReview =
-            wanted.values.map { $0.requestedAt.advanced(byMilliseconds: $0.refreshMs) }.min() ?? Instant(nanoseconds: .max)
+        nextReview = min(
+            waiting,
+            wanted.values.map { $0.requestedAt.advanced(byMilliseconds: $0.refreshMs) }.min() ?? waiting)
         return requests
     }
 

@@ -81,7 +81,8 @@ package struct AdminRoutes: Sendable {
         default: throw MeshError(.invalidRequest, "access is one of public, owner, named", parameter: "access")
         }
         let created = try await administration.createProvider(
-            try Self.text(body, "provider_id"), scope: OwnerScope(username: body["owner"]?.text ?? "global"), access: access,
+            try Self.text(body, "provider_id"), scope: OwnerScope(username: body["owner"]?.text ?? "global"),
+            access: access,
             displayName: body["display_name"]?.text ?? "",
             maxConcurrency: Int(clamping: body["max_concurrency"]?.integer ?? 64))
         return .json(secretDocument(created.provider, created.token.text, context), status: 201)
@@ -166,7 +167,12 @@ package struct AdminRoutes: Sendable {
     private func document(_ provider: ProviderAccount, _ context: GatewayContext) -> JSONValue {
         let known = context.catalog.current.providers(withID: provider.providerID)
             .first { $0.owner == provider.ownerKey && $0.homeNode == context.identity.key }
-        let access = switch provider.access { case .public: "public" case .ownerOnly: "owner" case .named: "named" }
+        let access =
+            switch provider.access {
+            case .public: "public"
+            case .ownerOnly: "owner"
+            case .named: "named"
+            }
         return [
             "owner": .string(provider.scope.username), "provider_id": .string(provider.providerID),
             "name": .string("\(provider.scope.username)/\(provider.providerID)"),

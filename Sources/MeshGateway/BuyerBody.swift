@@ -20,7 +20,9 @@ package struct BuyerBody: Sendable {
             }
             guard let model = fields.value("model", in: raw), model.kind == .string else {
                 return .failure(
-                    MeshError(.invalidRequest, "the body needs a string field 'model'; GET /v1/models lists what there is", parameter: "model"))
+                    MeshError(
+                        .invalidRequest, "the body needs a string field 'model'; GET /v1/models lists what there is",
+                        parameter: "model"))
             }
             for name: StaticString in ["model", "stream"] where fields.count(name, in: raw) > 1 {
                 return .failure(
@@ -47,7 +49,9 @@ package struct BuyerBody: Sendable {
         let quoted = JSONText.quoted(model)
         var spliced = ByteBufferAllocator().buffer(capacity: bytes.readableBytes + quoted.count)
         let start = bytes.readerIndex
-        if let before = bytes.getSlice(at: start, length: modelRange.lowerBound) { spliced.writeImmutableBuffer(before) }
+        if let before = bytes.getSlice(at: start, length: modelRange.lowerBound) {
+            spliced.writeImmutableBuffer(before)
+        }
         spliced.writeBytes(quoted)
         let rest = bytes.readableBytes - modelRange.upperBound
         if let after = bytes.getSlice(at: start + modelRange.upperBound, length: rest) {

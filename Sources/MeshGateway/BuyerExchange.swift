@@ -1,6 +1,7 @@
 import MeshModel
 import MeshRouting
 import MeshRuntime
+import MeshSessions
 import MeshWire
 import NIOCore
 import NIOHTTP1
@@ -22,6 +23,7 @@ final class BuyerExchange: Sendable {
         var isStreaming = false
         var isPaused = false
         var blockedSince: Instant?
+        var lastAnswer = SystemClock.instant
         /// A whole answer on its way in, or what a slow buyer has not taken yet.
         var held = ByteBuffer()
         var isComplete = false
@@ -80,6 +82,7 @@ final class BuyerExchange: Sendable {
     // MARK: What the attempt says
 
     fileprivate func receive(_ events: [AnswerEvent], from receiver: AttemptReceiver) {
+        state.value.lastAnswer = SystemClock.instant
         for event in events {
             guard state.value.attempt === receiver, !state.value.isOver else { return }
             switch event {
@@ -231,9 +234,34 @@ final class BuyerExchange: Sendable {
         {
             return tooSlow()
         }
+        if isOverdue() { return }
         guard state.value.isStreaming, !state.value.isOver, quietMs >= 10_000, handler.value.isWritable else { return }
         handler.value.write(.body(.byteBuffer(ByteBuffer(string: ": waiting\n\n"))))
         handler.value.flushNow()
+    }
+
+    /// The hosting node keeps the deadlines; this is the backstop for one that does not. It allows what a worker
+    /// may announce with `pending`, which only the hosting node sees.
+    private func isOverdue() -> Bool {
+        guard !state.value.isOver, !state.value.isComplete else { return false }
+        let now = SystemClock.instant
+        let deadlines = request.deadlines
+        let graceMs: Int64 = 5_000
+        let isLate =
+            now.milliseconds(since: started) > deadlines.totalMs + graceMs
+            || (state.value.isStreaming && now.milliseconds(since: state.value.lastAnswer) > deadlines.idleMs + graceMs)
+            || (state.value.head == nil
+                && now.milliseconds(since: started) > max(deadlines.firstContentMs, Limits.workerPendingMs) + graceMs)
+        guard isLate else { return false }
+        let handle = state.value.handle
+        state.value.attempt = nil
+        state.value.handle = nil
+        handle?.cancel()
+        fail(
+            state.value.isStreaming
+                ? MeshError(.streamInterrupted, "the answer stopped in the middle")
+                : MeshError(.workerTimeout, "nothing came from the node that hosts this provider; try again"))
+        return true
     }
 
     /// The buyer does not read: its own stream ends, nobody else's waits for it.

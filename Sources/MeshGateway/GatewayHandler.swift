@@ -39,6 +39,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     private var version = HTTPVersion.http1_1
     private var closing = false
     private var lastProgress = SystemClock.instant
+    private var requestStarted = SystemClock.instant
     private var timer: Scheduled<Void>?
 
     package init(shared: GatewayContext, isLocalOperator: Bool = false) {
@@ -75,7 +76,13 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     }
 
     package func channelWritabilityChanged(context: ChannelHandlerContext) {
-        exchange?.writabilityChanged(context.channel.isWritable)
+        let isWritable = context.channel.isWritable
+        exchange?.writabilityChanged(isWritable)
+        // A client that asks on without reading the answers is not read from either. A running stream has its own
+        // bound, and has to notice that its buyer left.
+        if version.major == 1, isWritable || exchange == nil {
+            context.channel.setOption(.autoRead, value: isWritable).whenFailure { _ in }
+        }
         context.fireChannelWritabilityChanged()
     }
 
@@ -91,8 +98,10 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     }
 
     private func headArrived(_ head: HTTPRequestHead) {
-        keepAlive = head.isKeepAlive
         version = head.version
+        // An HTTP/2 stream ends by itself; closing it would cut what flow control still holds back.
+        keepAlive = version.major >= 2 || head.isKeepAlive
+        requestStarted = lastProgress
         reading = judged(head)
         guard head.headers.first(name: "expect")?.lowercased() == "100-continue" else { return }
         if case .refused = reading {
@@ -107,11 +116,17 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
 
     /// What is known of a request before its body.
     private func judged(_ head: HTTPRequestHead) -> Reading {
-        let declared = head.headers.first(name: "content-length").flatMap { Int($0) } ?? 0
-        if declared > Limits.requestBodyBytes {
-            return .refused(head, Self.tooLarge, left: Limits.requestBodyBytes)
+        let size = head.headers.reduce(head.uri.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count }
+        guard size <= Limits.requestHeaderBytes else {
+            let error = MeshError(
+                .headersTooLarge, "the request's headers are larger than \(Limits.requestHeaderBytes >> 10) KiB")
+            return .refused(head, error, left: Limits.coldBodyBytes)
         }
-        guard let route = HotRoute(head) else { return .body(head, ByteBuffer(), nil) }
+        let route = HotRoute(head)
+        let declared = head.headers.first(name: "content-length").flatMap { Int($0) } ?? 0
+        let limit = Self.bodyLimit(isHot: route != nil)
+        if declared > limit { return .refused(head, Self.tooLarge(limit), left: limit) }
+        guard let route else { return .body(head, ByteBuffer(), nil) }
         return switch shared.inferenceCaller(head.headers, scope: route.username) {
         case .success(let caller): .body(head, ByteBuffer(), HotRequest(caller: caller, operation: route.operation))
         case .failure(let error): .refused(head, error, left: Limits.requestBodyBytes)
@@ -124,8 +139,9 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             // Taken out first so that the buffer is unique and grows in place.
             reading = .idle
             if collected.readableBytes == 0 { collected = bytes } else { collected.writeImmutableBuffer(bytes) }
-            if collected.readableBytes > Limits.requestBodyBytes {
-                reading = .refused(head, Self.tooLarge, left: Limits.requestBodyBytes)
+            let limit = Self.bodyLimit(isHot: hot != nil)
+            if collected.readableBytes > limit {
+                reading = .refused(head, Self.tooLarge(limit), left: limit)
             } else {
                 reading = .body(head, collected, hot)
             }
@@ -148,13 +164,19 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             reading = .answering
             let requestID = RequestID.make()
             // A WebSocket that was refused reaches this handler as a plain request.
-            answer(.error(error, requestID: requestID), requestID: requestID, isHead: head.method == .HEAD, code: error.code)
+            answer(
+                .error(error, requestID: requestID), requestID: requestID, isHead: head.method == .HEAD,
+                code: error.code)
         case .idle, .answering: break
         }
     }
 
-    private static let tooLarge = MeshError(
-        .bodyTooLarge, "the request body is larger than \(Limits.requestBodyBytes >> 20) MiB, the most this node takes")
+    /// Only inference takes large bodies, and only from callers whose key was found good.
+    private static func bodyLimit(isHot: Bool) -> Int { isHot ? Limits.requestBodyBytes : Limits.coldBodyBytes }
+
+    private static func tooLarge(_ limit: Int) -> MeshError {
+        MeshError(.bodyTooLarge, "the request body is larger than \(limit >> 10) KiB, the most this route takes")
+    }
 
     // MARK: Inference
 
@@ -287,7 +309,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         switch reading {
         case .idle: if quiet >= Limits.connectionIdleMs { context.close(promise: nil) }
         case .body, .refused:
-            guard quiet >= Limits.requestHeadMs else { return }
+            let total = SystemClock.instant.milliseconds(since: requestStarted)
+            guard quiet >= Limits.requestHeadMs || total >= Limits.requestBodyMs else { return }
             keepAlive = false
             reading = .answering
             let requestID = RequestID.make()

@@ -33,7 +33,8 @@ package struct MeshView: Sendable {
     private let sessions: SessionTable
     private let clock: ClockJudge
 
-    package init(facts: Facts, control: ControlPlane, catalog: CatalogHolder, sessions: SessionTable, clock: ClockJudge) {
+    package init(facts: Facts, control: ControlPlane, catalog: CatalogHolder, sessions: SessionTable, clock: ClockJudge)
+    {
         self.facts = facts
         self.control = control
         self.catalog = catalog
@@ -43,7 +44,10 @@ package struct MeshView: Sendable {
 
     func status(_ context: GatewayContext) async -> JSONValue {
         let counts = await control.query { broker in
-            (links: broker.gossip.linkViews.count, members: broker.gossip.members.count, records: broker.gossip.recordCount)
+            (
+                links: broker.gossip.linkViews.count, members: broker.gossip.members.count,
+                records: broker.gossip.recordCount
+            )
         }
         let uptime = max(0, SystemClock.wall.milliseconds - facts.startedAt.milliseconds) / 1_000
         return [
@@ -71,15 +75,19 @@ package struct MeshView: Sendable {
                 }
                 let lease = gossip.beacon(of: node)
                 let links = gossip.linkViews.filter { $0.peer == node }
-                let direction = links.isEmpty ? "none" : links.allSatisfy(\.dialled) ? "out" : links.contains(where: \.dialled) ? "both" : "in"
+                let direction =
+                    links.isEmpty
+                    ? "none" : links.allSatisfy(\.dialled) ? "out" : links.contains(where: \.dialled) ? "both" : "in"
                 return [
                     "node_id": .string(KeyText.node.text(node.bytes)), "name": .string(descriptor?.name ?? ""),
                     "operator_id": .optional(
                         gossip.operatorKey(of: node, wall: wall).map { KeyText.operatorKey.text($0.bytes) }),
-                    "api_url": .string(descriptor?.apiURL ?? ""), "addresses": .strings(descriptor?.linkAddresses ?? []),
+                    "api_url": .string(descriptor?.apiURL ?? ""),
+                    "addresses": .strings(descriptor?.linkAddresses ?? []),
                     "linked": .boolean(!links.isEmpty), "direction": .string(direction),
                     "lease_expires_in_ms": lease.map { .integer($0.expires.milliseconds(since: now)) } ?? .null,
-                    "in_flight": .integer(lease?.beacon.inFlight ?? 0), "draining": .boolean(lease?.beacon.draining ?? false),
+                    "in_flight": .integer(lease?.beacon.inFlight ?? 0),
+                    "draining": .boolean(lease?.beacon.draining ?? false),
                 ]
             }
         } ?? []
@@ -111,11 +119,15 @@ package struct MeshView: Sendable {
         let local = sessions.sessions(of: provider.key).map { session -> JSONValue in
             [
                 "client_id": .string(session.identity.clientID), "node": "this node",
-                "models": .strings(session.current.models.map(\.id)), "connected_at": .integer(session.connectedAt.seconds),
+                "models": .strings(session.current.models.map(\.id)),
+                "connected_at": .integer(session.connectedAt.seconds),
             ]
         }
         let remote = provider.hosts.filter { $0.node != catalog.current.node }.map { host -> JSONValue in
-            ["client_id": .null, "node": .string(host.nodeName), "models": .strings(host.models.map(\.id)), "connected_at": .null]
+            [
+                "client_id": .null, "node": .string(host.nodeName), "models": .strings(host.models.map(\.id)),
+                "connected_at": .null,
+            ]
         }
         return local + remote
     }
@@ -142,20 +154,22 @@ package struct MeshView: Sendable {
         [
             "key": .string(record.key.description), "type": .string(record.type.name),
             "signer": .string(record.signer.description), "version": .string(record.version.description),
-            "issued_at": .integer(record.envelope.issued.seconds), "expires_at": .integer(record.envelope.expires.seconds),
+            "issued_at": .integer(record.envelope.issued.seconds),
+            "expires_at": .integer(record.envelope.expires.seconds),
             "bytes": .integer(record.envelope.bytes.count), "tombstone": .boolean(record.envelope.isTombstone),
         ]
     }
 
     private static func body(_ record: VerifiedRecord) -> JSONValue {
-        let json: [UInt8]? = switch record.body {
-        case .nodeDescriptor(let body): try? body.jsonUTF8Bytes()
-        case .beacon(let body): try? body.jsonUTF8Bytes()
-        case .providerAdvert(let body): try? body.jsonUTF8Bytes()
-        case .attachGrant(let body): try? body.jsonUTF8Bytes()
-        case .attachment(let body): try? body.jsonUTF8Bytes()
-        case .tombstone(let body): try? body.jsonUTF8Bytes()
-        }
+        let json: [UInt8]? =
+            switch record.body {
+            case .nodeDescriptor(let body): try? body.jsonUTF8Bytes()
+            case .beacon(let body): try? body.jsonUTF8Bytes()
+            case .providerAdvert(let body): try? body.jsonUTF8Bytes()
+            case .attachGrant(let body): try? body.jsonUTF8Bytes()
+            case .attachment(let body): try? body.jsonUTF8Bytes()
+            case .tombstone(let body): try? body.jsonUTF8Bytes()
+            }
         return json.flatMap { try? JSONValue.parse($0) } ?? .null
     }
 }

@@ -1,8 +1,8 @@
 package import MeshModel
-package import MeshRuntime
-package import MeshTelemetry
 import MeshRouting
+package import MeshRuntime
 import MeshSessions
+package import MeshTelemetry
 import MeshWire
 import NIOHTTP1
 
@@ -44,10 +44,12 @@ package struct NodeRoutes: ColdRoutes {
         }
         switch segments {
         case ["health"], ["healthz"]:
-            return .json(["status": .string(context.isDraining ? "draining" : "ok")], status: context.isDraining ? 503 : 200)
+            return .json(
+                ["status": .string(context.isDraining ? "draining" : "ok")], status: context.isDraining ? 503 : 200)
         case ["metrics"]:
             try requireOperator(request, context)
-            return Response(status: 200, contentType: "text/plain; version=0.0.4; charset=utf-8", body: Array(exposition().utf8))
+            return Response(
+                status: 200, contentType: "text/plain; version=0.0.4; charset=utf-8", body: Array(exposition().utf8))
         case ["api", "coderai", "broker", "sessions"]:
             return try brokerSessions(request, context)
         case let path where path.suffix(2) == ["coderai", "register"] && path.first == "api":
@@ -69,20 +71,26 @@ package struct NodeRoutes: ColdRoutes {
         let principal = context.principal(caller)
         switch path.first {
         case "models":
-            guard request.method == .GET else { throw MeshError(.methodNotAllowed, "models can only be read, with GET") }
+            guard request.method == .GET else {
+                throw MeshError(.methodNotAllowed, "models can only be read, with GET")
+            }
             let listing = context.catalog.current.listing(for: principal)
             if path.count == 1 {
                 return .json(["object": "list", "data": .array(listing.map { modelDocument($0, context) })])
             }
             let id = path.dropFirst().joined(separator: "/")
             guard let found = listing.first(where: { $0.id == id }) else {
-                throw MeshError(.modelNotFound, "there is no model '\(id.prefix(256))'; GET /v1/models lists what there is")
+                throw MeshError(
+                    .modelNotFound, "there is no model '\(id.prefix(256))'; GET /v1/models lists what there is")
             }
             return .json(modelDocument(found, context))
         case "chat" where path == ["chat", "completions"]:
             throw MeshError(.methodNotAllowed, "chat completions are requested with POST")
         default:
-            throw MeshError(.notFound, "this node has no route '/\(path.joined(separator: "/"))'; it offers /v1/models and /v1/chat/completions")
+            throw MeshError(
+                .notFound,
+                "this node has no route '/\(path.joined(separator: "/"))'; it offers /v1/models and /v1/chat/completions"
+            )
         }
     }
 
@@ -92,7 +100,9 @@ package struct NodeRoutes: ColdRoutes {
             .init("id", .string(listed.id)), .init("object", "model"), .init("created", 0),
             .init("owned_by", .string(listed.provider.scope.username)),
         ]
-        if listed.model.contextTokens > 0 { document.append(.init("context_length", .integer(listed.model.contextTokens))) }
+        if listed.model.contextTokens > 0 {
+            document.append(.init("context_length", .integer(listed.model.contextTokens)))
+        }
         document.append(
             .init(
                 "aisbf",

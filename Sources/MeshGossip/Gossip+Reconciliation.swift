@@ -7,12 +7,13 @@ internal import OrderedCollections
 extension Gossip {
     /// Starts a round on a link; replaces one that is under way.
     mutating func openRound(_ id: LinkID, now: Now) {
+        // Whatever comes of it, the round that was due is not due any more.
+        links[id]?.syncDue = nil
         guard let link = links[id], !link.isDraining else { return }
         roundCounter &+= 1
         // The lowest bit says which side opened the round, so that both may use the same counter.
         let round = roundCounter << 1 | (link.dialled ? 1 : 0)
         let salt = freshSalt()
-        links[id]?.syncDue = nil
         let state = SyncRound(round: round, ownSalt: salt, ends: roundEnd(now))
         links[id]?.opened = state
         send(.syncOpen(round: round, salt: salt), to: id)

@@ -19,7 +19,8 @@ extension Gossip {
         switch rejection {
         case .expired, .future, .epochAhead, .banned, .quota: false
         case .truncated, .oversize, .magic, .unknownType, .unknownSuite, .unknownFlags, .wrongNetwork, .length,
-            .lifetime, .smallOrderKey, .signature, .body, .recordKey, .semantics: true
+            .lifetime, .smallOrderKey, .signature, .body, .recordKey, .semantics:
+            true
         }
     }
 
@@ -81,6 +82,11 @@ extension Gossip {
         let key = record.key
         let old = table[key]
         if old == nil, table.count >= Limits.recordsStored { return .rejected(.quota) }
+        if old == nil, record.envelope.isTombstone, record.signer != configuration.key {
+            // A tombstone of nothing proves nothing about its signer; a flood of them must not fill the table.
+            guard orphans.count < Limits.gossipOrphanTombstones else { return .ignored(.throttled) }
+            orphans.append(key)
+        }
         for group in facts.groups {
             guard let loser = table.excess(in: group, adding: key) else { continue }
             if loser == key { return .rejected(.quota) }
@@ -127,7 +133,8 @@ extension Gossip {
             effects.append(.usabilityChanged(key, entry.record.type, usable: false))
         }
         table.remove(key)
-        if entry.isLive { effects.append(.removed(key, entry.record.type, reason)) }
+        orphans.remove(key)
+        if entry.record.type.isReconciled { effects.append(.removed(key, entry.record.type, reason)) }
         for dependant in table.dependants(of: key) { updateUsability(of: dependant, now: now) }
     }
 

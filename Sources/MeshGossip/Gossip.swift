@@ -24,6 +24,8 @@ package struct Gossip: Sendable {
     var dials = DialTable()
     var blocks: OrderedDictionary<PublicKey, Block> = [:]
     var banned: OrderedSet<PublicKey>
+    /// Tombstones of records this node never held.
+    var orphans: OrderedSet<RecordKey> = []
     let ownDescriptorKey: RecordKey
     var antiEntropyDue: Instant
     var beaconDue: Instant

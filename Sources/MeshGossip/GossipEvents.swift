@@ -53,6 +53,18 @@ extension Gossip {
         case replaced
         case finished
         case tooManyLinks = "too_many_links"
+
+        /// What the transport tells the peer and the logs of both sides.
+        package var failure: LinkFailure {
+            switch self {
+            case .itself: .selfLink
+            case .blocked, .rejects: .tooManyRejects
+            case .notAdmitted: .notAdmitted
+            case .replaced: .duplicate
+            case .finished: .closed
+            case .tooManyLinks: .tooManyLinks
+            }
+        }
     }
 
     package enum RemovalReason: String, CaseIterable, Sendable {

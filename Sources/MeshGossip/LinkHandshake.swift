@@ -171,11 +171,11 @@ extension LinkHandshake {
         let peerNonce = Array(hello.nonce)
         guard key != configuration.signer.publicKey, peerNonce != nonce else { return .failure(.selfLink) }
         if let expected, expected != key { return .failure(.wrongKey) }
-        return descriptor(Array(hello.descriptor), of: key, now: now).map { record in
-            PeerHello(
-                key: key, nonce: peerNonce, descriptor: record,
-                clockOffsetMs: Int64(clamping: min(hello.wallMs, 1 << 53)) - now.wall.milliseconds)
-        }
+        let offset = Int64(clamping: min(hello.wallMs, 1 << 53)) - now.wall.milliseconds
+        let differs = offset.magnitude > UInt64(Limits.clockOffsetMs)
+        return descriptor(Array(hello.descriptor), of: key, now: now)
+            .map { PeerHello(key: key, nonce: peerNonce, descriptor: $0, clockOffsetMs: offset) }
+            .mapError { differs && $0 == .badDescriptor ? .clockDiffers : $0 }
     }
 
     /// The peer's descriptor, when it is genuine, names the certificate TLS showed, and admits the peer.

@@ -8,6 +8,7 @@ package enum LinkFailure: String, Error, CaseIterable, Sendable {
     case pinMismatch = "pin_mismatch"
     case badProof = "bad_proof"
     case badDescriptor = "bad_descriptor"
+    case clockDiffers = "clock_differs"
     case protocolVersion = "protocol_version"
     case selfLink = "self"
     case malformed
@@ -38,6 +39,8 @@ package enum LinkFailure: String, Error, CaseIterable, Sendable {
         case .pinMismatch: "the TLS certificate is not the one in the node's descriptor; a proxy may stand in between"
         case .badProof: "the peer could not prove that it holds its node key"
         case .badDescriptor: "the peer's descriptor is invalid or expired; check its clock and restart it"
+        case .clockDiffers:
+            "the clocks of the two nodes differ by more than a minute; set the wrong one right (NTP), then restart its node"
         case .protocolVersion: "the peer speaks no common protocol version; update the older node"
         case .selfLink: "the address leads to this node itself; remove it from the peers"
         case .malformed: "the peer sent bytes that are no link frame; check that the address is a link port"

@@ -34,14 +34,16 @@ package enum Limits {
 
     // Forwarded requests
     package static let forwardLifetimeMs: Int64 = 60_000
-    package static let forwardNonces = 262_144
+    package static let forwardNonces = 1 << 20
     package static let forwardHops = 1
     package static let forwardAttempts = 3
 
     // Buyer API
     package static let requestHeaderBytes = 16 << 10
     package static let requestBodyBytes = 8 << 20
+    package static let tlsHandshakeMs: Int64 = 10_000
     package static let requestHeadMs: Int64 = 10_000
+    package static let coldBodyBytes = 64 << 10
     package static let requestBodyMs: Int64 = 60_000
     package static let connectionIdleMs: Int64 = 75_000
     package static let connections = 16_384
@@ -62,6 +64,8 @@ package enum Limits {
     package static let workerBadFrames = 100
     package static let workerModels = 256
     package static let workerPendingMs: Int64 = 600_000
+    package static let workerRegisterBytes = 1 << 20
+    package static let workerRegistersPer10s = 10
     package static let workerRefusalsPerMinute = 60
     package static let workerRefusedCallers = 16_384
 
@@ -108,6 +112,7 @@ package enum Limits {
     package static let syncSteps = 12
     package static let syncRoundMs: Int64 = 10_000
     package static let gossipPendingRecords = 8_192
+    package static let gossipOrphanTombstones = 2_048
     package static let gossipWants = 8_192
     package static let gossipWantSources = 4
     package static let gossipBlockedPeers = 4_096

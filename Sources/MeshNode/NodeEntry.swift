@@ -6,6 +6,10 @@ import MeshTelemetry
 import ServiceLifecycle
 import UnixSignals
 
+#if canImport(Glibc)
+    import Glibc
+#endif
+
 /// What a node is called, as `aisbf node init` shows it.
 package struct NodeSummary: Sendable {
     package var nodeID: String
@@ -38,6 +42,8 @@ package enum NodeEntry {
         let home = try NodeHome.open(configuration)
         if let adminKey = home.summary.adminKey {
             print("Admin key, shown this once and stored nowhere: \(adminKey)")
+            // Output into a pipe or file would otherwise wait in a buffer, and be lost if the node is killed.
+            fflush(nil)
         }
         let logger = Logger(label: "aisbf.node")
         let node = try await RunningNode.start(configuration, home: home, registry: registry, logger: logger)

@@ -1,7 +1,7 @@
 package import MeshCrypto
 package import MeshModel
-package import MeshStore
 import MeshRuntime
+package import MeshStore
 package import MeshTransport
 
 /// Everything of a node that lives on disk: keys, certificate, database. Opening it makes what is missing.
@@ -32,7 +32,8 @@ package struct NodeHome: Sendable {
         guard let known = try store.meta("network") else { return try store.setMeta("network", id) }
         guard known == id else {
             throw StoreError.conflict(
-                "this data directory belongs to another network than 'mesh.network' names; correct mesh.network or use another data directory")
+                "this data directory belongs to another network than 'mesh.network' names; correct mesh.network or use another data directory"
+            )
         }
     }
 

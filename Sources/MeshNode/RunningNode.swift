@@ -13,11 +13,11 @@ import MeshTransport
 import MeshWire
 import NIOCore
 import NIOPosix
+package import ServiceLifecycle
 
 #if canImport(Glibc)
     import Glibc
 #endif
-package import ServiceLifecycle
 
 /// One running node: the composition root. Every part is made here, once, and handed to those who need it.
 package final class RunningNode: Service {
@@ -83,7 +83,8 @@ package final class RunningNode: Service {
             GatewayHandler(shared: parts.gateway, isLocalOperator: true)
         }
         let linkPort = try await bound("link.listen", configuration.link.listen) {
-            try await parts.endpoint.bind(host: configuration.link.listen.host, port: configuration.link.listen.port).get()
+            try await parts.endpoint.bind(host: configuration.link.listen.host, port: configuration.link.listen.port)
+                .get()
         }
         return RunningNode(
             home: home, configuration: configuration, logger: logger, parts: parts, api: api, admin: admin,
@@ -94,7 +95,8 @@ package final class RunningNode: Service {
         _ key: String, _ endpoint: SocketEndpoint, _ bind: () async throws -> Value
     ) async throws -> Value {
         do { return try await bind() } catch let error as IOError {
-            let reason = error.errnoCode == EADDRINUSE
+            let reason =
+                error.errnoCode == EADDRINUSE
                 ? "another program listens there; stop it or choose another port"
                 : "\(error)"
             throw NodeStartError(description: "cannot listen on \(endpoint) (\(key)): \(reason)")
@@ -152,7 +154,8 @@ package final class RunningNode: Service {
         let broker = Broker(
             configuration: gossipConfiguration(configuration, key, admissionRule), now: SystemClock.now)
         return Parts(
-            gateway: gateway, control: control, links: links, endpoint: endpoint, forwards: forwards, sessions: sessions,
+            gateway: gateway, control: control, links: links, endpoint: endpoint, forwards: forwards,
+            sessions: sessions,
             admission: admission, administration: administration, catalog: catalog, broker: broker)
     }
 
@@ -312,7 +315,9 @@ extension AttachedWorker {
             sessionID: session.sessionID, provider: session.identity.provider, owner: owner,
             attachKey: session.attachKey, clientID: session.identity.clientID,
             models: details.models.map { model in
-                Model(id: model.id, contextTokens: UInt32(clamping: model.contextTokens ?? 0), modalities: model.modalities)
+                Model(
+                    id: model.id, contextTokens: UInt32(clamping: model.contextTokens ?? 0),
+                    modalities: model.modalities)
             },
             gpuClass: String((gpus.first?.name ?? "").prefix(64)), gpuCount: UInt32(clamping: gpus.count),
             totalVramMb: UInt32(clamping: details.profile.hardware.totalVramMb),

@@ -13,7 +13,9 @@ enum ServerTLS {
             return try NIOSSLContext(configuration: configuration)
         } catch {
             throw NodeStartError(
-                description: "cannot use the certificate (api.tls.certificate) and key (api.tls.key): \(error); both must be readable PEM files that belong together")
+                description:
+                    "cannot use the certificate (api.tls.certificate) and key (api.tls.key): \(error); both must be readable PEM files that belong together"
+            )
         }
     }
 }

@@ -165,7 +165,9 @@ package struct Catalog: Sendable {
 
     package func provider(_ key: RecordKey) -> CatalogProvider? { providersByKey[key].map { providers[$0] } }
     package func node(_ key: PublicKey) -> CatalogNode? { nodesByKey[key].map { nodes[$0] } }
-    package func providers(withID id: String) -> [CatalogProvider] { providersByID[id, default: []].map { providers[$0] } }
+    package func providers(withID id: String) -> [CatalogProvider] {
+        providersByID[id, default: []].map { providers[$0] }
+    }
     package func providers(seenWith model: String) -> [CatalogProvider] {
         providersByModel[model, default: []].map { providers[$0] }
     }

@@ -69,7 +69,8 @@ package struct CatalogBuilder: Sendable {
     private mutating func finished(_ key: RecordKey, _ provider: CatalogProvider?) -> CatalogProvider? {
         guard var provider else { return nil }
         var seen = modelsSeen[key, default: []]
-        for model in provider.hosts.flatMap(\.models) where !seen.contains(model.id) && seen.count < Limits.workerModels {
+        for model in provider.hosts.flatMap(\.models) where !seen.contains(model.id) && seen.count < Limits.workerModels
+        {
             seen.append(model.id)
         }
         modelsSeen[key] = seen

@@ -39,7 +39,8 @@ extension Catalog {
         case .ambiguous(let names):
             let joined = names.joined(separator: ", ")
             return .failure(
-                MeshError(.modelAmbiguous, "'\(text)' names several providers; use one of: \(joined)", parameter: "model"))
+                MeshError(
+                    .modelAmbiguous, "'\(text)' names several providers; use one of: \(joined)", parameter: "model"))
         case .unknown: return .failure(unknown(text, principal))
         }
     }
@@ -97,7 +98,9 @@ extension Catalog {
 
     private func unknown(_ text: String, _ principal: Principal) -> MeshError {
         let near = NearNames.closest(to: text, among: listing(for: principal).map(\.id), limit: 3)
-        let hint = near.isEmpty ? "GET /v1/models lists what this key may use" : "did you mean \(near.joined(separator: ", "))?"
+        let hint =
+            near.isEmpty
+            ? "GET /v1/models lists what this key may use" : "did you mean \(near.joined(separator: ", "))?"
         return MeshError(.modelNotFound, "no provider offers '\(text.prefix(256))'; \(hint)", parameter: "model")
     }
 

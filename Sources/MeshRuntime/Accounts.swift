@@ -48,8 +48,10 @@ package final class Authenticator: Sendable {
             guard let account = state.accounts[publicKey], account.isValid(at: wall),
                 !state.disabledUsers.contains(account.username)
             else { return nil }
-            if state.known.count >= Limits.authenticationCacheEntries { state.known = [:] }
-            state.known[digest] = publicKey
+            if state.known[digest] == nil {
+                if state.known.count >= Limits.authenticationCacheEntries { state.known = [:] }
+                state.known[digest] = publicKey
+            }
             return Caller(
                 keyID: account.keyID, username: account.username, owner: account.ownerKey, scopes: account.scopes)
         }

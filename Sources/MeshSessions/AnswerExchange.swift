@@ -47,6 +47,9 @@ package struct AnswerExchange: Sendable {
     private var reframer = EventStreamReframer()
     /// A plain request that is answered in chunks is collected here.
     private var collected: [UInt8] = []
+    /// Events before the first content, see `deliver`.
+    private var held: [UInt8] = []
+    private var hasContent = false
     package private(set) var deadline: Instant
 
     package init(wantsStream: Bool, deadlines: Deadlines, now: Instant) {
@@ -92,7 +95,7 @@ package struct AnswerExchange: Sendable {
             return [.fail(error)]
         case .streaming:
             state = .finished
-            return [.body(Self.event(error.document(requestID: nil).bytes)), .end]
+            return [.body(WorkerAnswer.dataEvent(error.document(requestID: nil).bytes)), .end]
         }
     }
 
@@ -103,7 +106,9 @@ package struct AnswerExchange: Sendable {
         case .finished: return []
         case .waiting:
             return failed(
-                MeshError(.workerTimeout, "the worker did not answer within \(max(seconds, 1)) s; try again or choose another provider"))
+                MeshError(
+                    .workerTimeout,
+                    "the worker did not answer within \(max(seconds, 1)) s; try again or choose another provider"))
         case .streaming:
             return failed(MeshError(.streamInterrupted, "the worker stopped sending in the middle of the answer"))
         }
@@ -133,26 +138,50 @@ package struct AnswerExchange: Sendable {
         }
         let events: [[UInt8]]
         do throws(EventStreamReframer.Overflow) { events = try reframer.append(chunk) } catch {
-            return failed(MeshError(.workerBadAnswer, "the worker sent an event longer than \(Limits.eventBytes) bytes"))
+            return failed(
+                MeshError(.workerBadAnswer, "the worker sent an event longer than \(Limits.eventBytes) bytes"))
         }
         return deliver(events)
     }
 
-    /// Events on their way to the buyer, joined into one body so that one write carries them.
+    /// Events on their way to the buyer, joined into one body so that one write carries them. What comes before the
+    /// first content (load status, comments) is held back until content follows: delivered at once, it would
+    /// commit this worker, and neither a real status nor another candidate would be possible any more.
     private mutating func deliver(_ events: [[UInt8]]) -> [Action] {
         var body: [UInt8] = []
         for event in events {
-            if Self.isDoneMarker(event) { continue }
-            if case .waiting = state, let error = Self.streamError(event) { return failed(error) }
+            if AnswerEvent.isDoneMarker(event) { continue }
+            if !hasContent {
+                switch AnswerEvent.meaning(event) {
+                case .failure(let error): return failed(error)
+                case .preliminary:
+                    hold(event)
+                    continue
+                case .content: hasContent = true
+                }
+            }
             body.append(contentsOf: event)
             body += [0x0A, 0x0A]
         }
         guard !body.isEmpty else { return [] }
-        if case .waiting = state {
-            state = .streaming
-            return [.head(status: 200, contentType: "text/event-stream"), .body(body)]
-        }
-        return [.body(body)]
+        return begun() + [.body(body)]
+    }
+
+    /// The head, and what was held back, when nothing was delivered so far.
+    private mutating func begun() -> [Action] {
+        guard case .waiting = state else { return [] }
+        state = .streaming
+        let head = Action.head(status: 200, contentType: "text/event-stream")
+        defer { held = [] }
+        return held.isEmpty ? [head] : [head, .body(held)]
+    }
+
+    /// Old news goes first when there is too much of it.
+    private mutating func hold(_ event: [UInt8]) {
+        if held.count + event.count > Limits.streamBufferBytes { held = [] }
+        guard event.count < Limits.streamBufferBytes else { return }
+        held += event
+        held += [0x0A, 0x0A]
     }
 
     private mutating func doneArrived() -> [Action] {
@@ -163,7 +192,7 @@ package struct AnswerExchange: Sendable {
         }
         var actions = reframer.finish().map { deliver([$0]) } ?? []
         if isFinished { return actions }
-        if case .waiting = state { actions.append(.head(status: 200, contentType: "text/event-stream")) }
+        actions += begun()
         state = .finished
         return actions + [.body(Self.doneMarker), .end]
     }
@@ -173,32 +202,21 @@ package struct AnswerExchange: Sendable {
             guard case .waiting = state else {
                 return failed(MeshError(.streamInterrupted, "the worker ended the answer with status \(whole.status)"))
             }
+            guard whole.status >= 400 || Self.isReadable(whole) else { return failed(Self.badAnswer) }
             state = .finished
             return [.head(status: whole.status, contentType: whole.contentType), .body(whole.body), .end]
         }
         // Older clients answer a streamed request with the whole event stream, or the whole object, in one frame.
         let isStream = whole.contentType.hasPrefix("text/event-stream") || whole.body.starts(with: Array("data:".utf8))
-        let actions = chunkArrived(isStream ? whole.body : Self.event(whole.body))
+        let actions = chunkArrived(isStream ? whole.body : WorkerAnswer.dataEvent(whole.body))
         return isFinished ? actions : actions + doneArrived()
     }
 
-    private static func event(_ data: [UInt8]) -> [UInt8] { Array("data: ".utf8) + data + [0x0A, 0x0A] }
+    /// A success that says it is JSON and is none is garbage, and no answer.
+    private static func isReadable(_ whole: WorkerAnswer.Whole) -> Bool {
+        guard whole.contentType.hasPrefix("application/json") else { return true }
+        return whole.body.withUnsafeBytes { (try? JSONScanner.value(of: $0)) != nil }
+    }
 
     private static let doneMarker = Array("data: [DONE]\n\n".utf8)
-    private static let doneText = Array("data:[DONE]".utf8)
-    private static let errorPrefix = Array("data:{\"error\"".utf8)
-
-    private static func isDoneMarker(_ event: [UInt8]) -> Bool {
-        event.count < 32 && event.filter { $0 != 0x20 && $0 != 0x0A && $0 != 0x0D } == doneText
-    }
-
-    /// An error that arrives as the first event is still a real failure, not content.
-    private static func streamError(_ event: [UInt8]) -> MeshError? {
-        guard event.prefix(24).filter({ $0 != 0x20 }).starts(with: errorPrefix),
-            let start = event.firstIndex(of: UInt8(ascii: "{")),
-            let value = try? JSONValue.parse(Array(event[start...])), let error = value["error"]
-        else { return nil }
-        let words = error.text ?? error["message"]?.text ?? "no message"
-        return MeshError(.workerError, "the worker says: \(words.prefix(500))")
-    }
 }

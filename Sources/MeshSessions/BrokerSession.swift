@@ -44,6 +44,8 @@ package struct BrokerSession: Sendable {
     private var lastPing: Instant
     private var badFrames = 0
     private var modelsRequest: UInt64 = 0
+    private var isAskingForModels = false
+    private var registerWindow: (since: Instant, count: Int) = (Instant(nanoseconds: .min), 0)
     package private(set) var profile = WorkerProfile()
 
     /// - Parameters:
@@ -177,25 +179,47 @@ package struct BrokerSession: Sendable {
             guard let number = Self.requestNumber(frame.requestID) else { return bad() }
             // Released clients answer a cancel with an unsupported-operation error; nobody waits for it.
             if number > UInt64.max / 2 { return [] }
-            if number == modelsRequest, number > 0 { return models(frame, event, bytes) }
+            if number < Self.firstRequestNumber {
+                // Only the answer to the newest question counts, and only once.
+                guard isAskingForModels, number == modelsRequest else { return bad() }
+                return models(frame, event, bytes)
+            }
             return [.reply(number: number, event)]
         }
     }
 
     private mutating func register(_ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer, now: Now) -> [Action] {
-        guard let message = try? JSONValue.parse(bytes, in: 0..<bytes.count) else { return bad() }
+        guard bytes.count <= Limits.workerRegisterBytes,
+            let message = try? JSONValue.parse(bytes, in: 0..<bytes.count)
+        else {
+            // A client that was told nothing would wait for its ack until the registration times out.
+            return isLive ? bad() : close(.registerExpected)
+        }
         for token in [message["registration_token"]?.text, message["payload"]?["registration_token"]?.text] {
             guard let token, token != tokenText else { continue }
             if isLive { return [.send(errorFrame(frame.requestID, "token mismatch"))] }
             return close(.tokenMismatch)
         }
+        guard mayRegister(now: now.instant) else {
+            return bad() + [.send(errorFrame(frame.requestID, "registering too often; wait a few seconds"))]
+        }
         state = .live
         profile = WorkerProfile(register: message)
         modelsRequest &+= 1
+        isAskingForModels = true
         return [
             .send(registeredFrame(requestID: frame.requestID)), .registered(profile),
             .send(requestFrame(number: modelsRequest, operation: "models.list", payload: Array("{}".utf8))),
         ]
+    }
+
+    /// A worker may register again whenever its models change, but each time costs the whole mesh something.
+    private mutating func mayRegister(now: Instant) -> Bool {
+        if registerWindow.count == 0 || now.milliseconds(since: registerWindow.since) >= 10_000 {
+            registerWindow = (now, 0)
+        }
+        registerWindow.count += 1
+        return registerWindow.count <= Limits.workerRegistersPer10s
     }
 
     /// Numbers of `models.list` requests stay below this; buyers' requests start here.
@@ -203,7 +227,9 @@ package struct BrokerSession: Sendable {
 
     private mutating func heartbeat(_ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer, now: Now) -> [Action] {
         var actions: [Action] = []
-        if let payload = frame.payload, let value = try? JSONValue.parse(bytes, in: payload.range) {
+        if let payload = frame.payload, payload.range.count <= Limits.workerRegisterBytes,
+            let value = try? JSONValue.parse(bytes, in: payload.range)
+        {
             let update = HardwareSummary(payload: value)
             if !update.gpus.isEmpty {
                 profile.hardware.merge(update)
@@ -220,9 +246,12 @@ package struct BrokerSession: Sendable {
     private mutating func models(
         _ frame: WorkerFrame, _ event: WorkerFrame.ReplyEvent, _ bytes: UnsafeRawBufferPointer
     ) -> [Action] {
+        if event == .error { isAskingForModels = false }
         guard event == .answer else { return [] }
+        isAskingForModels = false
         guard let whole = WorkerAnswer.whole(frame, in: bytes), whole.status < 400,
-            let document = try? JSONValue.parse(whole.body), let models = WorkerModel.list(document)
+            whole.body.count <= Limits.workerRegisterBytes, let document = try? JSONValue.parse(whole.body),
+            let models = WorkerModel.list(document)
         else { return bad() }
         return [.modelsListed(models)]
     }

@@ -10,6 +10,18 @@ package struct HardwareSummary: Hashable, Sendable {
         package var totalMb: Int64?
         package var availableMb: Int64?
         package var usedMb: Int64?
+
+        /// Sizes a beat tells replace the old ones; of available and used, the one it leaves out follows from the
+        /// other, or the two would contradict each other.
+        fileprivate mutating func take(_ update: GPU) {
+            totalMb = update.totalMb ?? totalMb
+            guard update.availableMb != nil || update.usedMb != nil else { return }
+            availableMb = update.availableMb
+            usedMb = update.usedMb
+            guard let totalMb else { return }
+            if availableMb == nil, let usedMb, totalMb >= usedMb { availableMb = totalMb - usedMb }
+            if usedMb == nil, let availableMb, totalMb >= availableMb { usedMb = totalMb - availableMb }
+        }
     }
 
     package var hostname = ""
@@ -41,9 +53,7 @@ package struct HardwareSummary: Hashable, Sendable {
             }
             if !gpu.name.isEmpty { gpus[position].name = gpu.name }
             if !gpu.vendor.isEmpty { gpus[position].vendor = gpu.vendor }
-            gpus[position].totalMb = gpu.totalMb ?? gpus[position].totalMb
-            gpus[position].availableMb = gpu.availableMb ?? gpus[position].availableMb
-            gpus[position].usedMb = gpu.usedMb ?? gpus[position].usedMb
+            gpus[position].take(gpu)
         }
     }
 
@@ -66,9 +76,11 @@ package struct HardwareSummary: Hashable, Sendable {
         // 64 TiB of video memory is a typing error, not a GPU.
         let plausible: ClosedRange<Int64> = 0...(64 << 20)
         if let size = value["\(name)_mb"]?.integer, plausible.contains(size) { return size }
-        if let size = value["\(name)_gb"]?.integer, plausible.contains(size) { return size * 1024 }
+        if let size = value["\(name)_gb"]?.integer, (0...(plausible.upperBound / 1024)).contains(size) {
+            return size * 1024
+        }
         return nil
     }
 
-    private static func words(_ value: JSONValue?) -> String { String((value?.text ?? "").prefix(128)) }
+    private static func words(_ value: JSONValue?) -> String { (value?.text ?? "").cut(toUTF8Bytes: 128) }
 }

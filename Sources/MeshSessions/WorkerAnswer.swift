@@ -18,10 +18,16 @@ package enum WorkerAnswer {
         guard payload.kind == .object else { return payload.kind == .array ? plain : nil }
         guard let fields = try? JSONScanner.fields(of: bytes, in: payload.range) else { return nil }
         guard let status = fields.integer("status_code", in: bytes) else { return plain }
-        guard (100..<600).contains(status) else { return nil }
+        guard isAnswerStatus(status) else { return nil }
         let type = fields.string("content_type", in: bytes) ?? "application/json"
         guard let body = body(fields, bytes) else { return nil }
         return Whole(status: Int(status), contentType: HeaderRule.isValue(type) ? type : "application/json", body: body)
+    }
+
+    /// Statuses that an answer with a body can have. The others would end or split the buyer's HTTP answer:
+    /// informational ones are no answer, and 204, 205 and 304 have no body (RFC 9110, section 15).
+    package static func isAnswerStatus(_ status: Int64) -> Bool {
+        (200..<600).contains(status) && ![204, 205, 304].contains(status)
     }
 
     private static func body(_ fields: [JSONField], _ bytes: UnsafeRawBufferPointer) -> [UInt8]? {
@@ -75,7 +81,13 @@ package enum WorkerAnswer {
     }
 
     private static func dataEvent(_ slice: JSONSlice, _ bytes: UnsafeRawBufferPointer) -> [UInt8] {
-        Array("data: ".utf8) + bytes[slice.range] + Array("\n\n".utf8)
+        dataEvent(bytes[slice.range])
+    }
+
+    /// One event that carries a JSON document. Line breaks in JSON text can only be space between its tokens, but in
+    /// an event they would end the `data` field.
+    package static func dataEvent(_ json: some Sequence<UInt8>) -> [UInt8] {
+        Array("data: ".utf8) + json.map { $0 == 0x0A || $0 == 0x0D ? 0x20 : $0 } + [0x0A, 0x0A]
     }
 
     /// The worker's own words about a failure, bounded, for the buyer.

@@ -28,7 +28,9 @@ package struct WorkerModel: Hashable, Sendable {
 
     private init?(_ item: JSONValue) {
         let name = item.text ?? item["id"]?.text ?? item["name"]?.text ?? item["model"]?.text
-        guard let name, !name.isEmpty, name.utf8.count <= 256, HeaderRule.isValue(name) else { return nil }
+        guard let name, !name.isEmpty, name.utf8.count <= Limits.recordTextBytes, HeaderRule.isValue(name) else {
+            return nil
+        }
         id = name
         let context =
             item["context_window"]?.integer ?? item["context_length"]?.integer ?? item["max_context_length"]?.integer
@@ -56,7 +58,7 @@ package struct WorkerProfile: Hashable, Sendable {
         let capabilities = payload["capabilities"] ?? message["capabilities"] ?? .object([])
         let name = capabilities["server"]?.text ?? capabilities["server"]?["name"]?.text ?? ""
         let version = capabilities["version"]?.text ?? capabilities["server"]?["version"]?.text ?? ""
-        server = String("\(name) \(version)".prefix(128)).filter { !$0.isNewline }
+        server = "\(name) \(version)".cut(toUTF8Bytes: 128).filter { !$0.isNewline }
         hardware = HardwareSummary(payload: payload)
         let listed = payload["studio_endpoints"]?.elements ?? capabilities["studio"]?["endpoints"]?.elements ?? []
         endpoints = listed.prefix(64).compactMap { $0.text }.filter { $0.utf8.count <= 128 && HeaderRule.isValue($0) }

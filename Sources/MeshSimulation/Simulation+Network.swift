@@ -76,9 +76,11 @@ extension Simulation {
         let link = LinkID(raw: UInt64(connections.count))
         connections.append(Connection(ends: [dialler, index], lastArrival: [clock, clock]))
         for (own, peer) in [(dialler, index), (index, dialler)] {
-            guard let descriptor = nodes[peer].stored.first(where: {
-                $0.type == .nodeDescriptor && $0.signer == nodes[peer].key.publicKey
-            }) else { continue }
+            guard
+                let descriptor = nodes[peer].stored.first(where: {
+                    $0.type == .nodeDescriptor && $0.signer == nodes[peer].key.publicKey
+                })
+            else { continue }
             drive(
                 own,
                 .linkUp(

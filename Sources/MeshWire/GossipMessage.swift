@@ -76,7 +76,7 @@ package enum GossipMessage: Hashable, Sendable {
         case .syncRanges(let sync):
             guard let salt = Bytes16(sync.salt), sync.ranges.count <= Limits.syncRangesPerFrame else { return nil }
             let decoded = sync.ranges.compactMap(range)
-            guard decoded.count == sync.ranges.count else { return nil }
+            guard decoded.count == sync.ranges.count, areDisjoint(decoded) else { return nil }
             return .syncRanges(round: sync.round, salt: salt, ranges: decoded)
         case .syncNeed(let need): return keys(need.keys).map { .syncNeed(round: need.round, keys: $0) }
         case .syncRecords(let sync):
@@ -84,6 +84,14 @@ package enum GossipMessage: Hashable, Sendable {
         case .peers(let peers): return records(peers.descriptors).map(GossipMessage.peers)
         case .drain: return .drain
         case .goodbye(let goodbye): return .goodbye(code: String(goodbye.code.prefix(64)))
+        }
+    }
+
+    /// Ranges come in order and do not overlap: the same keys listed again and again would cost their length each
+    /// time.
+    private static func areDisjoint(_ ranges: [SyncRange]) -> Bool {
+        zip(ranges, ranges.dropFirst()).allSatisfy { range, next in
+            range.upper.map { $0 <= next.lower } ?? false
         }
     }
 
@@ -138,18 +146,32 @@ extension GossipMessage {
     private var kind: Aisbf_Mesh_V1_LinkFrame.OneOf_Kind {
         switch self {
         case .push(let records, let hops):
-            return .push(.with { $0.records = records.map { Data($0) }; $0.hops = hops })
+            return .push(
+                .with {
+                    $0.records = records.map { Data($0) }; $0.hops = hops
+                })
         case .announce(let summaries): return .announce(Self.announce(summaries))
         case .want(let keys): return .want(.with { $0.keys = keys.map { Data($0.bytes) } })
         case .syncOpen(let round, let salt):
-            return .syncOpen(.with { $0.round = round; $0.salt = Data(salt.bytes) })
+            return .syncOpen(
+                .with {
+                    $0.round = round; $0.salt = Data(salt.bytes)
+                })
         case .syncRanges(let round, let salt, let ranges):
             return .syncRanges(
-                .with { $0.round = round; $0.salt = Data(salt.bytes); $0.ranges = ranges.map(Self.rangeMessage) })
+                .with {
+                    $0.round = round; $0.salt = Data(salt.bytes); $0.ranges = ranges.map(Self.rangeMessage)
+                })
         case .syncNeed(let round, let keys):
-            return .syncNeed(.with { $0.round = round; $0.keys = keys.map { Data($0.bytes) } })
+            return .syncNeed(
+                .with {
+                    $0.round = round; $0.keys = keys.map { Data($0.bytes) }
+                })
         case .syncRecords(let round, let records):
-            return .syncRecords(.with { $0.round = round; $0.records = records.map { Data($0) } })
+            return .syncRecords(
+                .with {
+                    $0.round = round; $0.records = records.map { Data($0) }
+                })
         case .peers(let records): return .peers(.with { $0.descriptors = records.map { Data($0) } })
         case .drain: return .drain(.init())
         case .goodbye(let code): return .goodbye(.with { $0.code = code })

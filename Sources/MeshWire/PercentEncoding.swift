@@ -10,7 +10,8 @@ package enum PercentEncoding {
         while index < input.count {
             switch input[index] {
             case UInt8(ascii: "%"):
-                guard index + 2 < input.count, let high = hexValue(input[index + 1]), let low = hexValue(input[index + 2])
+                guard index + 2 < input.count, let high = hexValue(input[index + 1]),
+                    let low = hexValue(input[index + 2])
                 else { return nil }
                 output.append(high << 4 | low)
                 index += 3

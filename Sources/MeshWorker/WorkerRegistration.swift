@@ -14,7 +14,9 @@ struct WorkerRegistration: Sendable {
             "chat_completions": true, "models": true, "responses": false, "embeddings": true, "images": false,
             "audio": false,
         ],
-        "operations": ["models.list", "chat.completions", "capabilities", "proxy", "heartbeat", "cancel", "pause", "resume"],
+        "operations": [
+            "models.list", "chat.completions", "capabilities", "proxy", "heartbeat", "cancel", "pause", "resume",
+        ],
         "flow_control": true,
         "studio": ["enabled": false, "supported": false, "endpoints": []],
     ]

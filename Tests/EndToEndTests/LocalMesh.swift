@@ -85,7 +85,9 @@ struct LocalMesh {
             guard let pid = Int32(entry), let data = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline")
             else { continue }
             let words = data.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
-            if words.first == Products.aisbf || words.first?.hasSuffix("/aisbf") == true, words.last == file { return pid }
+            if words.first == Products.aisbf || words.first?.hasSuffix("/aisbf") == true, words.last == file {
+                return pid
+            }
         }
         return nil
     }

@@ -44,7 +44,9 @@ struct NodeProcess {
 
     func json(_ arguments: [String]) async throws -> [String: Any] {
         let result = try await cli(arguments + ["--json"])
-        return (try? JSONSerialization.jsonObject(with: Data(result.output.utf8))) as? [String: Any] ?? ["raw": result.output]
+        return (try? JSONSerialization.jsonObject(with: Data(result.output.utf8))) as? [String: Any] ?? [
+            "raw": result.output
+        ]
     }
 
     /// A port that was free a moment ago.

@@ -55,7 +55,9 @@ import Testing
         #expect(await shop.isServing(), "\(worker.output)")
         let rotated = try await shop.node.cli(["provider", "rotate-token", "alice/gpu", "--overlap", "0"])
         #expect(rotated.code == 0, "\(rotated.output)")
-        let told = await eventually(within: 8) { worker.output.contains("no longer valid") && worker.output.contains("403") }
+        let told = await eventually(within: 8) {
+            worker.output.contains("no longer valid") && worker.output.contains("403")
+        }
         #expect(told, "\(worker.output)")
         #expect(try await shop.ask().status == 503)
         worker.kill(SIGTERM)

@@ -64,7 +64,8 @@ struct BrokerFixture {
         let draft = RecordDraft(
             type: request.type, network: Self.network, signer: request.signer, name: request.name,
             version: RecordVersion(epoch: RecordVersion.epoch(at: Self.start), sequence: versions), issued: wall,
-            expires: wall.advanced(byMilliseconds: request.lifeMs), isTombstone: request.isTombstone, body: request.body)
+            expires: wall.advanced(byMilliseconds: request.lifeMs), isTombstone: request.isTombstone, body: request.body
+        )
         return try? VerifiedRecord.verify(
             bytes: draft.signed(by: key, cryptography: Sodium.shared), network: Self.network, wall: wall,
             cryptography: Sodium.shared
@@ -79,8 +80,10 @@ struct BrokerFixture {
         body.name = name
         body.operator.operatorKey = operatorKey.publicKey.bytes.protobuf
         body.operator.notAfterMs = UInt64(notAfter.milliseconds)
-        body.operator.signature = operatorKey.sign(
-            Statement.operatorCertificate(node: node.publicKey, notAfter: notAfter)).protobuf
+        body.operator.signature =
+            operatorKey.sign(
+                Statement.operatorCertificate(node: node.publicKey, notAfter: notAfter)
+            ).protobuf
         body.tlsSpkiPins = [[UInt8](repeating: 7, count: 32).protobuf]
         body.protocolMin = 1
         body.protocolMax = 1

@@ -28,8 +28,9 @@ import Testing
 
     @Test func aWorkerBecomesVisibleInThreeSignedSteps() {
         let fixture = host()
-        #expect(fixture.signed.filter { $0.type != .beacon }.map(\.type)
-            == [.nodeDescriptor, .providerAdvert, .attachGrant, .attachment])
+        #expect(
+            fixture.signed.filter { $0.type != .beacon }.map(\.type)
+                == [.nodeDescriptor, .providerAdvert, .attachGrant, .attachment])
         #expect(fixture.signed(.attachGrant).first?.signer == token.publicKey)
         #expect(fixture.signed(.attachment).first?.signer == fixture.node.publicKey)
         #expect(lastCatalog(fixture)?.providers.first?.hosts.map(\.models.first?.id) == ["m"])
@@ -54,14 +55,18 @@ import Testing
         fixture.feed(.workerAttached(fixture.worker(provider, attachKey: token.publicKey, models: ["m"])))
         #expect(fixture.signed(.attachment).count == before)
         fixture.feed(.workerAttached(fixture.worker(provider, attachKey: token.publicKey, models: ["m", "n"])))
+        fixture.nowMs += 1_100
+        fixture.feed(.tick)
         #expect(fixture.signed(.attachment).count == before + 1)
     }
 
     @Test func rotatingTheTokenVoidsTheAttachment() {
         var fixture = host()
         fixture.feed(.providers([fixture.draft("gpu", attachKeys: [SigningKey.random().publicKey])]))
-        fixture.nowMs += 100
-        fixture.feed(.tick)
+        for _ in 0..<2 {
+            fixture.nowMs += 1_100
+            fixture.feed(.tick)
+        }
         #expect(lastCatalog(fixture)?.providers.first?.hosts.isEmpty == true)
     }
 
@@ -98,6 +103,7 @@ import Testing
         second.describe(name: "host")
         second.feed(.providers([second.draft("gpu", attachKeys: [token.publicKey])]))
         #expect(second.signed(.providerAdvert).isEmpty)
+        second.nowMs += 1_100
         second.feed(.providers([second.draft("gpu", attachKeys: [token.publicKey, SigningKey.random().publicKey])]))
         #expect(second.signed(.providerAdvert).count == 1)
     }

@@ -20,7 +20,8 @@ import Testing
             input == "sig-b26=(\"date\" \"@method\" \"@path\" \"@authority\" \"content-type\" \"content-length\")"
                 + ";created=1618884473;keyid=\"test-key-ed25519\"")
         #expect(
-            signature == "sig-b26=:wqcAqbmYJ2ji2glfAMaRy4gruYYnx2nEFN2HN6jrnDnQCK1u02Gb04v9EDgwUPiu4A0w6vuQv5lIp5WPpBKRCw==:")
+            signature
+                == "sig-b26=:wqcAqbmYJ2ji2glfAMaRy4gruYYnx2nEFN2HN6jrnDnQCK1u02Gb04v9EDgwUPiu4A0w6vuQv5lIp5WPpBKRCw==:")
         #expect(HTTPMessageSignature.parseInput(input)?.components == components.map(\.name))
         #expect(HTTPMessageSignature.parseSignature(signature, label: "sig-b26")?.count == 64)
     }

@@ -33,7 +33,8 @@ import Testing
             return RecordDraft(
                 type: .nodeDescriptor, network: LinkHandshakeTests.network, signer: key.publicKey, name: [],
                 version: RecordVersion(epoch: 1, sequence: 1), issued: LinkHandshakeTests.now.wall,
-                expires: LinkHandshakeTests.now.wall.advanced(byMilliseconds: 3_600_000), body: RecordBody.bytes(of: body)
+                expires: LinkHandshakeTests.now.wall.advanced(byMilliseconds: 3_600_000),
+                body: RecordBody.bytes(of: body)
             ).signed(by: key, cryptography: Sodium.shared)
         }
 

@@ -6,7 +6,8 @@ import Testing
     @Test func everyFieldArrivesByteForByteAndOnlyTheModelIsReplaced() async throws {
         try await Shop.open { shop in
             let front = #"{ "x_unknown" : {"deep":[1, 2.50, 1e400, "é\u00e9 \"q\"", null]},"model":"#
-            let back = #","messages":[{"role":"user","content":"}],\"op\":\"proxy\""}], "seed":9007199254740993 ,"op":"proxy"}"#
+            let back =
+                #","messages":[{"role":"user","content":"}],\"op\":\"proxy\""}], "seed":9007199254740993 ,"op":"proxy"}"#
             let connection = try await shop.buyer.start(front + #""lab/m1""# + back)
             let frame = try await shop.worker.next("the request")
             #expect(frame.text.hasSuffix(#","payload":"# + front + #""m1""# + back + "}"))
@@ -29,7 +30,9 @@ import Testing
         }
     }
 
-    @Test(arguments: ["lab/m1", "m1", "global@north/lab/m1"], [Buyer.chat, "/api/v1/chat/completions", "/api/u/bob/chat/completions"])
+    @Test(
+        arguments: ["lab/m1", "m1", "global@north/lab/m1"],
+        [Buyer.chat, "/api/v1/chat/completions", "/api/u/bob/chat/completions"])
     func everyNameAndBasePathReachesTheWorker(model: String, path: String) async throws {
         try await Shop.open { shop in
             let connection = try await RawConnection.open(port: shop.node.buyerPort)
@@ -61,7 +64,8 @@ import Testing
 
     @Test func aWholeStreamInOneWrappedFrameIsRelayedAsAStream() async throws {
         try await Shop.open { shop in
-            let payload = #"{"status_code":200,"content_type":"text/event-stream","body":"data: {\"a\":1}\n\ndata: [DONE]\n\n"}"#
+            let payload =
+                #"{"status_code":200,"content_type":"text/event-stream","body":"data: {\"a\":1}\n\ndata: [DONE]\n\n"}"#
             let (reply, _) = try await shop.exchange(#"{"model":"lab/m1","stream":true}"#, answer: payload)
             #expect(reply.text == "data: {\"a\":1}\n\ndata: [DONE]\n\n")
         }

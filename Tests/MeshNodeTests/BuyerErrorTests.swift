@@ -82,7 +82,8 @@ struct Shop: Sendable {
             }
             // Bytes that are no UTF-8 must not reach a worker inside a text frame.
             connection.request(
-                "POST", Buyer.chat, key: shop.buyer.key, body: Array(#"{"model":"lab/m1","a":""#.utf8) + [0xFF, 0xC0] + Array(#""}"#.utf8))
+                "POST", Buyer.chat, key: shop.buyer.key,
+                body: Array(#"{"model":"lab/m1","a":""#.utf8) + [0xFF, 0xC0] + Array(#""}"#.utf8))
             #expect(try await connection.reply().errorCode == "invalid_json")
             connection.request("GET", "/v1/models", key: shop.buyer.key)
             #expect(try await connection.reply().status == 200)
@@ -101,7 +102,8 @@ struct Shop: Sendable {
                 #expect(wrong.count < 8 || !reply.text.contains(wrong))
             }
             #expect(try await Buyer(port: shop.node.buyerPort, key: nil).ask(body).status == 401)
-            #expect(try await shop.buyer.ask(body, path: "/api/u/alice/chat/completions").errorCode == "insufficient_scope")
+            #expect(
+                try await shop.buyer.ask(body, path: "/api/u/alice/chat/completions").errorCode == "insufficient_scope")
             #expect(try await shop.buyer.call("GET", "/api/u/alice/models").status == 403)
             #expect(try await shop.buyer.call("GET", "/api/u/bob/models").status == 200)
             #expect(try await shop.buyer.call("GET", "/api/admin/v1/users").status == 403)

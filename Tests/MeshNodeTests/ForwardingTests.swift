@@ -25,7 +25,9 @@ private struct Pair: Sendable {
         }
     }
 
-    func worker(at node: TestNode, models: [String] = ["m1"], capabilities: String = "{}") async throws -> ScriptedWorker {
+    func worker(at node: TestNode, models: [String] = ["m1"], capabilities: String = "{}") async throws
+        -> ScriptedWorker
+    {
         try await eventually("the worker is admitted", within: 20) {
             try? await ScriptedWorker.attach(
                 node.buyerPort, provider: "lab", token: token, client: "w\(node.buyerPort)", models: models,
@@ -184,7 +186,8 @@ private struct Pair: Sendable {
         #expect(PrincipalProof.verify(text, entry: entry, wall: Timestamp(milliseconds: 0)) == nil)
         let parts = text.split(separator: ".")
         let victim = SigningKey.random().publicKey.description
-        #expect(PrincipalProof.verify("\(victim).\(parts[1...].joined(separator: "."))", entry: entry, wall: wall) == nil)
+        #expect(
+            PrincipalProof.verify("\(victim).\(parts[1...].joined(separator: "."))", entry: entry, wall: wall) == nil)
         let later = end.advanced(byMilliseconds: 1).milliseconds
         #expect(PrincipalProof.verify("\(parts[0]).\(parts[1]).\(later).\(parts[3])", entry: entry, wall: wall) == nil)
         for damaged in ["", ".", "...", String(text.dropLast()), text + "0", text + ".x"] {

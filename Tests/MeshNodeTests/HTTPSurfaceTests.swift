@@ -8,7 +8,8 @@ import Testing
         try await withNode { node in
             let connection = try await RawConnection.open(port: node.buyerPort)
             connection.send(
-                "POST \(Buyer.chat) HTTP/1.1\r\nhost: n\r\nauthorization: Bearer \(node.adminKey)\r\ncontent-length: \(Limits.requestBodyBytes + 1)\r\n\r\n")
+                "POST \(Buyer.chat) HTTP/1.1\r\nhost: n\r\nauthorization: Bearer \(node.adminKey)\r\ncontent-length: \(Limits.requestBodyBytes + 1)\r\n\r\n"
+            )
             let piece = [UInt8](repeating: 0x20, count: 1 << 20)
             for _ in 0..<8 { connection.send(piece) }
             connection.send(" ")
@@ -22,7 +23,8 @@ import Testing
         try await withNode { node in
             let connection = try await RawConnection.open(port: node.buyerPort)
             connection.send(
-                "POST \(Buyer.chat) HTTP/1.1\r\nhost: n\r\nauthorization: Bearer \(node.adminKey)\r\ntransfer-encoding: chunked\r\n\r\n")
+                "POST \(Buyer.chat) HTTP/1.1\r\nhost: n\r\nauthorization: Bearer \(node.adminKey)\r\ntransfer-encoding: chunked\r\n\r\n"
+            )
             let piece = Array("100000\r\n".utf8) + [UInt8](repeating: 0x20, count: 1 << 20) + Array("\r\n".utf8)
             for _ in 0..<9 { connection.send(piece) }
             connection.send("0\r\n\r\n")
@@ -39,7 +41,8 @@ import Testing
         try await withNode { node in
             let connection = try await RawConnection.open(port: node.buyerPort)
             connection.send(
-                "POST \(Buyer.chat) HTTP/1.1\r\nhost: n\r\nauthorization: Bearer \(node.adminKey)\r\nexpect: 100-continue\r\ncontent-length: 99999999\r\n\r\n")
+                "POST \(Buyer.chat) HTTP/1.1\r\nhost: n\r\nauthorization: Bearer \(node.adminKey)\r\nexpect: 100-continue\r\ncontent-length: 99999999\r\n\r\n"
+            )
             #expect(try await connection.reply(within: 3).status == 413)
             try await eventually("the end of the connection") { connection.isClosed }
         }
@@ -49,7 +52,8 @@ import Testing
         try await withNode { node in
             let connection = try await RawConnection.open(port: node.buyerPort)
             connection.send(
-                "POST \(Buyer.chat) HTTP/1.1\r\nhost: n\r\nauthorization: Bearer no\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n")
+                "POST \(Buyer.chat) HTTP/1.1\r\nhost: n\r\nauthorization: Bearer no\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n"
+            )
             #expect(try await connection.reply(within: 3).status == 401)
         }
     }
@@ -58,7 +62,8 @@ import Testing
         try await withNode { node in
             let connection = try await RawConnection.open(port: node.buyerPort)
             connection.send(
-                "POST \(Buyer.chat) HTTP/1.1\r\nhost: n\r\nauthorization: Bearer \(node.adminKey)\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
+                "POST \(Buyer.chat) HTTP/1.1\r\nhost: n\r\nauthorization: Bearer \(node.adminKey)\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n"
+            )
             #expect(try await connection.reply().status == 100)
             connection.send("{}")
             #expect(try await connection.reply().status == 400)
@@ -79,7 +84,12 @@ import Testing
         }
     }
 
-    @Test(arguments: ["GARBAGE\r\n\r\n", "BREW /v1/models HTTP/1.1\r\nhost: n\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "\u{16}\u{3}\u{1}\u{2}", "POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n", "GET / HTTP/1.1\r\nbad header\r\n\r\n", "POST / HTTP/1.1\r\nhost: n\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"])
+    @Test(arguments: [
+        "GARBAGE\r\n\r\n", "BREW /v1/models HTTP/1.1\r\nhost: n\r\n\r\n", "GET / HTTP/9.9\r\n\r\n",
+        "\u{16}\u{3}\u{1}\u{2}", "POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+        "GET / HTTP/1.1\r\nbad header\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: n\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    ])
     func whatIsNoHTTPEndsTheConnection(bytes: String) async throws {
         try await withNode { node in
             let connection = try await RawConnection.open(port: node.buyerPort)
@@ -90,7 +100,10 @@ import Testing
         }
     }
 
-    @Test(arguments: ["/v1/../api/admin/v1/users", "/v1/%2e%2e/api/admin/v1/users", "/v1/chat%2fcompletions", "/v1/%zz", "/v1/%", "/v1/models/%ff", "//", "/%00", "/v1/./models", "/api/u//models", "/api/u/bob"])
+    @Test(arguments: [
+        "/v1/../api/admin/v1/users", "/v1/%2e%2e/api/admin/v1/users", "/v1/chat%2fcompletions", "/v1/%zz", "/v1/%",
+        "/v1/models/%ff", "//", "/%00", "/v1/./models", "/api/u//models", "/api/u/bob",
+    ])
     func tricksWithPathsLeadNowhere(path: String) async throws {
         try await withNode { node in
             let connection = try await RawConnection.open(port: node.buyerPort)
@@ -104,7 +117,11 @@ import Testing
         }
     }
 
-    @Test(arguments: [("OPTIONS", "/v1/models", 405), ("DELETE", "/v1/models", 405), ("TRACE", "/v1/models", 405), ("GET", Buyer.chat, 405), ("PUT", Buyer.chat, 405), ("OPTIONS", Buyer.chat, 405), ("PATCH", "/api/admin/v1/users", 405)])
+    @Test(arguments: [
+        ("OPTIONS", "/v1/models", 405), ("DELETE", "/v1/models", 405), ("TRACE", "/v1/models", 405),
+        ("GET", Buyer.chat, 405), ("PUT", Buyer.chat, 405), ("OPTIONS", Buyer.chat, 405),
+        ("PATCH", "/api/admin/v1/users", 405),
+    ])
     func methodsThatDoNotFitAre405(method: String, path: String, status: Int) async throws {
         try await withNode { node in
             let reply = try await node.admin.call(method, path)
@@ -154,7 +171,8 @@ import Testing
             let connection = try await RawConnection.open(port: node.buyerPort)
             let body = Array(#"{"model":"none"}"#.utf8)
             connection.send(
-                "POST \(Buyer.chat) HTTP/1.1\r\nhost: n\r\nauthorization: Bearer \(node.adminKey)\r\ncontent-length: \(body.count)\r\n\r\n")
+                "POST \(Buyer.chat) HTTP/1.1\r\nhost: n\r\nauthorization: Bearer \(node.adminKey)\r\ncontent-length: \(body.count)\r\n\r\n"
+            )
             for byte in body {
                 connection.send([byte])
                 try await Task.sleep(for: .milliseconds(5))
@@ -167,7 +185,8 @@ import Testing
         try await withNode { node in
             let connection = try await RawConnection.open(port: node.buyerPort)
             connection.send(
-                "POST \(Buyer.chat) HTTP/1.1\r\nhost: n\r\nauthorization: Bearer \(node.adminKey)\r\ncontent-length: 10\r\n\r\n{")
+                "POST \(Buyer.chat) HTTP/1.1\r\nhost: n\r\nauthorization: Bearer \(node.adminKey)\r\ncontent-length: 10\r\n\r\n{"
+            )
             let reply = try await connection.reply(within: 25)
             #expect(reply.status == 408)
             try await eventually("the end of the connection") { connection.isClosed }

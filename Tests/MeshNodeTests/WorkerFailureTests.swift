@@ -55,7 +55,8 @@ import Testing
             let connection = try await shop.buyer.start(#"{"model":"lab/m1"}"#)
             let request = try await shop.worker.request("chat.completions")
             shop.worker.say(
-                #"{"event":"pending","status":"pending","request_id":"\#(request.id)","payload":{"estimated_timeout":30}}"#)
+                #"{"event":"pending","status":"pending","request_id":"\#(request.id)","payload":{"estimated_timeout":30}}"#
+            )
             // Three times the deadline: without the extension the answer would be a 504 by then.
             let until = ContinuousClock.now.advanced(by: .milliseconds(1_800))
             while ContinuousClock.now < until {
@@ -78,7 +79,8 @@ import Testing
             let connection = try await shop.buyer.start(#"{"model":"lab/m1"}"#)
             let request = try await shop.worker.request("chat.completions")
             shop.worker.say(
-                #"{"request_id":"\#(request.id)","status":"error","error":{"code":"model_not_found","message":"gone"}}"#)
+                #"{"request_id":"\#(request.id)","status":"error","error":{"code":"model_not_found","message":"gone"}}"#
+            )
             let named = try await connection.reply()
             #expect(named.status == 404)
             #expect(named.errorMessage.contains("gone"))

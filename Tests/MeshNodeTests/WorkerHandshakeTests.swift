@@ -35,13 +35,21 @@ private func sessions(_ node: TestNode) async throws -> [JSONValue] {
                 ("/api/coderai/wss", ScriptedWorker.identity("lab", token: String(token.dropLast()), client: "w")),
                 ("/api/coderai/wss", ScriptedWorker.identity("lab", token: node.adminKey, client: "w")),
                 ("/api/coderai/wss", ScriptedWorker.identity("lab", token: token, client: "w", username: "alice")),
-                ("/api/u/alice/coderai/wss", ScriptedWorker.identity("lab", token: token, client: "w", username: "alice")),
-                ("/api/u/nobody/coderai/wss", ScriptedWorker.identity("lab", token: token, client: "w", username: "nobody")),
+                (
+                    "/api/u/alice/coderai/wss",
+                    ScriptedWorker.identity("lab", token: token, client: "w", username: "alice")
+                ),
+                (
+                    "/api/u/nobody/coderai/wss",
+                    ScriptedWorker.identity("lab", token: token, client: "w", username: "nobody")
+                ),
                 ("/api/coderai/wss", []),
             ]
             var answers: [String] = []
             for (path, headers) in refused {
-                guard let (reply, connection) = try? await ScriptedWorker.dial(node.buyerPort, path: path, headers: headers)
+                guard
+                    let (reply, connection) = try? await ScriptedWorker.dial(
+                        node.buyerPort, path: path, headers: headers)
                 else {
                     Issue.record("no answer to \(path) \(headers.first ?? "")")
                     continue
@@ -58,7 +66,8 @@ private func sessions(_ node: TestNode) async throws -> [JSONValue] {
 
     @Test func identityMayStandInTheQueryOrTheAuthorization() async throws {
         try await withProvider { node, token in
-            let query = "/prefix/api/coderai/wss?provider_id=lab&client_id=q1&username=global&registration_token=\(token)"
+            let query =
+                "/prefix/api/coderai/wss?provider_id=lab&client_id=q1&username=global&registration_token=\(token)"
             let (reply, first) = try await ScriptedWorker.dial(node.buyerPort, path: query, headers: [])
             #expect(reply.status == 101)
             let (bearer, second) = try await ScriptedWorker.dial(
@@ -100,7 +109,8 @@ private func sessions(_ node: TestNode) async throws -> [JSONValue] {
     }
 
     @Test(arguments: [
-        (#"{"op":"heartbeat"}"#, "op=register"), (#"{"status":"ok"}"#, "op=register"), ("hello", "JSON"), ("[]", "JSON"),
+        (#"{"op":"heartbeat"}"#, "op=register"), (#"{"status":"ok"}"#, "op=register"), ("hello", "JSON"),
+        ("[]", "JSON"),
         (#"{"op":"register","registration_token":"other"}"#, "token"),
     ])
     func aWrongFirstFrameIs1008(text: String, reason: String) async throws {
@@ -171,7 +181,8 @@ private func sessions(_ node: TestNode) async throws -> [JSONValue] {
     @Test func halfClosedAndBrokenSocketsLeaveNoSession() async throws {
         try await withProvider { node, token in
             for client in ["a", "b", "c"] {
-                let worker = try await ScriptedWorker.attach(node.buyerPort, provider: "lab", token: token, client: client)
+                let worker = try await ScriptedWorker.attach(
+                    node.buyerPort, provider: "lab", token: token, client: client)
                 if client == "a" { worker.connection.closeOutput() }
                 if client == "b" { worker.connection.close() }
                 if client == "c" { worker.frame(8, [0x03, 0xE8]) }
@@ -225,7 +236,9 @@ private func sessions(_ node: TestNode) async throws -> [JSONValue] {
     @Test func aFloodOfBadFramesEndsTheSessionAFewDoNot() async throws {
         try await withProvider { node, token in
             let worker = try await ScriptedWorker.attach(node.buyerPort, provider: "lab", token: token)
-            for text in ["", "nonsense", "[1]", #"{"op":"explode"}"#, #"{"status":"ok","request_id":"x"}"#] { worker.say(text) }
+            for text in ["", "nonsense", "[1]", #"{"op":"explode"}"#, #"{"status":"ok","request_id":"x"}"#] {
+                worker.say(text)
+            }
             worker.say(#"{"op":"heartbeat","request_id":"still"}"#)
             #expect(try await worker.event("heartbeat").id == "still")
             for _ in 0..<100 { worker.say("nonsense") }

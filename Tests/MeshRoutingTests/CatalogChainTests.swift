@@ -52,12 +52,14 @@ struct Chain {
         advert.binding.ownerKey = owner.bytes.protobuf
         advert.binding.homeNode = home.publicKey.bytes.protobuf
         advert.binding.notAfterMs = UInt64(notAfter.milliseconds)
-        advert.binding.signature = home.sign(
-            Statement.scopeBinding(username: username, owner: owner, home: home.publicKey, notAfter: notAfter)
-        ).protobuf
+        advert.binding.signature =
+            home.sign(
+                Statement.scopeBinding(username: username, owner: owner, home: home.publicKey, notAfter: notAfter)
+            ).protobuf
     }
 
-    func sign(_ type: RecordType, _ body: RecordBody, _ bytes: [UInt8], by signer: SigningKey) throws -> VerifiedRecord {
+    func sign(_ type: RecordType, _ body: RecordBody, _ bytes: [UInt8], by signer: SigningKey) throws -> VerifiedRecord
+    {
         let draft = RecordDraft(
             type: type, network: network, signer: signer.publicKey, name: body.name,
             version: RecordVersion(epoch: RecordVersion.epoch(at: wall), sequence: 1), issued: wall,

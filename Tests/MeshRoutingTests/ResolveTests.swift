@@ -1,7 +1,8 @@
 import MeshCrypto
 import MeshModel
-@testable import MeshRouting
 import Testing
+
+@testable import MeshRouting
 
 private let here = SigningKey.random().publicKey
 private let there = SigningKey.random().publicKey
@@ -87,11 +88,14 @@ private func principal(_ owner: PublicKey, _ username: String?, node: PublicKey 
         Case(name: "club/members", who: asCarol, expected: "alice@north/club", model: "members"),
         Case(name: "club/members", who: asAlice, expected: "alice@north/club", model: "members"),
         Case(name: "club/members", who: asBob, expected: "model_not_found"),
-        Case(name: "club/members", who: principal(bob, nil, node: there), expected: "alice@north/club", model: "members"),
+        Case(
+            name: "club/members", who: principal(bob, nil, node: there), expected: "alice@north/club", model: "members"),
         // Slashes in model ids.
         Case(name: "hub/org/team/model-7b", who: asBob, expected: "global@north/hub", model: "org/team/model-7b"),
         Case(name: "org/team/model-7b", who: asBob, expected: "global@north/hub", model: "org/team/model-7b"),
-        Case(name: "global@north/hub/org/team/model-7b", who: asBob, expected: "global@north/hub", model: "org/team/model-7b"),
+        Case(
+            name: "global@north/hub/org/team/model-7b", who: asBob, expected: "global@north/hub",
+            model: "org/team/model-7b"),
         // Bare names; a model that was there is known though nobody offers it now.
         Case(name: "plain", who: asBob, expected: "global@north/hub", model: "plain"),
         Case(name: "was", who: asBob, expected: "global@north/gone", model: "was"),

@@ -43,7 +43,9 @@ enum RecordFixtures {
     }
 
     static var beacon: [UInt8] {
-        let body = Aisbf_Mesh_V1_Beacon.with { $0.bootID = 5; $0.slots = 4; $0.inFlight = 1; $0.intervalMs = 5_000 }
+        let body = Aisbf_Mesh_V1_Beacon.with {
+            $0.bootID = 5; $0.slots = 4; $0.inFlight = 1; $0.intervalMs = 5_000
+        }
         return sign(.beacon, by: node, name: [], body: RecordBody.bytes(of: body), lifeMs: 15_000)
     }
 
@@ -52,7 +54,11 @@ enum RecordFixtures {
             $0.providerID = "gpu"
             $0.homeNode = Data(node.publicKey.bytes)
             $0.access = .public
-            $0.models = [.with { $0.id = "demo-chat"; $0.contextTokens = 8_192 }]
+            $0.models = [
+                .with {
+                    $0.id = "demo-chat"; $0.contextTokens = 8_192
+                }
+            ]
             $0.attachKeys = [.with { $0.publicKey = Data(attachKey.publicKey.bytes) }]
             $0.kind = "coderai"
         }

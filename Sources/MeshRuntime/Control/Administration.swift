@@ -46,7 +46,8 @@ package final class Administration: Sendable {
 
     package func createUser(_ username: String) async throws -> UserAccount {
         guard NameRule.isValid(username), username != "global" else {
-            throw MeshError(.invalidRequest, "a username has \(NameRule.text); 'global' is reserved", parameter: "username")
+            throw MeshError(
+                .invalidRequest, "a username has \(NameRule.text); 'global' is reserved", parameter: "username")
         }
         return try await blocking { [self] in
             if try store.user(named: username) != nil {
@@ -108,7 +109,8 @@ package final class Administration: Sendable {
         _ scope: OwnerScope, _ id: String, overlapSeconds: Int
     ) async throws -> (provider: ProviderAccount, token: RegistrationToken) {
         guard (0...(30 * 86_400)).contains(overlapSeconds) else {
-            throw MeshError(.invalidRequest, "overlap_seconds must be between 0 and 30 days", parameter: "overlap_seconds")
+            throw MeshError(
+                .invalidRequest, "overlap_seconds must be between 0 and 30 days", parameter: "overlap_seconds")
         }
         let token = RegistrationToken.random()
         let provider = try await blocking { [self] in
@@ -152,7 +154,9 @@ package final class Administration: Sendable {
             let account = APIKeyAccount(
                 publicKey: secret.key.publicKey, username: scope.username, ownerKey: try ownerKey(scope), label: label,
                 scopes: scopes, createdAt: now,
-                expiresAt: lifeSeconds.map { now.advanced(byMilliseconds: $0.multipliedReportingOverflow(by: 1_000).partialValue) })
+                expiresAt: lifeSeconds.map {
+                    now.advanced(byMilliseconds: $0.multipliedReportingOverflow(by: 1_000).partialValue)
+                })
             try store.createAPIKey(account)
             try reloadKeys()
             return account
@@ -179,7 +183,9 @@ package final class Administration: Sendable {
         case .global: return identity.operatorKey.publicKey
         case .user(let name):
             guard let user = try store.user(named: name) else {
-                throw MeshError(.notFound, "there is no user '\(name)'; create it with 'aisbf user create \(name)'", parameter: "username")
+                throw MeshError(
+                    .notFound, "there is no user '\(name)'; create it with 'aisbf user create \(name)'",
+                    parameter: "username")
             }
             return user.ownerKey
         }
@@ -203,7 +209,7 @@ package final class Administration: Sendable {
         case .ownerOnly: advert.access = .ownerOnly
         case .named(let keys):
             advert.access = .named
-            advert.namedKeys = keys.prefix(32).map(\.bytes.protobuf)
+            advert.namedKeys = keys.prefix(Limits.advertNamedKeys).map(\.bytes.protobuf)
         }
         advert.attachKeys = provider.attachKeys.map { entry in
             var key = Aisbf_Mesh_V1_AttachKey()

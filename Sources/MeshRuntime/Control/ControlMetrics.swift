@@ -15,7 +15,10 @@ struct ControlMetrics: Sendable {
             ($0, Counter(label: "aisbf_records_rejected_total", dimensions: [("reason", $0.rawValue)]))
         })
 
+    private let unsaved = Counter(label: "aisbf_record_cache_skipped_total")
+
     func inboxOverflow() { overflow.increment() }
+    func unsavable() { unsaved.increment() }
 
     func count(_ effect: Gossip.Effect) {
         switch effect {

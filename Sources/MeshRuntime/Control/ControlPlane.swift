@@ -23,6 +23,8 @@ package final class ControlPlane: Sendable {
     }
 
     private enum Event: Sendable {
+        /// A link's frame: the only input that may be dropped, because reconciliation repairs what it said.
+        case frame(Broker.Input)
         case input(Broker.Input)
         case query(@Sendable (Broker) -> Void)
     }
@@ -39,6 +41,7 @@ package final class ControlPlane: Sendable {
     private let network: NetworkID
     private let epoch: UInt32
     private let unsaved = Mutex<[StoreChange]>([])
+    private let framesWaiting = Atomic<Int>(0)
 
     package init(
         store: MeshStore, signers: Signers, catalog: CatalogHolder, clock: ClockJudge, network: NetworkID,
@@ -53,11 +56,20 @@ package final class ControlPlane: Sendable {
         self.logger = logger
         metrics = ControlMetrics()
         epoch = RecordVersion.epoch(at: SystemClock.wall)
-        (events, inbox) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(Limits.controlInbox))
+        (events, inbox) = AsyncStream.makeStream(bufferingPolicy: .unbounded)
     }
 
-    /// Queues an input; from any thread. A full inbox drops it and counts it: gossip repairs itself.
-    package func submit(_ input: Broker.Input) { enqueue(.input(input)) }
+    /// Queues an input; from any thread. When `Limits.controlInbox` frames wait, further frames are dropped and
+    /// counted. Everything else is kept: its number is bounded by the sessions, links and commands it comes from.
+    package func submit(_ input: Broker.Input) {
+        guard case .gossip(.frame) = input else {
+            enqueue(.input(input))
+            return
+        }
+        guard framesWaiting.load(ordering: .relaxed) < Limits.controlInbox else { return metrics.inboxOverflow() }
+        framesWaiting.add(1, ordering: .relaxed)
+        enqueue(.frame(input))
+    }
 
     /// Reads something off the broker between two inputs.
     package func query<Value: Sendable>(_ body: @escaping @Sendable (Broker) -> Value) async -> Value? {
@@ -94,7 +106,8 @@ package final class ControlPlane: Sendable {
         for await event in events {
             switch event {
             case .query(let read): read(broker)
-            case .input(let input):
+            case .input(let input), .frame(let input):
+                if case .frame = event { framesWaiting.subtract(1, ordering: .relaxed) }
                 var queue = [input]
                 // Signing feeds back into the broker before anything else is heard.
                 while let next = queue.popLast() {
@@ -128,11 +141,13 @@ package final class ControlPlane: Sendable {
         case .send(let link, let frame): links.send(frame, over: link)
         case .close(let link, let code):
             logger.notice("link closed by gossip", metadata: ["link.id": "\(link.raw)", "code": "\(code.rawValue)"])
-            links.close(link, code: code.rawValue)
+            links.close(link, code: code.failure.rawValue)
         case .dial(let key, let address): links.dial(address, expected: key)
         case .accepted(let record, _):
             if record.type.isReconciled { remember(.saveRecord(record.envelope.bytes)) }
-        case .removed(let key, _, _): remember(.deleteRecord(key))
+        case .removed(let key, _, _):
+            remember(.deleteRecord(key))
+            remember(.deleteOwnRecord(key))
         case .rejected(let rejection, let peer, let blamed):
             logger.warning(
                 "record rejected",
@@ -149,7 +164,7 @@ package final class ControlPlane: Sendable {
 
     /// A record under one of our keys that comes from elsewhere says that this store is older than what we said.
     private func continueAbove(_ record: VerifiedRecord) throws {
-        guard signers.isOwn(record.signer) else { return }
+        guard signers.key(record.signer) != nil else { return }
         try store.raiseVersion(signer: record.signer, to: record.version)
     }
 
@@ -166,8 +181,10 @@ package final class ControlPlane: Sendable {
         let store = store
         let epoch = epoch
         let network = network
+        let logger = logger
         let record = try await NIOThreadPool.singleton.runIfActive { () throws -> VerifiedRecord? in
             let wall = SystemClock.wall
+            guard request.body.count <= Limits.recordBodyBytes else { return nil }
             let draft = RecordDraft(
                 type: request.type, network: network, signer: request.signer, name: request.name,
                 version: try store.allocateVersion(signer: request.signer, epoch: epoch), issued: wall,
@@ -175,9 +192,14 @@ package final class ControlPlane: Sendable {
                 body: request.body)
             let bytes = draft.signed(by: signer, cryptography: Sodium.shared)
             if request.type.isReconciled { try store.saveOwnRecord(bytes) }
-            return try? VerifiedRecord.verify(
-                bytes: bytes, network: network, wall: wall, cryptography: Sodium.shared
-            ).get()
+            switch VerifiedRecord.verify(bytes: bytes, network: network, wall: wall, cryptography: Sodium.shared) {
+            case .success(let record): return record
+            case .failure(let reason):
+                logger.error(
+                    "a record of this node would be refused everywhere; was its clock set back?",
+                    metadata: ["record.type": "\(request.type.name)", "reason": "\(reason.rawValue)"])
+                return nil
+            }
         }
         if let record, record.type == .nodeDescriptor { links.setDescriptor(record) }
         return record
@@ -203,7 +225,21 @@ package final class ControlPlane: Sendable {
             defer { changes = [] }
             return changes
         }
-        if !changes.isEmpty { try store.apply(changes) }
+        guard !changes.isEmpty else { return }
+        if try isSaved(changes) { return }
+        // One change that the store does not take must not cost the others, nor the node.
+        for change in changes where try !isSaved([change]) { metrics.unsavable() }
+    }
+
+    /// False when the store refuses what the changes say; every other failure is thrown.
+    private func isSaved(_ changes: [StoreChange]) throws -> Bool {
+        let outcome: Result<Void, StoreError>
+        do throws(StoreError) { outcome = .success(try store.apply(changes)) } catch { outcome = .failure(error) }
+        switch outcome {
+        case .success: return true
+        case .failure(.invalid): return false
+        case .failure(let error): throw error
+        }
     }
 }
 
@@ -252,9 +288,6 @@ package final class Signers: Sendable {
     }
 
     package func add(_ key: SigningKey) { fixed.withLock { $0[key.publicKey] = key } }
-
-    /// Whether the key belongs to this node, its operator or one of its users (attach keys are shared with others).
-    package func isOwn(_ publicKey: PublicKey) -> Bool { fixed.withLock { $0[publicKey] != nil } }
 
     package func key(_ publicKey: PublicKey) -> SigningKey? {
         fixed.withLock { $0[publicKey] } ?? attachKeys.key(publicKey)

@@ -44,12 +44,17 @@ package final class Dispatcher: Sendable {
     package func candidates(_ route: Route) -> [Candidate] {
         var found: [Candidate] = []
         for provider in route.providers {
-            if let session = sessions.choose(provider.key, model: route.model) { found.append(.local(session, provider)) }
+            if let session = sessions.choose(provider.key, model: route.model) {
+                found.append(.local(session, provider))
+            }
         }
         var hosts: [Candidate] = []
         for provider in route.providers {
-            for host in provider.hosts where host.node != node && host.models.contains(where: { $0.id == route.model }) {
-                let isKnown = hosts.contains { if case .remote(host.node, let other) = $0 { other.key == provider.key } else { false } }
+            for host in provider.hosts where host.node != node && host.models.contains(where: { $0.id == route.model })
+            {
+                let isKnown = hosts.contains {
+                    if case .remote(host.node, let other) = $0 { other.key == provider.key } else { false }
+                }
                 if !isKnown, remote.isReachable(host.node) { hosts.append(.remote(host.node, provider)) }
             }
         }

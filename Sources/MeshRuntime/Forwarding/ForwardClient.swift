@@ -28,17 +28,21 @@ package final class ForwardClient: RemoteDispatch {
         let wall = SystemClock.wall
         guard let link = links.link(to: node) else {
             return Self.refuse(
-                receiver, MeshError(.nodeUnreachable, "the node that hosts this provider cannot be reached now", retryAfterSeconds: 2))
+                receiver,
+                MeshError(
+                    .nodeUnreachable, "the node that hosts this provider cannot be reached now", retryAfterSeconds: 2))
         }
         guard let proof = proofs.proof(of: principal.owner, wall: wall) else {
-            return Self.refuse(receiver, MeshError(.internalError, "the key of this account's owner is missing on this node"))
+            return Self.refuse(
+                receiver, MeshError(.internalError, "the key of this account's owner is missing on this node"))
         }
         let path = ForwardPath(provider: provider, operation: request.operation).text
         var headers = ForwardSignature.sign(
             fields: ForwardFields(
                 requestID: requestID, attempt: attempt, destination: node, principal: proof, spend: "none",
                 maxHops: Limits.forwardHops),
-            path: path, contentDigest: request.body.withUnsafeReadableBytes { Sodium.shared.sha256($0) }, signer: signer,
+            path: path, contentDigest: request.body.withUnsafeReadableBytes { Sodium.shared.sha256($0) },
+            signer: signer,
             created: wall, nonce: hexText(Sodium.shared.randomBytes(12)))
         headers.append(("content-type", "application/json"))
         headers.append(("aisbf-deadline-first", String(request.deadlines.firstContentMs)))
@@ -107,13 +111,13 @@ private final class RemoteAnswer: ForwardReceiver {
 
     func forwardHead(status: Int, headers: [(String, String)]) {
         func value(_ name: String) -> String? { headers.first { $0.0 == name }?.1 }
-        let contentType = value("content-type").flatMap { $0.utf8.count <= 256 ? $0 : nil } ?? "application/json"
+        let contentType = value("content-type").flatMap { HeaderRule.isValue($0) ? $0 : nil } ?? "application/json"
         if let code = value("aisbf-error") {
             let retryAfter = value("retry-after").flatMap { Int($0) }.map { min(max($0, 0), 3_600) }
             state.withLock { $0.error = (ErrorCode(rawValue: code) ?? .workerError, status, retryAfter) }
             return
         }
-        guard (200..<600).contains(status) else { return }
+        guard WorkerAnswer.isAnswerStatus(Int64(status)) else { return }
         state.withLock {
             $0.isStarted = true
             $0.isStream = contentType.hasPrefix("text/event-stream")
@@ -136,16 +140,19 @@ private final class RemoteAnswer: ForwardReceiver {
         if let error = state.error { return receiver.deliver([.fail(Self.meshError(error, state.errorBody))]) }
         guard let failure else {
             return receiver.deliver(
-                state.isStarted ? [.end] : [.fail(MeshError(.workerBadAnswer, "the hosting node answered without a status"))])
+                state.isStarted
+                    ? [.end] : [.fail(MeshError(.workerBadAnswer, "the hosting node answered without a status"))])
         }
-        let error = switch failure {
-        case .refusedStream, .goaway, .notEstablished:
-            MeshError(.nodeUnreachable, "the node that hosts this provider takes no requests now", retryAfterSeconds: 2)
-        case .timeout: MeshError(.workerTimeout, "the node that hosts this provider did not answer in time")
-        case .linkLost: MeshError(.workerLost, "the node that hosts this provider was lost", retryAfterSeconds: 2)
-        case .reset, .cancelled, .bodyTooLarge, .malformed:
-            MeshError(.workerLost, "the node that hosts this provider broke off the answer", retryAfterSeconds: 2)
-        }
+        let error =
+            switch failure {
+            case .refusedStream, .goaway, .notEstablished:
+                MeshError(
+                    .nodeUnreachable, "the node that hosts this provider takes no requests now", retryAfterSeconds: 2)
+            case .timeout: MeshError(.workerTimeout, "the node that hosts this provider did not answer in time")
+            case .linkLost: MeshError(.workerLost, "the node that hosts this provider was lost", retryAfterSeconds: 2)
+            case .reset, .cancelled, .bodyTooLarge, .malformed:
+                MeshError(.workerLost, "the node that hosts this provider broke off the answer", retryAfterSeconds: 2)
+            }
         receiver.deliver([
             .fail(state.isStarted ? MeshError(.streamInterrupted, error.message, retryAfterSeconds: 2) : error)
         ])

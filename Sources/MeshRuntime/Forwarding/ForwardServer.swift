@@ -96,7 +96,8 @@ package final class ForwardServer: Sendable {
         guard verified.fields.maxHops >= 1, verified.fields.maxHops <= Limits.forwardHops else {
             throw MeshError(.forwardRefused, "the request has come over too many nodes")
         }
-        guard let owner = proofs.owner(provenBy: verified.fields.principal, node: verified.signer, wall: now.wall) else {
+        guard let owner = proofs.owner(provenBy: verified.fields.principal, node: verified.signer, wall: now.wall)
+        else {
             throw MeshError(.forwardRefused, "the entry node could not prove for whom it asks")
         }
         guard let path = ForwardPath(forward.path) else { throw MeshError(.notFound, "there is no such operation") }
@@ -107,26 +108,29 @@ package final class ForwardServer: Sendable {
             throw MeshError(.accessDenied, "the provider is not offered to this caller")
         }
         let cut = try ForwardBody.read(body)
-        let marks = [
-            "\(verified.signer) \(verified.nonce)",
-            "\(verified.signer) \(verified.fields.requestID) \(verified.fields.attempt)",
-        ]
-        guard replays.take(marks, now: now.instant) else {
+        // Request id and attempt are inside the signature, so a copy of a request carries the same mark.
+        let mark = "\(verified.signer) \(verified.fields.requestID) \(verified.fields.attempt)"
+        guard replays.take([mark], now: now.instant) else {
             throw MeshError(.forwardRefused, "this request was taken already")
         }
         guard let session = sessions.choose(provider.key, model: cut.model) else {
-            throw MeshError(.workerUnavailable, "no worker for '\(cut.model.prefix(128))' is attached here now", retryAfterSeconds: 2)
+            throw MeshError(
+                .workerUnavailable, "no worker for '\(cut.model.prefix(128))' is attached here now",
+                retryAfterSeconds: 2)
         }
         return Checked(
             session: session,
             request: WorkRequest(
-                operation: path.operation, body: body, wantsStream: cut.wantsStream, deadlines: lowered(forward.headers)))
+                operation: path.operation, body: body, wantsStream: cut.wantsStream, deadlines: lowered(forward.headers)
+            ))
     }
 
     /// The entry node may shorten this node's deadlines, never lengthen them.
     private func lowered(_ headers: [(String, String)]) -> AnswerExchange.Deadlines {
         func value(_ name: String, _ own: Int64) -> Int64 {
-            guard let text = headers.first(where: { $0.0 == name })?.1, let asked = Int64(text), asked > 0 else { return own }
+            guard let text = headers.first(where: { $0.0 == name })?.1, let asked = Int64(text), asked > 0 else {
+                return own
+            }
             return min(asked, own)
         }
         return AnswerExchange.Deadlines(

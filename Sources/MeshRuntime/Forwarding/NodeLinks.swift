@@ -93,10 +93,14 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
             "link established", metadata: ["link.peer": "\(link.peer)", "link.dialled": "\(link.dialled)"])
         live.record(Int64(state.withLock { $0.links.count }))
         if case .nodeDescriptor(let body) = descriptor.body {
-            control.remember(peer: link.peer, address: body.linkAddresses.first)
+            control.remember(
+                peer: link.peer,
+                address: body.linkAddresses.first.flatMap { $0.utf8.count <= Limits.recordTextBytes ? $0 : nil })
         }
         control.submit(
-            .gossip(.linkUp(link.id, peer: link.peer, dialled: link.dialled, address: nil, descriptor: descriptor)))
+            .gossip(
+                .linkUp(link.id, peer: link.peer, dialled: link.dialled, address: link.address, descriptor: descriptor))
+        )
     }
 
     package func linkFrame(_ link: Link, _ frame: Aisbf_Mesh_V1_LinkFrame) {
@@ -105,6 +109,7 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
 
     package func linkClosed(_ link: Link, reason: LinkFailure) {
         state.withLock { _ = $0.links.removeValue(forKey: link.id) }
+        clock.forget(link.peer)
         failures[reason]?.increment()
         live.record(Int64(state.withLock { $0.links.count }))
         logger.info("link closed", metadata: ["link.peer": "\(link.peer)", "reason": "\(reason.rawValue)"])

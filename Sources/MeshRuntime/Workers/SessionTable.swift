@@ -42,7 +42,9 @@ package final class SessionTable: Sendable {
 
     package var count: Int { state.withLock { $0.byKey.count } }
 
-    package func sessions(of provider: RecordKey) -> [WorkerSession] { state.withLock { $0.byProvider[provider] ?? [] } }
+    package func sessions(of provider: RecordKey) -> [WorkerSession] {
+        state.withLock { $0.byProvider[provider] ?? [] }
+    }
 
     /// The least busy worker of `provider` that offers `model`, taking turns among equals.
     package func choose(_ provider: RecordKey, model: String) -> WorkerSession? {

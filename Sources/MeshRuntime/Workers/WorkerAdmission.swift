@@ -29,7 +29,8 @@ package final class WorkerAdmission: Sendable {
 
     package static let refusal = MeshError(
         .accessDenied,
-        "this worker is not admitted: scope, username, provider_id and registration_token must belong together; check worker.json or ask for a new token")
+        "this worker is not admitted: scope, username, provider_id and registration_token must belong together; check worker.json or ask for a new token"
+    )
 
     /// No more workers; the node is stopping.
     package func stop() { accepting.store(false, ordering: .relaxed) }
@@ -77,7 +78,9 @@ package final class WorkerAdmission: Sendable {
         let target = "/" + path.dropLast().joined(separator: "/") + "/wss"
         var fields = headers
         for name in ["provider_id", "client_id", "username", "registration_token"] {
-            if let text = document[name]?.text { fields.replaceOrAdd(name: "x-coderai-" + name.replacingUnderscores, value: text) }
+            if let text = document[name]?.text {
+                fields.replaceOrAdd(name: "x-coderai-" + name.replacingUnderscores, value: text)
+            }
         }
         guard let admitted = identify(HTTPRequestHead(version: .http1_1, method: .POST, uri: target, headers: fields))
         else {
@@ -87,7 +90,8 @@ package final class WorkerAdmission: Sendable {
         let now = SystemClock.now
         let machine = BrokerSession(
             identity: admitted.identity, sessionID: "dry-run", tokenText: admitted.tokenText,
-            greetingGraceMs: greetingGraceMs, expiresAt: now.wall.advanced(byMilliseconds: 86_400_000), now: now.instant)
+            greetingGraceMs: greetingGraceMs, expiresAt: now.wall.advanced(byMilliseconds: 86_400_000), now: now.instant
+        )
         return machine.registeredDocument(requestID: document["request_id"]?.text ?? "dry-run")
     }
 
@@ -109,7 +113,8 @@ package final class WorkerAdmission: Sendable {
         else { return nil }
         return Admitted(
             identity: WorkerIdentity(
-                provider: provider.key, providerID: provider.providerID, scope: path.scope, clientID: presented.clientID),
+                provider: provider.key, providerID: provider.providerID, scope: path.scope, clientID: presented.clientID
+            ),
             token: token, tokenText: presented.token)
     }
 }
@@ -129,7 +134,8 @@ struct WorkerPath: Hashable, Sendable {
         let front = segments.dropLast(2)
         if front.last == "api" {
             scope = .global
-        } else if front.count >= 3, front.dropLast().last == "u", front.dropLast(2).last == "api", let name = front.last,
+        } else if front.count >= 3, front.dropLast().last == "u", front.dropLast(2).last == "api",
+            let name = front.last,
             let username = PercentEncoding.decode(name), NameRule.isValid(username)
         {
             scope = OwnerScope(username: username)

@@ -93,7 +93,8 @@ package final class WorkerConnection: ChannelInboundHandler {
 
     func start(_ request: WorkRequest, receiver: any AnswerReceiver, attempt: WorkerAttempt) {
         guard machine.isLive, let context, context.channel.isActive else {
-            return refuse(receiver, MeshError(.workerUnavailable, "the worker has just disconnected", retryAfterSeconds: 2))
+            return refuse(
+                receiver, MeshError(.workerUnavailable, "the worker has just disconnected", retryAfterSeconds: 2))
         }
         guard inFlight.count < Limits.workerRequestsAtOnce else {
             return refuse(receiver, MeshError(.workerBusy, "the worker has its hands full", retryAfterSeconds: 1))
@@ -107,7 +108,8 @@ package final class WorkerConnection: ChannelInboundHandler {
                 receiver,
                 MeshError(
                     .frameLimit,
-                    "the request is \(size) bytes, but this worker takes at most \(limit) in one message; shorten it or choose another provider"))
+                    "the request is \(size) bytes, but this worker takes at most \(limit) in one message; shorten it or choose another provider"
+                ))
         }
         nextNumber += 1
         attempt.number.store(number, ordering: .relaxed)
@@ -176,7 +178,8 @@ package final class WorkerConnection: ChannelInboundHandler {
     }
 
     private func finish(_ number: UInt64) {
-        inFlight.removeValue(forKey: number)
+        // A delivery may have cancelled the request meanwhile.
+        guard inFlight.removeValue(forKey: number) != nil else { return }
         session?.outstanding.subtract(1, ordering: .relaxed)
     }
 

@@ -75,10 +75,20 @@ package struct HTTPListener: Sendable {
                         return try configureHTTP1(channel, upgrade, makeHandler)
                     }
                     try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls))
+                    // Until the handshake is over, nobody else watches this connection.
+                    let deadline = channel.eventLoop.scheduleTask(in: .milliseconds(Limits.tlsHandshakeMs)) {
+                        channel.close(promise: nil)
+                    }
                     let negotiation = channel.configureHTTP2SecureUpgrade(
-                        h2ChannelConfigurator: { channel in configureHTTP2(channel, makeHandler) },
+                        h2ChannelConfigurator: { channel in
+                            deadline.cancel()
+                            return configureHTTP2(channel, makeHandler)
+                        },
                         http1ChannelConfigurator: { channel in
-                            channel.eventLoop.makeCompletedFuture { try configureHTTP1(channel, upgrade, makeHandler) }
+                            deadline.cancel()
+                            return channel.eventLoop.makeCompletedFuture {
+                                try configureHTTP1(channel, upgrade, makeHandler)
+                            }
                         })
                     negotiation.whenFailure { _ in channel.close(promise: nil) }
                 }
@@ -110,9 +120,12 @@ package struct HTTPListener: Sendable {
             withPipeliningAssistance: true,
             withServerUpgrade: (
                 upgraders: [webSocket],
-                completionHandler: { context in context.pipeline.syncOperations.removeHandler(bound.value, promise: nil) }
+                completionHandler: { context in context.pipeline.syncOperations.removeHandler(bound.value, promise: nil)
+                }
             ),
-            withErrorHandling: true)
+            withErrorHandling: true,
+            // The few values that are not this program's own (content types, names) are checked where they come in.
+            withOutboundHeaderValidation: false)
         try channel.pipeline.syncOperations.addHandler(handler)
     }
 

@@ -163,7 +163,8 @@ extension ForwardFailure {
     init(_ error: any Error) {
         switch error {
         case let error as NIOHTTP2Errors.StreamClosed:
-            self = error.errorCode == .refusedStream
+            self =
+                error.errorCode == .refusedStream
                 ? .refusedStream : .reset(UInt32(clamping: error.errorCode.networkCode))
         case is NIOHTTP2Errors.CreatedStreamAfterGoaway: self = .goaway
         default: self = .linkLost

@@ -12,7 +12,10 @@ package final class IncomingForward: Sendable {
     private let channel: any Channel
     private let stream: NIOLoopBound<RequestStream>
 
-    init(link: Link, channel: any Channel, stream: RequestStream, method: String, path: String, headers: [(String, String)]) {
+    init(
+        link: Link, channel: any Channel, stream: RequestStream, method: String, path: String,
+        headers: [(String, String)]
+    ) {
         self.link = link
         self.channel = channel
         self.eventLoop = channel.eventLoop

@@ -1,8 +1,8 @@
+internal import DequeModule
 package import MeshGossip
 package import MeshModel
 package import MeshWire
 package import NIOCore
-internal import DequeModule
 internal import Synchronization
 
 /// One established link. Usable from any thread; work hops to the connection's event loop.
@@ -11,6 +11,8 @@ package final class Link: Sendable {
     package let peer: PublicKey
     /// This side opened the connection, and so may open forwards on it.
     package let dialled: Bool
+    /// The address that was dialled; nil on the accepting side.
+    package let address: String?
     package let eventLoop: any EventLoop
     private let connection: NIOLoopBound<LinkConnection>
     private let outbox = Mutex(Outbox())
@@ -27,6 +29,7 @@ package final class Link: Sendable {
         self.id = id
         self.peer = peer
         self.dialled = connection.dialled
+        self.address = connection.dialledAddress
         self.eventLoop = eventLoop
         self.connection = NIOLoopBound(connection, eventLoop: eventLoop)
     }
@@ -60,7 +63,8 @@ package final class Link: Sendable {
     ///   - path: starts with `/mesh/v1/forward`.
     ///   - headers: regular fields in lower case, without pseudo-headers.
     package func openForward(
-        path: String = LinkPath.forward, headers: [(name: String, value: String)], body: ByteBuffer, receiver: any ForwardReceiver
+        path: String = LinkPath.forward, headers: [(name: String, value: String)], body: ByteBuffer,
+        receiver: any ForwardReceiver
     ) -> ForwardCall {
         let call = ForwardCall(eventLoop: eventLoop)
         onLoop { $0.openForward(call, path: path, headers: headers, body: body, receiver: receiver) }

@@ -33,6 +33,7 @@ final class LinkConnection: ChannelInboundHandler {
     private var openStreams = 0
 
     var dialled: Bool { target.dialled }
+    var dialledAddress: String? { target.dialled ? target.address : nil }
 
     init(endpoint: LinkEndpoint, target: LinkTarget, peerSPKI: [UInt8]) {
         self.endpoint = endpoint
@@ -94,7 +95,8 @@ final class LinkConnection: ChannelInboundHandler {
     }
 
     /// `body` on this connection after `milliseconds`, unless it is gone by then.
-    private func after(_ milliseconds: Int64, _ body: @escaping @Sendable (LinkConnection) -> Void) -> Scheduled<Void>? {
+    private func after(_ milliseconds: Int64, _ body: @escaping @Sendable (LinkConnection) -> Void) -> Scheduled<Void>?
+    {
         guard let loop = context?.eventLoop else { return nil }
         let bound = NIOLoopBound(self, eventLoop: loop)
         return loop.scheduleTask(in: .milliseconds(milliseconds)) { body(bound.value) }

@@ -133,7 +133,9 @@ package final class LinkEndpoint: Sendable {
             defer { state.listener = nil }
             return Array(state.channels.values) + (state.listener.map { [$0] } ?? [])
         }
-        let closed = channels.map { channel in channel.close().flatMapError { _ in channel.eventLoop.makeSucceededVoidFuture() } }
+        let closed = channels.map { channel in
+            channel.close().flatMapError { _ in channel.eventLoop.makeSucceededVoidFuture() }
+        }
         return EventLoopFuture.andAllComplete(closed, on: group.next())
     }
 }

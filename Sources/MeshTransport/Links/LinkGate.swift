@@ -68,7 +68,9 @@ final class LinkGate: ChannelInboundHandler, RemovableChannelHandler {
         }
         do {
             let pipeline = context.pipeline.syncOperations
-            try pipeline.addHandler(http, position: .after(self))
+            let coalescer = FlushCoalescer()
+            try pipeline.addHandler(coalescer, position: .after(self))
+            try pipeline.addHandler(http, position: .after(coalescer))
             try pipeline.addHandler(connection, position: .after(http))
             over()
             try connection.start(multiplexer: http.syncMultiplexer())

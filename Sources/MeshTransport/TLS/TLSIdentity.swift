@@ -80,7 +80,9 @@ package struct TLSIdentity: Sendable {
     private static func section(_ label: String, of pem: [UInt8]) throws -> [UInt8] {
         var block: [Substring] = []
         for line in String(decoding: pem, as: UTF8.self).split(separator: "\n") {
-            if line.hasPrefix("-----BEGIN "), line.hasSuffix("\(label)-----") { block = [line] } else if !block.isEmpty {
+            if line.hasPrefix("-----BEGIN "), line.hasSuffix("\(label)-----") {
+                block = [line]
+            } else if !block.isEmpty {
                 block.append(line)
             }
             if !block.isEmpty, line.hasPrefix("-----END ") {

@@ -13,7 +13,8 @@ package struct EventStreamReframer: Sendable {
 
     package enum Overflow: Error, Hashable, Sendable { case eventTooLarge }
 
-    /// Adds a read and returns the events it completes, in order.
+    /// Adds a read and returns the events it completes, in order. What is held is bounded by `Limits.eventBytes`; an
+    /// event that is whole within one read is bounded by the frame that read came in.
     package mutating func append(_ bytes: [UInt8]) throws(Overflow) -> [[UInt8]] {
         if pending.isEmpty { pending = bytes } else { pending += bytes }
         var events: [[UInt8]] = []
@@ -32,7 +33,10 @@ package struct EventStreamReframer: Sendable {
 
     /// What is left at the end of the stream: an event whose blank line never came.
     package mutating func finish() -> [UInt8]? {
-        defer { pending = [] }
+        defer {
+            pending = []
+            searched = 0
+        }
         while let last = pending.last, last == 0x0A || last == 0x0D { pending.removeLast() }
         return pending.isEmpty ? nil : pending
     }

@@ -36,7 +36,8 @@ package indirect enum JSONValue: Hashable, Sendable {
         return parsed ?? .null
     }
 
-    package static func parse(_ bytes: UnsafeRawBufferPointer, in range: Range<Int>) throws(JSONScanError) -> JSONValue {
+    package static func parse(_ bytes: UnsafeRawBufferPointer, in range: Range<Int>) throws(JSONScanError) -> JSONValue
+    {
         try tree(JSONScanner.value(of: bytes, in: range), bytes)
     }
 

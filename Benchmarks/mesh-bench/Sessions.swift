@@ -1,0 +1,40 @@
+import NIOCore
+
+/// Memory and start-up of a node of its own, apart from the one under load.
+enum Sessions {
+    /// P7: resident memory of a fresh node, and what each of 1,000 worker sessions adds.
+    static func memory(_ phases: inout Phases, fixture: Fixture, workers: Int = 1_000) async throws {
+        var node = try await BenchNode.initialised("m", binary: fixture.binary, folder: fixture.folder)
+        _ = try await node.start()
+        let address = try await node.createProvider()
+        try await Task.sleep(for: .seconds(1))
+        let idle = ProcessFigures.residentKiB(node.pid)
+        let count = WorkerCount()
+        var channels: [any Channel] = []
+        for index in 0..<workers {
+            channels.append(
+                try await MockWorker.connect(
+                    to: address, client: "mock-\(index)", on: fixture.mockLoop, pacer: fixture.pacer,
+                    chunks: Fixture.streamChunks, count: count))
+        }
+        let ready = try await waiting(for: "\(workers) workers to be registered", seconds: 30) {
+            count.ready + count.lost >= workers ? count.ready : nil
+        }
+        try await Task.sleep(for: .seconds(2))
+        let full = ProcessFigures.residentKiB(node.pid)
+        for channel in channels { try? await channel.close().get() }
+        Children.shared.stop(node.pid)
+        let perSession = (full - idle) / Double(max(ready, 1))
+        phases.add("memory", [("idle_mib", idle / 1_024), ("session_kib", perSession), ("sessions", Double(ready))])
+    }
+
+    /// P8: from starting the process to the first 200, with a data directory that exists.
+    static func coldStart(_ phases: inout Phases, fixture: Fixture) async throws {
+        var node = try await BenchNode.initialised("c", binary: fixture.binary, folder: fixture.folder)
+        for _ in 0..<max(phases.runs, 3) {
+            let seconds = try await node.start()
+            phases.add("start", [("seconds", seconds)])
+            Children.shared.stop(node.pid)
+        }
+    }
+}

@@ -1,0 +1,85 @@
+import Foundation
+import Testing
+
+/// The public listener with TLS: HTTP/2 by ALPN for buyers, `wss` for workers, and what a worker does with a
+/// certificate that nobody vouches for.
+@Suite(.serialized) struct SecureListenerTests {
+    /// A certificate for 127.0.0.1 that is its own authority, made by the system's openssl.
+    private static func certificate(in directory: TemporaryDirectory) async throws -> (certificate: String, key: String)
+    {
+        let files = (certificate: "\(directory.path)/tls.pem", key: "\(directory.path)/tls.key")
+        let made = try ChildProcess(
+            "/usr/bin/env",
+            [
+                "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                "-keyout", files.key, "-out", files.certificate,
+            ])
+        guard await made.exitCode(within: 20) == 0 else { throw LocalMesh.Failure(description: made.output) }
+        return files
+    }
+
+    @Test func buyersGetHTTP2AndWorkersAttachOverTLS() async throws {
+        let directory = try TemporaryDirectory()
+        let files = try await Self.certificate(in: directory)
+        let port = try NodeProcess.freePort()
+        let base = "https://127.0.0.1:\(port)"
+        let node = try NodeProcess([
+            "api": [
+                "listen": "127.0.0.1:\(port)", "url": base,
+                "tls": ["certificate": files.certificate, "key": files.key],
+            ] as [String: Any]
+        ])
+        let process = try node.start()
+        let trusted = ["--cacert", files.certificate]
+        let up = await eventually(within: 10) { (try? await Curl.run(trusted + ["\(base)/health"]).status) == 200 }
+        try #require(up, "\(process.output)")
+
+        #expect(try await node.cli(["user", "create", "alice"]).code == 0)
+        let provider = try await node.json(["provider", "create", "gpu", "--owner", "alice", "--access", "public"])
+        let key = try #require(try await node.json(["key", "create", "alice"])["key"] as? String)
+        var file = try #require(provider["worker"] as? [String: Any], "\(provider)")
+        var broker = try #require(file["broker"] as? [String: Any])
+        #expect(broker["base_url"] as? String == base)
+        file["backend"] = "demo"
+        let untrusting = try directory.write(Self.text(file), to: "untrusting.json")
+        broker["tls_ca_file"] = files.certificate
+        file["broker"] = broker
+        let trusting = try directory.write(Self.text(file), to: "worker.json")
+
+        // Without the authority the worker refuses the node: it must not hand its token to whoever answers.
+        let refusing = try ChildProcess(Products.aisbf, ["worker", "run", "--config", untrusting])
+        let refused = await eventually(within: 10) { refusing.output.contains("retrying") }
+        #expect(refused && !refusing.output.contains("registered with the broker"), "\(refusing.output)")
+        refusing.kill(SIGKILL)
+
+        let worker = try ChildProcess(Products.aisbf, ["worker", "run", "--config", trusting])
+        func ask(_ version: String, stream: Bool) async throws -> LocalMesh.Answer {
+            try await Curl.run(
+                trusted + [
+                    version, "-H", "authorization: Bearer \(key)", "-d",
+                    #"{"model":"gpu/demo-chat","stream":\#(stream),"max_tokens":4,"messages":[{"role":"user","content":"Hi"}]}"#,
+                    "\(base)/v1/chat/completions",
+                ])
+        }
+        let serving = await eventually(within: 10) { (try? await ask("--http2", stream: false).status) == 200 }
+        try #require(serving, "\(worker.output)\n\(process.output)")
+        for version in ["--http1.1", "--http2"] {
+            let streamed = try await ask(version, stream: true)
+            #expect(streamed.body.components(separatedBy: "data: [DONE]").count == 2, "\(version): \(streamed.body)")
+        }
+        let negotiated = try ChildProcess(
+            "/usr/bin/env",
+            ["curl", "-sS", "--http2", "-o", "/dev/null", "-w", "%{http_version}"] + trusted + ["\(base)/health"])
+        #expect(await negotiated.exitCode(within: 10) == 0)
+        #expect(negotiated.output == "2", "ALPN chose \(negotiated.output)")
+        worker.kill(SIGTERM)
+        #expect(await worker.exitCode(within: 10) == 0, "\(worker.output)")
+        process.kill(SIGTERM)
+        #expect(await process.exitCode(within: 10) == 0, "\(process.output)")
+    }
+
+    private static func text(_ document: [String: Any]) throws -> String {
+        String(decoding: try JSONSerialization.data(withJSONObject: document), as: UTF8.self)
+    }
+}

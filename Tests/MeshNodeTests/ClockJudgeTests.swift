@@ -1,0 +1,44 @@
+import MeshCrypto
+import MeshModel
+import MeshRuntime
+import Testing
+
+/// Whose clock is believed.
+@Suite struct ClockJudgeTests {
+    func now(_ seconds: Int64, wall: Int64) -> Now {
+        Now(
+            instant: Instant(nanoseconds: seconds * 1_000_000_000), wall: Timestamp(milliseconds: wall * 1_000))
+    }
+
+    /// Offsets in seconds. With an odd number of peers the voices, ours included, have two middles, and the one
+    /// nearer to our own clock counts: one wrong peer mutes nobody.
+    @Test(
+        arguments: [
+            ([], 0), ([120], 0), ([-3_600], 0), ([1, 120], 1), ([120, 121], 120), ([-95, -90, 2], 0),
+            ([3_600, 3_600, 3_600], 3_600),
+        ] as [([Int64], Int64)])
+    func theMedianOfAllVoicesCountsOursIncluded(offsets: [Int64], expected: Int64) {
+        let judge = ClockJudge()
+        let time = now(100, wall: 1_790_000_000)
+        for offset in offsets { judge.observed(SigningKey.random().publicKey, offsetMs: offset * 1_000, now: time) }
+        #expect(judge.medianOffsetMs(now: time) == expected * 1_000)
+    }
+
+    @Test func aClockThatWasSetRightIsRightAtOnce() {
+        let judge = ClockJudge()
+        let before = now(100, wall: 1_790_000_000)
+        for _ in 0..<3 { judge.observed(SigningKey.random().publicKey, offsetMs: 3_600_000, now: before) }
+        #expect(judge.medianOffsetMs(now: before) == 3_600_000)
+        #expect(judge.medianOffsetMs(now: now(110, wall: 1_790_003_610)) == 0)
+    }
+
+    @Test func aPeersVoiceEndsWithItsLink() {
+        let judge = ClockJudge()
+        let time = now(100, wall: 1_790_000_000)
+        let peers = (0..<3).map { _ in SigningKey.random().publicKey }
+        for peer in peers { judge.observed(peer, offsetMs: -120_000, now: time) }
+        #expect(judge.medianOffsetMs(now: time) == -120_000)
+        for peer in peers { judge.forget(peer) }
+        #expect(judge.medianOffsetMs(now: time) == 0)
+    }
+}
