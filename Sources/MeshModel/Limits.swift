@@ -149,4 +149,8 @@ package enum Limits {
     package static let workerBackendConnectMs: Int64 = 2_000
     package static let workerBackendIdleMs: Int64 = 600_000
     package static let workerHardwareMs: Int64 = 5_000
+
+    // Multipart bodies (RFC 7578)
+    package static let multipartParts = 256
+    package static let multipartHeaderBytes = 8 << 10
 }
