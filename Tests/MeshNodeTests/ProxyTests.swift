@@ -208,7 +208,7 @@ import Testing
         try await Self.open { shop in
             // A buyer who reads nothing: no credit comes back.
             let connection = try await RawConnection.open(port: shop.node.buyerPort, receiveBuffer: 4_096)
-            connection.stopReading()
+            try await connection.readNothing()
             connection.request("GET", "/v1/files/f/content", key: shop.buyer.key)
             let request = try await shop.worker.request("proxy")
             shop.worker.say(#"{"request_id":"\#(request.id)","event":"start","payload":{"status_code":200}}"#)
