@@ -13,7 +13,7 @@ struct MeshBench: AsyncParsableCommand {
 }
 
 struct Run: AsyncParsableCommand {
-    static let all = ["P1", "P2", "P3", "P4", "P6", "P7", "P8"]
+    static let all = ["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P10"]
 
     @Option(help: "Figures to measure, comma-separated (default: all).") var only: String?
     @Option(help: "Seconds of one measured interval.") var seconds = 5
@@ -72,6 +72,8 @@ struct Run: AsyncParsableCommand {
         let wanted = Set(chosen)
         if wanted.contains("P8") { try await Sessions.coldStart(&phases, fixture: fixture) }
         if wanted.contains("P7") { try await Sessions.memory(&phases, fixture: fixture) }
+        if wanted.contains("P5") { try await Sessions.crowded(&phases, fixture: fixture) }
+        if wanted.contains("P10") { try await Bulk.measure(&phases, fixture: fixture) }
         var busy: [Path] = []
         var quiet: [Path] = []
         if wanted.contains("P1") { busy += [.node, .nginx] }
@@ -94,7 +96,7 @@ struct Run: AsyncParsableCommand {
 
     private func endings(removing folder: String) -> [any DispatchSourceProtocol] {
         let queue = DispatchQueue(label: "mesh-bench.endings")
-        let limit = max(360, (seconds + 3) * runs * 12)
+        let limit = max(600, (seconds + 3) * runs * 20)
         let end: @Sendable (String) -> Void = { reason in
             print("mesh-bench: \(reason); stopping what it started")
             Children.shared.killAll()

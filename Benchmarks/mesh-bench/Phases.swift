@@ -115,6 +115,15 @@ struct Phases {
         guard let target = (streams ? fixture.streamTargets : fixture.targets)[path] else {
             throw BenchError("no target for \(path.rawValue)")
         }
+        return try await closedLoop(
+            target, pid: fixture.process(of: path), connections: connections, milliseconds: milliseconds,
+            streams: streams)
+    }
+
+    /// Load on `target` for a while; CPU time in microseconds of the process `pid` and of this one.
+    func closedLoop(
+        _ target: LoadTarget, pid: Int32, connections: Int, milliseconds: Int, streams: Bool
+    ) async throws -> (Recorder.Totals, cpu: Double, own: Double) {
         let recorder = Recorder()
         if streams { recorder.begin() }
         let spread = streams ? 2_000 : 0
@@ -123,7 +132,6 @@ struct Phases {
         if !streams {
             try await Task.sleep(for: .milliseconds(150))
         }
-        let pid = fixture.process(of: path)
         recorder.begin()
         let cpu = ProcessFigures.cpuMicroseconds(pid)
         let own = ProcessFigures.cpuMicroseconds(getpid())
@@ -135,12 +143,12 @@ struct Phases {
         return (totals, used, ownUsed)
     }
 
-    private mutating func note(_ phase: String, _ path: Path, _ totals: Recorder.Totals) {
+    mutating func note(_ phase: String, _ path: Path, _ totals: Recorder.Totals) {
         guard totals.errors > 0 else { return }
         problems.append("\(phase) \(path.rawValue): \(totals.errors) errors, first: \(totals.firstError ?? "")")
     }
 
-    private func milliseconds(_ histogram: Histogram<UInt64>, _ percentile: Double) -> Double {
+    func milliseconds(_ histogram: Histogram<UInt64>, _ percentile: Double) -> Double {
         Double(histogram.valueAtPercentile(percentile)) / 1e6
     }
 }

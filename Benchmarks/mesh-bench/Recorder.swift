@@ -7,6 +7,9 @@ final class Recorder: Sendable {
         var latency = Histogram<UInt64>(highestTrackableValue: 60_000_000_000, numberOfSignificantValueDigits: .three)
         var firstChunk = Histogram<UInt64>(
             highestTrackableValue: 60_000_000_000, numberOfSignificantValueDigits: .three)
+        /// From a chunk's writing at the source to its arrival here.
+        var chunkDelay = Histogram<UInt64>(
+            highestTrackableValue: 60_000_000_000, numberOfSignificantValueDigits: .three)
         var requests = 0
         var chunks = 0
         var lateChunks = 0
@@ -64,6 +67,7 @@ final class Recorder: Sendable {
             let delay = now > sent ? now - sent : 0
             $0.totals.chunks += 1
             $0.totals.worstDelay = max($0.totals.worstDelay, delay)
+            $0.totals.chunkDelay.record(delay)
             if delay > 1_000_000_000 { $0.totals.lateChunks += 1 }
         }
     }

@@ -22,9 +22,11 @@ struct Report {
         if chosen.contains("P2") { latency() }
         if chosen.contains("P3") { streaming() }
         if chosen.contains("P4") { crowds() }
+        if chosen.contains("P5") { crowdOfWorkers() }
         if chosen.contains("P6") { secondNode() }
         if chosen.contains("P7") { memory() }
         if chosen.contains("P8") { start() }
+        if chosen.contains("P10") { bulk() }
     }
 
     private mutating func add(_ id: String, _ what: String, _ goal: String, _ measured: String, _ met: Bool) {
@@ -82,6 +84,31 @@ struct Report {
                 "\(text(late, 0)) + \(text(lost, 0)), worst delay \(text(worst, 0)) ms "
                     + "(nginx \(text(nginxLate, 0)), \(text(nginxWorst, 0)) ms)", late + lost == 0)
         }
+    }
+
+    private mutating func crowdOfWorkers() {
+        guard let few = phases.median("workers10", .node, "p50_ms"), few > 0,
+            let many = phases.median("workers1000", .node, "p50_ms"),
+            let few99 = phases.median("workers10", .node, "p99_ms"),
+            let many99 = phases.median("workers1000", .node, "p99_ms")
+        else { return }
+        add(
+            "P5", "first byte, 1,000 workers against 10, p50", "<= 1.2 x",
+            "\(text(many / few, 2)) x (p50 \(text(few, 2)) to \(text(many, 2)) ms, p99 \(text(few99, 2)) to \(text(many99, 2)))",
+            many <= 1.2 * few)
+    }
+
+    private mutating func bulk() {
+        guard let alone = phases.median("bulk_alone", .node, "delay_p99_ms"),
+            let beside = phases.median("bulk_beside", .node, "delay_p99_ms"),
+            let memory = phases.worst("bulk_beside", .node, "added_mib"),
+            let rate = phases.median("bulk_beside", .node, "mib_per_s")
+        else { return }
+        add(
+            "P10", "chunk delay p99 of 100 streams beside a 200 MB answer", "<= 5 ms added",
+            "\(text(beside - alone, 2)) ms added (\(text(alone, 2)) to \(text(beside, 2)); \(text(rate, 0)) MiB/s)",
+            beside - alone <= 5)
+        add("P10", "memory the answer adds to the node", "<= 16 MiB", "\(text(memory, 1)) MiB", memory <= 16)
     }
 
     private mutating func secondNode() {

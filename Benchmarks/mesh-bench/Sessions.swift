@@ -28,6 +28,46 @@ enum Sessions {
         phases.add("memory", [("idle_mib", idle / 1_024), ("session_kib", perSession), ("sessions", Double(ready))])
     }
 
+    /// P5: latency with 10 workers attached, and with 1,000, at the same concurrency.
+    static func crowded(_ phases: inout Phases, fixture: Fixture) async throws {
+        var node = try await BenchNode.initialised("w", binary: fixture.binary, folder: fixture.folder)
+        _ = try await node.start()
+        let address = try await node.createProvider()
+        let key = try await node.createKey()
+        let count = WorkerCount()
+        var channels: [any Channel] = []
+        for workers in [10, 1_000] {
+            for index in channels.count..<workers {
+                channels.append(
+                    try await MockWorker.connect(
+                        to: address, client: "mock-\(index)", on: fixture.mockLoop, pacer: fixture.pacer,
+                        chunks: Fixture.streamChunks, count: count))
+            }
+            _ = try await waiting(for: "\(workers) workers to be registered", seconds: 30) {
+                count.ready + count.lost >= workers ? true : nil
+            }
+            let target = LoadTarget(
+                port: node.apiPort,
+                request: Payloads.request(model: try await node.model(key: key), key: key, stream: false))
+            // What attaching set going (records, catalogs) is not what is measured.
+            try await Task.sleep(for: .seconds(3))
+            for _ in 0..<phases.runs {
+                let (totals, cpu, _) = try await phases.closedLoop(
+                    target, pid: node.pid, connections: 64, milliseconds: phases.seconds * 1_000, streams: false)
+                phases.note("workers\(workers)", .node, totals)
+                phases.add(
+                    "workers\(workers)",
+                    [
+                        ("p50_ms", phases.milliseconds(totals.latency, 50)),
+                        ("p99_ms", phases.milliseconds(totals.latency, 99)),
+                        ("cpu_us", cpu / Double(max(totals.requests, 1))),
+                    ])
+            }
+        }
+        for channel in channels { try? await channel.close().get() }
+        Children.shared.stop(node.pid)
+    }
+
     /// P8: from starting the process to the first 200, with a data directory that exists.
     static func coldStart(_ phases: inout Phases, fixture: Fixture) async throws {
         var node = try await BenchNode.initialised("c", binary: fixture.binary, folder: fixture.folder)

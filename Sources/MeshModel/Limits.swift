@@ -80,6 +80,7 @@ package enum Limits {
     package static let eventBytes = 1 << 20
 
     // Proxied operations and bulk answers (Docs/Protocol/worker-session.md)
+    package static let pendingIntervalFloorMs: Int64 = 30_000
     package static let uploadBodyBytes = 11 << 20
     package static let answerBytes: Int64 = 1 << 40
     package static let answerWindowBytes = 1 << 20

@@ -69,6 +69,7 @@ package struct AnswerExchange: Sendable {
     private var reframer = EventStreamReframer()
     /// A plain request that is answered in chunks is collected here.
     private var collected: [UInt8] = []
+    private var beats = PendingBeats()
     /// Events before the first content, see `deliver`.
     private var held: [UInt8] = []
     private var hasContent = false
@@ -228,7 +229,8 @@ package struct AnswerExchange: Sendable {
         {
             seconds = min(estimate, Limits.workerPendingMs / 1000)
         }
-        deadline = min(total, max(deadline, now.advanced(byMilliseconds: seconds * 1000)))
+        let estimated = max(deadline, now.advanced(byMilliseconds: seconds * 1000))
+        deadline = min(total, estimated, beats.nextExpected(now: now) ?? estimated)
     }
 
     private mutating func chunkArrived(_ chunk: [UInt8]) -> [Action] {

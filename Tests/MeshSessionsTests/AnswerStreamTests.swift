@@ -226,6 +226,25 @@ import Testing
         #expect(milliseconds(exchange) == 60_000)
     }
 
+    /// Two show the interval; then silence for twice as long is the end, whatever the worker had estimated.
+    @Test func pendingThatStopsMeansTheRequestIsLost() {
+        var exchange = AnswerExchange(
+            stream: true, deadlines: .init(firstContentMs: 10_000, idleMs: 500, totalMs: 4_000_000))
+        let pending = #"{"event":"pending","payload":{"estimated_timeout":600}}"#
+        _ = exchange.receive(pending, at: 0)
+        #expect(milliseconds(exchange) == 600_000)
+        _ = exchange.receive(pending, at: 40_000)
+        #expect(milliseconds(exchange) == 120_000)
+        _ = exchange.receive(pending, at: 80_000)
+        #expect(milliseconds(exchange) == 160_000)
+        // Two in quick succession say nothing of the interval: that of released clients is assumed.
+        var hasty = AnswerExchange(
+            stream: true, deadlines: .init(firstContentMs: 10_000, idleMs: 500, totalMs: 4_000_000))
+        _ = hasty.receive(pending, at: 0)
+        _ = hasty.receive(pending, at: 5)
+        #expect(milliseconds(hasty) == 60_005)
+    }
+
     @Test func aPassedDeadlineFailsOrInterrupts() {
         var waiting = AnswerExchange(stream: true)
         #expect(Outcome(waiting.deadlinePassed()) == Outcome(failure: .workerTimeout))
