@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test bench lint fmt clean
+.PHONY: help setup build run test bench soak lint fmt clean
 
 SWIFT ?= swift
 VENV := .build/venv
@@ -69,6 +69,12 @@ bench: setup ## measure this machine (release build; needs nginx)
 	$(SWIFT) build -c release --product aisbf
 	mkdir -p Benchmarks/results
 	$(SWIFT) run -c release mesh-bench run --json Benchmarks/results/latest.json
+
+SOAK_SECONDS ?= 600
+
+soak: setup ## ten minutes of lost workers, slow buyers and rotated tokens; fails when anything is left over (SOAK_SECONDS=…)
+	@$(SWIFT) build -c release --product aisbf
+	$(SWIFT) run -c release mesh-bench soak --seconds $(SOAK_SECONDS)
 
 lint: ## style, strictly
 	@$(SWIFT) format lint -r --strict Package.swift Sources Tests Benchmarks

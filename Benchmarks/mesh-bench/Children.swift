@@ -45,6 +45,14 @@ final class Children: Sendable {
         return ProcessFigures.contents(path) ?? ""
     }
 
+    /// SIGKILL, and the process is gone when this returns.
+    func kill(_ pid: Int32) {
+        Glibc.kill(pid, SIGKILL)
+        var status: Int32 = 0
+        waitpid(pid, &status, 0)
+        pids.withLock { $0.removeAll { $0 == pid } }
+    }
+
     func stop(_ pid: Int32) {
         kill(pid, SIGTERM)
         for round in 0..<300 {

@@ -1,5 +1,4 @@
 import ArgumentParser
-import Dispatch
 import Foundation
 import Glibc
 import MeshWire
@@ -9,7 +8,7 @@ import NIOPosix
 struct MeshBench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mesh-bench", abstract: "Measure a node against nginx and a direct connection on this machine.",
-        subcommands: [Run.self], defaultSubcommand: Run.self)
+        subcommands: [Run.self, SoakCommand.self], defaultSubcommand: Run.self)
 }
 
 struct Run: AsyncParsableCommand {
@@ -42,13 +41,13 @@ struct Run: AsyncParsableCommand {
         try FileManager.default.createDirectory(
             atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         // An interrupt, or a run that takes far too long, must not leave processes behind.
-        let endings = endings(removing: folder)
+        let endings = Endings.watch(removing: folder, limit: max(600, (seconds + 3) * runs * 20))
         defer {
             for source in endings { source.cancel() }
             Children.shared.killAll()
             try? FileManager.default.removeItem(atPath: folder)
         }
-        raiseFileLimit()
+        Endings.raiseFileLimit()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
         let fixture = try await Fixture.make(binary: aisbf, folder: folder, group: group)
         var phases = Phases(fixture: fixture, seconds: seconds, runs: runs)
@@ -92,36 +91,5 @@ struct Run: AsyncParsableCommand {
                 }
             }
         }
-    }
-
-    private func endings(removing folder: String) -> [any DispatchSourceProtocol] {
-        let queue = DispatchQueue(label: "mesh-bench.endings")
-        let limit = max(600, (seconds + 3) * runs * 20)
-        let end: @Sendable (String) -> Void = { reason in
-            print("mesh-bench: \(reason); stopping what it started")
-            Children.shared.killAll()
-            try? FileManager.default.removeItem(atPath: folder)
-            _exit(70)
-        }
-        var sources: [any DispatchSourceProtocol] = []
-        for number in [SIGINT, SIGTERM] {
-            signal(number, SIG_IGN)
-            let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
-            source.setEventHandler { end("interrupted") }
-            source.resume()
-            sources.append(source)
-        }
-        let timer = DispatchSource.makeTimerSource(queue: queue)
-        timer.schedule(deadline: .now() + .seconds(limit))
-        timer.setEventHandler { end("not done after \(limit) s") }
-        timer.resume()
-        return sources + [timer]
-    }
-
-    private func raiseFileLimit() {
-        var limit = rlimit()
-        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
-        limit.rlim_cur = limit.rlim_max
-        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
 }

@@ -69,6 +69,18 @@ struct BenchNode: Sendable {
         return MockWorker.Address(port: apiPort, provider: "bench", token: token)
     }
 
+    /// Exchanges the registration token; the old one ends at once.
+    func rotateToken() async throws -> MockWorker.Address {
+        let made = try await command(["provider", "rotate-token", "bench"])
+        guard let token = made["registration_token"]?.text else {
+            throw BenchError("no registration token was printed")
+        }
+        return MockWorker.Address(port: apiPort, provider: "bench", token: token)
+    }
+
+    /// What the node says of itself.
+    func status() async throws -> JSONValue { try await command(["node", "status"]) }
+
     /// Creates a buyer; gives the API key.
     func createKey() async throws -> String {
         _ = try await command(["user", "create", "u"])

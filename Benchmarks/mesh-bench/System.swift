@@ -34,6 +34,15 @@ enum ProcessFigures {
         return 0
     }
 
+    /// How many file descriptors a process has open.
+    static func openFiles(_ pid: Int32) -> Int {
+        guard let folder = opendir("/proc/\(pid)/fd") else { return -1 }
+        defer { closedir(folder) }
+        var count = 0
+        while readdir(folder) != nil { count += 1 }
+        return count
+    }
+
     static func firstChild(of pid: Int32) -> Int32? {
         contents("/proc/\(pid)/task/\(pid)/children")?.split(separator: " ").first.flatMap { Int32($0) }
     }
