@@ -26,7 +26,7 @@ enum AnswerEvent {
                 let error = try? JSONValue.parse(bytes, in: slice.range)
             else { return .content }
             let words = error.text ?? error["message"]?.text ?? "no message"
-            return .failure(MeshError(.workerError, "the worker says: \(words.prefix(500))"))
+            return .failure(MeshError(.workerError, "the worker says: \(words.cut(toUTF8Bytes: 500))"))
         }
     }
 
