@@ -1,5 +1,5 @@
 package import MeshModel
-package import MeshWire
+import MeshWire
 
 /// A worker that is connected here, as far as the mesh is told of it.
 package struct AttachedWorker: Hashable, Sendable {
@@ -15,6 +15,9 @@ package struct AttachedWorker: Hashable, Sendable {
     package var totalVramMb: UInt32
     package var endpoints: [String]
     package var since: Timestamp
+    /// Measured here; 0 when not known.
+    package var tokensPerSecond: UInt32
+    package var firstContentMs: UInt32
 
     package struct Model: Hashable, Sendable {
         package var id: String
@@ -30,7 +33,8 @@ package struct AttachedWorker: Hashable, Sendable {
 
     package init(
         sessionID: String, provider: RecordKey, owner: PublicKey, attachKey: PublicKey, clientID: String,
-        models: [Model], gpuClass: String, gpuCount: UInt32, totalVramMb: UInt32, endpoints: [String], since: Timestamp
+        models: [Model], gpuClass: String, gpuCount: UInt32, totalVramMb: UInt32, endpoints: [String], since: Timestamp,
+        tokensPerSecond: UInt32 = 0, firstContentMs: UInt32 = 0
     ) {
         self.sessionID = sessionID
         self.provider = provider
@@ -43,6 +47,8 @@ package struct AttachedWorker: Hashable, Sendable {
         self.totalVramMb = totalVramMb
         self.endpoints = endpoints
         self.since = since
+        self.tokensPerSecond = tokensPerSecond
+        self.firstContentMs = firstContentMs
     }
 
     func clientHash(_ cryptography: some RecordCryptography) -> [UInt8] {
@@ -77,7 +83,9 @@ package struct AttachedWorker: Hashable, Sendable {
         body.hardware.gpuClass = gpuClass.cut(toUTF8Bytes: 64)
         body.hardware.gpuCount = gpuCount
         body.hardware.totalVramMb = totalVramMb
-        body.endpoints = Array(endpoints.prefix(32))
+        body.endpoints = Array(endpoints.prefix(Limits.workerEndpoints))
+        body.tokensPerSecond = tokensPerSecond
+        body.firstContentMs = firstContentMs
         body.sinceMs = UInt64(clamping: since.milliseconds)
         body.models = models.map { model in
             var offer = Aisbf_Mesh_V1_ModelOffer()

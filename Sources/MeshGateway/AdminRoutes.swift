@@ -1,5 +1,5 @@
 import MeshCrypto
-package import MeshModel
+import MeshModel
 import MeshRouting
 package import MeshRuntime
 import MeshWire

@@ -6,12 +6,13 @@ package import NIOCore
 /// other byte on as it came.
 package struct BuyerBody: Sendable {
     package let bytes: ByteBuffer
+    /// Empty when the body has none and need not have one.
     package let model: String
     package let wantsStream: Bool
     private let modelRange: Range<Int>
 
     /// - Throws: `MeshError` that names the field at fault.
-    package static func read(_ bytes: ByteBuffer) throws(MeshError) -> BuyerBody {
+    package static func read(_ bytes: ByteBuffer, needsModel: Bool = true) throws(MeshError) -> BuyerBody {
         let result: Result<BuyerBody, MeshError> = bytes.withUnsafeReadableBytes { raw in
             let fields: [JSONField]
             do throws(JSONScanError) { fields = try JSONScanner.fields(of: raw) } catch {
@@ -19,6 +20,12 @@ package struct BuyerBody: Sendable {
                     MeshError(.invalidJSON, "the request body is not a valid JSON object: \(error.description)"))
             }
             guard let model = fields.value("model", in: raw), model.kind == .string else {
+                if !needsModel, fields.value("model", in: raw) == nil {
+                    return .success(
+                        BuyerBody(
+                            bytes: bytes, model: "", wantsStream: fields.boolean("stream", in: raw) ?? false,
+                            modelRange: 0..<0))
+                }
                 return .failure(
                     MeshError(
                         .invalidRequest, "the body needs a string field 'model'; GET /v1/models lists what there is",
@@ -45,7 +52,7 @@ package struct BuyerBody: Sendable {
 
     /// The body with `model` in the place of the buyer's name for it; all other bytes as they were.
     package func withModel(_ model: String) -> ByteBuffer {
-        if model == self.model { return bytes }
+        if model == self.model || self.model.isEmpty { return bytes }
         let quoted = JSONText.quoted(model)
         var spliced = ByteBufferAllocator().buffer(capacity: bytes.readableBytes + quoted.count)
         let start = bytes.readerIndex

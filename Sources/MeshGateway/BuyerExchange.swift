@@ -19,12 +19,12 @@ final class BuyerExchange: Sendable {
         /// Answers of an attempt that was given up are not for the buyer.
         var attempt: AttemptReceiver?
         var handle: (any AttemptHandle)?
-        var head: (status: Int, contentType: String)?
-        var isStreaming = false
+        /// The head of the answer, once it is on its way to the buyer.
+        var head: AnswerHead?
         var isPaused = false
         var blockedSince: Instant?
         var lastAnswer = SystemClock.instant
-        /// A whole answer on its way in, or what a slow buyer has not taken yet.
+        /// What a slow buyer has not taken yet.
         var held = ByteBuffer()
         var isComplete = false
         var isOver = false
@@ -53,7 +53,16 @@ final class BuyerExchange: Sendable {
     }
 
     func start() {
-        state.value.candidates = handler.value.shared.dispatcher.candidates(route)
+        let dispatcher = handler.value.shared.dispatcher
+        state.value.candidates = dispatcher.candidates(route, request.need)
+        if state.value.candidates.isEmpty, let endpoint = request.need.endpoint,
+            dispatcher.lacksEndpoint(route, request.need)
+        {
+            return fail(
+                MeshError(
+                    .endpointNotOffered,
+                    "no worker of \(providerNames) offers \(endpoint); its seller's worker would have to advertise it"))
+        }
         next(after: nil)
     }
 
@@ -71,7 +80,7 @@ final class BuyerExchange: Sendable {
         let receiver = AttemptReceiver(exchange: self, eventLoop: eventLoop)
         state.value.attempt = receiver
         let handle = handler.value.shared.dispatcher.start(
-            state.value.candidates[attempts], request, route: route, principal: principal, requestID: requestID,
+            state.value.candidates[attempts], request, principal: principal, requestID: requestID,
             attempt: attempts + 1, receiver: receiver)
         // An attempt may have failed before it returned, and another begun.
         if state.value.attempt === receiver { state.value.handle = handle }
@@ -86,37 +95,45 @@ final class BuyerExchange: Sendable {
         for event in events {
             guard state.value.attempt === receiver, !state.value.isOver else { return }
             switch event {
-            case .head(let status, let contentType): headArrived(status, contentType)
+            case .head(let head): headArrived(head)
             case .body(let bytes): bodyArrived(bytes)
             case .end: answerEnded()
             case .fail(let error):
                 state.value.handle = nil
-                if error.code.retry == .elsewhere { next(after: error) } else { fail(error) }
+                if state.value.head == nil, mayTryAnother(after: error) { next(after: error) } else { fail(error) }
             }
         }
     }
 
-    private func headArrived(_ status: Int, _ contentType: String) {
-        state.value.head = (status, contentType)
-        guard contentType.hasPrefix("text/event-stream") else { return }
-        state.value.isStreaming = true
-        var headers = responseHeaders(contentType)
-        headers.add(name: "cache-control", value: "no-store")
-        headers.add(name: "x-accel-buffering", value: "no")
-        handler.value.writeHead(status: status, headers: headers)
+    private func mayTryAnother(after error: MeshError) -> Bool {
+        error.code.retry == .elsewhere && (error.code != .workerLost || request.mayRepeat)
+    }
+
+    private var isEventStream: Bool { state.value.head?.isEventStream ?? false }
+
+    private func headArrived(_ head: AnswerHead) {
+        state.value.head = head
+        var headers = responseHeaders(head.contentType)
+        for field in head.fields { headers.add(name: field.name, value: field.value) }
+        if head.isEventStream {
+            headers.add(name: "cache-control", value: "no-store")
+            headers.add(name: "x-accel-buffering", value: "no")
+        } else if let length = head.length {
+            headers.add(name: "content-length", value: String(length))
+        }
+        if head.status == 429 || head.status == 503, !head.fields.contains(where: { $0.name == "retry-after" }) {
+            headers.add(name: "retry-after", value: "2")
+        }
+        handler.value.writeHead(status: head.status, headers: headers)
         handler.value.flushSoon()
     }
 
     private func bodyArrived(_ bytes: ByteBuffer) {
         handler.value.shared.metrics.delivered(bytes.readableBytes)
-        guard state.value.isStreaming else {
-            // The common whole answer arrives in one piece and is passed on as it is.
-            if state.value.held.readableBytes == 0 { state.value.held = bytes } else { hold(bytes) }
-            return
-        }
         if handler.value.isWritable, state.value.held.readableBytes == 0 {
             handler.value.write(.body(.byteBuffer(bytes)))
             handler.value.flushSoon()
+            state.value.handle?.consumed(bytes.readableBytes)
             return
         }
         hold(bytes)
@@ -125,7 +142,9 @@ final class BuyerExchange: Sendable {
             state.value.blockedSince = SystemClock.instant
             state.value.handle?.pause()
         }
-        if state.value.held.readableBytes > Limits.streamBufferBytes { tooSlow() }
+        // A whole answer may be large; a stream is cut that nobody reads.
+        let limit = isEventStream ? Limits.streamBufferBytes : Limits.answerHeldBytes
+        if state.value.held.readableBytes > limit { tooSlow() }
     }
 
     private func hold(_ bytes: ByteBuffer) {
@@ -139,19 +158,10 @@ final class BuyerExchange: Sendable {
     private func answerEnded() {
         state.value.handle = nil
         state.value.isComplete = true
-        if state.value.isStreaming {
-            if state.value.held.readableBytes == 0 { finishStream() }
-            return
-        }
-        guard let (status, contentType) = state.value.head else {
+        guard state.value.head != nil else {
             return fail(MeshError(.workerBadAnswer, "the worker ended its answer before it began"))
         }
-        var headers = responseHeaders(contentType)
-        headers.add(name: "content-length", value: String(state.value.held.readableBytes))
-        if status == 429 || status == 503 { headers.add(name: "retry-after", value: "2") }
-        handler.value.writeHead(status: status, headers: headers)
-        handler.value.write(.body(.byteBuffer(state.value.held)))
-        finishStream()
+        if state.value.held.readableBytes == 0 { finishStream() }
     }
 
     private func finishStream() {
@@ -162,7 +172,8 @@ final class BuyerExchange: Sendable {
 
     private func fail(_ error: MeshError) {
         handler.value.shared.metrics.failed(error.code)
-        guard !state.value.isStreaming else {
+        if let head = state.value.head {
+            guard head.isEventStream else { return cutOff() }
             // Content is out: the failure is the stream's last event, never silence.
             let event = Array("data: ".utf8) + error.document(requestID: requestID).bytes + Array("\n\n".utf8)
             state.value.isComplete = true
@@ -179,6 +190,16 @@ final class BuyerExchange: Sendable {
         finishStream()
     }
 
+    private func cutOff() {
+        state.value.isOver = true
+        state.value.attempt = nil
+        let handle = state.value.handle
+        state.value.handle = nil
+        handle?.cancel()
+        state.value.held = ByteBuffer()
+        handler.value.cutOff()
+    }
+
     private func responseHeaders(_ contentType: String) -> HTTPHeaders {
         var headers = HTTPHeaders()
         headers.reserveCapacity(8)
@@ -189,6 +210,7 @@ final class BuyerExchange: Sendable {
             let candidate = state.value.candidates[attempts - 1]
             headers.add(name: "aisbf-provider", value: candidate.provider.fullName)
             headers.add(name: "aisbf-node", value: nodeName(candidate))
+            if case .local(let session, _) = candidate { headers.add(name: "aisbf-worker", value: session.mark) }
         }
         headers.add(name: "aisbf-attempts", value: String(attempts))
         let elapsed = SystemClock.instant.milliseconds(since: started)
@@ -207,11 +229,12 @@ final class BuyerExchange: Sendable {
     // MARK: What the buyer does
 
     func writabilityChanged(_ isWritable: Bool) {
-        guard isWritable, state.value.isStreaming, state.value.held.readableBytes > 0 else { return }
+        guard isWritable, state.value.head != nil, state.value.held.readableBytes > 0 else { return }
         let held = state.value.held
         state.value.held = ByteBuffer()
         handler.value.write(.body(.byteBuffer(held)))
         handler.value.flushNow()
+        state.value.handle?.consumed(held.readableBytes)
         if state.value.isPaused {
             state.value.isPaused = false
             state.value.blockedSince = nil
@@ -235,7 +258,7 @@ final class BuyerExchange: Sendable {
             return tooSlow()
         }
         if isOverdue() { return }
-        guard state.value.isStreaming, !state.value.isOver, quietMs >= 10_000, handler.value.isWritable else { return }
+        guard isEventStream, !state.value.isOver, quietMs >= 10_000, handler.value.isWritable else { return }
         handler.value.write(.body(.byteBuffer(ByteBuffer(string: ": waiting\n\n"))))
         handler.value.flushNow()
     }
@@ -249,7 +272,7 @@ final class BuyerExchange: Sendable {
         let graceMs: Int64 = 5_000
         let isLate =
             now.milliseconds(since: started) > deadlines.totalMs + graceMs
-            || (state.value.isStreaming && now.milliseconds(since: state.value.lastAnswer) > deadlines.idleMs + graceMs)
+            || (state.value.head != nil && now.milliseconds(since: state.value.lastAnswer) > deadlines.idleMs + graceMs)
             || (state.value.head == nil
                 && now.milliseconds(since: started) > max(deadlines.firstContentMs, Limits.workerPendingMs) + graceMs)
         guard isLate else { return false }
@@ -258,7 +281,7 @@ final class BuyerExchange: Sendable {
         state.value.handle = nil
         handle?.cancel()
         fail(
-            state.value.isStreaming
+            state.value.head != nil
                 ? MeshError(.streamInterrupted, "the answer stopped in the middle")
                 : MeshError(.workerTimeout, "nothing came from the node that hosts this provider; try again"))
         return true
@@ -273,6 +296,7 @@ final class BuyerExchange: Sendable {
         state.value.held = ByteBuffer()
         let error = MeshError(.streamTooSlow, "the stream was cut because it was not read for too long")
         handler.value.shared.metrics.failed(error.code)
+        guard isEventStream else { return handler.value.cutOff() }
         let event = Array("data: ".utf8) + error.document(requestID: requestID).bytes + Array("\n\n".utf8)
         handler.value.write(.body(.byteBuffer(ByteBuffer(bytes: event))))
         handler.value.closeAfterStream()

@@ -26,7 +26,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     /// An inference request whose caller is known before its body is read.
     struct HotRequest {
         var caller: Caller
-        var operation: String
+        var route: HotRoute
     }
 
     let shared: GatewayContext
@@ -124,12 +124,12 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         }
         let route = HotRoute(head)
         let declared = head.headers.first(name: "content-length").flatMap { Int($0) } ?? 0
-        let limit = Self.bodyLimit(isHot: route != nil)
+        let limit = Self.bodyLimit(route)
         if declared > limit { return .refused(head, Self.tooLarge(limit), left: limit) }
         guard let route else { return .body(head, ByteBuffer(), nil) }
         return switch shared.inferenceCaller(head.headers, scope: route.username) {
-        case .success(let caller): .body(head, ByteBuffer(), HotRequest(caller: caller, operation: route.operation))
-        case .failure(let error): .refused(head, error, left: Limits.requestBodyBytes)
+        case .success(let caller): .body(head, ByteBuffer(), HotRequest(caller: caller, route: route))
+        case .failure(let error): .refused(head, error, left: limit)
         }
     }
 
@@ -139,7 +139,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             // Taken out first so that the buffer is unique and grows in place.
             reading = .idle
             if collected.readableBytes == 0 { collected = bytes } else { collected.writeImmutableBuffer(bytes) }
-            let limit = Self.bodyLimit(isHot: hot != nil)
+            let limit = Self.bodyLimit(hot?.route)
             if collected.readableBytes > limit {
                 reading = .refused(head, Self.tooLarge(limit), left: limit)
             } else {
@@ -159,7 +159,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         switch reading {
         case .body(let head, let bytes, let hot):
             reading = .answering
-            if let hot { startInference(hot, bytes) } else { startCold(head, bytes) }
+            if let hot { startInference(hot, head, bytes) } else { startCold(head, bytes) }
         case .refused(let head, let error, _):
             reading = .answering
             let requestID = RequestID.make()
@@ -172,7 +172,13 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     }
 
     /// Only inference takes large bodies, and only from callers whose key was found good.
-    private static func bodyLimit(isHot: Bool) -> Int { isHot ? Limits.requestBodyBytes : Limits.coldBodyBytes }
+    private static func bodyLimit(_ route: HotRoute?) -> Int {
+        switch route?.call {
+        case .chat: Limits.requestBodyBytes
+        case .proxy: Limits.uploadBodyBytes
+        case nil: Limits.coldBodyBytes
+        }
+    }
 
     private static func tooLarge(_ limit: Int) -> MeshError {
         MeshError(.bodyTooLarge, "the request body is larger than \(limit >> 10) KiB, the most this route takes")
@@ -180,21 +186,18 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
 
     // MARK: Inference
 
-    private func startInference(_ hot: HotRequest, _ bytes: ByteBuffer) {
+    private func startInference(_ hot: HotRequest, _ head: HTTPRequestHead, _ bytes: ByteBuffer) {
         let requestID = RequestID.make()
         guard let context else { return }
         do throws(MeshError) {
             if shared.isDraining {
                 throw MeshError(.draining, "this node is shutting down; use another node", retryAfterSeconds: 5)
             }
-            let body = try BuyerBody.read(bytes)
             let principal = shared.principal(hot.caller)
-            let route = try shared.catalog.resolve(body.model, for: principal).get()
+            let (request, route) = try shared.work(hot.route, head, bytes, principal)
             let exchange = BuyerExchange(
                 handler: self, eventLoop: context.eventLoop, requestID: requestID, principal: principal, route: route,
-                request: WorkRequest(
-                    operation: hot.operation, body: body.withModel(route.model), wantsStream: body.wantsStream,
-                    deadlines: shared.deadlines))
+                request: request)
             self.exchange = exchange
             shared.inFlight.add(1, ordering: .relaxed)
             exchange.start()
@@ -209,6 +212,17 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         exchange = nil
         shared.inFlight.subtract(1, ordering: .relaxed)
         responseEnded()
+    }
+
+    /// The answer broke off where no error can be written any more: the connection ends with it, without the mark of
+    /// a complete answer, so that the buyer can tell.
+    func cutOff() {
+        flushNow()
+        keepAlive = false
+        guard exchange != nil else { return }
+        exchange = nil
+        shared.inFlight.subtract(1, ordering: .relaxed)
+        context?.close(promise: nil)
     }
 
     /// The buyer does not read its stream: the connection ends with it.
@@ -346,31 +360,6 @@ enum RequestID {
                 text[4 + digit] = value < 10 ? 0x30 + value : 0x57 + value
             }
             return 28
-        }
-    }
-}
-
-/// The routes whose requests go to workers.
-struct HotRoute: Hashable, Sendable {
-    var operation: String
-    /// The user whose scope the path names (`/api/u/{username}/…`).
-    var username: String?
-
-    init?(_ head: HTTPRequestHead) {
-        guard head.method == .POST else { return nil }
-        operation = "chat.completions"
-        switch head.uri {
-        case "/v1/chat/completions", "/api/v1/chat/completions": return
-        default: break
-        }
-        guard let (segments, _) = RequestPath.parse(head.uri), segments.suffix(2) == ["chat", "completions"]
-        else { return nil }
-        let front = Array(segments.dropLast(2))
-        switch front.count {
-        case 1 where front == ["v1"], 2 where front == ["api", "v1"]: return
-        case 3 where front.starts(with: ["api", "u"]), 4 where front.starts(with: ["api", "u"]) && front[3] == "v1":
-            username = front[2]
-        default: return nil
         }
     }
 }

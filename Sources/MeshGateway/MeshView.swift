@@ -108,6 +108,10 @@ package struct MeshView: Sendable {
                                 "gpu": .string(host.gpuClass), "count": .integer(host.gpuCount),
                                 "total_vram_mb": .integer(host.totalVramMb),
                             ],
+                            "endpoints": .strings(host.endpoints),
+                            "worker": .string(WorkerMark.text(clientHash: host.clientHash)),
+                            "tokens_per_second": .integer(host.tokensPerSecond),
+                            "first_content_ms": .integer(host.firstContentMs),
                         ]
                     }),
             ]

@@ -1,8 +1,8 @@
-package import MeshModel
+import MeshModel
 import MeshRouting
 package import MeshRuntime
 import MeshSessions
-package import MeshTelemetry
+import MeshTelemetry
 import MeshWire
 import NIOHTTP1
 
@@ -52,6 +52,9 @@ package struct NodeRoutes: ColdRoutes {
                 status: 200, contentType: "text/plain; version=0.0.4; charset=utf-8", body: Array(exposition().utf8))
         case ["api", "coderai", "broker", "sessions"]:
             return try brokerSessions(request, context)
+        case let path where path.starts(with: ["api", "coderai", "broker", "providers"]) && path.count == 6
+            && path.last == "status":
+            return try brokerProvider(path[4], request, context)
         case let path where path.suffix(2) == ["coderai", "register"] && path.first == "api":
             return try dryRun(request, path)
         case let path where path.suffix(2) == ["coderai", "wss"] && path.contains("api"):
@@ -87,9 +90,12 @@ package struct NodeRoutes: ColdRoutes {
         case "chat" where path == ["chat", "completions"]:
             throw MeshError(.methodNotAllowed, "chat completions are requested with POST")
         default:
+            guard EndpointPath(segments: path) == nil else {
+                throw MeshError(.methodNotAllowed, "this route takes GET, POST and DELETE")
+            }
             throw MeshError(
                 .notFound,
-                "this node has no route '/\(path.joined(separator: "/"))'; it offers /v1/models and /v1/chat/completions"
+                "this node has no route '/\(path.joined(separator: "/"))'; Docs/Reference/http-api.md lists what there is"
             )
         }
     }
@@ -109,9 +115,23 @@ package struct NodeRoutes: ColdRoutes {
                 [
                     "full_name": .string("\(listed.provider.fullName)/\(listed.model.id)"),
                     "nodes": .strings(hosts.map(\.nodeName)),
-                    "hardware": .array(hosts.map { ["gpu": .string($0.gpuClass), "count": .integer($0.gpuCount)] }),
+                    "hardware": .array(hosts.map { host in
+                            [
+                                "gpu": .string(host.gpuClass), "count": .integer(host.gpuCount),
+                                "total_vram_mb": .integer(host.totalVramMb),
+                                "tokens_per_second": .integer(host.tokensPerSecond),
+                                "first_content_ms": .integer(host.firstContentMs),
+                            ]
+                        }),
+                    "endpoints": .strings(endpoints(hosts)),
                 ]))
         return .object(document)
+    }
+
+    private func endpoints(_ hosts: [CatalogHost]) -> [String] {
+        var names: [String] = []
+        for name in hosts.flatMap(\.endpoints) where !names.contains(name) { names.append(name) }
+        return names.sorted()
     }
 
     // MARK: Workers
@@ -121,15 +141,35 @@ package struct NodeRoutes: ColdRoutes {
         return .json(try admission.dryRun(path: path, document: try request.document(), headers: request.headers))
     }
 
-    /// Every session for the operator, its own for an owner.
     private func brokerSessions(_ request: Request, _ context: GatewayContext) throws -> Response {
+        let visible = try visibleSessions(request, context)
+        return .json(["sessions": .array(visible.map(SessionDocument.make))])
+    }
+
+    /// The worker of one provider: the one `client_id` names, else the one that connected last.
+    private func brokerProvider(_ id: String, _ request: Request, _ context: GatewayContext) throws -> Response {
+        guard request.method == .GET else { throw MeshError(.methodNotAllowed, "the status can only be read, with GET") }
+        let client = request.query.last { $0.name == "client_id" }?.value
+        let workers = try visibleSessions(request, context).filter { session in
+            session.identity.providerID == id && (client ?? session.identity.clientID) == session.identity.clientID
+        }
+        guard let newest = workers.max(by: { ($0.connectedAt, $0.sessionID) < ($1.connectedAt, $1.sessionID) }) else {
+            // The same for a provider of somebody else, one that does not exist, and one without a worker here.
+            return .json([
+                "provider_id": .string(id), "client_id": .optional(client), "connected": false, "session_id": .null,
+            ])
+        }
+        return .json(SessionDocument.make(newest))
+    }
+
+    /// Every session for the operator, its own for an owner.
+    private func visibleSessions(_ request: Request, _ context: GatewayContext) throws -> [WorkerSession] {
         let isOperator = request.isLocalOperator || (try? requireOperator(request, context)) != nil
         let caller = isOperator ? nil : try context.caller(request.headers).get()
         let catalog = context.catalog.current
-        let visible = sessions.all.filter { session in
+        return sessions.all.filter { session in
             isOperator || catalog.provider(session.identity.provider)?.owner == caller?.owner
         }
-        return .json(["sessions": .array(visible.map(SessionDocument.make))])
     }
 
     private func requireOperator(_ request: Request, _ context: GatewayContext) throws {
@@ -146,31 +186,5 @@ enum BuyerPath {
         guard segments[1] == "u", segments.count >= 4 else { return nil }
         let rest = segments.dropFirst(3)
         return (Array(rest.first == "v1" ? rest.dropFirst() : rest), segments[2])
-    }
-}
-
-/// A worker session as operators and owners see it.
-enum SessionDocument {
-    static func make(_ session: WorkerSession) -> JSONValue {
-        let details = session.current
-        let hardware = details.profile.hardware
-        return [
-            "session_id": .string(session.sessionID), "provider_id": .string(session.identity.providerID),
-            "client_id": .string(session.identity.clientID), "connected": true,
-            "connected_at": .integer(session.connectedAt.seconds), "owner": .string(session.identity.scope.username),
-            "server": .string(details.profile.server), "models": .strings(details.models.map(\.id)),
-            "in_flight": .integer(session.requestsInFlight),
-            "hardware": [
-                "hostname": .string(hardware.hostname), "platform": .string(hardware.platform),
-                "gpus": .array(
-                    hardware.gpus.map { gpu in
-                        [
-                            "index": .integer(gpu.index), "name": .string(gpu.name),
-                            "total_vram_mb": gpu.totalMb.map(JSONValue.integer) ?? .null,
-                            "available_vram_mb": gpu.availableMb.map(JSONValue.integer) ?? .null,
-                        ]
-                    }),
-            ],
-        ]
     }
 }

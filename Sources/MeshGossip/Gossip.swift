@@ -1,5 +1,5 @@
 package import MeshModel
-package import MeshWire
+import MeshWire
 internal import OrderedCollections
 
 /// Everything a node decides about records and peers, as one value: no clock, no socket, no task. The live node and

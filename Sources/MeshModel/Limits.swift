@@ -79,6 +79,18 @@ package enum Limits {
     package static let streamBlockedMs: Int64 = 30_000
     package static let eventBytes = 1 << 20
 
+    // Proxied operations and bulk answers (Docs/Protocol/worker-session.md)
+    package static let uploadBodyBytes = 11 << 20
+    package static let answerBytes: Int64 = 1 << 40
+    package static let answerWindowBytes = 1 << 20
+    package static let answerFrameBytes = 64 << 10
+    package static let answerHeldBytes = workerFrameBytes + (1 << 20)
+    package static let workerEndpoints = 64
+    package static let performanceSamples = 100
+    package static let performanceWorkers = 20_000
+    package static let speedsPerProvider = 256
+    package static let speedReportMs: Int64 = 60_000
+
     // The node's own parts
     package static let controlInbox = 65_536
     package static let storeQueue = 4_096
@@ -149,6 +161,7 @@ package enum Limits {
     package static let workerBackendConnectMs: Int64 = 2_000
     package static let workerBackendIdleMs: Int64 = 600_000
     package static let workerHardwareMs: Int64 = 5_000
+    package static let workerAgentWholeBytes = 256 << 10
 
     // Multipart bodies (RFC 7578)
     package static let multipartParts = 256

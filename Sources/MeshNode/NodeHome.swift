@@ -1,5 +1,5 @@
-package import MeshCrypto
-package import MeshModel
+import MeshCrypto
+import MeshModel
 import MeshRuntime
 package import MeshStore
 package import MeshTransport

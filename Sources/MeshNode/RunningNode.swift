@@ -3,7 +3,7 @@ import MeshBroker
 import MeshCrypto
 import MeshGateway
 import MeshGossip
-package import MeshModel
+import MeshModel
 import MeshRouting
 import MeshRuntime
 import MeshSessions
@@ -13,7 +13,7 @@ import MeshTransport
 import MeshWire
 import NIOCore
 import NIOPosix
-package import ServiceLifecycle
+import ServiceLifecycle
 
 #if canImport(Glibc)
     import Glibc
@@ -255,6 +255,7 @@ package final class RunningNode: Service {
         parts.sessions.observe { event in
             switch event {
             case .registered(let session), .changed(let session):
+                if case .registered = event { session.inherit(from: catalog.current) }
                 guard let provider = catalog.current.provider(session.identity.provider) else { return }
                 control.submit(.workerAttached(AttachedWorker(session, owner: provider.owner)))
             case .ended(let session): control.submit(.workerDetached(sessionID: session.sessionID))
@@ -264,8 +265,13 @@ package final class RunningNode: Service {
 
     /// Once a second: writes what was learned, closes sessions whose token ended, and tells the beacon the load.
     private func maintain() async throws {
+        var speeds = SpeedReports()
         while !Task.isCancelled {
             do { try await Task.sleep(for: .seconds(1)) } catch { return }
+            for session in speeds.due(parts.sessions.all, now: SystemClock.instant) {
+                guard let provider = parts.catalog.current.provider(session.identity.provider) else { continue }
+                parts.control.submit(.workerAttached(AttachedWorker(session, owner: provider.owner)))
+            }
             try await NIOThreadPool.singleton.runIfActive { [parts] in try parts.control.flushRecords() }
             parts.sessions.revoke(by: parts.catalog.current, wall: SystemClock.wall)
             let load = parts.gateway.requestsInFlight + parts.forwards.requestsInFlight
@@ -321,6 +327,8 @@ extension AttachedWorker {
             },
             gpuClass: String((gpus.first?.name ?? "").prefix(64)), gpuCount: UInt32(clamping: gpus.count),
             totalVramMb: UInt32(clamping: details.profile.hardware.totalVramMb),
-            endpoints: details.profile.endpoints, since: session.connectedAt)
+            endpoints: details.profile.endpoints, since: session.connectedAt,
+            tokensPerSecond: UInt32(clamping: details.performance.averageTokensPerSecond ?? 0),
+            firstContentMs: UInt32(clamping: details.performance.averageFirstContentMs ?? 0))
     }
 }

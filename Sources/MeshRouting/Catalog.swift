@@ -1,5 +1,5 @@
 package import MeshModel
-package import MeshWire
+import MeshWire
 
 /// A node as its current descriptor shows it.
 package struct CatalogNode: Hashable, Sendable {
@@ -15,12 +15,24 @@ package struct CatalogHost: Hashable, Sendable {
     package var node: PublicKey
     package var nodeName: String
     package var attachment: RecordKey
+    /// Names the worker among its provider's, wherever it is attached.
+    package var clientHash: [UInt8]
     package var models: [CatalogModel]
     package var slots: UInt32
     package var gpuClass: String
     package var gpuCount: UInt32
     package var totalVramMb: UInt32
     package var endpoints: [String]
+    /// As its node measured them; 0 when not known.
+    package var tokensPerSecond: UInt32
+    package var firstContentMs: UInt32
+}
+
+/// A worker's measured speed, as an attachment told it.
+package struct CatalogSpeed: Hashable, Sendable {
+    package var clientHash: [UInt8]
+    package var tokensPerSecond: UInt32
+    package var firstContentMs: UInt32
 }
 
 package struct CatalogModel: Hashable, Sendable {
@@ -69,6 +81,8 @@ package struct CatalogProvider: Hashable, Sendable {
     package var access: CatalogAccess
     package var attachKeys: [CatalogAttachKey]
     package var hosts: [CatalogHost]
+    /// What was measured of its workers, here or elsewhere, the newest last; a worker that moves keeps it.
+    package var speeds: [CatalogSpeed] = []
     /// Every model its workers have offered since this node knows it: tells "no worker now" from "no such model".
     package var modelsSeen: [String]
 

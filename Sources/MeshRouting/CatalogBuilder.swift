@@ -13,6 +13,7 @@ package struct CatalogBuilder: Sendable {
     private var boundAdverts: Set<Bytes32> = []
     private var operators: [Bytes32: PublicKey] = [:]
     private var modelsSeen: [RecordKey: [String]] = [:]
+    private var speeds: [RecordKey: [CatalogSpeed]] = [:]
 
     package init(node: PublicKey, cryptography: any RecordCryptography) {
         self.node = node
@@ -75,6 +76,17 @@ package struct CatalogBuilder: Sendable {
         }
         modelsSeen[key] = seen
         provider.modelsSeen = seen
+        var known = speeds[key, default: []]
+        for host in provider.hosts where host.tokensPerSecond > 0 || host.firstContentMs > 0 {
+            known.removeAll { $0.clientHash == host.clientHash }
+            known.append(
+                CatalogSpeed(
+                    clientHash: host.clientHash, tokensPerSecond: host.tokensPerSecond,
+                    firstContentMs: host.firstContentMs))
+        }
+        known.removeFirst(max(known.count - Limits.speedsPerProvider, 0))
+        speeds[key] = known
+        provider.speeds = known
         return provider
     }
 
@@ -159,10 +171,12 @@ package struct CatalogBuilder: Sendable {
     ) -> CatalogHost {
         CatalogHost(
             node: node.key, nodeName: node.name, attachment: record.key,
+            clientHash: Array(body.clientHash.prefix(16)),
             models: body.models.prefix(Limits.workerModels).map {
                 CatalogModel(id: $0.id, contextTokens: $0.contextTokens, modalities: Array($0.modalities.prefix(8)))
             }, slots: body.slots, gpuClass: String(body.hardware.gpuClass.prefix(64)),
             gpuCount: body.hardware.gpuCount, totalVramMb: body.hardware.totalVramMb,
-            endpoints: Array(body.endpoints.prefix(64)))
+            endpoints: Array(body.endpoints.prefix(Limits.workerEndpoints)), tokensPerSecond: body.tokensPerSecond,
+            firstContentMs: body.firstContentMs)
     }
 }

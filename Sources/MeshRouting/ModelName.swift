@@ -28,6 +28,7 @@ package enum ModelName: Hashable, Sendable {
 /// Where a request may go: the providers that a name means for one caller, and the model id their workers know.
 package struct Route: Hashable, Sendable {
     package var providers: [CatalogProvider]
+    /// Empty when the request names none.
     package var model: String
 }
 

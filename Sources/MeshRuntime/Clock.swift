@@ -1,5 +1,5 @@
 package import MeshModel
-package import NIOCore
+import NIOCore
 
 #if canImport(Glibc)
     import Glibc

@@ -30,6 +30,49 @@ enum AnswerEvent {
         }
     }
 
+    private static let usageName = Array("\"usage\"".utf8)
+
+    /// Where the object of a `"usage": {` begins in an event, if it has one.
+    static func usage(in event: [UInt8]) -> Int? {
+        let name = Self.usageName
+        guard event.count > 64 else { return nil }
+        return event.withUnsafeBytes { bytes in
+            // The name stands near the end; chunks without usage are told by a search from there.
+            var at = bytes.count - name.count - 2
+            while at >= 0 {
+                if bytes[at] == 0x22, bytes[at + 1] == UInt8(ascii: "u"),
+                    bytes[at..<(at + name.count)].elementsEqual(name)
+                {
+                    var value = at + name.count
+                    while value < bytes.count, [0x20, 0x3A].contains(bytes[value]) { value += 1 }
+                    return value < bytes.count && bytes[value] == UInt8(ascii: "{") ? value : nil
+                }
+                at -= 1
+            }
+            return nil
+        }
+    }
+
+    /// Index after the object that begins at the start of `bytes`; nil when it does not end, or is too long for usage.
+    static func objectEnd(_ bytes: UnsafeRawBufferPointer) -> Int? {
+        var depth = 0
+        var isText = false
+        var index = 0
+        while index < min(bytes.count, 4_096) {
+            switch bytes[index] {
+            case UInt8(ascii: "\\") where isText: index += 1
+            case UInt8(ascii: "\""): isText.toggle()
+            case UInt8(ascii: "{") where !isText: depth += 1
+            case UInt8(ascii: "}") where !isText:
+                depth -= 1
+                if depth == 0 { return index + 1 }
+            default: break
+            }
+            index += 1
+        }
+        return nil
+    }
+
     /// The `data` lines of an event, joined as the standard says (WHATWG HTML, section 9.2.6).
     private static func data(_ event: [UInt8]) -> [UInt8] {
         let name = Array("data:".utf8)

@@ -1,5 +1,5 @@
 package import MeshModel
-package import MeshWire
+import MeshWire
 
 /// One request at one worker, from the frame that carries it to its last answer: what each of the worker's frames
 /// means for the buyer.
@@ -9,13 +9,31 @@ package import MeshWire
 /// in-band error event and the end. `[DONE]` is delivered exactly once, whether the worker sent it or not.
 package struct AnswerExchange: Sendable {
     package enum Action: Hashable, Sendable {
-        /// Status and type, before any body; only once.
-        case head(status: Int, contentType: String)
+        /// Before any body; only once.
+        case head(AnswerHead)
         case body([UInt8])
         /// The answer is complete.
         case end
-        /// Nothing was delivered; the error may be answered or another worker be tried.
+        /// Before the head: the error may be answered or another worker be tried. After it: an answer that is no
+        /// stream of events is cut, and whoever reads it must be able to tell.
         case fail(MeshError)
+    }
+
+    /// What the buyer asked for.
+    package enum Form: Hashable, Sendable {
+        /// One JSON document; a worker that sends it in chunks has them collected.
+        case document
+        /// A stream of events.
+        case events
+        /// Whatever the endpoint gives: the worker's bytes as they come.
+        case bytes
+    }
+
+    /// What becomes of the bytes of a binary frame.
+    package enum Bytes: Hashable, Sendable {
+        /// They are part of the answer as they are.
+        case pass
+        case actions([Action])
     }
 
     private enum State: Sendable {
@@ -39,10 +57,14 @@ package struct AnswerExchange: Sendable {
         }
     }
 
-    /// Whether the buyer asked for a stream of events.
-    private let wantsStream: Bool
+    /// `events` becomes `bytes` when the worker says that its answer is no event stream.
+    private var form: Form
     private let deadlines: Deadlines
     private let total: Instant
+    private let started: Instant
+    private var firstContent: Instant?
+    private var usage = UsageReading()
+    private var finalStatus = 0
     private var state = State.waiting
     private var reframer = EventStreamReframer()
     /// A plain request that is answered in chunks is collected here.
@@ -50,11 +72,16 @@ package struct AnswerExchange: Sendable {
     /// Events before the first content, see `deliver`.
     private var held: [UInt8] = []
     private var hasContent = false
+    /// Bytes of binary frames that the worker was not given back yet.
+    private var taken = 0
+    /// Bytes that were consumed but not told to the worker yet.
+    private var creditDue = 0
     package private(set) var deadline: Instant
 
-    package init(wantsStream: Bool, deadlines: Deadlines, now: Instant) {
-        self.wantsStream = wantsStream
+    package init(form: Form, deadlines: Deadlines, now: Instant) {
+        self.form = form
         self.deadlines = deadlines
+        started = now
         total = now.advanced(byMilliseconds: deadlines.totalMs)
         deadline = min(total, now.advanced(byMilliseconds: deadlines.firstContentMs))
     }
@@ -69,16 +96,44 @@ package struct AnswerExchange: Sendable {
         _ event: WorkerFrame.ReplyEvent, _ frame: WorkerFrame, in bytes: UnsafeRawBufferPointer, now: Instant
     ) -> [Action] {
         if isFinished { return [] }
+        let actions = meaning(of: event, frame, bytes, now)
+        if firstContent == nil, !actions.isEmpty { firstContent = now }
+        return actions
+    }
+
+    private mutating func meaning(
+        of event: WorkerFrame.ReplyEvent, _ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer, _ now: Instant
+    ) -> [Action] {
+        if event == .answer || event == .done, let metrics = frame.fields.value("metrics", in: bytes) {
+            usage.read(metrics, in: bytes)
+        }
         switch event {
         case .ignored, .heartbeat: return []
         case .pending:
             extend(frame, bytes, now: now)
             return []
-        case .chunk:
+        case .start:
+            guard let head = WorkerAnswer.start(frame, in: bytes) else { return failed(Self.badAnswer) }
+            deadline = min(total, now.advanced(byMilliseconds: deadlines.idleMs))
+            return startArrived(head)
+        case .progress where form != .events:
+            deadline = max(deadline, min(total, now.advanced(byMilliseconds: deadlines.idleMs)))
+            return []
+        case .chunk, .progress:
             guard let chunk = WorkerAnswer.chunk(frame, in: bytes) else { return failed(Self.badAnswer) }
             deadline = min(total, now.advanced(byMilliseconds: deadlines.idleMs))
-            return chunkArrived(chunk)
-        case .done: return doneArrived()
+            guard form == .bytes else { return chunkArrived(chunk) }
+            let head = begun { AnswerHead(status: 200, contentType: WorkerAnswer.chunkType(frame, in: bytes)) }
+            return chunk.isEmpty ? head : head + [.body(chunk)]
+        case .done:
+            if let payload = frame.payload { usage.read(payload, in: bytes) }
+            // Some workers put the whole answer into the event that ends the work.
+            if case .waiting = state, form != .events, collected.isEmpty,
+                let whole = WorkerAnswer.whole(frame, in: bytes), WorkerAnswer.isWrapped(frame, in: bytes)
+            {
+                return wholeArrived(whole)
+            }
+            return doneArrived()
         case .error: return failed(WorkerAnswer.error(frame, in: bytes))
         case .answer:
             guard let whole = WorkerAnswer.whole(frame, in: bytes) else { return failed(Self.badAnswer) }
@@ -92,11 +147,59 @@ package struct AnswerExchange: Sendable {
         case .finished: return []
         case .waiting:
             state = .finished
+            finalStatus = error.status
             return [.fail(error)]
         case .streaming:
             state = .finished
+            finalStatus = error.status
+            guard form == .events else { return [.fail(error)] }
             return [.body(WorkerAnswer.dataEvent(error.document(requestID: nil).bytes)), .end]
         }
+    }
+
+    /// How it went, once it is finished: for the worker's performance window.
+    package func sample(now: Instant) -> RequestSample {
+        let latency = max(now.milliseconds(since: started), 0)
+        return usage.sample(
+            latencyMs: latency, firstContentMs: firstContent.map { max($0.milliseconds(since: started), 0) },
+            isSuccess: finalStatus < 500)
+    }
+
+    // MARK: Binary frames
+
+    /// The payload of a binary frame of this request. The worker may have `Limits.answerWindowBytes` on the way that
+    /// nobody has consumed; more is a violation that costs the request, or a fast worker could fill this node.
+    package mutating func binaryArrived(_ payload: UnsafeRawBufferPointer, now: Instant) -> Bytes {
+        guard !isFinished else { return .actions([]) }
+        deadline = min(total, now.advanced(byMilliseconds: deadlines.idleMs))
+        taken += payload.count
+        guard taken <= Limits.answerWindowBytes else {
+            return .actions(failed(MeshError(.workerBadAnswer, "the worker sent more than it was given room for")))
+        }
+        switch form {
+        case .bytes:
+            guard case .streaming = state else { return .actions(failed(Self.badAnswer)) }
+            return .pass
+        case .events, .document: return .actions(chunkArrived(Array(payload)))
+        }
+    }
+
+    /// `count` bytes of binary frames went on towards the buyer.
+    /// - Returns: the credit to give the worker, when it is time to.
+    package mutating func consumed(_ count: Int) -> Int? {
+        let count = min(count, taken)
+        taken -= count
+        creditDue += count
+        guard creditDue >= Limits.answerWindowBytes / 4, !isFinished else { return nil }
+        defer { creditDue = 0 }
+        return creditDue
+    }
+
+    private mutating func startArrived(_ head: AnswerHead) -> [Action] {
+        guard case .waiting = state else { return failed(Self.badAnswer) }
+        if form == .events, head.isEventStream, head.status < 400 { return [] }
+        form = .bytes
+        return begun { head }
     }
 
     /// Call when `deadline` has passed.
@@ -129,7 +232,7 @@ package struct AnswerExchange: Sendable {
     }
 
     private mutating func chunkArrived(_ chunk: [UInt8]) -> [Action] {
-        guard wantsStream else {
+        guard form == .events else {
             guard collected.count + chunk.count <= Limits.workerFrameBytes else {
                 return failed(MeshError(.workerBadAnswer, "the worker's answer is longer than this node holds"))
             }
@@ -160,20 +263,35 @@ package struct AnswerExchange: Sendable {
                 case .content: hasContent = true
                 }
             }
+            if let range = AnswerEvent.usage(in: event) { readUsage(event, range) }
             body.append(contentsOf: event)
             body += [0x0A, 0x0A]
         }
         guard !body.isEmpty else { return [] }
-        return begun() + [.body(body)]
+        return eventsBegun() + [.body(body)]
+    }
+
+    /// Reads the usage object that starts at `start`: the last event of a stream may have one.
+    private mutating func readUsage(_ event: [UInt8], _ start: Int) {
+        event.withUnsafeBytes { bytes in
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[start...])
+            guard let end = AnswerEvent.objectEnd(rest),
+                let fields = try? JSONScanner.fields(of: rest, in: 0..<end)
+            else { return }
+            usage.read(fields, in: rest)
+        }
+    }
+
+    private mutating func eventsBegun() -> [Action] {
+        begun { AnswerHead(status: 200, contentType: "text/event-stream") }
     }
 
     /// The head, and what was held back, when nothing was delivered so far.
-    private mutating func begun() -> [Action] {
+    private mutating func begun(_ head: () -> AnswerHead) -> [Action] {
         guard case .waiting = state else { return [] }
         state = .streaming
-        let head = Action.head(status: 200, contentType: "text/event-stream")
         defer { held = [] }
-        return held.isEmpty ? [head] : [head, .body(held)]
+        return held.isEmpty ? [.head(head())] : [.head(head()), .body(held)]
     }
 
     /// Old news goes first when there is too much of it.
@@ -185,37 +303,61 @@ package struct AnswerExchange: Sendable {
     }
 
     private mutating func doneArrived() -> [Action] {
-        guard wantsStream else {
+        switch form {
+        case .document:
             guard !collected.isEmpty else { return failed(Self.badAnswer) }
             state = .finished
-            return [.head(status: 200, contentType: "application/json"), .body(collected), .end]
+            let head = AnswerHead(status: 200, contentType: "application/json", length: collected.count)
+            return [.head(head), .body(collected), .end]
+        case .bytes:
+            guard case .streaming = state else { return failed(Self.badAnswer) }
+            state = .finished
+            return [.end]
+        case .events: break
         }
         var actions = reframer.finish().map { deliver([$0]) } ?? []
         if isFinished { return actions }
-        actions += begun()
+        actions += eventsBegun()
         state = .finished
         return actions + [.body(Self.doneMarker), .end]
     }
 
     private mutating func wholeArrived(_ whole: WorkerAnswer.Whole) -> [Action] {
-        if whole.status >= 400 || !wantsStream {
+        let status = whole.head.status
+        if status >= 400 || form != .events || !Self.becomesEvents(whole) {
             guard case .waiting = state else {
-                return failed(MeshError(.streamInterrupted, "the worker ended the answer with status \(whole.status)"))
+                return failed(MeshError(.streamInterrupted, "the worker ended the answer with status \(status)"))
             }
-            guard whole.status >= 400 || Self.isReadable(whole) else { return failed(Self.badAnswer) }
+            guard status >= 400 || isReadable(whole) else { return failed(Self.badAnswer) }
             state = .finished
-            return [.head(status: whole.status, contentType: whole.contentType), .body(whole.body), .end]
+            finalStatus = status
+            return [.head(whole.head), .body(whole.body), .end]
         }
         // Older clients answer a streamed request with the whole event stream, or the whole object, in one frame.
-        let isStream = whole.contentType.hasPrefix("text/event-stream") || whole.body.starts(with: Array("data:".utf8))
+        let isStream = whole.head.isEventStream || whole.body.starts(with: Array("data:".utf8))
         let actions = chunkArrived(isStream ? whole.body : WorkerAnswer.dataEvent(whole.body))
         return isFinished ? actions : actions + doneArrived()
     }
 
+    /// Text and JSON can be events; a picture cannot, and is answered as what it is.
+    private static func becomesEvents(_ whole: WorkerAnswer.Whole) -> Bool {
+        let type = whole.head.contentType.lowercased()
+        return type.hasPrefix("text/") || type.hasPrefix("application/json")
+    }
+
     /// A success that says it is JSON and is none is garbage, and no answer.
-    private static func isReadable(_ whole: WorkerAnswer.Whole) -> Bool {
-        guard whole.contentType.hasPrefix("application/json") else { return true }
-        return whole.body.withUnsafeBytes { (try? JSONScanner.value(of: $0)) != nil }
+    private mutating func isReadable(_ whole: WorkerAnswer.Whole) -> Bool {
+        guard whole.head.contentType.hasPrefix("application/json") else { return true }
+        return whole.body.withUnsafeBytes { bytes in
+            // The one scan of a plain answer also finds its usage.
+            guard let fields = try? JSONScanner.fields(of: bytes) else {
+                return (try? JSONScanner.value(of: bytes)) != nil
+            }
+            for name: StaticString in ["usage", "metrics"] {
+                if let slice = fields.value(name, in: bytes) { usage.read(slice, in: bytes) }
+            }
+            return true
+        }
     }
 
     private static let doneMarker = Array("data: [DONE]\n\n".utf8)

@@ -71,8 +71,29 @@ package struct BrokerSession: Sendable {
         return false
     }
 
+    package func heard(since instant: Instant) -> Bool { lastSeen >= instant }
+
     /// Any frame at all, control frames included, shows that the worker lives.
     package mutating func seen(now: Instant) { lastSeen = now }
+
+    /// A binary frame: `1`, the length of the request id (1 byte), the request id, then bytes of its answer.
+    /// - Returns: the request and where its bytes start; nil for a frame that is none of ours.
+    package mutating func binaryArrived(
+        _ bytes: UnsafeRawBufferPointer, now: Instant
+    ) -> Result<(number: UInt64, start: Int), UnusableFrame> {
+        lastSeen = now
+        guard isLive, bytes.count >= 3, bytes[0] == 1 else { return .failure(UnusableFrame(actions: bad())) }
+        let end = 2 + Int(bytes[1])
+        guard end <= bytes.count,
+            let number = Self.requestNumber(String(decoding: bytes[2..<end], as: UTF8.self)),
+            number >= Self.firstRequestNumber, number <= UInt64.max / 2
+        else { return .failure(UnusableFrame(actions: bad())) }
+        return .success((number, end))
+    }
+
+    package struct UnusableFrame: Error {
+        package var actions: [Action]
+    }
 
     package mutating func textArrived(
         _ frame: Result<WorkerFrame, JSONScanError>, in bytes: UnsafeRawBufferPointer, now: Now
@@ -147,6 +168,13 @@ package struct BrokerSession: Sendable {
     package func controlFrame(_ operation: String, number: UInt64) -> [UInt8] {
         requestFrame(
             number: UInt64.max - number, operation: operation, payload: Array(#"{"request_id":"q\#(number)"}"#.utf8))
+    }
+
+    /// Gives the worker room for `bytes` more of a binary answer.
+    package func creditFrame(number: UInt64, bytes: Int) -> [UInt8] {
+        requestFrame(
+            number: UInt64.max - number, operation: "credit",
+            payload: Array(#"{"request_id":"q\#(number)","bytes":\#(bytes)}"#.utf8))
     }
 
     /// Our request number in a `request_id`, nil when it is none of ours.
@@ -249,7 +277,7 @@ package struct BrokerSession: Sendable {
         if event == .error { isAskingForModels = false }
         guard event == .answer else { return [] }
         isAskingForModels = false
-        guard let whole = WorkerAnswer.whole(frame, in: bytes), whole.status < 400,
+        guard let whole = WorkerAnswer.whole(frame, in: bytes), whole.head.status < 400,
             whole.body.count <= Limits.workerRegisterBytes, let document = try? JSONValue.parse(whole.body),
             let models = WorkerModel.list(document)
         else { return bad() }
@@ -275,6 +303,8 @@ package struct BrokerSession: Sendable {
             "scope_name": .string(identity.scope == .global ? "global" : "user"),
             "owner_user_id": identity.scope == .global ? .null : .string(identity.scope.username),
             "expires_at": .integer(expiresAt.seconds),
+            // Ours; released clients look at none of it.
+            "features": ["binary_frames", "flow_control"], "answer_window_bytes": .integer(Limits.answerWindowBytes),
         ]
     }
 

@@ -1,4 +1,4 @@
-package import MeshModel
+import MeshModel
 package import MeshWire
 
 /// A worker's hardware, normalised from whichever spelling it uses. Sizes in MiB. Absurd values are dropped.

@@ -1,12 +1,11 @@
 package import MeshModel
-package import MeshWire
+import MeshWire
 
 /// The parts of a worker's reply payload, whichever of the released forms it has.
 package enum WorkerAnswer {
     /// What a whole answer amounts to for the buyer.
     package struct Whole: Hashable, Sendable {
-        package var status: Int
-        package var contentType: String
+        package var head: AnswerHead
         package var body: [UInt8]
     }
 
@@ -14,14 +13,76 @@ package enum WorkerAnswer {
     /// Nil when the payload is missing or is neither.
     package static func whole(_ frame: WorkerFrame, in bytes: UnsafeRawBufferPointer) -> Whole? {
         guard let payload = frame.payload else { return nil }
-        let plain = Whole(status: 200, contentType: "application/json", body: Array(bytes[payload.range]))
-        guard payload.kind == .object else { return payload.kind == .array ? plain : nil }
+        guard payload.kind == .object else { return payload.kind == .array ? plain(payload, bytes) : nil }
         guard let fields = try? JSONScanner.fields(of: bytes, in: payload.range) else { return nil }
-        guard let status = fields.integer("status_code", in: bytes) else { return plain }
+        guard let status = fields.integer("status_code", in: bytes) else { return plain(payload, bytes) }
+        guard var head = head(fields, status: status, bytes), let body = body(fields, bytes) else { return nil }
+        head.length = body.count
+        return Whole(head: head, body: body)
+    }
+
+    /// Whether the payload is the wrapped form, and not just any object.
+    package static func isWrapped(_ frame: WorkerFrame, in bytes: UnsafeRawBufferPointer) -> Bool {
+        guard let payload = frame.payload, payload.kind == .object,
+            let fields = try? JSONScanner.fields(of: bytes, in: payload.range)
+        else { return false }
+        return fields.value("status_code", in: bytes) != nil
+    }
+
+    private static func plain(_ payload: JSONSlice, _ bytes: UnsafeRawBufferPointer) -> Whole {
+        let body = Array(bytes[payload.range])
+        return Whole(head: AnswerHead(status: 200, contentType: "application/json", length: body.count), body: body)
+    }
+
+    /// Reads a `start` event: everything of a wrapped answer but its body, with `length` where it is known.
+    package static func start(_ frame: WorkerFrame, in bytes: UnsafeRawBufferPointer) -> AnswerHead? {
+        guard let payload = frame.payload, payload.kind == .object,
+            let fields = try? JSONScanner.fields(of: bytes, in: payload.range)
+        else { return nil }
+        let status = fields.integer("status_code", in: bytes) ?? 200
+        guard var head = head(fields, status: status, bytes) else { return nil }
+        head.length = fields.integer("length", in: bytes).flatMap { (0...Limits.answerBytes).contains($0) ? Int($0) : nil }
+        return head
+    }
+
+    private static func head(
+        _ fields: [JSONField], status: Int64, _ bytes: UnsafeRawBufferPointer
+    ) -> AnswerHead? {
         guard isAnswerStatus(status) else { return nil }
-        let type = fields.string("content_type", in: bytes) ?? "application/json"
-        guard let body = body(fields, bytes) else { return nil }
-        return Whole(status: Int(status), contentType: HeaderRule.isValue(type) ? type : "application/json", body: body)
+        let type = contentType(fields, bytes) ?? "application/json"
+        var head = AnswerHead(status: Int(status), contentType: type)
+        if let headers = fields.value("headers", in: bytes) {
+            head.fields = AnswerFieldRule.fields(of: headers, in: bytes)
+        }
+        if let name = fields.string("filename", in: bytes), let field = AnswerFieldRule.disposition(filename: name),
+            !head.fields.contains(where: { $0.name == field.name })
+        {
+            head.fields.append(field)
+        }
+        return head
+    }
+
+    /// The type a payload gives, in its own field or among its headers.
+    private static func contentType(_ fields: [JSONField], _ bytes: UnsafeRawBufferPointer) -> String? {
+        if let type = fields.string("content_type", in: bytes) { return HeaderRule.isValue(type) ? type : nil }
+        guard let headers = fields.value("headers", in: bytes), headers.kind == .object,
+            let members = try? JSONScanner.fields(of: bytes, in: headers.range)
+        else { return nil }
+        let type = members.string("content-type", in: bytes) ?? members.string("Content-Type", in: bytes)
+        return type.flatMap { HeaderRule.isValue($0) ? $0 : nil }
+    }
+
+    /// The type of a stream of bytes, as its first chunk gives it: in the payload, else guessed from how the bytes
+    /// are written.
+    package static func chunkType(_ frame: WorkerFrame, in bytes: UnsafeRawBufferPointer) -> String {
+        guard let payload = frame.payload, payload.kind == .object,
+            let fields = try? JSONScanner.fields(of: bytes, in: payload.range)
+        else { return "application/json" }
+        if let type = contentType(fields, bytes) { return type }
+        let isBinary = ["data_base64", "encoding"].contains { name in
+            fields.contains { $0.name.range.count == name.utf8.count && bytes[$0.name.range].elementsEqual(name.utf8) }
+        }
+        return isBinary ? "application/octet-stream" : "application/json"
     }
 
     /// Statuses that an answer with a body can have. The others would end or split the buyer's HTTP answer:

@@ -1,4 +1,4 @@
-package import MeshModel
+import MeshModel
 package import MeshWire
 
 /// One text frame of a worker, cut but not decoded: where its fields lie, and what kind of frame they make it.
@@ -16,7 +16,11 @@ package struct WorkerFrame: Sendable {
         /// A whole answer in one frame.
         case answer
         case pending
+        /// Status and type of an answer whose bytes follow in chunks or binary frames.
+        case start
         case chunk
+        /// How far the work is, or what it says meanwhile: content of a stream of events, a keep-alive elsewhere.
+        case progress
         case done
         case error
         case heartbeat
@@ -46,7 +50,9 @@ package struct WorkerFrame: Sendable {
         switch fields.string("event", in: bytes) {
         case nil, "response", "result": return status == "pending" ? .pending : .answer
         case "pending": return .pending
-        case "chunk", "progress", "output", "log", "data", "stream": return .chunk
+        case "start": return .start
+        case "chunk", "output", "data", "stream": return .chunk
+        case "progress", "log": return .progress
         case "done", "completed", "stream_end": return .done
         case "error": return .error
         case "heartbeat": return .heartbeat

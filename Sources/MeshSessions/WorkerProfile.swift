@@ -49,6 +49,8 @@ package struct WorkerProfile: Hashable, Sendable {
     package var maxFrameBytes = Limits.workerRequestFrameBytes
     /// Whether it answers `pause` and `resume` for one request, so that a slow buyer slows only its own stream.
     package var controlsFlow = false
+    /// Whether it sends large answers as binary frames with credit.
+    package var sendsBinary = false
 
     package init() {}
 
@@ -60,11 +62,29 @@ package struct WorkerProfile: Hashable, Sendable {
         let version = capabilities["version"]?.text ?? capabilities["server"]?["version"]?.text ?? ""
         server = "\(name) \(version)".cut(toUTF8Bytes: 128).filter { !$0.isNewline }
         hardware = HardwareSummary(payload: payload)
-        let listed = payload["studio_endpoints"]?.elements ?? capabilities["studio"]?["endpoints"]?.elements ?? []
-        endpoints = listed.prefix(64).compactMap { $0.text }.filter { $0.utf8.count <= 128 && HeaderRule.isValue($0) }
+        endpoints = Self.endpoints(payload, capabilities)
         let frame = capabilities["max_frame_bytes"]?.integer ?? Int64(Limits.workerRequestFrameBytes)
         maxFrameBytes = Int(min(max(frame, Int64(Limits.workerRequestFrameBytes)), Int64(Limits.workerFrameBytes)))
         controlsFlow = capabilities["flow_control"]?.flag ?? false
+        sendsBinary = capabilities["binary_frames"]?.flag ?? false
+    }
+
+    /// What it offers beside chat, without a leading slash: the Studio endpoints it lists, and the families that
+    /// `openai_compat` says it has.
+    private static func endpoints(_ payload: JSONValue, _ capabilities: JSONValue) -> [String] {
+        let studio = capabilities["studio"]
+        let listed = payload["studio_endpoints"]?.elements ?? studio?["endpoints"]?.elements ?? []
+        var names = listed.compactMap { $0.text } + (studio?["endpoint_capabilities"]?.members ?? []).map(\.name)
+        for family in EndpointPath.Family.allCases where capabilities["openai_compat"]?[family.rawValue]?.flag == true {
+            names.append("v1/\(family.rawValue)")
+        }
+        var endpoints: [String] = []
+        for name in names where endpoints.count < Limits.workerEndpoints {
+            let plain = name.hasPrefix("/") ? String(name.dropFirst()) : name
+            guard plain.utf8.count <= 128, HeaderRule.isValue(plain), !endpoints.contains(plain) else { continue }
+            endpoints.append(plain)
+        }
+        return endpoints
     }
 }
 

@@ -1,5 +1,5 @@
 package import MeshModel
-package import SwiftProtobuf
+import SwiftProtobuf
 
 #if canImport(FoundationEssentials)
     internal import FoundationEssentials

@@ -1,4 +1,4 @@
-package import MeshModel
+import MeshModel
 
 /// RFC 3986 percent-encoding, as far as paths and queries need it.
 package enum PercentEncoding {

@@ -25,7 +25,7 @@ package struct BackendRequest: Sendable {
 
 package enum BackendPart: Sendable {
     /// Always first, exactly once. Header names in lower case.
-    case head(status: Int, headers: [(name: String, value: String)], contentType: String)
+    case head(status: Int, headers: [(name: String, value: String)], contentType: String, length: Int? = nil)
     case body(ByteBuffer)
 }
 
@@ -39,6 +39,8 @@ package struct BackendFailure: Error, Hashable, Sendable {
 /// and cancelling the task stops the backend's work.
 package protocol Backend: Sendable {
     var faults: DemoFaults { get }
+    /// What it serves beside chat, as the worker advertises it.
+    var endpoints: [String] { get }
     func perform(
         _ request: BackendRequest, deliver: @Sendable (BackendPart) async throws -> Void
     ) async throws

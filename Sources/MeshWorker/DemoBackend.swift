@@ -30,20 +30,18 @@ package struct DemoBackend: Backend {
             try await answer(200, ["object": "list", "data": .array(list)], deliver)
         case ("POST", "/chat/completions"):
             try await chat(request, deliver)
-        default:
-            let message = "the demo backend offers /v1/models and /v1/chat/completions only"
-            try await refuse(404, "endpoint_not_offered", message, deliver)
+        default: try await media(request, deliver)
         }
     }
 
-    private func answer(
+    func answer(
         _ status: Int, _ document: JSONValue, _ deliver: @Sendable (BackendPart) async throws -> Void
     ) async throws {
         try await deliver(.head(status: status, headers: [], contentType: "application/json"))
         try await deliver(.body(ByteBuffer(bytes: document.bytes)))
     }
 
-    private func refuse(
+    func refuse(
         _ status: Int, _ code: String, _ message: String, _ deliver: @Sendable (BackendPart) async throws -> Void
     ) async throws {
         let type = status < 500 ? "invalid_request_error" : "server_error"

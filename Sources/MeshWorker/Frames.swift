@@ -1,5 +1,6 @@
 import MeshModel
 import MeshWire
+import NIOCore
 
 /// A frame from the broker, sliced: the payload stays the bytes it came as.
 struct BrokerFrame: Sendable {
@@ -10,6 +11,15 @@ struct BrokerFrame: Sendable {
     /// Raw JSON; `{}` where the frame has none.
     var payload: [UInt8]
     var whole: [UInt8]
+
+    /// From `registered`: how much of a binary answer may be under way; 0 when the broker takes none.
+    var answerWindow: Int {
+        guard let document = try? JSONValue.parse(whole),
+            (document["features"]?.elements ?? []).contains(.string("binary_frames")),
+            let bytes = document["answer_window_bytes"]?.integer, bytes > 0
+        else { return 0 }
+        return Int(clamping: bytes)
+    }
 
     /// Nil for anything that is not one JSON object.
     init?(_ bytes: [UInt8]) {
@@ -99,6 +109,32 @@ enum WorkerFrames {
             JSONText.appendQuoted(Base64.text(Array(body)), to: &output)
         }
         output += Array("},\"metrics\":{\"elapsed_ms\":\(elapsedMs)}}".utf8)
+        return output
+    }
+
+    /// Announces an answer whose bytes follow in binary frames.
+    static func start(
+        _ requestID: String, status: Int, headers: [(name: String, value: String)], contentType: String, length: Int?
+    ) -> [UInt8] {
+        var payload: [JSONValue.Member] = [
+            .init("status_code", .integer(status)),
+            .init("headers", .object(headers.map { .init($0.name, .string($0.value)) })),
+            .init("content_type", .string(contentType)),
+        ]
+        if let length { payload.append(.init("length", .integer(length))) }
+        var output = frame(requestID, "\"event\":\"start\",\"status\":\"ok\",\"payload\":")
+        JSONValue.object(payload).append(to: &output)
+        output.append(UInt8(ascii: "}"))
+        return output
+    }
+
+    /// `1`, length of the request id, the request id, then bytes of its answer.
+    static func binary(_ requestID: String, _ bytes: ByteBuffer) -> ByteBuffer {
+        var output = ByteBufferAllocator().buffer(capacity: 2 + requestID.utf8.count + bytes.readableBytes)
+        output.writeInteger(1 as UInt8)
+        output.writeInteger(UInt8(clamping: requestID.utf8.count))
+        output.writeString(requestID)
+        output.writeImmutableBuffer(bytes)
         return output
     }
 

@@ -9,10 +9,13 @@ package struct OpenAIBackend: Backend {
     private let baseURL: String
     private let apiKey: String?
     private let client: HTTPClient
+    package let endpoints: [String]
     package var faults: DemoFaults { DemoFaults() }
 
     /// - Parameter baseURL: including `/v1`, without a slash at its end.
-    package init(baseURL: String, apiKey: String?, client: HTTPClient) {
+    /// - Parameter endpoints: what the server has beside chat.
+    package init(baseURL: String, apiKey: String?, endpoints: [String] = [], client: HTTPClient) {
+        self.endpoints = endpoints
         self.baseURL = baseURL
         self.apiKey = apiKey
         self.client = client
@@ -50,7 +53,8 @@ package struct OpenAIBackend: Backend {
         let headers = response.headers.map { (name: $0.name.lowercased(), value: $0.value) }
             .filter { !Self.dropped.contains($0.name) }
         let type = response.headers.first(name: "content-type") ?? "application/octet-stream"
-        try await deliver(.head(status: Int(response.status.code), headers: headers, contentType: type))
+        let length = response.headers.first(name: "content-length").flatMap { Int($0) }
+        try await deliver(.head(status: Int(response.status.code), headers: headers, contentType: type, length: length))
         var body = response.body.makeAsyncIterator()
         while true {
             let part: ByteBuffer?

@@ -14,7 +14,7 @@ struct ProxyRequest: Sendable {
 
     private static let allowed = [
         "/chat/completions", "/completions", "/embeddings", "/models", "/images", "/audio", "/video", "/files",
-        "/responses", "/rerank", "/moderations",
+        "/responses", "/rerank", "/moderations", "/pipelines",
     ]
 
     init(payload: [UInt8]) throws(Refused) {
@@ -33,9 +33,6 @@ struct ProxyRequest: Sendable {
         guard ["GET", "POST", "DELETE"].contains(method) else {
             throw Refused(code: "invalid_request", message: "proxy takes GET, POST and DELETE")
         }
-        if let multipart = fields.value("multipart", in: buffer), multipart.kind == .object {
-            throw Refused(code: "unsupported_operation", message: "this worker takes no multipart bodies")
-        }
         var request = BackendRequest(method: method, path: path)
         if let type = fields.string("content_type", in: buffer), type.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) {
             request.contentType = type
@@ -51,7 +48,13 @@ struct ProxyRequest: Sendable {
                 }
             }
         }
-        request.body = method == "GET" ? nil : try Self.body(fields, buffer)
+        if let multipart = fields.value("multipart", in: buffer), multipart.kind == .object {
+            let form = try ProxyForm(multipart, buffer)
+            request.contentType = form.contentType
+            request.body = form.body
+        } else if method != "GET" {
+            request.body = try Self.body(fields, buffer)
+        }
         self.request = request
         streams = fields.boolean("stream", in: buffer) ?? false
     }

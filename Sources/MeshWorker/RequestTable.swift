@@ -5,7 +5,7 @@ import Synchronization
 final class RequestTable: Sendable {
     enum Admission: Sendable {
         /// Yields once when the broker cancels the request.
-        case admitted(cancelled: AsyncStream<Void>, gate: FlowGate)
+        case admitted(cancelled: AsyncStream<Void>, gate: FlowGate, credit: CreditGate)
         case busy
         case draining
         case duplicate
@@ -14,6 +14,7 @@ final class RequestTable: Sendable {
     private struct Running {
         var cancellation: AsyncStream<Void>.Continuation
         var gate: FlowGate
+        var credit: CreditGate
     }
 
     private struct State {
@@ -22,15 +23,17 @@ final class RequestTable: Sendable {
     }
     private let state = Mutex(State())
 
-    func begin(_ requestID: String) -> Admission {
+    /// - Parameter window: bytes of a binary answer that the broker takes before it gives credit.
+    func begin(_ requestID: String, window: Int) -> Admission {
         state.withLock { state in
             guard !state.draining else { return .draining }
             guard state.running[requestID] == nil else { return .duplicate }
             guard state.running.count < Limits.workerAgentRequestsAtOnce else { return .busy }
             let (stream, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingOldest(1))
             let gate = FlowGate()
-            state.running[requestID] = Running(cancellation: continuation, gate: gate)
-            return .admitted(cancelled: stream, gate: gate)
+            let credit = CreditGate(window: window)
+            state.running[requestID] = Running(cancellation: continuation, gate: gate, credit: credit)
+            return .admitted(cancelled: stream, gate: gate, credit: credit)
         }
     }
 
@@ -43,6 +46,11 @@ final class RequestTable: Sendable {
     func setPaused(_ requestID: String, _ isPaused: Bool) {
         let gate = state.withLock { $0.running[requestID] }?.gate
         if isPaused { gate?.pause() } else { gate?.resume() }
+    }
+
+    /// The broker's `credit` for one request.
+    func addCredit(_ requestID: String, _ bytes: Int) {
+        state.withLock { $0.running[requestID] }?.credit.add(bytes)
     }
 
     func end(_ requestID: String) {

@@ -36,9 +36,9 @@ package struct WorkerAgent: Service {
         switch configuration.backend {
         case .demo(let speed, let models, let faults):
             await serve(DemoBackend(models: models, tokensPerSecond: speed, faults: faults))
-        case .openAI(let baseURL, let apiKey):
+        case .openAI(let baseURL, let apiKey, let endpoints):
             let client = OpenAIBackend.makeClient(group: group)
-            await serve(OpenAIBackend(baseURL: baseURL, apiKey: apiKey, client: client))
+            await serve(OpenAIBackend(baseURL: baseURL, apiKey: apiKey, endpoints: endpoints, client: client))
             try await client.shutdown()
         }
     }
@@ -48,8 +48,8 @@ package struct WorkerAgent: Service {
         var backOff = BackOff(seed: UInt64.random(in: .min ... .max))
         while !Task.isCancelled, !Task.isShuttingDownGracefully {
             let session = WorkerSession(
-                backend: backend, registration: WorkerRegistration(hardware: hardware), timings: timings, logger: logger
-            )
+                backend: backend, timings: timings, logger: logger,
+                registration: WorkerRegistration(hardware: hardware, endpoints: backend.endpoints))
             let cause: BackOff.Cause
             do {
                 let end = try await attempt(session)

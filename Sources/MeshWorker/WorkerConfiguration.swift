@@ -6,7 +6,7 @@ package import MeshWire
 package struct WorkerConfiguration: Sendable {
     package enum BackendKind: Hashable, Sendable {
         /// `baseURL` without a slash at its end.
-        case openAI(baseURL: String, apiKey: String?)
+        case openAI(baseURL: String, apiKey: String?, endpoints: [String] = [])
         case demo(tokensPerSecond: Int, models: [String], faults: DemoFaults)
     }
 
@@ -126,7 +126,7 @@ package struct WorkerConfiguration: Sendable {
     }
 
     private static func openAI(_ reader: inout ConfigurationReader) -> BackendKind? {
-        reader.section("backend", keys: ["kind", "base_url", "api_key"])
+        reader.section("backend", keys: ["kind", "base_url", "api_key", "endpoints"])
         guard var base = reader.text("backend.base_url") else {
             reader.fail("backend.base_url", "is missing; for Ollama it is http://127.0.0.1:11434/v1")
             return nil
@@ -137,7 +137,24 @@ package struct WorkerConfiguration: Sendable {
             reader.fail("backend.base_url", "must be http:// or https:// with a host, without a query")
             return nil
         }
-        return .openAI(baseURL: base, apiKey: reader.text("backend.api_key"))
+        return .openAI(baseURL: base, apiKey: reader.text("backend.api_key"), endpoints: endpoints(&reader))
+    }
+
+    /// What the server has beside chat; every OpenAI-compatible one has these two.
+    private static func endpoints(_ reader: inout ConfigurationReader) -> [String] {
+        guard let list = reader.value("backend.endpoints") else { return ["v1/completions", "v1/embeddings"] }
+        let names = (list.elements ?? []).compactMap(\.text).map { $0.hasPrefix("/") ? String($0.dropFirst()) : $0 }
+        let families = EndpointPath.Family.allCases.map(\.rawValue).joined(separator: ", ")
+        guard names.count == list.elements?.count, names.count <= Limits.workerEndpoints,
+            names.allSatisfy({ EndpointPath("/\($0)") != nil })
+        else {
+            reader.fail(
+                "backend.endpoints",
+                "must be a list of at most \(Limits.workerEndpoints) paths such as \"v1/images/generations\", each below v1/ and one of: \(families)"
+            )
+            return []
+        }
+        return names
     }
 
     private static func demo(_ reader: inout ConfigurationReader) -> BackendKind? {

@@ -5,28 +5,39 @@ import MeshWire
 /// What the worker says about itself.
 struct WorkerRegistration: Sendable {
     let hardware: HardwareInventory
+    /// What the backend serves beside chat.
+    let endpoints: [String]
 
     /// The answer to `capabilities`, and a part of `register`.
-    static let capabilities: JSONValue = [
+    var capabilities: JSONValue {
+        [
         "server": ["name": "aisbf-worker", "version": "0.1.0"], "transports": ["websocket"], "tunnel_only": true,
         "max_frame_bytes": .integer(Limits.workerFrameBytes),
         "openai_compat": [
-            "chat_completions": true, "models": true, "responses": false, "embeddings": true, "images": false,
-            "audio": false,
+            "chat_completions": true, "models": true, "responses": .boolean(offers("responses")),
+            "embeddings": .boolean(offers("embeddings")), "images": .boolean(offers("images")),
+            "audio": .boolean(offers("audio")),
         ],
         "operations": [
             "models.list", "chat.completions", "capabilities", "proxy", "heartbeat", "cancel", "pause", "resume",
+            "credit",
         ],
-        "flow_control": true,
-        "studio": ["enabled": false, "supported": false, "endpoints": []],
-    ]
+        "flow_control": true, "binary_frames": true,
+        "studio": [
+            "enabled": .boolean(!endpoints.isEmpty), "supported": .boolean(!endpoints.isEmpty),
+            "endpoints": .strings(endpoints),
+        ],
+        ]
+    }
+
+    private func offers(_ family: String) -> Bool { endpoints.contains { $0.hasPrefix("v1/\(family)") } }
 
     /// The token stays in the handshake's headers; the frame carries no secret.
     func register() async -> [UInt8] {
         let hardware = await hardware.read()
         var payload: [JSONValue.Member] = [
-            .init("transport", "websocket"), .init("hardware", hardware), .init("studio_endpoints", []),
-            .init("capabilities", Self.capabilities),
+            .init("transport", "websocket"), .init("hardware", hardware), .init("studio_endpoints", .strings(endpoints)),
+            .init("capabilities", capabilities),
         ]
         for name in ["gpus", "gpu_count", "total_vram_mb", "available_vram_mb"] {
             if let value = hardware[name] { payload.append(.init(name, value)) }

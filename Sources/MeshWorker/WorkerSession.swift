@@ -15,16 +15,18 @@ enum SessionEnd: Error, Hashable, Sendable {
 }
 
 /// One WebSocket from register to close. Everything it starts ends with `run`.
-struct WorkerSession: Sendable {
+final class WorkerSession: Sendable {
     let backend: any Backend
     let registration: WorkerRegistration
     let timings: WorkerTimings
     let logger: Logger
     private let requests = RequestTable()
     private let clock = SessionClock()
+    /// Bytes of a binary answer that the broker takes before it gives credit; 0 when it takes no binary frames.
+    private let window = Atomic<Int>(0)
 
     init(
-        backend: any Backend, registration: WorkerRegistration, timings: WorkerTimings, logger: Logger
+        backend: any Backend, timings: WorkerTimings, logger: Logger, registration: WorkerRegistration
     ) {
         self.backend = backend
         self.registration = registration
@@ -40,11 +42,11 @@ struct WorkerSession: Sendable {
     func run(_ channel: BrokerChannel) async throws -> SessionEnd {
         try await channel.executeThenClose { inbound, outbound in
             try await withThrowingTaskGroup(of: SessionEnd.self) { group in
-                group.addTask { try await read(inbound, outbound) }
-                group.addTask { try await watch() }
-                group.addTask { try await ping(outbound) }
-                group.addTask { try await beat(outbound) }
-                group.addTask { try await drainAtShutdown(outbound) }
+                group.addTask { [self] in try await read(inbound, outbound) }
+                group.addTask { [self] in try await watch() }
+                group.addTask { [self] in try await ping(outbound) }
+                group.addTask { [self] in try await beat(outbound) }
+                group.addTask { [self] in try await drainAtShutdown(outbound) }
                 defer { group.cancelAll() }
                 try await outbound.write(Self.text(await registration.register()))
                 return try await group.next() ?? .closed(code: 1006, reason: "")
@@ -100,6 +102,7 @@ struct WorkerSession: Sendable {
     ) -> SessionEnd? {
         if clock.registeredMs < 0 {
             if frame.event == "registered", frame.status == "ok" {
+                window.store(frame.answerWindow, ordering: .relaxed)
                 clock.registered()
                 logger.info("registered with the broker")
             } else if frame.status == "error" {
@@ -112,14 +115,16 @@ struct WorkerSession: Sendable {
             logger.warning("broker sent a request without a usable request_id, ignored")
             return nil
         }
-        if ["cancel", "pause", "resume"].contains(op) {
-            guard let target = (try? JSONValue.parse(frame.payload))?["request_id"]?.text else { return nil }
-            if op == "cancel" { requests.cancel(target) } else { requests.setPaused(target, op == "pause") }
+        if ["cancel", "pause", "resume", "credit"].contains(op) {
+            steer(op, frame.payload)
             return nil
         }
-        switch requests.begin(id) {
-        case .admitted(let cancelled, let gate):
-            group.addTask { await work(op, id, frame.payload, cancelled, gate, outbound) }
+        let window = window.load(ordering: .relaxed)
+        switch requests.begin(id, window: window) {
+        case .admitted(let cancelled, let gate, let credit):
+            let job = Job(
+                operation: op, requestID: id, payload: frame.payload, gate: gate, credit: window > 0 ? credit : nil)
+            group.addTask { [self] in await work(job, cancelled, outbound) }
         case .busy:
             refuse(
                 id, "busy", "the worker has \(Limits.workerAgentRequestsAtOnce) requests under way", outbound, &group)
@@ -127,6 +132,26 @@ struct WorkerSession: Sendable {
         case .duplicate: logger.warning("broker repeated a request_id that is under way, ignored")
         }
         return nil
+    }
+
+    /// What the broker says about a request that is under way.
+    private func steer(_ op: String, _ payload: [UInt8]) {
+        guard let document = try? JSONValue.parse(payload), let target = document["request_id"]?.text else { return }
+        switch op {
+        case "cancel": requests.cancel(target)
+        case "credit":
+            if let bytes = document["bytes"]?.integer, bytes > 0 { requests.addCredit(target, Int(clamping: bytes)) }
+        default: requests.setPaused(target, op == "pause")
+        }
+    }
+
+    /// One request of the broker.
+    private struct Job: Sendable {
+        var operation: String
+        var requestID: String
+        var payload: [UInt8]
+        var gate: FlowGate
+        var credit: CreditGate?
     }
 
     private func refuse(
@@ -144,29 +169,31 @@ struct WorkerSession: Sendable {
     // MARK: Working
 
     /// Races the work against the broker's `cancel`; the loser is cancelled.
-    private func work(
-        _ op: String, _ id: String, _ payload: [UInt8], _ cancelled: AsyncStream<Void>, _ gate: FlowGate,
-        _ outbound: Writer
-    ) async {
-        defer { requests.end(id) }
+    private func work(_ job: Job, _ cancelled: AsyncStream<Void>, _ outbound: Writer) async {
+        defer { requests.end(job.requestID) }
         await withTaskGroup(of: Void.self) { group in
-            group.addTask { await perform(op, id, payload, gate, outbound) }
+            group.addTask { [self] in await perform(job, outbound) }
             group.addTask { for await _ in cancelled { return } }
             await group.next()
             group.cancelAll()
         }
     }
 
-    private func perform(
-        _ op: String, _ id: String, _ payload: [UInt8], _ gate: FlowGate, _ outbound: Writer
-    ) async {
-        let send: @Sendable ([UInt8]) async throws -> Void = { bytes in
+    private func perform(_ job: Job, _ outbound: Writer) async {
+        let id = job.requestID
+        let write: @Sendable (WorkerMessage) async throws -> Void = { message in
             try Task.checkCancellation()
-            try await outbound.write(Self.text(bytes))
+            switch message {
+            case .text(let bytes): try await outbound.write(Self.text(bytes))
+            case .binary(let bytes): try await outbound.write(Self.frame(.binary, bytes))
+            }
         }
-        let runner = RequestRunner(backend: backend, timings: timings, gate: gate, send: send)
+        let send: @Sendable ([UInt8]) async throws -> Void = { try await write(.text($0)) }
+        let runner = RequestRunner(
+            backend: backend, timings: timings, gate: job.gate, credit: job.credit, send: write)
+        let payload = job.payload
         do {
-            switch op {
+            switch job.operation {
             case "models.list":
                 try await runner.run(BackendRequest(method: "GET", path: "/models"), requestID: id, streams: false)
             case "chat.completions":
@@ -178,7 +205,7 @@ struct WorkerSession: Sendable {
                 let proxied = try ProxyRequest(payload: payload)
                 try await runner.run(proxied.request, requestID: id, streams: proxied.streams)
             case "capabilities":
-                try await send(WorkerFrames.payload(id, WorkerRegistration.capabilities))
+                try await send(WorkerFrames.payload(id, registration.capabilities))
             case "heartbeat":
                 try await send(WorkerFrames.heartbeatAnswer(id, seconds: WorkerRegistration.unixSeconds()))
             default:

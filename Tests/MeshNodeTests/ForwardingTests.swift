@@ -76,6 +76,65 @@ private struct Pair: Sendable {
         }
     }
 
+    @Test func whatIsNotChatCrossesTheMeshToo() async throws {
+        try await Pair.open { pair in
+            let worker = try await pair.worker(
+                at: pair.north, capabilities: #"{"openai_compat":{"embeddings":true,"audio":true,"files":true}}"#)
+            try await pair.south.offers("lab/m1", to: pair.bob)
+            let connection = try await RawConnection.open(port: pair.south.buyerPort)
+            connection.request(
+                "POST", "/v1/embeddings", key: pair.bob.key, headers: ["content-type: application/json"],
+                body: Array(#"{"model":"lab/m1", "input":"x"}"#.utf8))
+            let frame = try await worker.next()
+            #expect(frame.text.hasSuffix(#","body":{"model":"m1", "input":"x"}}}"#))
+            worker.answer(
+                try #require(frame.document),
+                payload: #"{"status_code":201,"content_type":"audio/wav","filename":"a.wav","body_base64":"AAEC"}"#)
+            let reply = try await connection.reply()
+            #expect(reply.status == 201)
+            #expect(reply.body == [0, 1, 2])
+            #expect(reply["content-length"] == "3")
+            #expect(reply["content-type"] == "audio/wav")
+            #expect(reply["content-disposition"] == "attachment; filename=\"a.wav\"")
+            let mark = try #require(reply["aisbf-worker"])
+
+            // What an earlier request left at one worker is asked for there and nowhere else.
+            let there = try await pair.bob.call("GET", "/v1/files/f?worker=000000000000")
+            #expect(there.status == 503)
+            connection.request("GET", "/v1/files/f?worker=\(mark)", key: pair.bob.key)
+            worker.answer(try await worker.request("proxy"), payload: #"{"status_code":200,"body":"{}"}"#)
+            #expect(try await connection.reply().status == 200)
+
+            let refused = try await pair.bob.call("POST", "/v1/rerank", body: #"{"model":"lab/m1"}"#)
+            #expect(refused.status == 404)
+            #expect(refused.errorCode == "endpoint_not_offered")
+        }
+    }
+
+    @Test func aLargeBinaryAnswerCrossesByCreditAndWindow() async throws {
+        try await Pair.open { pair in
+            let worker = try await pair.worker(
+                at: pair.north, capabilities: #"{"binary_frames":true,"openai_compat":{"files":true}}"#)
+            try await pair.south.offers("lab/m1", to: pair.bob)
+            let connection = try await RawConnection.open(port: pair.south.buyerPort)
+            connection.request("GET", "/v1/files/f", key: pair.bob.key)
+            let request = try await worker.request("proxy")
+            let block = (0..<65_536).map { UInt8(truncatingIfNeeded: $0 >> 5) }
+            let head = [1, UInt8(request.id.utf8.count)] + Array(request.id.utf8)
+            worker.say(#"{"request_id":"\#(request.id)","event":"start","payload":{"length":\#(48 * block.count)}}"#)
+            var credit = Limits.answerWindowBytes
+            for _ in 0..<48 {
+                while credit < block.count {
+                    credit += Int(try #require(try await worker.request("credit")["payload"]?["bytes"]?.integer))
+                }
+                worker.frame(2, head + block)
+                credit -= block.count
+            }
+            worker.done(request)
+            #expect(try await connection.reply().body == Array((0..<48).map { _ in block }.joined()))
+        }
+    }
+
     @Test func aWorkerLostFarAwayInMidStreamIsAnInBandError() async throws {
         try await Pair.open { pair in
             let worker = try await pair.worker(at: pair.north)

@@ -47,7 +47,7 @@ extension BrokerSession {
 
 extension AnswerExchange {
     init(stream: Bool, deadlines: Deadlines = Deadlines()) {
-        self.init(wantsStream: stream, deadlines: deadlines, now: SessionFixtures.start)
+        self.init(form: stream ? .events : .document, deadlines: deadlines, now: SessionFixtures.start)
     }
 
     /// The actions on a reply frame; nil when the frame is none.
@@ -73,12 +73,17 @@ struct Outcome: Equatable, CustomStringConvertible {
     init(_ actions: [AnswerExchange.Action]) {
         for action in actions {
             switch action {
-            case .head(let status, let type): heads.append("\(status) \(type)")
+            case .head(let head): heads.append("\(head.status) \(head.contentType)")
             case .body(let bytes): body += SessionFixtures.text(bytes)
             case .end: ends += 1
             case .fail(let error): failures.append(error.code)
             }
         }
+    }
+
+    init(form: AnswerExchange.Form, _ frames: [String]) {
+        var exchange = AnswerExchange(form: form, deadlines: .init(), now: SessionFixtures.start)
+        self.init(frames.flatMap { exchange.receive($0) ?? [] })
     }
 
     init(stream: Bool, _ frames: [String]) {

@@ -1,4 +1,4 @@
-package import MeshBroker
+import MeshBroker
 package import MeshCrypto
 package import MeshModel
 package import MeshStore

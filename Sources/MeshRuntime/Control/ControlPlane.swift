@@ -3,7 +3,7 @@ package import MeshBroker
 package import MeshCrypto
 package import MeshGossip
 package import MeshModel
-package import MeshRouting
+import MeshRouting
 package import MeshStore
 package import MeshWire
 package import NIOCore

@@ -2,10 +2,10 @@ package import MeshModel
 package import MeshSessions
 package import NIOCore
 
-/// What becomes of one attempt to have a request answered, in order: `head`, any number of `body`, then `end`; or
-/// `fail` at once when nothing was delivered.
+/// What becomes of one attempt to have a request answered, in order: `head`, any number of `body`, then `end`. `fail`
+/// may come in place of any of them and is the last: before the head nothing was delivered, after it the answer is cut.
 package enum AnswerEvent: Sendable {
-    case head(status: Int, contentType: String)
+    case head(AnswerHead)
     case body(ByteBuffer)
     case end
     case fail(MeshError)
@@ -31,20 +31,56 @@ package protocol AttemptHandle: Sendable {
     /// The buyer reads too slowly: send no more of this answer for now, where the source can hold it back.
     func pause()
     func resume()
+    /// `count` bytes of the answer went on towards the buyer: a source that sends by credit may send as many more.
+    func consumed(_ count: Int)
+}
+
+extension AttemptHandle {
+    package func consumed(_ count: Int) {}
+}
+
+/// The operations of the worker protocol that carry buyers' requests.
+package enum WorkerOperation: String, Hashable, Sendable, CaseIterable {
+    case chatCompletions = "chat.completions"
+    case proxy
 }
 
 /// A request on its way to a worker.
 package struct WorkRequest: Sendable {
-    package var operation: String
-    /// One validated JSON value, the buyer's body as the worker gets it.
+    package var operation: WorkerOperation
+    /// One validated JSON value: the buyer's body, or the payload of `proxy` around it.
     package var body: ByteBuffer
-    package var wantsStream: Bool
+    package var form: AnswerExchange.Form
+    /// What a worker has to have for it.
+    package var need: WorkerNeed
+    /// Whether another worker may be tried when one was lost with the request in its hands: not where the request may
+    /// have had an effect that a second one would repeat.
+    package var mayRepeat: Bool
     package var deadlines: AnswerExchange.Deadlines
 
-    package init(operation: String, body: ByteBuffer, wantsStream: Bool, deadlines: AnswerExchange.Deadlines) {
+    package init(
+        operation: WorkerOperation, body: ByteBuffer, form: AnswerExchange.Form, need: WorkerNeed,
+        mayRepeat: Bool = true, deadlines: AnswerExchange.Deadlines
+    ) {
         self.operation = operation
         self.body = body
-        self.wantsStream = wantsStream
+        self.form = form
+        self.need = need
+        self.mayRepeat = mayRepeat
         self.deadlines = deadlines
+    }
+}
+
+/// What a request needs of a worker; nil means whatever it has.
+package struct WorkerNeed: Hashable, Sendable {
+    package var model: String?
+    package var endpoint: EndpointPath?
+    /// The mark of one worker among its provider's (`aisbf-worker`), where an earlier request left something.
+    package var worker: String?
+
+    package init(model: String?, endpoint: EndpointPath? = nil, worker: String? = nil) {
+        self.model = model
+        self.endpoint = endpoint
+        self.worker = worker
     }
 }

@@ -21,8 +21,8 @@ package enum Candidate: Sendable {
 package protocol RemoteDispatch: Sendable {
     func isReachable(_ node: PublicKey) -> Bool
     func forward(
-        _ request: WorkRequest, to node: PublicKey, provider: RecordKey, model: String, principal: Principal,
-        requestID: String, attempt: Int, receiver: any AnswerReceiver
+        _ request: WorkRequest, to node: PublicKey, provider: RecordKey, principal: Principal, requestID: String,
+        attempt: Int, receiver: any AnswerReceiver
     ) -> any AttemptHandle
 }
 
@@ -41,17 +41,14 @@ package final class Dispatcher: Sendable {
 
     /// Where `route` may be served now: a local worker first, then reachable hosts in turns. At most
     /// `Limits.forwardAttempts`.
-    package func candidates(_ route: Route) -> [Candidate] {
+    package func candidates(_ route: Route, _ need: WorkerNeed) -> [Candidate] {
         var found: [Candidate] = []
         for provider in route.providers {
-            if let session = sessions.choose(provider.key, model: route.model) {
-                found.append(.local(session, provider))
-            }
+            if let session = sessions.choose(provider.key, need) { found.append(.local(session, provider)) }
         }
         var hosts: [Candidate] = []
         for provider in route.providers {
-            for host in provider.hosts where host.node != node && host.models.contains(where: { $0.id == route.model })
-            {
+            for host in provider.hosts where host.node != node && host.has(need) {
                 let isKnown = hosts.contains {
                     if case .remote(host.node, let other) = $0 { other.key == provider.key } else { false }
                 }
@@ -65,21 +62,34 @@ package final class Dispatcher: Sendable {
         return Array((found + hosts).prefix(Limits.forwardAttempts))
     }
 
+    /// Whether a connected worker of `route` has the model but does not offer the endpoint: trying again later is no
+    /// use then.
+    package func lacksEndpoint(_ route: Route, _ need: WorkerNeed) -> Bool {
+        guard need.endpoint != nil else { return false }
+        let other = WorkerNeed(model: need.model)
+        return route.providers.contains { provider in
+            sessions.choose(provider.key, other) != nil || provider.hosts.contains { $0.node != node && $0.has(other) }
+        }
+    }
+
     package func start(
-        _ candidate: Candidate, _ request: WorkRequest, route: Route, principal: Principal, requestID: String,
-        attempt: Int, receiver: any AnswerReceiver
+        _ candidate: Candidate, _ request: WorkRequest, principal: Principal, requestID: String, attempt: Int,
+        receiver: any AnswerReceiver
     ) -> any AttemptHandle {
         switch candidate {
         case .local(let session, _): session.start(request, receiver: receiver)
         case .remote(let node, let provider):
             remote.forward(
-                request, to: node, provider: provider.key, model: route.model, principal: principal,
-                requestID: requestID, attempt: attempt, receiver: receiver)
+                request, to: node, provider: provider.key, principal: principal, requestID: requestID,
+                attempt: attempt, receiver: receiver)
         }
     }
+}
 
-    /// A local worker for a request that another node forwarded to us; nothing is re-routed from here.
-    package func localSession(_ provider: RecordKey, model: String) -> WorkerSession? {
-        sessions.choose(provider, model: model)
+extension CatalogHost {
+    func has(_ need: WorkerNeed) -> Bool {
+        if let worker = need.worker, worker != WorkerMark.text(clientHash: clientHash) { return false }
+        if let model = need.model, !models.contains(where: { $0.id == model }) { return false }
+        return need.endpoint.map { $0.isOffered(by: endpoints) } ?? true
     }
 }

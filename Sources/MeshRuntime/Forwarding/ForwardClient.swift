@@ -1,7 +1,7 @@
 package import MeshCrypto
 package import MeshModel
 package import MeshRouting
-package import MeshSessions
+import MeshSessions
 import MeshTransport
 import MeshWire
 import NIOCore
@@ -22,7 +22,7 @@ package final class ForwardClient: RemoteDispatch {
     package func isReachable(_ node: PublicKey) -> Bool { links.link(to: node) != nil }
 
     package func forward(
-        _ request: WorkRequest, to node: PublicKey, provider: RecordKey, model: String, principal: Principal,
+        _ request: WorkRequest, to node: PublicKey, provider: RecordKey, principal: Principal,
         requestID: String, attempt: Int, receiver: any AnswerReceiver
     ) -> any AttemptHandle {
         let wall = SystemClock.wall
@@ -62,9 +62,9 @@ package final class ForwardClient: RemoteDispatch {
 /// `/mesh/v1/forward/<provider record key>/<operation>`: inside the signature, as the path is.
 package struct ForwardPath: Hashable, Sendable {
     package var provider: RecordKey
-    package var operation: String
+    package var operation: WorkerOperation
 
-    package init(provider: RecordKey, operation: String) {
+    package init(provider: RecordKey, operation: WorkerOperation) {
         self.provider = provider
         self.operation = operation
     }
@@ -72,12 +72,13 @@ package struct ForwardPath: Hashable, Sendable {
     package init?(_ text: String) {
         let parts = text.split(separator: "/", omittingEmptySubsequences: false)
         guard parts.count == 6, parts[0].isEmpty, parts[1...3] == ["mesh", "v1", "forward"],
-            let key = bytesOfHex(parts[4]).flatMap({ RecordKey($0) }), parts[5] == "chat.completions"
+            let key = bytesOfHex(parts[4]).flatMap({ RecordKey($0) }),
+            let operation = WorkerOperation(rawValue: String(parts[5]))
         else { return nil }
-        self.init(provider: key, operation: String(parts[5]))
+        self.init(provider: key, operation: operation)
     }
 
-    package var text: String { "/mesh/v1/forward/\(provider)/\(operation)" }
+    package var text: String { "/mesh/v1/forward/\(provider)/\(operation.rawValue)" }
 }
 
 struct FinishedAttempt: AttemptHandle {
@@ -101,7 +102,6 @@ private final class RemoteAnswer: ForwardReceiver {
         var error: (code: ErrorCode, status: Int, retryAfter: Int?)?
         var errorBody = ByteBuffer()
         var isStarted = false
-        var isStream = false
     }
 
     private let receiver: any AnswerReceiver
@@ -118,11 +118,16 @@ private final class RemoteAnswer: ForwardReceiver {
             return
         }
         guard WorkerAnswer.isAnswerStatus(Int64(status)) else { return }
-        state.withLock {
-            $0.isStarted = true
-            $0.isStream = contentType.hasPrefix("text/event-stream")
+        var head = AnswerHead(status: status, contentType: contentType)
+        head.length = value("content-length").flatMap { Int64($0) }.flatMap {
+            (0...Limits.answerBytes).contains($0) ? Int($0) : nil
         }
-        receiver.deliver([.head(status: status, contentType: contentType)])
+        head.fields = headers.compactMap { name, value in
+            guard AnswerFieldRule.passes(name) || name == "aisbf-worker", HeaderRule.isValue(value) else { return nil }
+            return AnswerField(name, value)
+        }
+        state.withLock { $0.isStarted = true }
+        receiver.deliver([.head(head)])
     }
 
     func forwardBody(_ bytes: ByteBuffer) {

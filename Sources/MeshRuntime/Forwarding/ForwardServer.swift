@@ -46,7 +46,7 @@ package final class ForwardServer: Sendable {
         guard !draining.load(ordering: .relaxed) else {
             return refuse(forward, MeshError(.draining, "this node is shutting down", retryAfterSeconds: 2))
         }
-        forward.collectBody(limit: Limits.requestBodyBytes, deadlineMs: Limits.requestBodyMs) { [self] body in
+        forward.collectBody(limit: Limits.workerFrameBytes, deadlineMs: Limits.requestBodyMs) { [self] body in
             switch body {
             case .success(let body): check(forward, body)
             case .failure(.bodyTooLarge):
@@ -107,22 +107,22 @@ package final class ForwardServer: Sendable {
         guard let provider = known.provider(path.provider), provider.admits(principal) else {
             throw MeshError(.accessDenied, "the provider is not offered to this caller")
         }
-        let cut = try ForwardBody.read(body)
+        let cut = try ForwardBody.read(body, path.operation)
         // Request id and attempt are inside the signature, so a copy of a request carries the same mark.
         let mark = "\(verified.signer) \(verified.fields.requestID) \(verified.fields.attempt)"
         guard replays.take([mark], now: now.instant) else {
             throw MeshError(.forwardRefused, "this request was taken already")
         }
-        guard let session = sessions.choose(provider.key, model: cut.model) else {
+        guard let session = sessions.choose(provider.key, cut.need) else {
             throw MeshError(
-                .workerUnavailable, "no worker for '\(cut.model.prefix(128))' is attached here now",
+                .workerUnavailable, "no worker for '\(cut.need.model?.prefix(128) ?? "this")' is attached here now",
                 retryAfterSeconds: 2)
         }
         return Checked(
             session: session,
             request: WorkRequest(
-                operation: path.operation, body: body, wantsStream: cut.wantsStream, deadlines: lowered(forward.headers)
-            ))
+                operation: path.operation, body: body, form: cut.form, need: cut.need,
+                deadlines: lowered(forward.headers)))
     }
 
     /// The entry node may shorten this node's deadlines, never lengthen them.
@@ -142,7 +142,7 @@ package final class ForwardServer: Sendable {
     private func start(_ forward: IncomingForward, _ checked: Checked) {
         inFlight.add(1, ordering: .relaxed)
         served.increment()
-        let writer = ForwardAnswer(forward: forward) { [self] in inFlight.subtract(1, ordering: .relaxed) }
+        let writer = ForwardAnswer(forward: forward, worker: checked.session.mark) { [self] in inFlight.subtract(1, ordering: .relaxed) }
         writer.begin(checked.session.start(checked.request, receiver: writer))
     }
 
@@ -151,23 +151,6 @@ package final class ForwardServer: Sendable {
         logger.info(
             "forward refused", metadata: ["link.peer": "\(forward.link.peer)", "error.code": "\(error.code.rawValue)"])
         ForwardAnswer.fail(forward, error)
-    }
-}
-
-/// Model and stream flag of a forwarded body, which is validated again: it goes into a worker's envelope.
-struct ForwardBody {
-    var model: String
-    var wantsStream: Bool
-
-    static func read(_ body: ByteBuffer) throws(MeshError) -> ForwardBody {
-        let cut: ForwardBody? = body.withUnsafeReadableBytes { raw in
-            guard let fields = try? JSONScanner.fields(of: raw), let model = fields.string("model", in: raw),
-                fields.count("model", in: raw) == 1, fields.count("stream", in: raw) <= 1
-            else { return nil }
-            return ForwardBody(model: model, wantsStream: fields.boolean("stream", in: raw) ?? false)
-        }
-        guard let cut else { throw MeshError(.invalidJSON, "the forwarded body is not a valid request") }
-        return cut
     }
 }
 
@@ -184,11 +167,13 @@ private final class ForwardAnswer: AnswerReceiver {
 
     let eventLoop: any EventLoop
     private let forward: IncomingForward
+    private let worker: String
     private let state: NIOLoopBoundBox<State>
     private let ended: @Sendable () -> Void
 
-    init(forward: IncomingForward, ended: @escaping @Sendable () -> Void) {
+    init(forward: IncomingForward, worker: String, ended: @escaping @Sendable () -> Void) {
         self.forward = forward
+        self.worker = worker
         self.ended = ended
         eventLoop = forward.eventLoop
         state = NIOLoopBoundBox(State(), eventLoop: forward.eventLoop)
@@ -207,9 +192,12 @@ private final class ForwardAnswer: AnswerReceiver {
     func receive(_ events: [AnswerEvent]) {
         for event in events where !state.value.isOver {
             switch event {
-            case .head(let status, let contentType):
+            case .head(let head):
                 state.value.hasHead = true
-                forward.respond(status: status, headers: [("content-type", contentType)])
+                var headers = [("content-type", head.contentType), ("aisbf-worker", worker)]
+                headers += head.fields.map { ($0.name, $0.value) }
+                if let length = head.length { headers.append(("content-length", String(length))) }
+                forward.respond(status: head.status, headers: headers)
             case .body(let bytes): write(bytes)
             case .end:
                 state.value.isComplete = true
@@ -225,7 +213,11 @@ private final class ForwardAnswer: AnswerReceiver {
     }
 
     private func write(_ bytes: ByteBuffer) {
-        if forward.isWritable, state.value.held.readableBytes == 0 { return forward.write(bytes) }
+        if forward.isWritable, state.value.held.readableBytes == 0 {
+            forward.write(bytes)
+            state.value.handle?.consumed(bytes.readableBytes)
+            return
+        }
         var held = state.value.held
         state.value.held = ByteBuffer()
         held.writeImmutableBuffer(bytes)
@@ -235,7 +227,7 @@ private final class ForwardAnswer: AnswerReceiver {
             state.value.handle?.pause()
         }
         // A whole answer may be large; a stream that nobody reads is cut.
-        if held.readableBytes > Limits.workerFrameBytes + Limits.streamBufferBytes {
+        if held.readableBytes > Limits.answerHeldBytes {
             let handle = state.value.handle
             finish()
             handle?.cancel()
@@ -247,7 +239,10 @@ private final class ForwardAnswer: AnswerReceiver {
         guard !state.value.isOver else { return }
         let held = state.value.held
         state.value.held = ByteBuffer()
-        if held.readableBytes > 0 { forward.write(held) }
+        if held.readableBytes > 0 {
+            forward.write(held)
+            state.value.handle?.consumed(held.readableBytes)
+        }
         if state.value.isPaused {
             state.value.isPaused = false
             state.value.handle?.resume()

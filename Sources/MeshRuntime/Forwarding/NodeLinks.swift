@@ -5,7 +5,7 @@ package import MeshModel
 package import MeshTransport
 package import MeshWire
 import Metrics
-package import NIOCore
+import NIOCore
 import Synchronization
 
 /// Joins the links of `MeshTransport` with the control plane: frames and link events go in, frames and dials come

@@ -19,10 +19,11 @@ package final class SessionTable: Sendable {
     }
 
     private struct State {
-        var connected = 0
         var byKey: [Key: WorkerSession] = [:]
         var byProvider: [RecordKey: [WorkerSession]] = [:]
         var turn = 0
+        /// What was measured of workers that are away: their client id is who they are, not their socket.
+        var remembered: [Key: PerformanceWindow] = [:]
     }
 
     private let state = Mutex(State())
@@ -46,20 +47,21 @@ package final class SessionTable: Sendable {
         state.withLock { $0.byProvider[provider] ?? [] }
     }
 
-    /// The least busy worker of `provider` that offers `model`, taking turns among equals.
-    package func choose(_ provider: RecordKey, model: String) -> WorkerSession? {
+    /// The worker of `provider` that has what is needed and can be expected to be done first, taking turns among equals.
+    package func choose(_ provider: RecordKey, _ need: WorkerNeed) -> WorkerSession? {
         state.withLock { state in
             guard let sessions = state.byProvider[provider] else { return nil }
-            if sessions.count == 1 { return sessions[0].offers(model) ? sessions[0] : nil }
+            if sessions.count == 1 { return sessions[0].offers(need) ? sessions[0] : nil }
             state.turn &+= 1
-            var best: WorkerSession?
+            var best: (session: WorkerSession, cost: Int64)?
             for offset in sessions.indices {
                 let session = sessions[(offset &+ state.turn) % sessions.count]
-                guard session.offers(model) else { continue }
-                if let known = best, known.requestsInFlight <= session.requestsInFlight { continue }
-                best = session
+                guard session.offers(need) else { continue }
+                let cost = session.cost
+                if let known = best, known.cost <= cost { continue }
+                best = (session, cost)
             }
-            return best
+            return best?.session
         }
     }
 
@@ -69,6 +71,9 @@ package final class SessionTable: Sendable {
             let old = state.byKey.updateValue(session, forKey: key)
             if let old { state.byProvider[key.provider]?.removeAll { $0 === old } }
             state.byProvider[key.provider, default: []].append(session)
+            if let window = old?.current.performance ?? state.remembered.removeValue(forKey: key) {
+                session.measure { $0 = window }
+            }
             return old
         }
         replaced?.close(.replaced)
@@ -86,6 +91,9 @@ package final class SessionTable: Sendable {
         let removed = state.withLock { state -> Bool in
             // The late close of a replaced socket must not touch the session that replaced it.
             guard state.byKey[key] === session else { return false }
+            // A full table starts over: what is lost is learned again.
+            if state.remembered.count >= Limits.performanceWorkers { state.remembered = [:] }
+            state.remembered[key] = session.current.performance
             state.byKey.removeValue(forKey: key)
             state.byProvider[key.provider]?.removeAll { $0 === session }
             if state.byProvider[key.provider]?.isEmpty == true { state.byProvider.removeValue(forKey: key.provider) }

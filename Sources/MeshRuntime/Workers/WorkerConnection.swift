@@ -14,6 +14,7 @@ package final class WorkerConnection: ChannelInboundHandler {
     private struct InFlight {
         var exchange: AnswerExchange
         let receiver: any AnswerReceiver
+        let attempt: WorkerAttempt
     }
 
     private var machine: BrokerSession
@@ -27,6 +28,7 @@ package final class WorkerConnection: ChannelInboundHandler {
     private var isFlushScheduled = false
     private var isRegistered = false
     private var timer: Scheduled<Void>?
+    private var lastTick = SystemClock.instant
 
     init(
         machine: BrokerSession, sessions: SessionTable,
@@ -48,9 +50,10 @@ package final class WorkerConnection: ChannelInboundHandler {
         let now = SystemClock.now
         machine.seen(now: now.instant)
         switch frame.opcode {
-        case .text, .binary:
+        case .text:
             let bytes = frame.unmaskedData
             bytes.withUnsafeReadableBytes { textArrived($0, now: now) }
+        case .binary: binaryArrived(frame.unmaskedData, now: now)
         case .ping:
             write(.pong, frame.unmaskedData)
         case .connectionClose:
@@ -100,7 +103,7 @@ package final class WorkerConnection: ChannelInboundHandler {
             return refuse(receiver, MeshError(.workerBusy, "the worker has its hands full", retryAfterSeconds: 1))
         }
         let number = nextNumber
-        let head = machine.requestHead(number: number, operation: request.operation)
+        let head = machine.requestHead(number: number, operation: request.operation.rawValue)
         let size = head.count + request.body.readableBytes + 1
         guard size <= machine.profile.maxFrameBytes else {
             let limit = machine.profile.maxFrameBytes
@@ -115,8 +118,8 @@ package final class WorkerConnection: ChannelInboundHandler {
         attempt.number.store(number, ordering: .relaxed)
         inFlight[number] = InFlight(
             exchange: AnswerExchange(
-                wantsStream: request.wantsStream, deadlines: request.deadlines, now: SystemClock.instant),
-            receiver: receiver)
+                form: request.form, deadlines: request.deadlines, now: SystemClock.instant),
+            receiver: receiver, attempt: attempt)
         var data = context.channel.allocator.buffer(capacity: size)
         data.writeBytes(head)
         data.writeImmutableBuffer(request.body)
@@ -135,6 +138,13 @@ package final class WorkerConnection: ChannelInboundHandler {
     func control(_ operation: String, _ number: UInt64) {
         guard machine.profile.controlsFlow else { return }
         control(operation, number, known: inFlight[number] != nil)
+    }
+
+    /// The buyer's side took `count` bytes of a binary answer.
+    func consumed(_ count: Int, of number: UInt64) {
+        guard let credit = inFlight[number]?.exchange.consumed(count) else { return }
+        writeText(machine.creditFrame(number: number, bytes: credit))
+        flushSoon()
     }
 
     private func control(_ operation: String, _ number: UInt64, known: Bool) {
@@ -163,24 +173,59 @@ package final class WorkerConnection: ChannelInboundHandler {
         }
     }
 
+    /// Some clients send text in binary frames; ours begin with a byte that no JSON begins with.
+    private func binaryArrived(_ buffer: ByteBuffer, now: Now) {
+        guard buffer.getInteger(at: buffer.readerIndex, as: UInt8.self) == 1 else {
+            return buffer.withUnsafeReadableBytes { textArrived($0, now: now) }
+        }
+        switch buffer.withUnsafeReadableBytes({ machine.binaryArrived($0, now: now.instant) }) {
+        case .failure(let unusable): unusable.actions.forEach(perform)
+        case .success(let (number, start)):
+            guard inFlight[number] != nil else { return sessions.metrics.unmatchedReply() }
+            inFlight[number]?.attempt.isCredited.store(true, ordering: .relaxed)
+            var payload = buffer
+            payload.moveReaderIndex(forwardBy: start)
+            let outcome = payload.withUnsafeReadableBytes {
+                inFlight[number]?.exchange.binaryArrived($0, now: now.instant)
+            }
+            guard let outcome, let entry = inFlight[number] else { return }
+            switch outcome {
+            case .pass: entry.receiver.deliver([.body(payload)])
+            case .actions(let actions):
+                deliver(actions, entry.receiver)
+                // What went into events was taken in here; how slowly the buyer reads is told by `pause`.
+                consumed(payload.readableBytes, of: number)
+            }
+            if entry.exchange.isFinished { failedByNode(number) }
+        }
+    }
+
+    /// The worker broke a rule and may still be at it: it is told to stop.
+    private func failedByNode(_ number: UInt64) {
+        control("cancel", number, known: inFlight[number] != nil)
+        finish(number)
+    }
+
     private func replied(
         _ number: UInt64, _ event: WorkerFrame.ReplyEvent, _ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer,
         _ now: Instant
     ) {
-        guard let entry = inFlight[number] else {
+        // Changed in place: what a stream holds back must not be copied for every frame.
+        guard let actions = inFlight[number]?.exchange.replied(event, frame, in: bytes, now: now),
+            let entry = inFlight[number]
+        else {
             sessions.metrics.unmatchedReply()
             return
         }
-        var exchange = entry.exchange
-        let actions = exchange.replied(event, frame, in: bytes, now: now)
         deliver(actions, entry.receiver)
-        if exchange.isFinished { finish(number) } else { inFlight[number]?.exchange = exchange }
+        if entry.exchange.isFinished { finish(number) }
     }
 
     private func finish(_ number: UInt64) {
         // A delivery may have cancelled the request meanwhile.
-        guard inFlight.removeValue(forKey: number) != nil else { return }
+        guard let entry = inFlight.removeValue(forKey: number) else { return }
         session?.outstanding.subtract(1, ordering: .relaxed)
+        if entry.exchange.isFinished { session?.record(entry.exchange.sample(now: SystemClock.instant)) }
     }
 
     private func deliver(_ actions: [AnswerExchange.Action], _ receiver: any AnswerReceiver) {
@@ -188,7 +233,7 @@ package final class WorkerConnection: ChannelInboundHandler {
         receiver.deliver(
             actions.map { action in
                 switch action {
-                case .head(let status, let type): .head(status: status, contentType: type)
+                case .head(let head): .head(head)
                 case .body(let bytes): .body(context.channel.allocator.buffer(bytes: bytes))
                 case .end: .end
                 case .fail(let error): .fail(error)
@@ -228,11 +273,13 @@ package final class WorkerConnection: ChannelInboundHandler {
 
     private func tick() {
         let now = SystemClock.instant
+        if machine.heard(since: lastTick) { session?.sawLife(SystemClock.wall) }
+        lastTick = now
         machine.tick(now: now).forEach(perform)
         let late = inFlight.filter { $0.value.exchange.deadline <= now }.map(\.key)
         for number in late {
-            guard var entry = inFlight[number] else { continue }
-            deliver(entry.exchange.deadlinePassed(), entry.receiver)
+            guard let actions = inFlight[number]?.exchange.deadlinePassed(), let entry = inFlight[number] else { continue }
+            deliver(actions, entry.receiver)
             control("cancel", number, known: true)
             finish(number)
         }
@@ -267,6 +314,7 @@ package final class WorkerConnection: ChannelInboundHandler {
                 exchange.failed(
                     MeshError(.workerLost, "the worker disconnected before it answered", retryAfterSeconds: 2)),
                 entry.receiver)
+            session?.record(exchange.sample(now: SystemClock.instant))
         }
         if let session {
             self.session = nil

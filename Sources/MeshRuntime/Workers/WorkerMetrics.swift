@@ -1,5 +1,5 @@
-package import MeshSessions
-package import Metrics
+import MeshSessions
+import Metrics
 
 /// Counters of the worker side. Labels come from closed lists only.
 package struct WorkerMetrics: Sendable {

@@ -1,3 +1,4 @@
+import MeshCrypto
 package import MeshModel
 package import MeshSessions
 package import NIOCore
@@ -11,13 +12,18 @@ package final class WorkerSession: Sendable {
     package let connectedAt: Timestamp
     package let attachKey: PublicKey
     package let eventLoop: any EventLoop
+    /// Tells this worker from its provider's others, here and at other nodes, without its client id.
+    package let mark: String
     private let handler: NIOLoopBound<WorkerConnection>
     private let details: Mutex<Details>
     let outstanding = Atomic<Int>(0)
+    private let unitCost = Atomic<Int64>(1)
+    private let seen: Atomic<Int64>
 
     package struct Details: Sendable {
         package var profile = WorkerProfile()
         package var models: [WorkerModel] = []
+        package var performance = PerformanceWindow()
     }
 
     init(
@@ -28,15 +34,41 @@ package final class WorkerSession: Sendable {
         self.sessionID = sessionID
         self.attachKey = attachKey
         self.connectedAt = connectedAt
+        seen = Atomic(connectedAt.milliseconds)
         self.eventLoop = eventLoop
+        mark = WorkerMark.text(clientID: identity.clientID, provider: identity.provider)
         self.handler = NIOLoopBound(handler, eventLoop: eventLoop)
         details = Mutex(Details())
     }
 
     package var current: Details { details.withLock { $0 } }
+    /// When its last sign of life came, to about half a second.
+    package var lastSeen: Timestamp { Timestamp(milliseconds: seen.load(ordering: .relaxed)) }
+    func sawLife(_ wall: Timestamp) { seen.store(wall.milliseconds, ordering: .relaxed) }
+
     package var requestsInFlight: Int { outstanding.load(ordering: .relaxed) }
 
-    package func offers(_ model: String) -> Bool { details.withLock { $0.models.contains { $0.id == model } } }
+    package func offers(_ need: WorkerNeed) -> Bool {
+        if let worker = need.worker, worker != mark { return false }
+        return details.withLock { details in
+            if let model = need.model, !details.models.contains(where: { $0.id == model }) { return false }
+            return need.endpoint.map { $0.isOffered(by: details.profile.endpoints) } ?? true
+        }
+    }
+
+    /// What one more request would cost here, to compare it with its provider's other workers.
+    var cost: Int64 { unitCost.load(ordering: .relaxed) * Int64(requestsInFlight + 1) }
+
+    func record(_ sample: RequestSample) { measure { $0.add(sample) } }
+
+    /// Changes what is known of the worker's speed, and what routing makes of it.
+    func measure(_ change: (inout PerformanceWindow) -> Void) {
+        let cost = details.withLock { details in
+            change(&details.performance)
+            return details.performance.unitCost
+        }
+        unitCost.store(cost, ordering: .relaxed)
+    }
 
     func update(_ change: (inout Details) -> Void) { details.withLock { change(&$0) } }
 
@@ -65,6 +97,8 @@ final class WorkerAttempt: AttemptHandle {
     private let session: WorkerSession
     /// Set on the session's loop before any frame is sent; 0 until then.
     let number = Atomic<UInt64>(0)
+    /// Whether this answer comes in binary frames, for which the worker waits for credit.
+    let isCredited = Atomic<Bool>(false)
 
     init(session: WorkerSession) { self.session = session }
 
@@ -72,10 +106,24 @@ final class WorkerAttempt: AttemptHandle {
     func pause() { steer { $0.control("pause", $1) } }
     func resume() { steer { $0.control("resume", $1) } }
 
+    func consumed(_ count: Int) {
+        guard isCredited.load(ordering: .relaxed) else { return }
+        steer { $0.consumed(count, of: $1) }
+    }
+
     private func steer(_ body: @escaping @Sendable (WorkerConnection, UInt64) -> Void) {
         session.onLoop { [self] connection in
             let number = number.load(ordering: .relaxed)
             if number > 0 { body(connection, number) }
         }
     }
+}
+
+/// The first half of the hash by which an attachment record names its worker.
+package enum WorkerMark {
+    package static func text(clientID: String, provider: RecordKey) -> String {
+        text(clientHash: Sodium.shared.hash16(Array(clientID.utf8), key: provider.bytes).bytes)
+    }
+
+    package static func text(clientHash: [UInt8]) -> String { hexText(Array(clientHash.prefix(6))) }
 }

@@ -1,4 +1,4 @@
-package import MeshModel
+import MeshModel
 package import NIOCore
 package import NIOHTTP1
 import NIOHTTP2

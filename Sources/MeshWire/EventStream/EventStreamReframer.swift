@@ -1,4 +1,4 @@
-package import MeshModel
+import MeshModel
 
 /// Cuts a byte stream into server-sent events (WHATWG HTML, section 9.2): raw reads of a worker hold half an
 /// event, several, or a split character, and nothing may be decided before an event is whole.

@@ -1,4 +1,4 @@
-package import MeshModel
+import MeshModel
 
 package enum JSONKind: UInt8, Sendable {
     case object, array, string, number, boolean, null

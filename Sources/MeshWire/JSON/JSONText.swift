@@ -1,4 +1,4 @@
-package import MeshModel
+import MeshModel
 
 /// JSON strings to bytes and back.
 package enum JSONText {

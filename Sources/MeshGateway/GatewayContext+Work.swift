@@ -1,0 +1,45 @@
+import MeshModel
+import MeshRouting
+import MeshRuntime
+import MeshSessions
+import NIOCore
+import NIOHTTP1
+
+extension GatewayContext {
+    /// What a buyer's request asks of a worker, and where it may go.
+    func work(
+        _ hot: HotRoute, _ head: HTTPRequestHead, _ bytes: ByteBuffer, _ principal: Principal
+    ) throws(MeshError) -> (WorkRequest, Route) {
+        switch hot.call {
+        case .chat:
+            let body = try BuyerBody.read(bytes)
+            let route = try catalog.resolve(body.model, for: principal).get()
+            return (
+                WorkRequest(
+                    operation: .chatCompletions, body: body.withModel(route.model),
+                    form: body.wantsStream ? .events : .document, need: WorkerNeed(model: route.model),
+                    deadlines: deadlines), route
+            )
+        case .proxy(let endpoint):
+            let call = try ProxyCall.read(head, endpoint, bytes)
+            let route = try proxyRoute(call, endpoint, principal)
+            let model = route.model.isEmpty ? nil : route.model
+            return (
+                WorkRequest(
+                    operation: .proxy, body: call.payload(model: model), form: call.wantsStream ? .events : .bytes,
+                    need: WorkerNeed(model: model, endpoint: endpoint, worker: call.worker),
+                    mayRepeat: head.method == .GET || !endpoint.family.keepsState, deadlines: deadlines), route
+            )
+        }
+    }
+
+    /// By the model the request names, else by the provider it names, else by who offers the endpoint.
+    private func proxyRoute(
+        _ call: ProxyCall, _ endpoint: EndpointPath, _ principal: Principal
+    ) throws(MeshError) -> Route {
+        if let model = call.model { return try catalog.resolve(model, for: principal).get() }
+        let known = catalog.current
+        if let provider = call.provider { return try known.resolve(provider: provider, for: principal).get() }
+        return try known.resolve(endpoint: endpoint, for: principal).get()
+    }
+}

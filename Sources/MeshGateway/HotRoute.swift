@@ -1,0 +1,30 @@
+import MeshModel
+import NIOHTTP1
+
+/// The routes whose requests go to workers.
+struct HotRoute: Hashable, Sendable {
+    enum Call: Hashable, Sendable {
+        case chat
+        case proxy(EndpointPath)
+    }
+
+    var call: Call
+    /// The user whose scope the path names (`/api/u/{username}/…`).
+    var username: String?
+
+    init?(_ head: HTTPRequestHead) {
+        call = .chat
+        // By far the most frequent ones, told without cutting anything.
+        if head.method == .POST, head.uri == "/v1/chat/completions" || head.uri == "/api/v1/chat/completions" { return }
+        guard [.GET, .POST, .DELETE].contains(head.method), let (segments, _) = RequestPath.parse(head.uri),
+            let (path, username) = BuyerPath.strip(segments)
+        else { return nil }
+        self.username = username
+        if path == ["chat", "completions"] {
+            guard head.method == .POST else { return nil }
+        } else {
+            guard let endpoint = EndpointPath(segments: path) else { return nil }
+            call = .proxy(endpoint)
+        }
+    }
+}

@@ -1,0 +1,186 @@
+import MeshModel
+import MeshWire
+import NIOCore
+import NIOHTTP1
+
+/// A buyer's call of an endpoint other than chat, cut into what the node reads and what it passes on: becomes the
+/// payload of the worker protocol's `proxy` operation.
+///
+/// The buyer's authorization, cookies, addresses and hop-by-hop fields stay here: of its headers only `accept` and
+/// the content type go on.
+struct ProxyCall: Sendable {
+    private enum Content: Sendable {
+        case none
+        case json(BuyerBody)
+        case form(ByteBuffer, [MultipartForm.Part])
+        case bytes(ByteBuffer)
+    }
+
+    /// The buyer's name for the model; nil when it names none.
+    let model: String?
+    /// `provider` or `seller@node/provider`, from the query or `aisbf-provider`.
+    let provider: String?
+    /// The mark of the worker that an earlier answer came from, from the query or `aisbf-worker`.
+    let worker: String?
+    let wantsStream: Bool
+    private let endpoint: EndpointPath
+    private let method: String
+    private let accept: String?
+    private let contentType: String?
+    private let query: [(name: String, value: String)]
+    private let content: Content
+
+    /// - Throws: `MeshError` that names what is wrong with the body.
+    static func read(
+        _ head: HTTPRequestHead, _ endpoint: EndpointPath, _ bytes: ByteBuffer
+    ) throws(MeshError) -> ProxyCall {
+        let query = head.uri.split(separator: "?", maxSplits: 1).dropFirst().first.map {
+            PercentEncoding.query(String($0))
+        }
+        let content = try content(head, bytes)
+        return ProxyCall(head, endpoint, query ?? [], content)
+    }
+
+    private init(
+        _ head: HTTPRequestHead, _ endpoint: EndpointPath, _ query: [(name: String, value: String)], _ content: Content
+    ) {
+        func named(_ name: String) -> String? { query.last { $0.name == name && !$0.value.isEmpty }?.value }
+        self.endpoint = endpoint
+        self.content = content
+        method = head.method.rawValue
+        accept = head.headers.first(name: "accept").flatMap { $0.utf8.count <= 256 ? $0 : nil }
+        contentType = head.headers.first(name: "content-type")
+        var inside: String?
+        var streams = accept?.lowercased().contains("text/event-stream") ?? false
+        switch content {
+        case .none, .bytes: break
+        case .json(let body):
+            inside = body.model.isEmpty ? nil : body.model
+            streams = streams || body.wantsStream
+        case .form(let bytes, let parts):
+            inside = Self.field("model", parts, bytes)
+            streams = streams || Self.field("stream", parts, bytes) == "true"
+        }
+        model = inside ?? named("model") ?? head.headers.first(name: "aisbf-model")
+        provider = named("provider") ?? head.headers.first(name: "aisbf-provider")
+        worker = named("worker") ?? head.headers.first(name: "aisbf-worker")
+        wantsStream = streams
+        self.query = query.filter { !Self.ownNames.contains($0.name) }
+    }
+
+    /// Query names that are the node's business, and names under which clients put their keys.
+    private static let ownNames: Set<String> = [
+        "provider", "worker", "model", "api_key", "apikey", "api-key", "key", "token", "access_token", "authorization",
+    ]
+
+    private static func content(_ head: HTTPRequestHead, _ bytes: ByteBuffer) throws(MeshError) -> Content {
+        guard bytes.readableBytes > 0, head.method != .GET else {
+            return .none
+        }
+        let type = head.headers.first(name: "content-type") ?? "application/json"
+        let lowered = type.lowercased()
+        if lowered.hasPrefix("application/json") { return .json(try BuyerBody.read(bytes, needsModel: false)) }
+        guard lowered.hasPrefix("multipart/form-data") else { return .bytes(bytes) }
+        guard let boundary = MultipartForm.boundary(contentType: type) else {
+            throw MeshError(.invalidRequest, "the content-type of the form has no usable boundary")
+        }
+        let parts: Result<[MultipartForm.Part], MultipartError> = bytes.withUnsafeReadableBytes { raw in
+            do throws(MultipartError) { return .success(try MultipartForm.parts(of: raw, boundary: boundary)) } catch {
+                return .failure(error)
+            }
+        }
+        switch parts {
+        case .success(let parts): return .form(bytes, parts)
+        case .failure(let error):
+            throw MeshError(.invalidRequest, "the form in the body cannot be read: \(error.description)")
+        }
+    }
+
+    private static func field(_ name: String, _ parts: [MultipartForm.Part], _ bytes: ByteBuffer) -> String? {
+        guard let part = parts.first(where: { $0.name == name && $0.filename == nil }), (1...512).contains(part.range.count)
+        else { return nil }
+        return bytes.getString(at: bytes.readerIndex + part.range.lowerBound, length: part.range.count)
+    }
+
+    // MARK: The payload
+
+    /// - Parameter model: the id the workers know, in the place of the buyer's name for it.
+    func payload(model: String?) -> ByteBuffer {
+        var head: [JSONValue.Member] = [
+            .init("endpoint_path", .string(endpoint.text)), .init("method", .string(method)),
+            .init("headers", .object(accept.map { [.init("accept", .string($0))] } ?? [])),
+            .init("query_params", .object(parameters(model: model))),
+            .init("stream", .boolean(wantsStream)),
+        ]
+        if let model { head.append(.init("model", .string(model))) }
+        if let worker { head.append(.init("worker", .string(worker))) }
+        if case .none = content {} else if let contentType { head.append(.init("content_type", .string(contentType))) }
+        var text = JSONValue.object(head).bytes
+        text.removeLast()
+        var size = text.count + 64
+        switch content {
+        case .none: break
+        case .json(let body): size += body.bytes.readableBytes + (model?.utf8.count ?? 0)
+        case .form(let bytes, let parts): size += bytes.readableBytes / 3 * 4 + parts.count * 128
+        case .bytes(let bytes): size += bytes.readableBytes / 3 * 4 + 4
+        }
+        var buffer = ByteBufferAllocator().buffer(capacity: size)
+        buffer.writeBytes(text)
+        switch content {
+        case .none: break
+        case .json(let body):
+            buffer.writeStaticString(",\"body\":")
+            buffer.writeImmutableBuffer(model.map { body.withModel($0) } ?? body.bytes)
+        case .form(let bytes, let parts):
+            buffer.writeStaticString(",\"multipart\":")
+            buffer.writeBytes(Self.form(bytes, parts, model: model))
+        case .bytes(let bytes):
+            buffer.writeStaticString(",\"body_base64\":\"")
+            buffer.writeBytes(Base64.text(Array(bytes.readableBytesView)))
+            buffer.writeStaticString("\"")
+        }
+        buffer.writeStaticString("}")
+        return buffer
+    }
+
+    /// The buyer's query; where it named the model there, the workers' id for it.
+    private func parameters(model: String?) -> [JSONValue.Member] {
+        var members: [JSONValue.Member] = []
+        for item in query where !members.contains(where: { $0.name == item.name }) {
+            members.append(.init(item.name, .string(item.value)))
+        }
+        if case .none = content, let model { members.append(.init("model", .string(model))) }
+        return members
+    }
+
+    private static func form(_ bytes: ByteBuffer, _ parts: [MultipartForm.Part], model: String?) -> [UInt8] {
+        var fields: [UInt8] = []
+        var files: [UInt8] = []
+        bytes.withUnsafeReadableBytes { raw in
+            for part in parts {
+                let content = raw[part.range]
+                if let filename = part.filename {
+                    let type = part.contentType ?? "application/octet-stream"
+                    let head: JSONValue = [
+                        "name": .string(part.name), "filename": .string(filename), "content_type": .string(type),
+                    ]
+                    if !files.isEmpty { files.append(UInt8(ascii: ",")) }
+                    files += head.bytes.dropLast()
+                    files += Array(",\"data_base64\":\"".utf8)
+                    files += Base64.text(Array(content))
+                    files += Array("\"}".utf8)
+                } else {
+                    let value = part.name == "model" ? model.map { Array($0.utf8) } : nil
+                    if !fields.isEmpty { fields.append(UInt8(ascii: ",")) }
+                    fields += Array("{\"name\":".utf8)
+                    JSONText.appendQuoted(part.name.utf8, to: &fields)
+                    fields += Array(",\"value\":".utf8)
+                    // Text that is no UTF-8 is mended: JSON has no other way to carry it.
+                    JSONText.appendQuoted(String(decoding: value ?? Array(content), as: UTF8.self).utf8, to: &fields)
+                    fields.append(UInt8(ascii: "}"))
+                }
+            }
+        }
+        return Array("{\"fields\":[".utf8) + fields + Array("],\"files\":[".utf8) + files + Array("]}".utf8)
+    }
+}

@@ -1,0 +1,80 @@
+/// A data path of a worker's API, such as `/v1/images/edits`: the only paths a buyer can reach on a worker.
+///
+/// Everything that another reader might resolve elsewhere is refused and not repaired: dot segments, escapes that
+/// were left over, empty segments, and every first segment outside the closed list of families. So no request
+/// reaches a worker's `/admin` or `/static`, where brokered requests skip the worker's own login.
+package struct EndpointPath: Hashable, Sendable {
+    /// The first segment after `v1`.
+    package enum Family: String, CaseIterable, Sendable {
+        case audio, completions, embeddings, files, images, moderations, pipelines, rerank, responses, video
+
+        /// Whether a second request may have to reach the worker that took the first: jobs and files live there.
+        package var keepsState: Bool {
+            switch self {
+            case .files, .pipelines, .video: true
+            case .audio, .completions, .embeddings, .images, .moderations, .rerank, .responses: false
+            }
+        }
+    }
+
+    package let family: Family
+    /// With its leading slash.
+    package let text: String
+
+    /// - Parameter segments: decoded, below `v1`.
+    package init?(segments: some Collection<String>) {
+        guard let first = segments.first, let family = Family(rawValue: first), segments.count <= 8,
+            segments.allSatisfy(Self.isPlain)
+        else { return nil }
+        self.family = family
+        text = "/v1/" + segments.joined(separator: "/")
+    }
+
+    /// - Parameter text: `/v1/…`.
+    package init?(_ text: String) {
+        guard text.hasPrefix("/v1/"), text.utf8.count <= 1_024 else { return nil }
+        self.init(segments: text.dropFirst(4).split(separator: "/", omittingEmptySubsequences: false).map(String.init))
+    }
+
+    /// Whether a worker that advertises `endpoints` (`v1/images/generations`, `v1/files`) takes this path: one of them
+    /// is this path or stands above it. `{id}`, `:id` and `*` match any one segment.
+    package func isOffered(by endpoints: [String]) -> Bool {
+        endpoints.contains { Self.covers($0, text) }
+    }
+
+    private static func covers(_ endpoint: String, _ path: String) -> Bool {
+        var wanted = path.utf8.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)[...]
+        var offered = endpoint.utf8[...]
+        if offered.first == UInt8(ascii: "/") { offered = offered.dropFirst() }
+        if offered.last == UInt8(ascii: "/") { offered = offered.dropLast() }
+        let segments = offered.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        // `v1` alone would offer everything, and nobody means that.
+        guard segments.count >= 2, segments[0].elementsEqual("v1".utf8) else { return false }
+        for segment in segments {
+            guard let next = wanted.popFirst() else { return false }
+            let isAny =
+                segment.elementsEqual("*".utf8) || segment.first == UInt8(ascii: ":")
+                || (segment.first == UInt8(ascii: "{") && segment.last == UInt8(ascii: "}"))
+            guard isAny || segment.elementsEqual(next) else { return false }
+        }
+        return true
+    }
+
+    /// Unreserved characters of RFC 3986 and a few that ids use; never `%`, `\`, `;` or control characters.
+    private static func isPlain(_ segment: String) -> Bool {
+        guard (1...255).contains(segment.utf8.count), segment != ".", segment != ".." else { return false }
+        return segment.utf8.allSatisfy { byte in
+            switch byte {
+            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
+            case UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"), UInt8(ascii: ":"),
+                UInt8(ascii: "@"), UInt8(ascii: "+"), UInt8(ascii: "="), UInt8(ascii: ","):
+                true
+            default: false
+            }
+        }
+    }
+}
+
+extension EndpointPath: CustomStringConvertible {
+    package var description: String { text }
+}

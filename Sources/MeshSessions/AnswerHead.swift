@@ -1,0 +1,74 @@
+import MeshModel
+package import MeshWire
+
+/// Status and header fields of an answer, as the buyer will see them.
+package struct AnswerHead: Hashable, Sendable {
+    package var status: Int
+    package var contentType: String
+    /// Size of the body where it is known before the body.
+    package var length: Int?
+    /// Other fields that may pass, names in lower case.
+    package var fields: [AnswerField]
+
+    package init(status: Int, contentType: String, length: Int? = nil, fields: [AnswerField] = []) {
+        self.status = status
+        self.contentType = contentType
+        self.length = length
+        self.fields = fields
+    }
+
+    package var isEventStream: Bool { Self.isEventStream(contentType) }
+
+    package static func isEventStream(_ contentType: String) -> Bool {
+        contentType.utf8.count >= 17
+            && zip(contentType.utf8, "text/event-stream".utf8).allSatisfy { $0 | 0x20 == $1 || $0 == $1 }
+    }
+}
+
+package struct AnswerField: Hashable, Sendable {
+    package var name: String
+    package var value: String
+
+    package init(_ name: String, _ value: String) {
+        self.name = name
+        self.value = value
+    }
+}
+
+/// Which of a worker's reply headers a buyer may see. A list of what passes, so that cookies, hop-by-hop fields,
+/// lengths and encodings that the node sets itself, and whatever comes next year, do not.
+package enum AnswerFieldRule {
+    private static let names: Set<String> = [
+        "accept-ranges", "content-disposition", "content-language", "content-range", "etag", "last-modified",
+        "retry-after", "x-job-id", "x-task-id", "x-progress", "x-seed",
+    ]
+
+    package static func passes(_ name: String) -> Bool {
+        names.contains(name) || name.hasPrefix("openai-") || name.hasPrefix("x-ratelimit-")
+    }
+
+    /// The fields that pass, at most 32.
+    package static func fields(of headers: JSONSlice, in bytes: UnsafeRawBufferPointer) -> [AnswerField] {
+        guard headers.kind == .object, let members = try? JSONScanner.fields(of: bytes, in: headers.range) else {
+            return []
+        }
+        var fields: [AnswerField] = []
+        for member in members where member.value.kind == .string && fields.count < 32 {
+            let name = String(decoding: JSONText.unescaped(member.name, in: bytes), as: UTF8.self).lowercased()
+            let value = String(decoding: JSONText.unescaped(member.value, in: bytes), as: UTF8.self)
+            guard passes(name), HeaderRule.isValue(value), !fields.contains(where: { $0.name == name }) else { continue }
+            fields.append(AnswerField(name, value))
+        }
+        return fields
+    }
+
+    /// `content-disposition` for the file name a worker gives (RFC 6266): ASCII without quotes, path separators or
+    /// control characters.
+    package static func disposition(filename: String) -> AnswerField? {
+        let plain = filename.utf8.suffix(128).filter { byte in
+            (0x20..<0x7F).contains(byte) && ![0x22, 0x5C, 0x2F].contains(byte)
+        }
+        guard !plain.isEmpty else { return nil }
+        return AnswerField("content-disposition", "attachment; filename=\"\(String(decoding: plain, as: UTF8.self))\"")
+    }
+}

@@ -1,0 +1,48 @@
+import MeshModel
+package import MeshWire
+
+/// Token counts and speed, wherever a worker puts them: beside the answer, in its payload, in the body's `usage`, or
+/// in the last event of a stream.
+package struct UsageReading: Hashable, Sendable {
+    package var completionTokens: Int64?
+    package var totalTokens: Int64?
+    package var tokensPerSecond: Int64?
+    package var latencyMs: Int64?
+
+    package init() {}
+
+    /// Takes over what `slice`, an object, tells; what it does not tell stays.
+    package mutating func read(_ slice: JSONSlice, in bytes: UnsafeRawBufferPointer) {
+        guard slice.kind == .object, let fields = try? JSONScanner.fields(of: bytes, in: slice.range) else { return }
+        read(fields, in: bytes)
+    }
+
+    package mutating func read(_ fields: [JSONField], in bytes: UnsafeRawBufferPointer) {
+        func number(_ names: StaticString...) -> Int64? {
+            for name in names {
+                guard let slice = fields.value(name, in: bytes), slice.kind == .number else { continue }
+                // A fraction of a token or millisecond says nothing here.
+                let whole = bytes[slice.range].prefix { (0x30...0x39).contains($0) }
+                guard (1...12).contains(whole.count) else { continue }
+                return whole.reduce(Int64(0)) { $0 * 10 + Int64($1 - 0x30) }
+            }
+            return nil
+        }
+        completionTokens = number("completion_tokens", "output_tokens") ?? completionTokens
+        totalTokens = number("total_tokens") ?? totalTokens
+        tokensPerSecond = number("tokens_per_second", "tok_per_s", "throughput_tps") ?? tokensPerSecond
+        latencyMs = number("latency_ms", "elapsed_ms") ?? latencyMs
+    }
+
+    /// The sample for a request that took `latencyMs` by this node's clock.
+    package func sample(latencyMs: Int64, firstContentMs: Int64?, isSuccess: Bool) -> RequestSample {
+        var speed = tokensPerSecond
+        if speed == nil, let tokens = completionTokens, tokens > 0 {
+            let producing = max(latencyMs - (firstContentMs ?? 0), 1)
+            speed = tokens.multipliedReportingOverflow(by: 1_000).partialValue / producing
+        }
+        return RequestSample(
+            latencyMs: latencyMs, firstContentMs: firstContentMs, totalTokens: totalTokens ?? completionTokens,
+            tokensPerSecond: speed, isSuccess: isSuccess)
+    }
+}

@@ -1,0 +1,152 @@
+import MeshModel
+import Testing
+
+@testable import MeshSessions
+
+/// Answers of endpoints that give whatever they give: JSON, a picture, a film.
+@Suite struct AnswerBytesTests {
+    private static func reply(_ rest: String) -> String { #"{"request_id":"q1000000","status":"ok",\#(rest)}"# }
+    private static let start = reply(
+        #""event":"start","payload":{"status_code":200,"content_type":"video/mp4","length":6,"headers":{"ETag":"x"}}"#)
+    private static let done = reply(#""event":"done""#)
+
+    @Test(arguments: [
+        (
+            [reply(#""payload":{"status_code":201,"content_type":"image/png","body_base64":"aGVsbG8="}"#)],
+            Outcome(head: "201 image/png", body: "hello")
+        ),
+        (
+            [reply(#""payload":{"status_code":200,"headers":{"Content-Type":"text/csv"},"body":"a,b"}"#)],
+            Outcome(head: "200 text/csv", body: "a,b")
+        ),
+        ([reply(#""payload":{"object":"list"}"#)], Outcome(head: "200 application/json", body: #"{"object":"list"}"#)),
+        (
+            [
+                reply(#""event":"chunk","payload":{"data_base64":"aGVs","content_type":"audio/mpeg"}"#),
+                reply(#""event":"progress","payload":{"percent":50}"#),
+                reply(#""event":"log","payload":{"chunk":"half"}"#),
+                reply(#""event":"chunk","payload":{"data_base64":"bG8="}"#), done,
+            ], Outcome(head: "200 audio/mpeg", body: "hello")
+        ),
+        (
+            [reply(#""event":"output","payload":{"encoding":"base64","data":"aGVsbG8="}"#), done],
+            Outcome(head: "200 application/octet-stream", body: "hello")
+        ),
+        (
+            [
+                reply(#""event":"progress","payload":{"percent":50}"#),
+                reply(#""event":"completed","payload":{"status_code":200,"content_type":"text/plain","body":"hello"}"#),
+            ], Outcome(head: "200 text/plain", body: "hello")
+        ),
+        (
+            [start, reply(#""event":"chunk","payload":{"chunk":"abcdef"}"#), done],
+            Outcome(head: "200 video/mp4", body: "abcdef")
+        ),
+        ([done], Outcome(failure: .workerBadAnswer)),
+        ([reply(#""event":"start","payload":{"status_code":101}"#)], Outcome(failure: .workerBadAnswer)),
+        (
+            [reply(#""payload":{"status_code":404,"body":{"error":"no such file"}}"#)],
+            Outcome(head: "404 application/json", body: #"{"error":"no such file"}"#)
+        ),
+    ])
+    func forms(frames: [String], expected: Outcome) {
+        #expect(Outcome(form: .bytes, frames) == expected)
+    }
+
+    @Test func aPictureInAnswerToAStreamIsAPicture() {
+        let frame = Self.reply(#""payload":{"status_code":200,"content_type":"image/png","body_base64":"aGVsbG8="}"#)
+        #expect(Outcome(form: .events, [frame]) == Outcome(head: "200 image/png", body: "hello"))
+    }
+
+    @Test func progressIsPartOfAStreamOfEvents() {
+        let frames = [Self.reply(#""event":"progress","payload":{"percent":50}"#), Self.done]
+        #expect(
+            Outcome(form: .events, frames)
+                == Outcome(head: "200 text/event-stream", body: "data: {\"percent\":50}\n\ndata: [DONE]\n\n"))
+    }
+
+    @Test func afterTheHeadAFailureCutsTheAnswer() {
+        var exchange = AnswerExchange(form: .bytes, deadlines: .init(), now: SessionFixtures.start)
+        _ = exchange.receive(Self.start)
+        let error = MeshError(.workerLost, "gone")
+        #expect(exchange.failed(error) == [.fail(error)])
+        #expect(exchange.isFinished)
+    }
+
+    @Test func onlyHarmlessHeadersPass() throws {
+        var exchange = AnswerExchange(form: .bytes, deadlines: .init(), now: SessionFixtures.start)
+        let headers =
+            #"{"Set-Cookie":"a=b","Transfer-Encoding":"chunked","content-length":"9","X-RateLimit-Left":"3","#
+            + #""etag":"a\r\nset-cookie: b","retry-after":"7"}"#
+        let actions = exchange.receive(
+            Self.reply(#""payload":{"status_code":200,"headers":\#(headers),"filename":"../a\"b.wav","body":"{}"}"#))
+        guard case .head(let head)? = actions?.first else { throw MeshError(.internalError, "no head") }
+        #expect(
+            head.fields == [
+                AnswerField("x-ratelimit-left", "3"), AnswerField("retry-after", "7"),
+                AnswerField("content-disposition", "attachment; filename=\"..ab.wav\""),
+            ])
+        #expect(head.length == 2)
+    }
+
+    // MARK: Binary frames
+
+    private static func binary(_ exchange: inout AnswerExchange, _ count: Int) -> AnswerExchange.Bytes {
+        [UInt8](repeating: 7, count: count).withUnsafeBytes {
+            exchange.binaryArrived($0, now: SessionFixtures.start)
+        }
+    }
+
+    @Test func bytesPassAfterTheStartAndNeverBefore() {
+        var early = AnswerExchange(form: .bytes, deadlines: .init(), now: SessionFixtures.start)
+        #expect(Self.binary(&early, 3) == .actions([.fail(AnswerExchange.badAnswer)]))
+        var exchange = AnswerExchange(form: .bytes, deadlines: .init(), now: SessionFixtures.start)
+        _ = exchange.receive(Self.start)
+        #expect(Self.binary(&exchange, 3) == .pass)
+        #expect(Outcome(exchange.receive(Self.done) ?? []).ends == 1)
+        #expect(Self.binary(&exchange, 3) == .actions([]))
+    }
+
+    @Test func theWindowHoldsUntilCreditIsGiven() {
+        var exchange = AnswerExchange(form: .bytes, deadlines: .init(), now: SessionFixtures.start)
+        _ = exchange.receive(Self.start)
+        #expect(Self.binary(&exchange, Limits.answerWindowBytes) == .pass)
+        #expect(exchange.consumed(1) == nil)
+        #expect(exchange.consumed(Limits.answerWindowBytes / 4) == Limits.answerWindowBytes / 4 + 1)
+        #expect(Self.binary(&exchange, Limits.answerWindowBytes / 4 + 1) == .pass)
+        // Nobody can be given credit for what was never sent.
+        #expect(exchange.consumed(.max) == Limits.answerWindowBytes)
+        #expect(Self.binary(&exchange, Limits.answerWindowBytes + 1) != .pass)
+        #expect(exchange.isFinished)
+    }
+
+    @Test func eventsMayComeInBinaryFramesToo() {
+        var exchange = AnswerExchange(form: .events, deadlines: .init(), now: SessionFixtures.start)
+        let begin = Self.reply(#""event":"start","payload":{"status_code":200,"content_type":"text/event-stream"}"#)
+        #expect(exchange.receive(begin) == [])
+        let outcome = Array("data: 1\n\nda".utf8).withUnsafeBytes {
+            exchange.binaryArrived($0, now: SessionFixtures.start)
+        }
+        guard case .actions(let actions) = outcome else { return #expect(Bool(false), "passed unframed") }
+        #expect(Outcome(actions).body == "data: 1\n\n")
+    }
+
+    @Test(arguments: [[], [2], [1, 0], [1, 9, 0x71], [1, 1, 0x78, 0], [1, 2, 0x71, 0x31, 0]] as [[UInt8]])
+    func damagedBinaryFramesCostThatFrame(bytes: [UInt8]) {
+        var session = BrokerSessionTests.live()
+        let outcome = bytes.withUnsafeBytes { session.binaryArrived($0, now: SessionFixtures.start) }
+        guard case .failure(let unusable) = outcome else { return #expect(Bool(false), "taken") }
+        #expect(unusable.actions == [.badFrame])
+        #expect(session.isLive)
+    }
+
+    @Test func aBinaryFrameNamesItsRequest() throws {
+        var session = BrokerSessionTests.live()
+        let frame = [1, 8] + Array("q1000007".utf8) + [9, 9]
+        let (number, start) = try frame.withUnsafeBytes {
+            try session.binaryArrived($0, now: SessionFixtures.start).get()
+        }
+        #expect(number == 1_000_007)
+        #expect(start == 10)
+    }
+}

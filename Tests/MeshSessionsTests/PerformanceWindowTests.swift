@@ -1,0 +1,86 @@
+import MeshModel
+import Testing
+
+@testable import MeshSessions
+
+@Suite struct PerformanceWindowTests {
+    private static func sample(_ latencyMs: Int64, isSuccess: Bool = true, speed: Int64? = nil) -> RequestSample {
+        RequestSample(
+            latencyMs: latencyMs, firstContentMs: nil, totalTokens: nil, tokensPerSecond: speed, isSuccess: isSuccess)
+    }
+
+    @Test func onlyTheLastHundredCount() {
+        var window = PerformanceWindow()
+        for latency in 0..<250 { window.add(Self.sample(Int64(latency))) }
+        #expect(window.count == 100)
+        #expect(window.averageLatencyMs == (150..<250).reduce(0, +) / 100)
+        #expect(window.last?.latencyMs == 249)
+    }
+
+    @Test func failuresMakeAWorkerDearAndTheirLatencyDoesNotCount() {
+        var good = PerformanceWindow()
+        var bad = PerformanceWindow()
+        for index in 0..<10 {
+            good.add(Self.sample(100))
+            bad.add(Self.sample(index < 5 ? 1 : 100, isSuccess: index >= 5))
+        }
+        #expect(bad.successPerMille == 500)
+        #expect(bad.averageLatencyMs == 100)
+        #expect(bad.unitCost == 2 * good.unitCost)
+        #expect(PerformanceWindow().unitCost < good.unitCost)
+    }
+
+    @Test func whatAnotherNodeMeasuredCountsUntilThereAreOwnSamples() {
+        var window = PerformanceWindow()
+        window.inherited = .init(tokensPerSecond: 40, firstContentMs: 300)
+        #expect(window.averageTokensPerSecond == 40)
+        #expect(window.unitCost == 300)
+        window.add(Self.sample(10, speed: 80))
+        #expect(window.averageTokensPerSecond == 80)
+        #expect(window.unitCost == 10)
+    }
+
+    @Test(arguments: [
+        (#""payload":{"id":"x","usage":{"completion_tokens":50,"total_tokens":70}}"#, 70, 50),
+        (#""payload":{"status_code":200,"body":"{\"usage\":{\"total_tokens\":9,\"completion_tokens\":4}}"}"#, 9, 4),
+        (#""payload":{"a":1},"metrics":{"elapsed_ms":5,"tokens_per_second":33.7}"#, nil, 33),
+        (#""payload":{"a":1}"#, nil, nil),
+        (#""payload":{"usage":{"total_tokens":-4,"completion_tokens":"many"}}"#, nil, nil),
+        (#""payload":{"usage":{"total_tokens":99999999999999999999}}"#, nil, nil),
+    ] as [(String, Int64?, Int64?)])
+    func usageOfAWholeAnswer(payload: String, tokens: Int64?, perSecond: Int64?) {
+        var exchange = AnswerExchange(stream: false)
+        _ = exchange.receive(#"{"request_id":"q1000000","status":"ok",\#(payload)}"#, at: 1_000)
+        // First content after one second, the end after two: tokens were made for one second.
+        let sample = exchange.sample(now: SessionFixtures.now(2_000).instant)
+        #expect(sample.totalTokens == tokens)
+        #expect(sample.tokensPerSecond == perSecond)
+        #expect(sample.latencyMs == 2_000)
+        #expect(sample.isSuccess)
+    }
+
+    @Test func usageOfAStreamStandsInItsLastEvent() {
+        var exchange = AnswerExchange(stream: true)
+        func chunk(_ text: String, at milliseconds: Int64) {
+            _ = exchange.receive(
+                #"{"request_id":"q1000000","event":"chunk","payload":{"chunk":"\#(text)"}}"#, at: milliseconds)
+        }
+        let padding = String(repeating: "x", count: 64)
+        chunk(#"data: {\"id\":\"\#(padding)\",\"usage\":null}\n\n"#, at: 500)
+        chunk(
+            #"data: {\"id\":\"\#(padding)\",\"usage\":{\"completion_tokens\":30,\"details\":{\"a\":\"}\"},\"total_tokens\":40}}\n\n"#,
+            at: 3_000)
+        _ = exchange.receive(#"{"request_id":"q1000000","event":"done"}"#, at: 3_500)
+        let sample = exchange.sample(now: SessionFixtures.now(3_500).instant)
+        #expect(sample.totalTokens == 40)
+        #expect(sample.firstContentMs == 500)
+        #expect(sample.tokensPerSecond == 10)
+    }
+
+    @Test(arguments: [(MeshError(.workerLost, ""), false), (MeshError(.modelNotFound, ""), true)])
+    func aBuyersMistakeIsNoFailureOfTheWorker(error: MeshError, isSuccess: Bool) {
+        var exchange = AnswerExchange(stream: false)
+        _ = exchange.failed(error)
+        #expect(exchange.sample(now: SessionFixtures.start).isSuccess == isSuccess)
+    }
+}
