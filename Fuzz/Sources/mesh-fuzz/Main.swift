@@ -23,7 +23,7 @@ package func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt 
 /// What one input is given to.
 enum FuzzTarget: String, CaseIterable {
     case base64, eventStream = "event-stream", forwardSignature = "forward-signature", hardware, json
-    case linkFrame = "link-frame", multipart, percent, record, workerFrame = "worker-frame"
+    case linkFrame = "link-frame", multipart, path, percent, record, workerFrame = "worker-frame"
     case workerSession = "worker-session"
 
     static let chosen: FuzzTarget = {
@@ -45,6 +45,7 @@ enum FuzzTarget: String, CaseIterable {
         case .json: JSONTarget.run(input)
         case .linkFrame: LinkFrameTarget.run(input)
         case .multipart: MultipartTarget.run(input)
+        case .path: PathTarget.run(input)
         case .percent: PercentTarget.run(input)
         case .record: RecordTarget.run(input)
         case .workerFrame: WorkerFrameTarget.run(input)

@@ -156,3 +156,28 @@ enum PercentTarget {
         }
     }
 }
+
+/// A path that a worker is asked for can be read in one way only, and never leads to what is not for buyers.
+enum PathTarget {
+    static func run(_ input: [UInt8]) {
+        let lines = input.split(separator: 0x0A, omittingEmptySubsequences: false)
+        let text = String(decoding: lines.first ?? [], as: UTF8.self)
+        let decoded = text.split(separator: "/", omittingEmptySubsequences: false).compactMap {
+            PercentEncoding.decode($0)
+        }
+        let path = EndpointPath(text)
+        expect(path == nil || path?.text == text, "a path that is not its text")
+        for path in [path, EndpointPath(segments: decoded)].compactMap({ $0 }) {
+            expect(path.text.hasPrefix("/v1/\(path.family.rawValue)"), "a path outside its family")
+            expect(EndpointPath(path.text) == path, "a path that is refused the second time")
+            let bytes = Array(path.text.utf8)
+            expect(bytes.allSatisfy { $0 > 0x20 && $0 < 0x7F && !"%\\;?#\"".utf8.contains($0) }, "\(path)")
+            let segments = path.text.split(separator: "/", omittingEmptySubsequences: false).dropFirst()
+            expect(segments.allSatisfy { !["", ".", ".."].contains($0) }, "\(path)")
+            let endpoints = lines.dropFirst().prefix(64).map { String(decoding: $0, as: UTF8.self) }
+            _ = path.isOffered(by: endpoints)
+            expect(path.isOffered(by: [path.text]), "a path that does not offer itself")
+            expect(!path.isOffered(by: ["v1", "/v1/", "", "/", "*"]), "everything was offered")
+        }
+    }
+}

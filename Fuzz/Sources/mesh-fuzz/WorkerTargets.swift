@@ -9,46 +9,75 @@ enum WorkerFrameTarget {
             guard let frame = try? WorkerFrame.scan(bytes) else { return }
             expect(frame.fields.allSatisfy { $0.value.range.upperBound < bytes.count }, "a field outside")
             if let whole = WorkerAnswer.whole(frame, in: bytes) {
-                expect(WorkerAnswer.isAnswerStatus(Int64(whole.status)), "status \(whole.status)")
-                expect(HeaderRule.isValue(whole.contentType), "a content type that splits headers")
+                check(whole.head)
             }
+            if let head = WorkerAnswer.start(frame, in: bytes) { check(head) }
             if let chunk = WorkerAnswer.chunk(frame, in: bytes) {
                 expect(chunk.count <= bytes.count + 16 * 4_096, "a chunk larger than its frame")
             }
-            expect(WorkerAnswer.error(frame, in: bytes).message.utf8.count < 64 << 10, "an error without an end")
+            expect(WorkerAnswer.error(frame, in: bytes).message.utf8.count < 1_024, "an error without an end")
+        }
+    }
+
+    static func check(_ head: AnswerHead) {
+        expect(WorkerAnswer.isAnswerStatus(Int64(head.status)), "status \(head.status)")
+        expect(HeaderRule.isValue(head.contentType), "a content type that splits headers")
+        expect((head.length ?? 0) >= 0, "a negative length")
+        for field in head.fields {
+            expect(HeaderRule.isValue(field.value) && AnswerFieldRule.passes(field.name), "field \(field)")
         }
     }
 }
 
-/// A whole session and one exchange in it, driven by frames. Byte 0 chooses the buyer's wish, 0xFF ends a frame and is
-/// followed by how much time passes.
+/// A whole session and one exchange in it. Byte 0 chooses what the buyer wants, 0xFF ends a frame and is followed by how
+/// much time passes; a frame that starts with 0xFE is a binary one.
 enum WorkerSessionTarget {
     private static let identity = WorkerIdentity(
         provider: RecordKey(.zero), providerID: "coderai", scope: .user("ada"), clientID: "gpu-1")
 
     static func run(_ input: [UInt8]) {
         var reader = InputReader(input)
-        let wantsStream = reader.byte() & 1 == 1
+        let form: AnswerExchange.Form = [.document, .events, .bytes][Int(reader.byte() % 3)]
         var now = Now(instant: Instant(nanoseconds: 1), wall: Timestamp(milliseconds: 1_746_960_000_000))
         var session = BrokerSession(
             identity: identity, sessionID: "s-1", tokenText: "secret", greetingGraceMs: 1_500,
             expiresAt: Timestamp(milliseconds: 1_800_000_000_000), now: now.instant)
-        var exchange = AnswerExchange(
-            wantsStream: wantsStream, deadlines: AnswerExchange.Deadlines(), now: now.instant)
-        var ledger = Ledger(wantsStream: wantsStream)
+        var exchange = AnswerExchange(form: form, deadlines: AnswerExchange.Deadlines(), now: now.instant)
+        var ledger = Ledger(form: form)
         for frame in reader.rest.split(separator: 0xFF, omittingEmptySubsequences: false) {
             let passed = Int64(frame.first ?? 0) * 40
             now.instant = now.instant.advanced(byMilliseconds: passed)
             now.wall = now.wall.advanced(byMilliseconds: passed)
             ledger.take(session.tick(now: now.instant))
             if exchange.deadline <= now.instant { ledger.take(exchange.deadlinePassed()) }
-            step(Array(frame.dropFirst()), &session, &exchange, &ledger, now)
+            let rest = Array(frame.dropFirst())
+            if rest.first == 0xFE {
+                binary(Array(rest.dropFirst()), &exchange, &ledger, now)
+            } else {
+                step(rest, &session, &exchange, &ledger, now)
+            }
         }
         ledger.take(exchange.failed(MeshError(.workerLost, "lost")))
         ledger.take(exchange.failed(MeshError(.workerLost, "lost")))
         expect(exchange.isFinished, "a failure does not finish an exchange")
+        _ = exchange.sample(now: now.instant)
         ledger.finish()
         expect(session.identity == identity, "a worker changed who it is")
+    }
+
+    private static func binary(
+        _ payload: [UInt8], _ exchange: inout AnswerExchange, _ ledger: inout Ledger, _ now: Now
+    ) {
+        let credit: Int?
+        switch payload.withUnsafeBytes({ exchange.binaryArrived($0, now: now.instant) }) {
+        case .pass:
+            ledger.take([.body(payload)])
+            credit = exchange.consumed(payload.count)
+        case .actions(let actions):
+            ledger.take(actions)
+            credit = exchange.consumed(payload.count)
+        }
+        expect((0...Limits.answerWindowBytes).contains(credit ?? 0), "a credit of \(credit ?? 0)")
     }
 
     private static func step(
@@ -72,13 +101,16 @@ enum WorkerSessionTarget {
 
 /// What a buyer and a worker have seen, and what they must never see.
 private struct Ledger {
-    let wantsStream: Bool
-    private var heads = 0
+    let form: AnswerExchange.Form
+    private var heads: [AnswerHead] = []
     private var isOver = false
     private var isClosed = false
     private var body: [UInt8] = []
 
-    init(wantsStream: Bool) { self.wantsStream = wantsStream }
+    init(form: AnswerExchange.Form) { self.form = form }
+
+    /// Whether the buyer reads a stream of events, in which errors are events too.
+    private var isStream: Bool { form == .events && heads.first.map { $0.isEventStream && $0.status < 400 } ?? false }
 
     mutating func take(_ actions: [BrokerSession.Action]) {
         for action in actions {
@@ -106,17 +138,20 @@ private struct Ledger {
         for action in actions {
             expect(!isOver, "something after the end: \(action)")
             switch action {
-            case .head:
-                heads += 1
-                expect(heads == 1, "two heads")
+            case .head(let head):
+                heads.append(head)
+                expect(heads.count == 1, "two heads")
+                WorkerFrameTarget.check(head)
             case .body(let bytes):
-                expect(heads == 1, "a body before the head")
+                expect(heads.count == 1, "a body before the head")
                 body += bytes
+                expect(body.count <= heads.last?.length ?? .max, "a body longer than its content-length")
             case .end:
-                expect(heads == 1, "an end before the head")
+                expect(heads.count == 1, "an end before the head")
+                expect(body.count == heads.last?.length ?? body.count, "a body shorter than its content-length")
                 isOver = true
             case .fail:
-                expect(heads == 0, "a failure after the head")
+                expect(!isStream, "a stream of events was cut")
                 isOver = true
             }
         }
@@ -124,8 +159,9 @@ private struct Ledger {
 
     func finish() {
         expect(isOver, "an exchange without an end")
-        let markers = body.split(separator: 0x0A).filter { $0.elementsEqual("data: [DONE]".utf8) }.count
-        expect(!wantsStream || heads == 0 || markers <= 1, "\(markers) end markers")
+        let lines = body.split { $0 == 0x0A || $0 == 0x0D }
+        let markers = lines.filter { $0.elementsEqual("data: [DONE]".utf8) }.count
+        expect(!isStream || markers <= 1, "\(markers) end markers")
     }
 }
 
