@@ -48,7 +48,7 @@ struct BenchNode: Sendable {
         pid = try Children.shared.start(
             [binary, "node", "run", "--config", configuration], output: dataFolder + ".log")
         let port = apiPort
-        try await waiting(for: "node \(name) to answer", every: 2) {
+        _ = try await waiting(for: "node \(name) to answer", every: 2) {
             Loopback.get("/health", port: port)?.status == 200 ? true : nil
         }
         return Double(Clock.now() - begin) / 1e9

@@ -125,12 +125,17 @@ package struct MeshView: Sendable {
                 "client_id": .string(session.identity.clientID), "node": "this node",
                 "models": .strings(session.current.models.map(\.id)),
                 "connected_at": .integer(session.connectedAt.seconds),
+                "in_flight": .integer(session.requestsInFlight),
+                "tokens_per_second": session.current.performance.averageTokensPerSecond.map { .integer($0) } ?? .null,
+                "first_content_ms": session.current.performance.averageFirstContentMs.map { .integer($0) } ?? .null,
             ]
         }
         let remote = provider.hosts.filter { $0.node != catalog.current.node }.map { host -> JSONValue in
             [
                 "client_id": .null, "node": .string(host.nodeName), "models": .strings(host.models.map(\.id)),
-                "connected_at": .null,
+                "connected_at": .null, "in_flight": .null,
+                "tokens_per_second": host.tokensPerSecond > 0 ? .integer(host.tokensPerSecond) : .null,
+                "first_content_ms": host.firstContentMs > 0 ? .integer(host.firstContentMs) : .null,
             ]
         }
         return local + remote

@@ -79,9 +79,8 @@ package enum WorkerAnswer {
             let fields = try? JSONScanner.fields(of: bytes, in: payload.range)
         else { return "application/json" }
         if let type = contentType(fields, bytes) { return type }
-        let isBinary = ["data_base64", "encoding"].contains { name in
-            fields.contains { $0.name.range.count == name.utf8.count && bytes[$0.name.range].elementsEqual(name.utf8) }
-        }
+        let isBinary =
+            fields.value("data_base64", in: bytes) != nil || fields.string("encoding", in: bytes) == "base64"
         return isBinary ? "application/octet-stream" : "application/json"
     }
 

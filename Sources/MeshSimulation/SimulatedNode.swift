@@ -1,7 +1,7 @@
 package import MeshCrypto
 package import MeshGossip
 package import MeshModel
-package import MeshWire
+import MeshWire
 
 /// One node of the simulation: real keys, a real `Gossip`, a disk that survives crashes.
 package struct SimulatedNode: Sendable {

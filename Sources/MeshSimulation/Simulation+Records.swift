@@ -1,7 +1,7 @@
-package import MeshCrypto
+import MeshCrypto
 internal import MeshGossip
 package import MeshModel
-package import MeshWire
+import MeshWire
 internal import SwiftProtobuf
 
 /// Records that simulated nodes sign, and what adversaries make of them.

@@ -1,7 +1,7 @@
-package import MeshCrypto
-package import MeshGossip
+import MeshCrypto
+import MeshGossip
 package import MeshModel
-package import MeshWire
+import MeshWire
 
 /// A mesh in virtual time: many `Gossip` values, a network between them, and checks that run along. The same options
 /// give the same run, event by event; `traceHash` says so.

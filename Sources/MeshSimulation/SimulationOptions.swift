@@ -1,5 +1,5 @@
 package import MeshGossip
-package import MeshModel
+import MeshModel
 
 /// What a simulated mesh is made of. Everything that happens follows from these values.
 package struct SimulationOptions: Sendable {

@@ -1,4 +1,4 @@
-package import MeshModel
+import MeshModel
 package import SwiftProtobuf
 
 /// The decoded body of a verified record.

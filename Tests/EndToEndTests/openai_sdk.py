@@ -45,3 +45,33 @@ try:
 except openai.BadRequestError as error:
     assert error.code == "invalid_request", error.code
     print("bad request ok")
+
+vectors = client.embeddings.create(model=models[0], input=["one", "two"], encoding_format="float")
+assert len(vectors.data) == 2 and len(vectors.data[0].embedding) == 8, vectors
+print("embeddings ok")
+
+speech = client.audio.speech.create(model=models[0], voice="alloy", input="four words are enough")
+sound = speech.read()
+assert sound[:4] == b"RIFF" and len(sound) == 44 + 4 * 4000, len(sound)
+print("speech ok", len(sound))
+
+heard = client.audio.transcriptions.create(model=models[0], file=("sound.wav", sound, "audio/wav"))
+assert heard.text == f"The demo backend heard {len(sound)} bytes of sound.wav.", heard.text
+print("transcription ok")
+
+picture = client.images.generate(model=models[0], prompt="a grey pixel", response_format="b64_json")
+assert picture.data[0].b64_json.startswith("iVBOR"), picture
+print("image ok")
+
+# 32 MiB: far more than any node holds of one answer.
+size = 32 << 20
+content = client.files.content(f"demo-{size}").read()
+assert len(content) == size and content == bytes(i & 255 for i in range(65536)) * (size // 65536)
+print("file ok", len(content))
+
+try:
+    client.moderations.create(model=models[0], input="x")
+    raise SystemExit("an endpoint nobody offers was answered")
+except openai.NotFoundError as error:
+    assert error.code == "endpoint_not_offered", error.code
+    print("unknown endpoint ok")

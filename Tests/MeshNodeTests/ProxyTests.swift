@@ -13,7 +13,7 @@ import Testing
     }
 
     private static func start(
-        _ shop: Shop, _ method: String = "POST", _ path: String, type: String? = "application/json", _ body: String = "",
+        _ shop: Shop, _ path: String, _ body: String = "", method: String = "POST", type: String? = "application/json",
         headers: [String] = []
     ) async throws -> RawConnection {
         let connection = try await RawConnection.open(port: shop.node.buyerPort)
@@ -61,7 +61,7 @@ import Testing
                 + "--b\r\ncontent-disposition: form-data; name=\"image\"; filename=\"a.png\"\r\n"
                 + "content-type: image/png\r\n\r\n\u{1}\u{2}hello\r\n--b--\r\n"
             let connection = try await Self.start(
-                shop, "/v1/images/edits", type: "multipart/form-data; boundary=b", form)
+                shop, "/v1/images/edits", form, type: "multipart/form-data; boundary=b")
             let request = try await shop.worker.request("proxy")
             let payload = try #require(request["payload"])
             #expect(payload["body"] == nil)
@@ -91,14 +91,14 @@ import Testing
     @Test func otherBytesAreBase64AndQueriesLoseTheirSecrets() async throws {
         try await Self.open { shop in
             let posted = try await Self.start(
-                shop, "/v1/audio/speech?model=lab%2Fm1", type: "application/octet-stream", "\u{0}\u{1}")
+                shop, "/v1/audio/speech?model=lab%2Fm1", "\u{0}\u{1}", type: "application/octet-stream")
             let first = try await shop.worker.request("proxy")
             #expect(first["payload"]?["body_base64"]?.text == "AAE=")
             shop.worker.answer(first, payload: #"{"status_code":200,"body":"{}"}"#)
             #expect(try await posted.reply().status == 200)
 
             let got = try await Self.start(
-                shop, "GET", "/v1/files/f-1/content?provider=lab&part=2&part=3&api_key=sk-x", type: nil)
+                shop, "/v1/files/f-1/content?provider=lab&part=2&part=3&api_key=sk-x", method: "GET", type: nil)
             let second = try await shop.worker.request("proxy")
             #expect(second["payload"]?["endpoint_path"]?.text == "/v1/files/f-1/content")
             #expect(second["payload"]?["query_params"] == ["part": "2"])
@@ -113,7 +113,7 @@ import Testing
     @Test func progressIsAStreamOfEvents() async throws {
         try await Self.open { shop in
             let connection = try await Self.start(
-                shop, "GET", "/v1/video/progress", type: nil, headers: ["accept: text/event-stream"])
+                shop, "/v1/video/progress", method: "GET", type: nil, headers: ["accept: text/event-stream"])
             let request = try await shop.worker.request("proxy")
             #expect(request["payload"]?["stream"]?.flag == true)
             shop.worker.say(#"{"request_id":"\#(request.id)","event":"progress","payload":{"percent":50}}"#)
@@ -134,7 +134,7 @@ import Testing
     ])
     func nothingElseIsReached(method: String, path: String, status: Int, code: String) async throws {
         try await Self.open { shop in
-            let connection = try await Self.start(shop, method, path, #"{"model":"lab/m1"}"#)
+            let connection = try await Self.start(shop, path, #"{"model":"lab/m1"}"#, method: method)
             let reply = try await connection.reply()
             #expect(reply.status == status)
             #expect(reply.errorCode == code)
@@ -154,7 +154,7 @@ import Testing
     ])
     func badBodiesSayWhatIsWrong(type: String, body: String, status: Int, code: String) async throws {
         try await Self.open { shop in
-            let reply = try await Self.start(shop, "/v1/embeddings", type: type, body).reply()
+            let reply = try await Self.start(shop, "/v1/embeddings", body, type: type).reply()
             #expect(reply.status == status)
             #expect(reply.errorCode == code)
         }
@@ -163,7 +163,7 @@ import Testing
     @Test func whatDoesNotFitTheWorkersFrameIsRefusedWithTheLimit() async throws {
         try await Self.open { shop in
             let connection = try await Self.start(
-                shop, "/v1/images/edits?model=lab/m1", type: "image/png", String(repeating: "x", count: 900_000))
+                shop, "/v1/images/edits?model=lab/m1", String(repeating: "x", count: 900_000), type: "image/png")
             let reply = try await connection.reply()
             #expect(reply.status == 413)
             #expect(reply.errorCode == "worker_frame_limit")
@@ -179,7 +179,7 @@ import Testing
 
     @Test func aLargeAnswerComesInBinaryFramesByCredit() async throws {
         try await Self.open { shop in
-            let connection = try await Self.start(shop, "GET", "/v1/files/f/content", type: nil)
+            let connection = try await Self.start(shop, "/v1/files/f/content", method: "GET", type: nil)
             let request = try await shop.worker.request("proxy")
             let block = (0..<65_536).map { UInt8(truncatingIfNeeded: $0 >> 3) }
             let blocks = 64
@@ -226,7 +226,7 @@ import Testing
 
     @Test func anAnswerThatBreaksOffIsCutAndNotEnded() async throws {
         try await Self.open { shop in
-            let connection = try await Self.start(shop, "GET", "/v1/files/f/content", type: nil)
+            let connection = try await Self.start(shop, "/v1/files/f/content", method: "GET", type: nil)
             let request = try await shop.worker.request("proxy")
             shop.worker.say(#"{"request_id":"\#(request.id)","event":"start","payload":{"status_code":200}}"#)
             shop.worker.frame(2, Self.binary(request, [1, 2, 3]))

@@ -41,7 +41,22 @@ struct MeshCommand: AsyncParsableCommand {
 
         @Sendable private static func attachment(_ value: JSONValue) -> String {
             let name = value["node_name"]?.text ?? value["node_id"]?.text ?? "?"
-            return value["usable"] == .bool(false) ? "\(name) (not usable)" : name
+            if value["usable"] == .bool(false) { return "\(name) (not usable)" }
+            let details = [hardware(value["hardware"]), speed(value["tokens_per_second"])].compactMap { $0 }
+            return details.isEmpty ? name : "\(name) (\(details.joined(separator: "; ")))"
+        }
+
+        /// Such as `2 × NVIDIA RTX 4090, 48 GiB`.
+        private static func hardware(_ value: JSONValue?) -> String? {
+            guard let gpu = value?["gpu"]?.text, !gpu.isEmpty else { return nil }
+            let count = value?["count"]?.cell ?? "1"
+            let megabytes = Int64(value?["total_vram_mb"]?.cell ?? "0") ?? 0
+            return (count == "1" ? gpu : "\(count) × \(gpu)") + (megabytes > 0 ? ", \(megabytes / 1_024) GiB" : "")
+        }
+
+        private static func speed(_ value: JSONValue?) -> String? {
+            guard let cell = value?.cell, let speed = Int64(cell), speed > 0 else { return nil }
+            return "\(speed) tok/s"
         }
     }
 

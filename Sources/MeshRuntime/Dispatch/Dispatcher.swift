@@ -66,9 +66,13 @@ package final class Dispatcher: Sendable {
     /// use then.
     package func lacksEndpoint(_ route: Route, _ need: WorkerNeed) -> Bool {
         guard need.endpoint != nil else { return false }
-        let other = WorkerNeed(model: need.model)
-        return route.providers.contains { provider in
-            sessions.choose(provider.key, other) != nil || provider.hosts.contains { $0.node != node && $0.has(other) }
+        return isMet(WorkerNeed(model: need.model), by: route)
+            && !isMet(WorkerNeed(model: need.model, endpoint: need.endpoint), by: route)
+    }
+
+    private func isMet(_ need: WorkerNeed, by route: Route) -> Bool {
+        route.providers.contains { provider in
+            sessions.choose(provider.key, need) != nil || provider.hosts.contains { $0.node != node && $0.has(need) }
         }
     }
 
