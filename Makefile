@@ -3,10 +3,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test bench soak lint fmt clean
+.PHONY: help setup venv build run test bench soak fuzz lint fmt clean
 
 SWIFT ?= swift
 VENV := .build/venv
+# What the end-to-end tests use of Python. The name of the stamp changes with the list, so that a new package is fetched
+# once and nothing is fetched after that.
+PYTHON_PACKAGES := openai websockets
+VENV_READY := $(VENV)/ready-$(shell echo $(PYTHON_PACKAGES) | tr ' ' '+')
 TOPOLOGY ?= Topology/triangle.yaml
 SHOW ?= b
 
@@ -46,11 +50,13 @@ setup: ## install what is missing (apt, and pip for the SDK test); does nothing 
 	  fi
 	fi
 
-# The official SDK, for the test that talks to three nodes with it.
-$(VENV)/ready:
+venv: $(VENV_READY) ## the Python packages of the end-to-end tests: the official SDK and a WebSocket client
+
+$(VENV_READY):
 	@mkdir -p .build
-	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check openai
+	[[ -x $(VENV)/bin/python ]] || python3 -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PYTHON_PACKAGES)
+	rm -f $(VENV)/ready $(VENV)/ready-*
 	touch $@
 
 build: setup ## release build
@@ -59,7 +65,7 @@ build: setup ## release build
 run: build ## three nodes on this machine, one streamed answer through node b, then stays up
 	@exec $$($(SWIFT) build -c release --show-bin-path)/aisbf local up $(TOPOLOGY) --foreground --show-answer $(SHOW)
 
-test: setup $(VENV)/ready ## build and run every test
+test: setup venv ## build and run every test
 	@$(SWIFT) build --build-tests
 	# One after the other: tests with real processes and deadlines would starve each other on two cores.
 	$(SWIFT) test --skip-build --no-parallel
@@ -76,11 +82,14 @@ soak: setup ## ten minutes of lost workers, slow buyers and rotated tokens; fail
 	@$(SWIFT) build -c release --product aisbf
 	$(SWIFT) run -c release mesh-bench soak --seconds $(SOAK_SECONDS)
 
+fuzz: setup ## hostile input for FUZZ_SECONDS (60) per target; TARGET=name for one
+	@SWIFT=$(SWIFT) FUZZ_SECONDS=$${FUZZ_SECONDS:-60} TARGET=$(TARGET) Fuzz/run.sh
+
 lint: ## style, strictly
-	@$(SWIFT) format lint -r --strict Package.swift Sources Tests Benchmarks
+	@$(SWIFT) format lint -r --strict Package.swift Sources Tests Benchmarks Fuzz
 
 fmt: ## format in place
-	@$(SWIFT) format -r -i Package.swift Sources Tests Benchmarks
+	@$(SWIFT) format -r -i Package.swift Sources Tests Benchmarks Fuzz
 
 clean: ## remove what was built (not .local: aisbf local down first, then remove it yourself)
 	@$(SWIFT) package clean

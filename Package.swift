@@ -192,7 +192,8 @@ let package = Package(
             ]),
         tests("MeshTelemetryTests", ["MeshTelemetry", "MeshModel", .log, .metrics]),
         .testTarget(
-            name: "EndToEndTests", dependencies: ["aisbf"], exclude: ["openai_sdk.py"], swiftSettings: strict),
+            name: "EndToEndTests", dependencies: ["aisbf"], exclude: ["openai_sdk.py", "Clients"], swiftSettings: strict
+        ),
         tests("RepositoryTests", ["MeshModel"]),
     ]
 )

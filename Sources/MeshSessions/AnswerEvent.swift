@@ -15,6 +15,20 @@ enum AnswerEvent {
         event.count < 64 && data(event).filter { $0 != 0x20 } == Array("[DONE]".utf8)
     }
 
+    /// The event without lines that are end markers of their own. A worker that forgets the blank line before its last
+    /// event would give buyers who read line by line a second `[DONE]`, and the others a document that is no JSON.
+    static func withoutDoneLines(_ event: [UInt8]) -> [UInt8] {
+        let isOneLine = event.withUnsafeBytes { bytes in
+            var index = 0
+            while index < bytes.count, bytes[index] != 0x0A, bytes[index] != 0x0D { index += 1 }
+            return index == bytes.count
+        }
+        if isOneLine { return event }
+        let lines = event.split(whereSeparator: { $0 == 0x0A || $0 == 0x0D })
+        let kept = lines.filter { !isDoneMarker(Array($0)) }
+        return kept.count == lines.count ? event : Array(kept.joined(separator: [0x0A]))
+    }
+
     /// Reads an event that no content went before.
     static func meaning(_ event: [UInt8]) -> Meaning {
         let data = data(event)
@@ -26,7 +40,7 @@ enum AnswerEvent {
                 let error = try? JSONValue.parse(bytes, in: slice.range)
             else { return .content }
             let words = error.text ?? error["message"]?.text ?? "no message"
-            return .failure(MeshError(.workerError, "the worker says: \(words.prefix(500))"))
+            return .failure(MeshError(.workerError, "the worker says: \(words.cut(toUTF8Bytes: 500))"))
         }
     }
 

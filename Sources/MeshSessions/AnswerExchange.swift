@@ -73,6 +73,9 @@ package struct AnswerExchange: Sendable {
     /// Events before the first content, see `deliver`.
     private var held: [UInt8] = []
     private var hasContent = false
+    /// Bytes still to come where the head told the length: it goes to the buyer as `content-length`, and one byte more
+    /// would be read as the beginning of the next answer on that connection.
+    private var owed: Int?
     /// Bytes of binary frames that the worker was not given back yet.
     private var taken = 0
     /// Bytes that were consumed but not told to the worker yet.
@@ -124,6 +127,7 @@ package struct AnswerExchange: Sendable {
             guard let chunk = WorkerAnswer.chunk(frame, in: bytes) else { return failed(Self.badAnswer) }
             deadline = min(total, now.advanced(byMilliseconds: deadlines.idleMs))
             guard form == .bytes else { return chunkArrived(chunk) }
+            guard pay(chunk.count) else { return failed(Self.wrongLength) }
             let head = begun { AnswerHead(status: 200, contentType: WorkerAnswer.chunkType(frame, in: bytes)) }
             return chunk.isEmpty ? head : head + [.body(chunk)]
         case .done:
@@ -180,6 +184,7 @@ package struct AnswerExchange: Sendable {
         switch form {
         case .bytes:
             guard case .streaming = state else { return .actions(failed(Self.badAnswer)) }
+            guard pay(payload.count) else { return .actions(failed(Self.wrongLength)) }
             return .pass
         case .events, .document: return .actions(chunkArrived(Array(payload)))
         }
@@ -200,7 +205,17 @@ package struct AnswerExchange: Sendable {
         guard case .waiting = state else { return failed(Self.badAnswer) }
         if form == .events, head.isEventStream, head.status < 400 { return [] }
         form = .bytes
+        // What came before was news of a stream that this answer is not.
+        held = []
+        owed = head.length
         return begun { head }
+    }
+
+    /// Whether `count` more bytes fit into the length that was told.
+    private mutating func pay(_ count: Int) -> Bool {
+        guard let left = owed else { return true }
+        owed = max(left - count, 0)
+        return count <= left
     }
 
     /// Call when `deadline` has passed.
@@ -220,6 +235,9 @@ package struct AnswerExchange: Sendable {
 
     package static let badAnswer = MeshError(
         .workerBadAnswer, "the worker sent an answer this node cannot read; its owner should update it")
+
+    private static let wrongLength = MeshError(
+        .workerBadAnswer, "the worker's answer has another length than it said")
 
     private mutating func extend(_ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer, now: Instant) {
         var seconds: Int64 = 300
@@ -254,8 +272,8 @@ package struct AnswerExchange: Sendable {
     /// commit this worker, and neither a real status nor another candidate would be possible any more.
     private mutating func deliver(_ events: [[UInt8]]) -> [Action] {
         var body: [UInt8] = []
-        for event in events {
-            if AnswerEvent.isDoneMarker(event) { continue }
+        for event in events.map(AnswerEvent.withoutDoneLines) {
+            if event.isEmpty || AnswerEvent.isDoneMarker(event) { continue }
             if !hasContent {
                 switch AnswerEvent.meaning(event) {
                 case .failure(let error): return failed(error)
@@ -313,6 +331,7 @@ package struct AnswerExchange: Sendable {
             return [.head(head), .body(collected), .end]
         case .bytes:
             guard case .streaming = state else { return failed(Self.badAnswer) }
+            guard owed ?? 0 == 0 else { return failed(Self.wrongLength) }
             state = .finished
             return [.end]
         case .events: break

@@ -160,7 +160,7 @@ package enum WorkerAnswer {
             text = fields.string("message", in: bytes)
             code = fields.string("code", in: bytes) ?? code
         }
-        let words = String((text ?? "the worker reported an error without a message").prefix(500))
+        let words = (text ?? "the worker reported an error without a message").cut(toUTF8Bytes: 500)
         switch code {
         case "model_not_found": return MeshError(.modelNotFound, "the worker says: \(words)", parameter: "model")
         case "busy", "overloaded":

@@ -83,7 +83,7 @@ package enum GossipMessage: Hashable, Sendable {
             return records(sync.records).map { .syncRecords(round: sync.round, records: $0) }
         case .peers(let peers): return records(peers.descriptors).map(GossipMessage.peers)
         case .drain: return .drain
-        case .goodbye(let goodbye): return .goodbye(code: String(goodbye.code.prefix(64)))
+        case .goodbye(let goodbye): return .goodbye(code: goodbye.code.cut(toUTF8Bytes: 64))
         }
     }
 

@@ -6,7 +6,7 @@ import Testing
     @Test func theOfficialSDKIsAnsweredByEveryNode() async throws {
         try #require(
             FileManager.default.isExecutableFile(atPath: Products.python),
-            "the SDK is not installed; run 'make setup' and 'make .build/venv/ready', as 'make test' does")
+            "the SDK is not installed; run 'make venv', as 'make test' does")
         let mesh = try await LocalMesh.up()
         #expect(mesh.nodes.map(\.name) == ["a", "b", "c"])
         for node in mesh.nodes {

@@ -1,4 +1,5 @@
 import MeshModel
+import MeshWire
 import Testing
 
 @testable import MeshSessions
@@ -63,6 +64,54 @@ import Testing
         #expect(
             Outcome(form: .events, frames)
                 == Outcome(head: "200 text/event-stream", body: "data: {\"percent\":50}\n\ndata: [DONE]\n\n"))
+    }
+
+    /// The length goes to the buyer before the body: a worker that could send more would write the next answer.
+    @Test(arguments: [
+        (["abcdef"], true), (["abc", "def"], true), (["", "abcdef", ""], true), ([], false), (["abcde"], false),
+        (["abcdefg"], false), (["abcdef", "HTTP/1.1 200 OK"], false),
+    ])
+    func theLengthThatWasToldIsKept(chunks: [String], isWhole: Bool) {
+        for isBinary in [false, true] {
+            var exchange = AnswerExchange(form: .bytes, deadlines: .init(), now: SessionFixtures.start)
+            var actions = exchange.receive(Self.start) ?? []
+            for chunk in chunks {
+                guard isBinary else {
+                    actions += exchange.receive(Self.reply(#""event":"chunk","payload":{"chunk":"\#(chunk)"}"#)) ?? []
+                    continue
+                }
+                let bytes = Array(chunk.utf8)
+                switch bytes.withUnsafeBytes({ exchange.binaryArrived($0, now: SessionFixtures.start) }) {
+                case .pass: actions.append(.body(bytes))
+                case .actions(let more): actions += more
+                }
+            }
+            let outcome = Outcome(actions + (exchange.receive(Self.done) ?? []))
+            #expect(outcome.body.utf8.count <= 6)
+            #expect(outcome.ends == (isWhole ? 1 : 0))
+            #expect(outcome.failures == (isWhole ? [] : [.workerBadAnswer]))
+        }
+    }
+
+    /// News of a stream must not become the first bytes of a film.
+    @Test func whatWasHeldForAStreamIsNoPartOfAFilm() {
+        let load = Self.reply(#""event":"chunk","payload":{"chunk":"data: {\"id\":\"chatcmpl-load\"}\n\n"}"#)
+        let film = Self.reply(#""event":"chunk","payload":{"chunk":"abcdef"}"#)
+        #expect(
+            Outcome(form: .events, [load, Self.start, film, Self.done])
+                == Outcome(head: "200 video/mp4", body: "abcdef"))
+    }
+
+    @Test(arguments: [
+        "data: a\ndata: [DONE]\n\n", "data: [DONE]\ndata: a\n\n", "data:[DONE]\r\ndata: a\r\n\r\n",
+        "data: a\n\nid: 1\ndata: [DONE]\n\n", "data: a\rdata: [DONE]\r\r", "data: [DONE]\ndata: [DONE]\n\ndata: a\n\n",
+    ])
+    func anEndMarkerInsideAnEventIsNoSecondOne(text: String) {
+        let quoted = SessionFixtures.text(JSONText.quoted(text))
+        let chunk = Self.reply(#""event":"chunk","payload":{"chunk":\#(quoted)}"#)
+        #expect(
+            Outcome(form: .events, [chunk, Self.done])
+                == Outcome(head: "200 text/event-stream", body: "data: a\n\ndata: [DONE]\n\n"))
     }
 
     @Test func afterTheHeadAFailureCutsTheAnswer() {

@@ -118,10 +118,16 @@ import Testing
         #expect(Outcome(stream: row.stream, row.frames).description == row.outcome)
     }
 
-    @Test func theWorkersWordsAreBounded() {
-        var exchange = AnswerExchange(stream: false)
-        let actions = exchange.receive(#"{"status":"error","error":""# + String(repeating: "x", count: 9_000) + #""}"#)
-        guard case .fail(let error)? = actions?.first else {
+    /// A letter with thousands of accents is one character: the bound is on bytes.
+    @Test(arguments: ["x", "x\u{301}\u{301}", "\u{301}"], [true, false])
+    func theWorkersWordsAreBounded(filler: String, inEvent: Bool) {
+        var exchange = AnswerExchange(stream: true)
+        let words = String(repeating: filler, count: 9_000)
+        let frame =
+            inEvent
+            ? #"{"event":"chunk","payload":"data: {\"error\":\"\#(words)\"}\n\n"}"#
+            : #"{"status":"error","error":"\#(words)"}"#
+        guard case .fail(let error)? = exchange.receive(frame)?.first else {
             Issue.record("no failure")
             return
         }

@@ -43,6 +43,16 @@ import Testing
         #expect(GossipMessage(GossipMessage.syncRanges(round: 1, salt: .zero, ranges: [wide]).frame) == nil)
     }
 
+    /// One character can be kilobytes long: the bound is on bytes.
+    @Test(arguments: ["x", "x\u{301}\u{301}", "\u{301}"]) func aGoodbyeIsShort(filler: String) {
+        let long = GossipMessage.goodbye(code: String(repeating: filler, count: 1_000))
+        guard case .goodbye(let code)? = GossipMessage(long.frame) else {
+            Issue.record("no goodbye")
+            return
+        }
+        #expect(code.utf8.count <= 64)
+    }
+
     @Test func shortFieldsAreRefused() {
         #expect(GossipMessage(.with { $0.want = .with { $0.keys = [Data([1, 2])] } }) == nil)
         #expect(GossipMessage(.with { $0.syncOpen = .with { $0.salt = Data([1]) } }) == nil)

@@ -1,0 +1,193 @@
+import Foundation
+import Testing
+
+/// Workers of every released generation, in Python over real WebSockets, and buyers who ask through a real node.
+@Suite(.serialized) struct GenerationTests {
+    static let generations = ["A", "B", "C", "D", "E"]
+    static let models: Set<String> = [
+        "echo", "slow", "fail-text", "fail-object", "fail-status", "fail-openai", "fail-late", "fail-event", "crash",
+    ]
+
+    /// How each generation says who it is: all ways of the handshake are used by one of them.
+    static let identities = ["A": "query", "B": "headers", "C": "both", "D": "bearer", "E": "both"]
+
+    @Test(arguments: generations) func aBuyerIsAnsweredByGeneration(_ generation: String) async throws {
+        let market = try await Market.open()
+        let client = try market.start(generation)
+        #expect(await market.lists(Self.models), "\(client.output)")
+        let text = "Generation \(generation) says: Hi – äöü €uro 😀 done"
+        let whole = try await market.ask("echo")
+        #expect(whole.status == 200 && whole.text == text, "\(whole.body)\n\(client.output)")
+        #expect(whole.totalTokens == 12, "\(whole.body)")
+        let streamed = try await market.ask("echo", stream: true)
+        #expect(streamed.status == 200 && streamed.text == text, "\(streamed.body)\n\(client.output)")
+        #expect(streamed.headers["content-type"]?.hasPrefix("text/event-stream") == true, "\(streamed.headers)")
+        #expect(streamed.doneMarkers == 1 && streamed.totalTokens == 12, "\(streamed.body)")
+        let together = try await withThrowingTaskGroup(of: Reply.self) { group in
+            for number in 0..<6 { group.addTask { try await market.ask("echo", stream: number % 2 == 0) } }
+            return try await group.reduce(into: []) { $0.append($1) }
+        }
+        #expect(together.allSatisfy { $0.status == 200 && $0.text == text }, "\(together.map(\.body))")
+        await market.close()
+    }
+
+    @Test(arguments: generations) func failuresOfGenerationReachTheBuyer(_ generation: String) async throws {
+        let market = try await Market.open(["limits": ["first_content_ms": 4_000]])
+        // Without keep-alives, so that a crashed handler is noticed by the deadline of the first content.
+        let client = try market.start(generation, ["--pending", "off"])
+        #expect(await market.lists(Self.models), "\(client.output)")
+        for model in ["fail-text", "fail-object"] {
+            for stream in [false, true] {
+                let reply = try await market.ask(model, stream: stream)
+                #expect(reply.status == 502 && reply.code == "worker_error", "\(reply.body)")
+                #expect(reply.body.contains("the backend failed"), "\(reply.body)")
+            }
+        }
+        for model in ["fail-status", "fail-openai"] {
+            let reply = try await market.ask(model)
+            #expect(reply.status == (["A", "B"].contains(generation) ? 502 : 422), "\(reply.body)")
+            #expect(reply.body.contains("the question is too long"), "\(reply.body)")
+        }
+        let crashed = try await market.ask("crash")
+        #expect(crashed.status == 504 && crashed.code == "worker_timeout", "\(crashed.body)")
+        if ["A", "D", "E"].contains(generation) {
+            let late = try await market.ask("fail-late", stream: true)
+            #expect(late.status == 200 && late.body.contains("the backend failed late"), "\(late.body)")
+            #expect(late.doneMarkers == 0, "\(late.body)")
+        }
+        if generation != "B" {
+            let event = try await market.ask("fail-event", stream: true)
+            #expect(event.status == 200 && event.body.contains("the model ran out of memory"), "\(event.body)")
+            #expect(event.doneMarkers <= 1, "\(event.body)")
+        }
+        #expect(try await market.ask("echo").status == 200, "\(client.output)")
+        await market.close()
+    }
+
+    @Test(arguments: generations) func theSameClientIDTakesOverFromGeneration(_ generation: String) async throws {
+        let market = try await Market.open()
+        let old = try market.start(generation, ["--once"])
+        #expect(await market.lists(Self.models), "\(old.output)")
+        let new = try market.start(generation, ["--models", "echo,crash"])
+        #expect(await old.exitCode(within: 10) == 0, "\(old.output)")
+        #expect(old.output.contains("closed 1011 replaced by a new connection"), "\(old.output)")
+        #expect(await market.lists(["echo", "crash"]), "\(new.output)")
+        #expect(try await market.ask("echo").status == 200, "\(new.output)")
+        new.kill(SIGKILL)
+        #expect(await market.lists([], within: 10), "a killed worker is still listed")
+        #expect(try await market.ask("echo").status != 200)
+        await market.close()
+    }
+
+    @Test func aClientThatFreezesLeavesTheListAndComesBack() async throws {
+        let market = try await Market.open()
+        let client = try market.start("D")
+        #expect(await market.lists(Self.models), "\(client.output)")
+        client.kill(SIGSTOP)
+        #expect(await market.lists([], within: 12), "a frozen worker is still listed")
+        client.kill(SIGCONT)
+        #expect(await market.lists(Self.models, within: 15), "\(client.output)")
+        #expect(try await market.ask("echo").status == 200, "\(client.output)")
+        await market.close()
+    }
+
+    @Test(arguments: [
+        ["--split-events"], ["--split-events", "--pending", "off", "--serial"], ["--damaged-utf8", "--split-events"],
+    ]) func quirksOfChunksAreHidden(flags: [String]) async throws {
+        let market = try await Market.open()
+        let client = try market.start("D", flags)
+        #expect(await market.lists(Self.models), "\(client.output)")
+        for _ in 0..<3 {
+            let reply = try await market.ask("echo", stream: true)
+            #expect(reply.text == "Generation D says: Hi – äöü €uro 😀 done", "\(reply.body)\n\(client.output)")
+            #expect(reply.doneMarkers == 1 && !reply.body.contains("\u{FFFD}"), "\(reply.body)")
+        }
+        #expect(!client.output.contains("closed"), "\(client.output)")
+        await market.close()
+    }
+}
+
+/// A node with alice's public provider `gpu`, whose workers are Python.
+private struct Market {
+    let shop: WorkerTests.Shop
+    let token: String
+
+    static func open(_ extra: [String: Any] = [:]) async throws -> Market {
+        try #require(
+            FileManager.default.isExecutableFile(atPath: Products.python),
+            "the Python packages are not installed; run 'make venv', as 'make test' does")
+        let shop = try await WorkerTests.Shop.open(extra)
+        let file = try Data(contentsOf: URL(fileURLWithPath: shop.workerFile))
+        let broker = (try JSONSerialization.jsonObject(with: file) as? [String: Any])?["broker"] as? [String: Any]
+        return Market(shop: shop, token: try #require(broker?["registration_token"] as? String))
+    }
+
+    func start(_ generation: String, _ flags: [String] = []) throws -> ChildProcess {
+        try ChildProcess(
+            Products.python,
+            [
+                "\(Products.root)/Tests/EndToEndTests/Clients/coderai_client.py", "--generation", generation,
+                "--url", "ws://127.0.0.1:\(shop.node.port)", "--username", "alice", "--provider-id", "gpu",
+                "--client-id", "rig", "--token", token,
+                "--identity", GenerationTests.identities[generation] ?? "both",
+            ] + flags)
+    }
+
+    /// Whether the buyer's list of models becomes exactly these models of the provider.
+    func lists(_ models: Set<String>, within seconds: Double = 15) async -> Bool {
+        await eventually(within: seconds) {
+            let answer = try? await Curl.run([
+                "-H", "authorization: Bearer \(shop.key)", "\(shop.node.url)/v1/models",
+            ])
+            guard let body = answer?.body, answer?.status == 200,
+                let document = try? JSONSerialization.jsonObject(with: Data(body.utf8)) as? [String: Any],
+                let items = document["data"] as? [[String: Any]]
+            else { return false }
+            let names = items.compactMap { ($0["id"] as? String)?.split(separator: "/").last.map(String.init) }
+            return names.count == models.count && Set(names) == models
+        }
+    }
+
+    func ask(_ model: String, stream: Bool = false) async throws -> Reply {
+        let answer = try await Curl.run([
+            "-H", "authorization: Bearer \(shop.key)", "-d",
+            #"{"model":"gpu/\#(model)","stream":\#(stream),"messages":[{"role":"user","content":"Hi"}]}"#,
+            "\(shop.node.url)/v1/chat/completions",
+        ])
+        return Reply(answer)
+    }
+
+    func close() async { await shop.close() }
+}
+
+/// What a buyer makes of an answer, streamed or whole.
+private struct Reply: Sendable {
+    let status: Int
+    let code: String?
+    let headers: [String: String]
+    let body: String
+    private(set) var text = ""
+    private(set) var totalTokens: Int?
+    private(set) var doneMarkers = 0
+
+    init(_ answer: LocalMesh.Answer) {
+        status = answer.status
+        code = answer.code
+        headers = answer.headers
+        body = answer.body
+        let lines = body.components(separatedBy: "\n")
+        let events = lines.filter { $0.hasPrefix("data: ") }.map { String($0.dropFirst(6)) }
+        for document in events.isEmpty ? [body] : events {
+            if document == "[DONE]" { doneMarkers += 1 } else { read(document) }
+        }
+    }
+
+    private mutating func read(_ document: String) {
+        let value = (try? JSONSerialization.jsonObject(with: Data(document.utf8))) as? [String: Any]
+        let choice = (value?["choices"] as? [[String: Any]])?.first
+        // Generation B answers a streamed request with the whole object: it comes as one event.
+        let part = choice?["delta"] as? [String: Any] ?? choice?["message"] as? [String: Any]
+        text += part?["content"] as? String ?? ""
+        if let usage = value?["usage"] as? [String: Any] { totalTokens = usage["total_tokens"] as? Int }
+    }
+}
