@@ -27,9 +27,14 @@ package final class SessionTable: Sendable {
 
     private let state = Mutex(State())
     private let observer = Mutex<(@Sendable (WorkerEvent) -> Void)?>(nil)
+    private let catalog: CatalogHolder
     let metrics: WorkerMetrics
 
-    package init(metrics: WorkerMetrics) { self.metrics = metrics }
+    /// - Parameter catalog: says how many requests a provider takes at once.
+    package init(metrics: WorkerMetrics, catalog: CatalogHolder) {
+        self.metrics = metrics
+        self.catalog = catalog
+    }
 
     /// Set once, before the listener opens.
     package func observe(_ observer: @escaping @Sendable (WorkerEvent) -> Void) {
@@ -63,14 +68,36 @@ package final class SessionTable: Sendable {
         }
     }
 
+    /// Counts a request at `session`, unless all workers of its provider here together have as many as the provider
+    /// takes. Every request is counted under the lock, so that two at once cannot both get the last place.
+    func takesRequest(_ session: WorkerSession) -> MeshError? {
+        let limit = catalog.current.provider(session.identity.provider)?.maxConcurrency
+        return state.withLock { state in
+            if let limit {
+                let sessions = state.byProvider[session.identity.provider] ?? []
+                guard sessions.reduce(0, { $0 + $1.requestsInFlight }) < limit else {
+                    return MeshError(
+                        .workerBusy, "this provider takes \(limit) requests at once, and has them; try again shortly",
+                        retryAfterSeconds: 1)
+                }
+            }
+            session.outstanding.add(1, ordering: .relaxed)
+            return nil
+        }
+    }
+
     func registered(_ session: WorkerSession) {
         let key = Key(provider: session.identity.provider, clientID: session.identity.clientID)
-        let replaced = state.withLock { state -> WorkerSession? in
+        let outcome = state.withLock { state -> (isFull: Bool, replaced: WorkerSession?) in
+            // More may have been let in at once than are left to register.
+            if state.byKey[key] == nil, state.byKey.count >= Limits.workerSessions { return (true, nil) }
             let old = state.byKey.updateValue(session, forKey: key)
             if let old { state.byProvider[key.provider]?.removeAll { $0 === old } }
             state.byProvider[key.provider, default: []].append(session)
-            return old
+            return (false, old)
         }
+        if outcome.isFull { return session.close(.tooManySessions) }
+        let replaced = outcome.replaced
         replaced?.close(.replaced)
         metrics.sessions(count)
         notify(.registered(session))
