@@ -47,7 +47,17 @@ import Testing
         let added = try await shop.node.cli(["provider", "token", "add", "alice/gpu", "--import", file])
         #expect(added.code == 0, "\(added.output)")
         #expect(!added.output.contains(Self.minted))
-        #expect(try await Self.tokens(shop).last?["imported"] as? Bool == true)
+        let list = try await Self.tokens(shop)
+        #expect(list.last?["imported"] as? Bool == true)
+        let piped = try ChildProcess(
+            "/bin/sh",
+            [
+                "-c", "printf '%s\\n' another-token-minted-elsewhere | \"$0\" \"$@\"", Products.aisbf, "provider",
+                "token",
+                "add", "alice/gpu", "--import", "-", "--data-dir", shop.node.dataDirectory,
+            ])
+        #expect(await piped.exitCode(within: 20) == 0, "\(piped.output)")
+        #expect(try await Self.tokens(shop).count == 3)
         // Standard input of these tests is empty.
         let nothing = try await shop.node.cli(["provider", "token", "add", "alice/gpu", "--import", "-"])
         #expect(nothing.code == 66)

@@ -74,10 +74,14 @@ private final class Answers: Sendable {
         let key = Self.key(of: "right")
         let candidates = [ImportedTokens.Candidate(provider: Self.provider, keys: [key])]
         #expect(tokens.known("right", provider: Self.provider) == nil)
+        #expect(!tokens.isUnderWay("right", among: candidates))
         for _ in 0..<1_000 { tokens.find("right", among: candidates) { answers.add($0) } }
+        #expect(tokens.isUnderWay("right", among: candidates))
+        #expect(!tokens.isUnderWay("other", among: candidates))
         held.open()
         try await eventually("all answers") { answers.count(.found(key)) == 1_000 }
         #expect(held.calls == 1)
+        #expect(!tokens.isUnderWay("right", among: candidates))
         #expect(tokens.known("right", provider: Self.provider)?.publicKey == key)
         tokens.find("right", among: candidates) { answers.add($0) }
         try await eventually("one more") { answers.count(.found(key)) == 1_001 }

@@ -236,6 +236,21 @@ private struct Mesh: Sendable {
         }
     }
 
+    /// More than there are refusals in a minute, all from one address, before anything is remembered.
+    @Test func manyWorkersWithOneImportedTokenComeAtOnce() async throws {
+        try await Mesh.open { mesh in
+            _ = try await mesh.add(#"{"import":"\#(Self.minted)"}"#)
+            // A node that knows the token that was added later knows this one, and was not asked for it.
+            try await mesh.isGood(try await mesh.add("{}").token, at: mesh.south)
+            let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
+                for _ in 0..<100 { group.addTask { try await mesh.dials(Self.minted, at: mesh.south).status } }
+                return try await group.reduce(into: []) { $0.append($1) }
+            }
+            #expect(statuses.count == 100)
+            #expect(statuses.allSatisfy { $0 == 101 }, "\(statuses.filter { $0 != 101 })")
+        }
+    }
+
     @Test func aWrongGuessIsTheSameRefusalWithAndWithoutImportedTokens() async throws {
         try await Mesh.open { mesh in
             _ = try await mesh.north.provider("plain", owner: "alice")
@@ -282,6 +297,38 @@ private struct Mesh: Sendable {
 }
 
 @Suite(.serialized) struct ConcurrencyTests {
+    /// The hosting node counts what its own buyers and other nodes' ask for together.
+    @Test func theHostingNodeCountsForwardedRequestsToo() async throws {
+        let southern = try await PreparedNode("south")
+        try await withNode("north", allow: [southern.summary.nodeID]) { north in
+            let peer = "\(north.nodeID)@127.0.0.1:\(north.linkPort)"
+            try await withNode("south", prepared: southern, peers: [peer]) { south in
+                let made = try await north.administer(
+                    "POST", "providers", #"{"provider_id":"lab","access":"public","max_concurrency":1}"#)
+                let token = try #require(made["registration_token"]?.text)
+                let worker = try await eventually("the worker is admitted") {
+                    try? await ScriptedWorker.attach(north.buyerPort, provider: "lab", token: token)
+                }
+                try await south.user("bob")
+                let bob = try await south.key(of: "bob")
+                try await south.offers("lab/m1", to: bob)
+                let own = try await north.admin.start(#"{"model":"lab/m1"}"#)
+                let first = try await worker.request("chat.completions")
+                let refused = try await bob.ask(model: "lab/m1")
+                #expect(refused.status == 503)
+                #expect(refused.errorCode == "worker_busy")
+                #expect(refused["retry-after"] == "1")
+                worker.answer(first, payload: "{}")
+                #expect(try await own.reply().status == 200)
+                let forwarded = try await bob.start(#"{"model":"lab/m1"}"#)
+                let second = try await worker.request("chat.completions")
+                #expect(try await north.admin.ask(model: "lab/m1").errorCode == "worker_busy")
+                worker.answer(second, payload: "{}")
+                #expect(try await forwarded.reply().status == 200)
+            }
+        }
+    }
+
     @Test func aProviderTakesNoMoreThanItSaysOverAllItsWorkers() async throws {
         try await withNode { node in
             let made = try await node.administer(

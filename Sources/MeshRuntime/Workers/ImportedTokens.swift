@@ -58,11 +58,15 @@ package final class ImportedTokens: Sendable {
         return state.withLock { $0.known[name] }
     }
 
+    /// Whether this is being found out already, so that one who asks as well costs nothing.
+    package func isUnderWay(_ token: String, among candidates: [Candidate]) -> Bool {
+        let question = question(token, candidates)
+        return state.withLock { $0.waiting[question] != nil }
+    }
+
     /// Finds the first candidate that `token` belongs to. `then` is called once, on any thread.
     package func find(_ token: String, among candidates: [Candidate], then: @escaping @Sendable (Answer) -> Void) {
-        // The same token for the same providers is one question, however many workers ask it at once.
-        let question = Sodium.shared.hash16(
-            candidates.flatMap { $0.provider.bytes + $0.keys.flatMap(\.bytes) } + [0] + Array(token.utf8), key: hashKey)
+        let question = question(token, candidates)
         let isFull = state.withLock { state -> Bool? in
             if state.waiting[question] != nil {
                 state.waiting[question]?.append(then)
@@ -102,6 +106,12 @@ package final class ImportedTokens: Sendable {
             return .found(key.publicKey)
         }
         return .wrong
+    }
+
+    /// The same token for the same providers is one question, however many workers ask it at once.
+    private func question(_ token: String, _ candidates: [Candidate]) -> Bytes16 {
+        let providers = candidates.flatMap { $0.provider.bytes + $0.keys.flatMap(\.bytes) }
+        return Sodium.shared.hash16(providers + [0] + Array(token.utf8), key: hashKey)
     }
 
     private func name(_ token: String, _ provider: RecordKey) -> Bytes16 {

@@ -123,12 +123,15 @@ package final class SessionTable: Sendable {
         notify(.ended(session))
     }
 
-    /// Closes the sessions whose token the owner's current advert does not list any more, wherever the owner lives.
+    /// Closes the sessions whose token is not good here any more, wherever the owner lives: the owner's current advert
+    /// does not list it, or lists it with an end that has come or for other nodes.
     package func revoke(by catalog: Catalog, wall: Timestamp) {
-        for session in all {
-            let keys = catalog.provider(session.identity.provider)?.attachKeys ?? []
-            let isValid = keys.contains { $0.key == session.attachKey && $0.admits(host: catalog.node, at: wall) }
-            if !isValid { session.close(.tokenRevoked) }
+        let sessions = state.withLock { $0.byProvider }
+        for (provider, sessions) in sessions {
+            let keys = catalog.provider(provider)?.attachKeys.filter { $0.admits(host: catalog.node, at: wall) } ?? []
+            for session in sessions where !keys.contains(where: { $0.key == session.attachKey }) {
+                session.close(.tokenRevoked)
+            }
         }
     }
 

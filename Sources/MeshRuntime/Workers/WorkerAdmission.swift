@@ -161,7 +161,7 @@ package final class WorkerAdmission: Sendable {
         case imported([ImportedTokens.Candidate])
     }
 
-    /// Everything that is decided at once, cheapest first. Work on a guess is counted as a refusal before it is done.
+    /// Everything that is decided at once, cheapest first.
     private func judged(_ attempt: Attempt) -> Result<Finding, MeshError> {
         guard accepting.load(ordering: .relaxed) else {
             return .failure(MeshError(.draining, "this node is shutting down; use another node", retryAfterSeconds: 5))
@@ -183,20 +183,24 @@ package final class WorkerAdmission: Sendable {
             sessions.metrics.refused()
             return .failure(Self.refusal)
         }
-        if case .imported = finding { refusals.refused(attempt.caller, now: now) }
         return .success(finding)
     }
 
+    /// Work on a guess is counted as a refusal before it is done. Whoever waits for work that is under way costs
+    /// nothing yet: all workers of one seller may come back at once, with one token and from one address.
     private func find(
         _ attempt: Attempt, among candidates: [ImportedTokens.Candidate],
         then: @escaping @Sendable (Admitted?) -> Void
     ) {
+        let isWork = !imported.isUnderWay(attempt.presented.token, among: candidates)
+        if isWork { refusals.refused(attempt.caller, now: SystemClock.instant) }
         imported.find(attempt.presented.token, among: candidates) { [self] answer in
             guard case .found = answer, case .admitted(let admitted) = identify(attempt) else {
+                if !isWork { refusals.refused(attempt.caller, now: SystemClock.instant) }
                 sessions.metrics.refused()
                 return then(nil)
             }
-            refusals.forgive(attempt.caller)
+            if isWork { refusals.forgive(attempt.caller) }
             then(admitted)
         }
     }
