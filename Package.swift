@@ -180,9 +180,9 @@ let package = Package(
             [
                 "MeshNode", "MeshGateway", "MeshRuntime", "MeshStore", "MeshCrypto", "MeshModel", "MeshWire",
                 "MeshWorker",
-                "MeshTransport", "MeshTelemetry", "MeshGossip", .http, .nio("NIOCore"), .nio("NIOPosix"),
-                .nio("NIOHTTP1"),
-                .nio("NIOWebSocket"), .nio("NIOFoundationCompat"), .lifecycle, .log, .protobuf,
+                "MeshTransport", "MeshTelemetry", "MeshGossip", "MeshRouting", "MeshSessions", .http,
+                .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
+                .nio("NIOFoundationCompat"), .lifecycle, .log, .protobuf,
             ]),
         tests(
             "MeshCLITests",

@@ -8,7 +8,7 @@ import NIOHTTP1
 /// `/api/admin/v1`: what the operator's CLI calls. Over the Unix socket no key is needed, because only this user
 /// can open it; over TCP a key with the scope `admin` is.
 package struct AdminRoutes: Sendable {
-    private let administration: Administration
+    let administration: Administration
     private let mesh: MeshView
     private let apiURL: String
 
@@ -64,8 +64,10 @@ package struct AdminRoutes: Sendable {
             return .noContent
         case (3, .POST) where path[2] == "rotate-token":
             let overlap = try request.document()["overlap_seconds"]?.integer ?? 0
-            let rotated = try await administration.rotateToken(scope, path[1], overlapSeconds: Int(clamping: overlap))
+            let rotated = try await administration.rotateToken(scope, path[1], overlapSeconds: overlap)
             return .json(secretDocument(rotated.provider, rotated.token.text, context))
+        case (3...4, _) where path[2] == "tokens":
+            return try await tokens(request, scope, path[1], token: path.count == 4 ? path[3] : nil, context)
         default: throw Self.wrongMethod
         }
     }
@@ -139,7 +141,7 @@ package struct AdminRoutes: Sendable {
 
     // MARK: Documents
 
-    private static let wrongMethod = MeshError(.methodNotAllowed, "this route does not take that method")
+    static let wrongMethod = MeshError(.methodNotAllowed, "this route does not take that method")
 
     private static func text(_ body: JSONValue, _ name: String) throws -> String {
         guard let text = body[name]?.text, !text.isEmpty else {
@@ -164,7 +166,7 @@ package struct AdminRoutes: Sendable {
         ]
     }
 
-    private func document(_ provider: ProviderAccount, _ context: GatewayContext) -> JSONValue {
+    func document(_ provider: ProviderAccount, _ context: GatewayContext) -> JSONValue {
         let known = context.catalog.current.providers(withID: provider.providerID)
             .first { $0.owner == provider.ownerKey && $0.homeNode == context.identity.key }
         let access =
@@ -178,20 +180,14 @@ package struct AdminRoutes: Sendable {
             "name": .string("\(provider.scope.username)/\(provider.providerID)"),
             "full_name": .string("\(provider.scope.username)@\(context.identity.name)/\(provider.providerID)"),
             "access": .string(access), "kind": .string(provider.kind), "display_name": .string(provider.displayName),
-            "tokens": .array(
-                provider.attachKeys.map { key in
-                    [
-                        "label": .string(key.label), "key": .string(key.publicKey.description),
-                        "created_at": .integer(key.createdAt.seconds),
-                        "not_after": key.notAfter.map { .integer($0.seconds) } ?? .null,
-                    ]
-                }),
+            "max_concurrency": .integer(provider.maxConcurrency),
+            "tokens": .array(provider.attachKeys.map(TokenDocument.make)),
             "workers": .array(mesh.workers(of: known)),
         ]
     }
 
     /// The provider with its secret, shown this once, and the worker file that is ready to paste.
-    private func secretDocument(_ provider: ProviderAccount, _ token: String, _ context: GatewayContext) -> JSONValue {
+    func secretDocument(_ provider: ProviderAccount, _ token: String, _ context: GatewayContext) -> JSONValue {
         let isGlobal = provider.scope == .global
         return [
             "provider": document(provider, context), "registration_token": .string(token),

@@ -1,6 +1,7 @@
 import MeshModel
 import MeshRouting
 import MeshRuntime
+import MeshTransport
 import MeshWire
 package import NIOCore
 package import NIOHTTP1
@@ -41,6 +42,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     private var lastProgress = SystemClock.instant
     private var requestStarted = SystemClock.instant
     private var timer: Scheduled<Void>?
+    /// Why the request that comes next did not become a WebSocket.
+    private var upgradeRefusal: MeshError?
 
     package init(shared: GatewayContext, isLocalOperator: Bool = false) {
         self.shared = shared
@@ -71,6 +74,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             closing = true
             if case .idle = reading { context.close(promise: nil) }
         case ChannelEvent.inputClosed: context.close(promise: nil)
+        case let refused as UpgradeRefused: upgradeRefusal = refused.error
         default: context.fireUserInboundEventTriggered(event)
         }
     }
@@ -100,7 +104,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     private func headArrived(_ head: HTTPRequestHead) {
         version = head.version
         // An HTTP/2 stream ends by itself; closing it would cut what flow control still holds back.
-        keepAlive = version.major >= 2 || head.isKeepAlive
+        // Behind a request for another protocol the HTTP/1.1 decoder reads no more, whatever becomes of it.
+        keepAlive = version.major >= 2 || (head.isKeepAlive && !head.headers.contains(name: "upgrade"))
         requestStarted = lastProgress
         reading = judged(head)
         guard head.headers.first(name: "expect")?.lowercased() == "100-continue" else { return }
@@ -116,6 +121,10 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
 
     /// What is known of a request before its body.
     private func judged(_ head: HTTPRequestHead) -> Reading {
+        if let error = upgradeRefusal {
+            upgradeRefusal = nil
+            return .refused(head, error, left: Limits.coldBodyBytes)
+        }
         let size = head.headers.reduce(head.uri.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count }
         guard size <= Limits.requestHeaderBytes else {
             let error = MeshError(
@@ -248,7 +257,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         }
         let request = Request(
             method: isHead ? .GET : head.method, segments: segments, query: query, headers: head.headers,
-            body: Array(bytes.readableBytesView), isLocalOperator: isLocalOperator, requestID: requestID)
+            body: Array(bytes.readableBytesView), isLocalOperator: isLocalOperator, requestID: requestID,
+            address: context.channel.remoteAddress?.ipAddress ?? "local")
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
         let shared = shared
         let eventLoop = context.eventLoop

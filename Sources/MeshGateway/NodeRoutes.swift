@@ -56,9 +56,9 @@ package struct NodeRoutes: ColdRoutes {
             && path.last == "status":
             return try brokerProvider(path[4], request, context)
         case let path where path.suffix(2) == ["coderai", "register"] && path.first == "api":
-            return try dryRun(request, path)
+            return try await dryRun(request, path)
         case let path where path.suffix(2) == ["coderai", "wss"] && path.contains("api"):
-            // A WebSocket upgrade that was not admitted arrives here as a plain request.
+            // Asked for without an upgrade.
             throw WorkerAdmission.refusal
         default: return try buyerRoute(request, context)
         }
@@ -136,9 +136,11 @@ package struct NodeRoutes: ColdRoutes {
 
     // MARK: Workers
 
-    private func dryRun(_ request: Request, _ path: [String]) throws -> Response {
+    private func dryRun(_ request: Request, _ path: [String]) async throws -> Response {
         guard request.method == .POST else { throw MeshError(.methodNotAllowed, "registration is tried with POST") }
-        return .json(try admission.dryRun(path: path, document: try request.document(), headers: request.headers))
+        return .json(
+            try await admission.dryRun(
+                path: path, document: try request.document(), headers: request.headers, address: request.address))
     }
 
     private func brokerSessions(_ request: Request, _ context: GatewayContext) throws -> Response {

@@ -43,6 +43,8 @@ package struct Request: Sendable {
     /// Whether it came over the node's own Unix socket, which only the operator can open.
     package var isLocalOperator: Bool
     package var requestID: String
+    /// Where the connection comes from: an IP address, or `local`.
+    package var address: String
 
     /// The body as a JSON object.
     package func document() throws(MeshError) -> JSONValue {

@@ -44,13 +44,26 @@ package struct AttachKeyEntry: Hashable, Sendable {
     package var label: String
     package var createdAt: Timestamp
     package var notAfter: Timestamp?
+    /// Nodes that workers may attach to with it, at most `Limits.attachKeyHosts`; empty: any.
+    package var allowedHosts: [PublicKey]
+    package var derivation: TokenDerivation
 
-    package init(publicKey: PublicKey, label: String, createdAt: Timestamp, notAfter: Timestamp? = nil) {
+    package init(
+        publicKey: PublicKey, label: String, createdAt: Timestamp, notAfter: Timestamp? = nil,
+        allowedHosts: [PublicKey] = [], derivation: TokenDerivation = .seed
+    ) {
         self.publicKey = publicKey
         self.label = label
         self.createdAt = createdAt
         self.notAfter = notAfter
+        self.allowedHosts = allowedHosts
+        self.derivation = derivation
     }
+
+    /// How people name the token in lists and commands, no secret: the first 12 hexadecimal digits of the key.
+    package var tokenID: String { APIKeyAccount.keyID(of: publicKey) }
+
+    package func hasEnded(at time: Timestamp) -> Bool { notAfter.map { $0 <= time } ?? false }
 }
 
 /// A provider whose home is this node.

@@ -68,6 +68,19 @@ package enum Limits {
     package static let workerRegistersPer10s = 10
     package static let workerRefusalsPerMinute = 60
     package static let workerRefusedCallers = 16_384
+    package static let workerAdmissionsPerSecond = 200
+    package static let workerAdmissionsBurst = 400
+    package static let workerRetryAfterSeconds = 30
+
+    // Registration tokens (Docs/Protocol/tokens.md)
+    package static let importedTokenCharacters = 16
+    package static let importedTokenBytes = 512
+    package static let importedTokenProviders = 4
+    package static let tokenDerivationsAtOnce = 2
+    package static let tokenDerivationsQueued = 64
+    package static let tokenDerivationsKept = 4_096
+    package static let tokenLifeSeconds: Int64 = 3_650 * 86_400
+    package static let tokenOverlapSeconds: Int64 = 30 * 86_400
 
     // Deadlines of one request
     package static let firstContentMs: Int64 = 120_000

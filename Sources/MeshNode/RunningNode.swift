@@ -73,9 +73,7 @@ package final class RunningNode: Service {
                 group: group, host: configuration.api.listen.host, port: configuration.api.listen.port,
                 tls: try configuration.api.tls.map { try ServerTLS.context($0) },
                 upgrade: .init(
-                    admits: { channel, head in
-                        parts.admission.admits(head, from: channel.remoteAddress?.ipAddress ?? "local")
-                    },
+                    admits: { channel, head in parts.admission.admits(channel, head) },
                     accept: { channel, head in try parts.admission.accept(channel, head) })
             ) { GatewayHandler(shared: parts.gateway) }
         }
@@ -112,7 +110,8 @@ package final class RunningNode: Service {
         let keyring = AttachKeyring()
         let signers = Signers([home.identity.node, home.identity.operatorKey], attachKeys: keyring)
         let clock = ClockJudge()
-        let sessions = SessionTable(metrics: WorkerMetrics())
+        let workerMetrics = WorkerMetrics()
+        let sessions = SessionTable(metrics: workerMetrics, catalog: catalog)
         let control = ControlPlane(
             store: home.store, signers: signers, catalog: catalog, clock: clock, network: configuration.networkID,
             eventLoop: group.next(), logger: logger)
@@ -130,7 +129,8 @@ package final class RunningNode: Service {
             group: group, delegate: links)
         links.connect(endpoint: endpoint, forwards: forwards)
         let admission = WorkerAdmission(
-            catalog: catalog, sessions: sessions, keys: keyring, greetingGraceMs: configuration.workerGreetingGraceMs)
+            catalog: catalog, sessions: sessions, keys: keyring, imported: ImportedTokens(metrics: workerMetrics),
+            greetingGraceMs: configuration.workerGreetingGraceMs)
         let authenticator = Authenticator()
         let administration = Administration(
             store: home.store, directory: home.directory, identity: home.identity, authenticator: authenticator,
@@ -272,7 +272,9 @@ package final class RunningNode: Service {
                 guard let provider = parts.catalog.current.provider(session.identity.provider) else { continue }
                 parts.control.submit(.workerAttached(AttachedWorker(session, owner: provider.owner)))
             }
-            try await NIOThreadPool.singleton.runIfActive { [parts] in try parts.control.flushRecords() }
+            do {
+                try await NIOThreadPool.singleton.runIfActive { [parts] in try parts.control.flushRecords() }
+            } catch is CancellationError { return }
             parts.sessions.revoke(by: parts.catalog.current, wall: SystemClock.wall)
             let load = parts.gateway.requestsInFlight + parts.forwards.requestsInFlight
             parts.control.submit(

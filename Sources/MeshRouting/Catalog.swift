@@ -63,6 +63,8 @@ package struct CatalogAttachKey: Hashable, Sendable {
     package var notAfter: Timestamp?
     /// Empty: any node.
     package var allowedHosts: [PublicKey]
+    /// Nil for a way that this version does not know: such a token is of no use at this node.
+    package var derivation: TokenDerivation?
 
     package func admits(host: PublicKey, at wall: Timestamp) -> Bool {
         if let notAfter, notAfter <= wall { return false }
@@ -85,6 +87,8 @@ package struct CatalogProvider: Hashable, Sendable {
     package var speeds: [CatalogSpeed] = []
     /// Every model its workers have offered since this node knows it: tells "no worker now" from "no such model".
     package var modelsSeen: [String]
+    /// Requests its workers may have at once at one node, all together; nil: not bounded.
+    package var maxConcurrency: Int?
 
     /// `seller@node/provider`: names it mesh-wide. Stored, because every answer carries it.
     package let fullName: String
@@ -92,7 +96,7 @@ package struct CatalogProvider: Hashable, Sendable {
     package init(
         key: RecordKey, advertHash: Bytes32, owner: PublicKey, providerID: String, scope: OwnerScope,
         homeNode: PublicKey, homeName: String, access: CatalogAccess, attachKeys: [CatalogAttachKey],
-        hosts: [CatalogHost] = [], modelsSeen: [String] = []
+        hosts: [CatalogHost] = [], modelsSeen: [String] = [], maxConcurrency: Int? = nil
     ) {
         self.key = key
         self.advertHash = advertHash
@@ -105,7 +109,13 @@ package struct CatalogProvider: Hashable, Sendable {
         self.attachKeys = attachKeys
         self.hosts = hosts
         self.modelsSeen = modelsSeen
+        self.maxConcurrency = maxConcurrency
         fullName = "\(scope.username)@\(homeName)/\(providerID)"
+    }
+
+    /// The keys of imported tokens with which workers may attach at `host` now.
+    package func importedKeys(host: PublicKey, wall: Timestamp) -> [PublicKey] {
+        attachKeys.filter { $0.derivation == .argon2id && $0.admits(host: host, at: wall) }.map(\.key)
     }
 
     package func offers(_ model: String) -> Bool { hosts.contains { $0.models.contains { $0.id == model } } }
@@ -191,13 +201,23 @@ package struct Catalog: Sendable {
     package func provider(
         attachKey key: PublicKey, scope: OwnerScope, providerID: String, wall: Timestamp
     ) -> CatalogProvider? {
-        for index in providersByAttachKey[key, default: []] {
-            let provider = providers[index]
-            guard provider.scope == scope, provider.providerID == providerID,
-                let entry = provider.attachKeys.first(where: { $0.key == key }), entry.admits(host: node, at: wall)
-            else { continue }
-            return provider
+        let found = providersByAttachKey[key, default: []].lazy.map { providers[$0] }.filter { provider in
+            provider.scope == scope && provider.providerID == providerID
+                && provider.attachKeys.contains { $0.key == key && $0.admits(host: node, at: wall) }
         }
-        return nil
+        // Public keys are no secret, so another owner's advert may list this one as well: the one of this node counts.
+        return found.first { $0.homeNode == node } ?? found.first
+    }
+
+    /// The providers of that name in that scope for which a token minted elsewhere may attach workers at this node
+    /// now, the ones whose home it is first. At most `Limits.importedTokenProviders`: each costs a derivation.
+    package func providers(
+        withImportedTokensIn scope: OwnerScope, providerID: String, wall: Timestamp
+    ) -> [CatalogProvider] {
+        let found = providers(withID: providerID).filter { provider in
+            provider.scope == scope && !provider.importedKeys(host: node, wall: wall).isEmpty
+        }
+        let ordered = found.filter { $0.homeNode == node } + found.filter { $0.homeNode != node }
+        return Array(ordered.prefix(Limits.importedTokenProviders))
     }
 }

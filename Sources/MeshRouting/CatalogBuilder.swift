@@ -115,11 +115,13 @@ package struct CatalogBuilder: Sendable {
             return CatalogAttachKey(
                 key: key, label: entry.label,
                 notAfter: entry.notAfterMs == 0 ? nil : Timestamp(milliseconds: Int64(clamping: entry.notAfterMs)),
-                allowedHosts: entry.allowedHosts.compactMap { PublicKey($0) })
+                allowedHosts: entry.allowedHosts.compactMap { PublicKey($0) },
+                derivation: TokenDerivation(rawValue: entry.derivation))
         }
         return CatalogProvider(
             key: record.key, advertHash: record.hash, owner: record.signer, providerID: body.providerID, scope: scope,
-            homeNode: home, homeName: homeNode.name, access: access, attachKeys: keys, hosts: [], modelsSeen: [])
+            homeNode: home, homeName: homeNode.name, access: access, attachKeys: keys,
+            maxConcurrency: body.maxConcurrency == 0 ? nil : Int(body.maxConcurrency))
     }
 
     private mutating func bindingHolds(

@@ -224,7 +224,7 @@ package struct BrokerSession: Sendable {
             return isLive ? bad() : close(.registerExpected)
         }
         for token in [message["registration_token"]?.text, message["payload"]?["registration_token"]?.text] {
-            guard let token, token != tokenText else { continue }
+            guard let token, !SecretText.isSame(token, tokenText) else { continue }
             if isLive { return [.send(errorFrame(frame.requestID, "token mismatch"))] }
             return close(.tokenMismatch)
         }

@@ -9,6 +9,7 @@ package enum CloseReason: String, CaseIterable, Sendable {
     case silent = "no sign of life"
     case tooManyBadFrames = "too many unreadable messages"
     case frameTooLarge = "message too large"
+    case protocolError = "not a WebSocket message"
     case nodeStopping = "node is shutting down"
     case tooManySessions = "this node has no room for more workers"
 
@@ -17,6 +18,7 @@ package enum CloseReason: String, CaseIterable, Sendable {
         switch self {
         case .registrationTimeout, .registerExpected, .notJSON, .tokenMismatch, .tokenRevoked, .tooManyBadFrames: 1008
         case .replaced, .silent: 1011
+        case .protocolError: 1002
         case .frameTooLarge: 1009
         case .nodeStopping: 1001
         case .tooManySessions: 1013

@@ -124,6 +124,9 @@ extension MeshStore {
         guard keys.allSatisfy({ $0.label.utf8.count <= Limits.labelBytes }) else {
             throw .invalid("a registration token's label may have \(Limits.labelBytes) bytes")
         }
+        guard keys.allSatisfy({ $0.allowedHosts.count <= Limits.attachKeyHosts }) else {
+            throw .invalid("a registration token may name \(Limits.attachKeyHosts) nodes")
+        }
     }
 
     private func missing(_ scope: OwnerScope, _ id: String) -> StoreError {
@@ -146,12 +149,12 @@ extension MeshStore {
             }
             try database.execute(
                 sql: """
-                    INSERT INTO attach_keys (public_key, provider, position, label, created_at, not_after)
-                    VALUES (?, ?, ?, ?, ?, ?)
+                    INSERT INTO attach_keys (public_key, provider, position, label, created_at, not_after,
+                        allowed_hosts, derivation) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
                     """,
                 arguments: [
                     key.publicKey.data, provider, position, key.label, key.createdAt.milliseconds,
-                    key.notAfter?.milliseconds,
+                    key.notAfter?.milliseconds, Data(key.allowedHosts.flatMap(\.bytes)), key.derivation.rawValue,
                 ])
         }
     }
@@ -182,18 +185,25 @@ extension MeshStore {
         case "public": return .public
         case "owner": return .ownerOnly
         case "named":
-            let bytes = [UInt8](row: row, "named_owners")
-            let keys = stride(from: 0, to: bytes.count, by: 32).map { PublicKey(bytes[$0...].prefix(32)) }
-            guard !keys.contains(nil) else { throw damaged("a provider's access rule") }
-            return .named(keys.compactMap(\.self))
+            guard let keys = publicKeys(row, "named_owners") else { throw damaged("a provider's access rule") }
+            return .named(keys)
         default: throw damaged("a provider's access rule")
         }
     }
 
     private func attachKey(_ row: Row) throws -> AttachKeyEntry {
-        guard let key = PublicKey([UInt8](row: row, "public_key")) else { throw damaged("an attach key") }
+        guard let key = PublicKey([UInt8](row: row, "public_key")), let hosts = publicKeys(row, "allowed_hosts"),
+            let derivation = TokenDerivation(rawValue: UInt32(clamping: row["derivation"] as Int64))
+        else { throw damaged("an attach key") }
         return AttachKeyEntry(
             publicKey: key, label: row["label"], createdAt: Timestamp(milliseconds: row["created_at"]),
-            notAfter: Timestamp(row: row, "not_after"))
+            notAfter: Timestamp(row: row, "not_after"), allowedHosts: hosts, derivation: derivation)
+    }
+
+    /// The keys that stand one behind the other in a column; nil when it does not hold whole ones.
+    private func publicKeys(_ row: Row, _ column: String) -> [PublicKey]? {
+        let bytes = [UInt8](row: row, column)
+        let keys = stride(from: 0, to: bytes.count, by: 32).map { PublicKey(bytes[$0...].prefix(32)) }
+        return keys.contains(nil) ? nil : keys.compactMap(\.self)
     }
 }

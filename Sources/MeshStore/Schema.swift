@@ -6,6 +6,7 @@ enum Schema {
         var migrator = DatabaseMigrator()
         migrator.registerMigration("1 accounts") { try $0.execute(sql: accounts) }
         migrator.registerMigration("2 records") { try $0.execute(sql: records) }
+        migrator.registerMigration("3 attach key terms") { try $0.execute(sql: attachKeyTerms) }
         return migrator
     }()
 
@@ -75,5 +76,11 @@ enum Schema {
             key TEXT NOT NULL PRIMARY KEY,
             value TEXT NOT NULL
         ) STRICT;
+        """
+
+    private static let attachKeyTerms = """
+        ALTER TABLE attach_keys ADD COLUMN allowed_hosts BLOB NOT NULL DEFAULT x''
+            CHECK (length(allowed_hosts) % 32 = 0);
+        ALTER TABLE attach_keys ADD COLUMN derivation INTEGER NOT NULL DEFAULT 0;
         """
 }

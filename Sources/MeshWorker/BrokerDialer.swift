@@ -50,8 +50,7 @@ struct BrokerDialer: Sendable {
         case .upgraded(let channel): return channel
         case .refused(let refusal):
             let refusal = try await refusal.get()
-            let cause: BackOff.Cause = (400..<500).contains(refusal.status) ? .refused : .lost
-            throw DialFailure(cause: cause, reason: "HTTP \(refusal.status) \(refusal.text)")
+            throw DialFailure(cause: refusal.cause, reason: "HTTP \(refusal.status) \(refusal.text)")
         }
     }
 
@@ -116,19 +115,29 @@ struct BrokerDialer: Sendable {
 struct Refusal: Sendable {
     var status: Int
     var text: String
+    var retryAfterSeconds: Int64?
+
+    /// 503 and 429 with a time are a broker that has too much to do at the moment, not one that does not want us.
+    var cause: BackOff.Cause {
+        if status == 503 || status == 429, let seconds = retryAfterSeconds { return .busy(afterSeconds: seconds) }
+        return (400..<500).contains(status) ? .refused : .lost
+    }
 }
 
 private final class RefusalReader: ChannelInboundHandler {
     typealias InboundIn = HTTPClientResponsePart
     private var promise: EventLoopPromise<Refusal>?
     private var status = 0
+    private var retryAfterSeconds: Int64?
     private var body: [UInt8] = []
 
     init(_ promise: EventLoopPromise<Refusal>) { self.promise = promise }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
-        case .head(let head): status = Int(head.status.code)
+        case .head(let head):
+            status = Int(head.status.code)
+            retryAfterSeconds = head.headers.first(name: "retry-after").flatMap { Int64($0) }
         case .body(let part): body += part.readableBytesView.prefix(max(0, 1_024 - body.count))
         case .end:
             finish()
@@ -147,7 +156,7 @@ private final class RefusalReader: ChannelInboundHandler {
 
     private func finish() {
         let text = String(decoding: body, as: UTF8.self).filter { !$0.isNewline }
-        promise?.succeed(Refusal(status: status, text: text))
+        promise?.succeed(Refusal(status: status, text: text, retryAfterSeconds: retryAfterSeconds))
         promise = nil
     }
 }

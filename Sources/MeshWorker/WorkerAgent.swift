@@ -67,7 +67,7 @@ package struct WorkerAgent: Service {
                 }
             } catch let failure as DialFailure {
                 cause = failure.cause
-                report(cause == .refused ? "the broker refused this worker" : "cannot reach the broker", failure.reason)
+                report(Self.words(for: cause), failure.reason)
             } catch {
                 if Task.isCancelled || Task.isShuttingDownGracefully { return }
                 cause = .lost
@@ -76,6 +76,14 @@ package struct WorkerAgent: Service {
             let delay = backOff.next(after: cause, connectedMs: session.registeredMs)
             logger.info("retrying", metadata: ["retry.after_ms": .stringConvertible(delay)])
             try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .milliseconds(delay)) }
+        }
+    }
+
+    private static func words(for cause: BackOff.Cause) -> Logger.Message {
+        switch cause {
+        case .refused: "the broker refused this worker"
+        case .busy: "the broker is busy"
+        case .unreachable, .lost: "cannot reach the broker"
         }
     }
 

@@ -57,6 +57,9 @@ struct PreparedNode: Sendable {
         summary = try NodeEntry.initialise(try await Self.configuration(name, directory))
     }
 
+    /// The id of a node that nobody runs.
+    static func strangerID() -> String { KeyText.node.text(SigningKey.random().publicKey.bytes) }
+
     static func configuration(
         _ name: String, _ directory: String, peers: [String] = [], allow: [String] = [], firstContentMs: Int = 2_000,
         streamIdleMs: Int = 5_000

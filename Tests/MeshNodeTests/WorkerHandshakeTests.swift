@@ -5,9 +5,10 @@ import Testing
 private func withProvider(_ body: @escaping @Sendable (TestNode, String) async throws -> Void) async throws {
     try await withNode { node in
         let token = try await node.provider("lab")
-        // The provider counts once its advert is in the catalog.
-        try await eventually("the dry run to be admitted") {
-            try await register(node, token: token).status == 200
+        // The provider counts once its advert is in the catalog. Trying the token until then would count as guessing.
+        try await eventually("the provider in the catalog") {
+            try await node.administer("GET", "mesh/providers")["providers"]?.elements?
+                .contains { $0["provider_id"]?.text == "lab" } ?? false
         }
         try await body(node, token)
     }
@@ -229,6 +230,31 @@ private func sessions(_ node: TestNode) async throws -> [JSONValue] {
             let worker = try await ScriptedWorker.attach(node.buyerPort, provider: "lab", token: token)
             worker.frame(1, [UInt8](repeating: 0x20, count: 17 << 20))
             try await eventually("the end of the connection") { worker.connection.isClosed }
+            try await eventually("no sessions") { try await sessions(node).isEmpty }
+        }
+    }
+
+    /// What is announced is judged; nothing is waited for.
+    @Test func anAnnouncedFrameOver16MiBIs1009() async throws {
+        try await withProvider { node, token in
+            let worker = try await ScriptedWorker.attach(node.buyerPort, provider: "lab", token: token)
+            worker.connection.send(
+                Array(ScriptedWorker.encode(1, [UInt8](repeating: 0x20, count: 17 << 20)).prefix(14)))
+            let close = try await worker.closed()
+            #expect(close.code == 1009)
+            #expect(close.reason == "message too large")
+        }
+    }
+
+    /// A control frame may not be fragmented (RFC 6455, section 5.5), and a message not begin with a continuation.
+    @Test(arguments: [(9, false), (0, true)] as [(UInt8, Bool)])
+    func framesAgainstTheProtocolEndTheSessionWithAReason(opcode: UInt8, isFinal: Bool) async throws {
+        try await withProvider { node, token in
+            let worker = try await ScriptedWorker.attach(node.buyerPort, provider: "lab", token: token)
+            worker.frame(opcode, isFinal: isFinal, [1, 2])
+            let close = try await worker.closed()
+            #expect(close.code == 1002)
+            #expect(close.reason == "not a WebSocket message")
             try await eventually("no sessions") { try await sessions(node).isEmpty }
         }
     }

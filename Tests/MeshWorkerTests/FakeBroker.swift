@@ -15,6 +15,8 @@ final class FakeBroker: Sendable {
         var pings = 0
         var closes: [Int] = []
         var refuses = false
+        /// The status of a refusal, and its `retry-after` in seconds.
+        var refusal = (status: 403, retryAfter: Int?.none)
         var answersRegister = true
     }
     let state = Mutex(State())
@@ -46,7 +48,7 @@ final class FakeBroker: Sendable {
                     })
                 return channel.pipeline.configureHTTPServerPipeline(
                     withServerUpgrade: (upgraders: [upgrader], completionHandler: { _ in })
-                ).flatMapThrowing { try channel.pipeline.syncOperations.addHandler(Refuser()) }
+                ).flatMapThrowing { try channel.pipeline.syncOperations.addHandler(Refuser(self)) }
             }
             .bind(host: "127.0.0.1", port: port).get()
         server.withLock { $0 = channel }
@@ -126,12 +128,18 @@ private final class BrokerSide: ChannelInboundHandler {
 private final class Refuser: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = HTTPServerResponsePart
+    private let broker: FakeBroker
+
+    init(_ broker: FakeBroker) { self.broker = broker }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard case .end = unwrapInboundIn(data) else { return }
         let body = "no such provider or wrong token"
-        let head = HTTPResponseHead(
-            version: .http1_1, status: .forbidden, headers: ["content-length": "\(body.utf8.count)"])
+        let refusal = broker.state.withLock { $0.refusal }
+        var head = HTTPResponseHead(
+            version: .http1_1, status: .init(statusCode: refusal.status),
+            headers: ["content-length": "\(body.utf8.count)"])
+        if let seconds = refusal.retryAfter { head.headers.add(name: "retry-after", value: "\(seconds)") }
         context.write(wrapOutboundOut(.head(head)), promise: nil)
         context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: body)))), promise: nil)
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)

@@ -148,6 +148,19 @@ private func chat(_ id: String, _ payload: String) -> String {
         }
     }
 
+    @Test func `a busy broker is tried again when it says`() async throws {
+        try await withAgent(refuses: true, waits: false) { broker in
+            broker.state.withLock { $0.refusal = (503, 1) }
+            // The first attempt may have met the 403 of before.
+            try await eventually(seconds: 15) { broker.state.withLock { $0.heads.count } == 3 }
+            let refused = ContinuousClock.now
+            broker.state.withLock { $0.refuses = false }
+            try await eventually { broker.registrations == 1 }
+            // A refusal would have waited four seconds at least by now.
+            #expect(refused.duration(to: .now) < .milliseconds(3_500))
+        }
+    }
+
     @Test func `a broker that goes silent is left`() async throws {
         var timings = WorkerTimings()
         timings.pingMs = 60_000

@@ -4,7 +4,7 @@ internal import Foundation
 struct ProviderCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "provider", abstract: "What sellers offer on a node.",
-        subcommands: [Create.self, List.self, Show.self, RotateToken.self, Remove.self])
+        subcommands: [Create.self, List.self, Show.self, TokenCommand.self, RotateToken.self, Remove.self])
 
     enum Access: String, CaseIterable, ExpressibleByArgument {
         case `public`
@@ -81,10 +81,7 @@ struct ProviderCommand: AsyncParsableCommand {
                     ("named", "named"), ("kind", "kind"), ("display name", "display_name"),
                     ("max concurrency", "max_concurrency"),
                 ])
-            let tokens = TableLayout([
-                ("TOKEN", "label"), ("PUBLIC KEY", "key"), ("CREATED", "created_at"), ("NOT AFTER", "not_after"),
-            ])
-            Console.print("\n" + tokens.table(provider["tokens"]?.elements ?? []).text)
+            Console.print("\n" + TokenCommand.List.layout.table(provider["tokens"]?.elements ?? []).text)
             let workers = TableLayout([
                 ("WORKER", "client_id"), ("NODE", "node"), ("MODELS", "models"), ("CONNECTED", "connected_at"),
             ])
@@ -94,20 +91,18 @@ struct ProviderCommand: AsyncParsableCommand {
 
     struct RotateToken: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Replace the registration token; workers with the old one are closed after the overlap.")
+            abstract: "Replace all registration tokens; workers with an old one are closed after the overlap.")
         @OptionGroup var name: ProviderName
-        @Option(help: "Seconds for which the old token stays good.") var overlap: Int64 = 0
+        @Option(help: "How long the old tokens stay good: 90s, 15m, 1h, 2d (default: not at all).")
+        var overlap: LifeSpan?
         @Option(help: "Write the worker's JSON to this file (mode 0600) instead of printing it.") var out: String?
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
 
-        func validate() throws {
-            if overlap < 0 { throw ValidationError("--overlap must not be negative") }
-        }
-
         func run() async throws {
             let answer = try await admin.client().send(
-                "POST", "\(name.path)/rotate-token", body: .object(["overlap_seconds": .integer(overlap)]))
+                "POST", "\(name.path)/rotate-token", body: .object(["overlap_seconds": .integer(overlap?.seconds ?? 0)])
+            )
             try WorkerFile.deliver(answer, to: out, json: output.json)
         }
     }

@@ -8,7 +8,7 @@ import NIOPosix
 /// What the operator can do to this node: users, providers, tokens, API keys. Every change is stored before it is
 /// told to anybody.
 package final class Administration: Sendable {
-    private let store: MeshStore
+    let store: MeshStore
     private let directory: DataDirectory
     private let identity: NodeIdentity
     private let authenticator: Authenticator
@@ -97,32 +97,9 @@ package final class Administration: Sendable {
                 attachKeys: [
                     AttachKeyEntry(publicKey: token.key.publicKey, label: "first", createdAt: SystemClock.wall)
                 ], createdAt: SystemClock.wall)
+            try requireRoom(provider)
             try store.createProvider(provider)
             try publishProviders()
-            return provider
-        }
-        return (provider, token)
-    }
-
-    /// A new token; the old ones end after `overlapSeconds`, at once with 0.
-    package func rotateToken(
-        _ scope: OwnerScope, _ id: String, overlapSeconds: Int
-    ) async throws -> (provider: ProviderAccount, token: RegistrationToken) {
-        guard (0...(30 * 86_400)).contains(overlapSeconds) else {
-            throw MeshError(
-                .invalidRequest, "overlap_seconds must be between 0 and 30 days", parameter: "overlap_seconds")
-        }
-        let token = RegistrationToken.random()
-        let provider = try await blocking { [self] in
-            guard let old = try store.provider(scope: scope, id: id) else { throw Self.noProvider(scope, id) }
-            let now = SystemClock.wall
-            let end = now.advanced(byMilliseconds: Int64(overlapSeconds) * 1_000)
-            var keys = overlapSeconds == 0 ? [] : old.attachKeys.filter { $0.notAfter.map { $0 > now } ?? true }
-            for index in keys.indices { keys[index].notAfter = min(keys[index].notAfter ?? end, end) }
-            keys.append(AttachKeyEntry(publicKey: token.key.publicKey, label: "rotated", createdAt: now))
-            try store.replaceAttachKeys(scope: scope, id: id, Array(keys.suffix(16)))
-            try publishProviders()
-            guard let provider = try store.provider(scope: scope, id: id) else { throw Self.noProvider(scope, id) }
             return provider
         }
         return (provider, token)
@@ -135,7 +112,7 @@ package final class Administration: Sendable {
         }
     }
 
-    private static func noProvider(_ scope: OwnerScope, _ id: String) -> MeshError {
+    static func noProvider(_ scope: OwnerScope, _ id: String) -> MeshError {
         MeshError(.notFound, "\(scope.username) has no provider '\(id)'")
     }
 
@@ -193,7 +170,7 @@ package final class Administration: Sendable {
 
     private func reloadKeys() throws { authenticator.load(keys: try store.apiKeys(), users: try store.users()) }
 
-    private func publishProviders() throws {
+    func publishProviders() throws {
         control.submit(.providers(try store.providers().map { try draft($0) }))
     }
 
@@ -214,12 +191,25 @@ package final class Administration: Sendable {
         advert.attachKeys = provider.attachKeys.map { entry in
             var key = Aisbf_Mesh_V1_AttachKey()
             key.publicKey = entry.publicKey.bytes.protobuf
-            key.label = String(entry.label.prefix(32))
+            key.label = entry.label.cut(toUTF8Bytes: 32)
             key.notAfterMs = entry.notAfter.map { UInt64(clamping: $0.milliseconds) } ?? 0
+            key.allowedHosts = entry.allowedHosts.map(\.bytes.protobuf)
+            key.derivation = entry.derivation.rawValue
             return key
         }
         if case .user(let username) = provider.scope { advert.binding = try binding(username, provider) }
         return Broker.ProviderDraft(owner: provider.ownerKey, advert: advert)
+    }
+
+    /// An advert that does not fit a record would never be heard of; so nothing is stored that makes one.
+    func requireRoom(_ provider: ProviderAccount) throws {
+        let size = RecordBody.bytes(of: try draft(provider).advert).count
+        guard size <= Limits.recordBodyBytes else {
+            throw MeshError(
+                .invalidRequest,
+                "the provider's advert would have \(size) bytes, and \(Limits.recordBodyBytes) is the most; remove tokens, or name fewer nodes and buyers"
+            )
+        }
     }
 
     private func binding(_ username: String, _ provider: ProviderAccount) throws -> Aisbf_Mesh_V1_ScopeBinding {
@@ -241,7 +231,7 @@ package final class Administration: Sendable {
 
     /// Runs what touches disk off the event loops; `StoreError`s keep their words for the log and become `conflict`
     /// or `internal_error` for the caller.
-    private func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+    func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
         do {
             return try await NIOThreadPool.singleton.runIfActive(body)
         } catch let error as StoreError {

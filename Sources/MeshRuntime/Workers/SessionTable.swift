@@ -28,9 +28,14 @@ package final class SessionTable: Sendable {
 
     private let state = Mutex(State())
     private let observer = Mutex<(@Sendable (WorkerEvent) -> Void)?>(nil)
+    private let catalog: CatalogHolder
     let metrics: WorkerMetrics
 
-    package init(metrics: WorkerMetrics) { self.metrics = metrics }
+    /// - Parameter catalog: says how many requests a provider takes at once.
+    package init(metrics: WorkerMetrics, catalog: CatalogHolder) {
+        self.metrics = metrics
+        self.catalog = catalog
+    }
 
     /// Set once, before the listener opens.
     package func observe(_ observer: @escaping @Sendable (WorkerEvent) -> Void) {
@@ -65,17 +70,39 @@ package final class SessionTable: Sendable {
         }
     }
 
+    /// Counts a request at `session`, unless all workers of its provider here together have as many as the provider
+    /// takes. Every request is counted under the lock, so that two at once cannot both get the last place.
+    func takesRequest(_ session: WorkerSession) -> MeshError? {
+        let limit = catalog.current.provider(session.identity.provider)?.maxConcurrency
+        return state.withLock { state in
+            if let limit {
+                let sessions = state.byProvider[session.identity.provider] ?? []
+                guard sessions.reduce(0, { $0 + $1.requestsInFlight }) < limit else {
+                    return MeshError(
+                        .workerBusy, "this provider takes \(limit) requests at once, and has them; try again shortly",
+                        retryAfterSeconds: 1)
+                }
+            }
+            session.outstanding.add(1, ordering: .relaxed)
+            return nil
+        }
+    }
+
     func registered(_ session: WorkerSession) {
         let key = Key(provider: session.identity.provider, clientID: session.identity.clientID)
-        let replaced = state.withLock { state -> WorkerSession? in
+        let outcome = state.withLock { state -> (isFull: Bool, replaced: WorkerSession?) in
+            // More may have been let in at once than are left to register.
+            if state.byKey[key] == nil, state.byKey.count >= Limits.workerSessions { return (true, nil) }
             let old = state.byKey.updateValue(session, forKey: key)
             if let old { state.byProvider[key.provider]?.removeAll { $0 === old } }
             state.byProvider[key.provider, default: []].append(session)
             if let window = old?.current.performance ?? state.remembered.removeValue(forKey: key) {
                 session.measure { $0 = window }
             }
-            return old
+            return (false, old)
         }
+        if outcome.isFull { return session.close(.tooManySessions) }
+        let replaced = outcome.replaced
         replaced?.close(.replaced)
         metrics.sessions(count)
         notify(.registered(session))
@@ -104,12 +131,15 @@ package final class SessionTable: Sendable {
         notify(.ended(session))
     }
 
-    /// Closes the sessions whose token the owner's current advert does not list any more, wherever the owner lives.
+    /// Closes the sessions whose token is not good here any more, wherever the owner lives: the owner's current advert
+    /// does not list it, or lists it with an end that has come or for other nodes.
     package func revoke(by catalog: Catalog, wall: Timestamp) {
-        for session in all {
-            let keys = catalog.provider(session.identity.provider)?.attachKeys ?? []
-            let isValid = keys.contains { $0.key == session.attachKey && $0.admits(host: catalog.node, at: wall) }
-            if !isValid { session.close(.tokenRevoked) }
+        let sessions = state.withLock { $0.byProvider }
+        for (provider, sessions) in sessions {
+            let keys = catalog.provider(provider)?.attachKeys.filter { $0.admits(host: catalog.node, at: wall) } ?? []
+            for session in sessions where !keys.contains(where: { $0.key == session.attachKey }) {
+                session.close(.tokenRevoked)
+            }
         }
     }
 

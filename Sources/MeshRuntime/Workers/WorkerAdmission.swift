@@ -2,6 +2,7 @@ import MeshCrypto
 package import MeshModel
 import MeshRouting
 import MeshSessions
+package import MeshTransport
 package import MeshWire
 package import NIOCore
 package import NIOHTTP1
@@ -16,15 +17,25 @@ package final class WorkerAdmission: Sendable {
     private let catalog: CatalogHolder
     private let sessions: SessionTable
     private let keys: AttachKeyring
+    private let imported: ImportedTokens
     private let greetingGraceMs: Int64
     private let accepting = Atomic<Bool>(true)
     private let refusals = RefusalGate()
+    private let rate: Mutex<AdmissionRate>
 
-    package init(catalog: CatalogHolder, sessions: SessionTable, keys: AttachKeyring, greetingGraceMs: Int64) {
+    package init(
+        catalog: CatalogHolder, sessions: SessionTable, keys: AttachKeyring, imported: ImportedTokens,
+        greetingGraceMs: Int64
+    ) {
         self.catalog = catalog
         self.sessions = sessions
         self.keys = keys
+        self.imported = imported
         self.greetingGraceMs = greetingGraceMs
+        rate = Mutex(
+            AdmissionRate(
+                perSecond: Limits.workerAdmissionsPerSecond, burst: Limits.workerAdmissionsBurst,
+                now: SystemClock.instant))
     }
 
     package static let refusal = MeshError(
@@ -35,46 +46,68 @@ package final class WorkerAdmission: Sendable {
     /// No more workers; the node is stopping.
     package func stop() { accepting.store(false, ordering: .relaxed) }
 
-    /// - Parameter address: where the connection comes from; refusals are counted per address and named provider,
-    ///   so that one broken worker behind a proxy does not lock out its neighbours.
-    package func admits(_ head: HTTPRequestHead, from address: String) -> Bool {
-        guard accepting.load(ordering: .relaxed), sessions.count < Limits.workerSessions,
-            let path = WorkerPath(uri: head.uri)
-        else { return false }
-        let presented = PresentedIdentity(path: path, headers: head.headers)
-        let caller = "\(address) \(path.scope.username.prefix(64)) \(presented.providerID.prefix(64))"
-        let now = SystemClock.instant
-        guard !refusals.isClosed(caller, now: now) else {
-            sessions.metrics.refused()
-            return false
+    // MARK: WebSockets
+
+    /// Refusals are counted per address and named provider, so that one broken worker behind a proxy does not lock
+    /// out its neighbours.
+    package func admits(_ channel: any Channel, _ head: HTTPRequestHead) -> EventLoopFuture<UpgradeVerdict> {
+        let eventLoop = channel.eventLoop
+        guard let path = WorkerPath(uri: head.uri) else { return eventLoop.makeSucceededFuture(.notOffered) }
+        let attempt = Attempt(
+            path: path, headers: head.headers, address: channel.remoteAddress?.ipAddress ?? "local")
+        switch judged(attempt) {
+        case .success(.admitted): return eventLoop.makeSucceededFuture(inTurn())
+        case .success(.imported(let candidates)):
+            // Nothing is read meanwhile, or a client could send for as long as its turn takes.
+            channel.setOption(.autoRead, value: false).whenFailure { _ in }
+            let promise = eventLoop.makePromise(of: UpgradeVerdict.self)
+            find(attempt, among: candidates) { [self] admitted in
+                promise.succeed(admitted == nil ? .refused(Self.refusal) : inTurn())
+            }
+            return promise.futureResult.always { _ in
+                channel.setOption(.autoRead, value: true).whenFailure { _ in }
+            }
+        case .failure(let error): return eventLoop.makeSucceededFuture(.refused(error))
         }
-        if identify(head) != nil { return true }
-        refusals.refused(caller, now: now)
-        sessions.metrics.refused()
-        return false
     }
 
     /// Adds the session handler to an upgraded channel.
     package func accept(_ channel: any Channel, _ head: HTTPRequestHead) throws {
         // The catalog may have changed since the upgrade was admitted.
-        guard let admitted = identify(head) else { throw WorkerAdmission.refusal }
-        keys.add(admitted.token.key)
+        guard let path = WorkerPath(uri: head.uri),
+            case .admitted(let admitted) = identify(Attempt(path: path, headers: head.headers, address: ""))
+        else { throw WorkerAdmission.refusal }
+        keys.add(admitted.key)
         let now = SystemClock.now
         let sessionID = "ses_" + hexText(Sodium.shared.randomBytes(12))
         let machine = BrokerSession(
             identity: admitted.identity, sessionID: sessionID, tokenText: admitted.tokenText,
             greetingGraceMs: greetingGraceMs, expiresAt: now.wall.advanced(byMilliseconds: 86_400_000),
             now: now.instant)
-        let connection = WorkerConnection(machine: machine, sessions: sessions) { handler, eventLoop in
+        let connection = WorkerConnection(machine: machine, sessions: sessions) { [sessions] handler, eventLoop in
             WorkerSession(
-                identity: admitted.identity, sessionID: sessionID, attachKey: admitted.token.key.publicKey,
-                connectedAt: now.wall, handler: handler, eventLoop: eventLoop)
+                identity: admitted.identity, sessionID: sessionID, attachKey: admitted.key.publicKey,
+                connectedAt: now.wall, handler: handler, eventLoop: eventLoop, sessions: sessions)
         }
         try channel.pipeline.syncOperations.addHandler(connection)
     }
 
+    /// An admitted worker, now or a little later: many that lost their node at the same moment come back at once.
+    private func inTurn() -> UpgradeVerdict {
+        guard let seconds = rate.withLock({ $0.take(now: SystemClock.instant) }) else { return .admitted }
+        sessions.metrics.deferred()
+        return .refused(
+            MeshError(
+                .rateLimited, "many workers are connecting at once; try again in \(seconds) s",
+                retryAfterSeconds: seconds, statusOverride: 503))
+    }
+
+    // MARK: The dry run
+
     /// What a worker would be told, without a session: answers `POST …/coderai/register`.
-    package func dryRun(path: [String], document: JSONValue, headers: HTTPHeaders) throws -> JSONValue {
+    package func dryRun(
+        path: [String], document: JSONValue, headers: HTTPHeaders, address: String
+    ) async throws -> JSONValue {
         let target = "/" + path.dropLast().joined(separator: "/") + "/wss"
         var fields = headers
         for name in ["provider_id", "client_id", "username", "registration_token"] {
@@ -82,10 +115,17 @@ package final class WorkerAdmission: Sendable {
                 fields.replaceOrAdd(name: "x-coderai-" + name.replacingUnderscores, value: text)
             }
         }
-        guard let admitted = identify(HTTPRequestHead(version: .http1_1, method: .POST, uri: target, headers: fields))
-        else {
-            sessions.metrics.refused()
-            throw WorkerAdmission.refusal
+        guard let path = WorkerPath(uri: target) else { throw WorkerAdmission.refusal }
+        let attempt = Attempt(path: path, headers: fields, address: address)
+        let admitted: Admitted
+        switch try judged(attempt).get() {
+        case .admitted(let found): admitted = found
+        case .imported(let candidates):
+            let found = await withCheckedContinuation { continuation in
+                find(attempt, among: candidates) { continuation.resume(returning: $0) }
+            }
+            guard let found else { throw WorkerAdmission.refusal }
+            admitted = found
         }
         let now = SystemClock.now
         let machine = BrokerSession(
@@ -95,81 +135,102 @@ package final class WorkerAdmission: Sendable {
         return machine.registeredDocument(requestID: document["request_id"]?.text ?? "dry-run")
     }
 
-    private struct Admitted {
+    // MARK: Who it is
+
+    private struct Attempt: Sendable {
+        var scope: OwnerScope
+        var presented: PresentedIdentity
+        var caller: String
+
+        init(path: WorkerPath, headers: HTTPHeaders, address: String) {
+            scope = path.scope
+            presented = PresentedIdentity(path: path, headers: headers)
+            caller = "\(address) \(path.scope.username.prefix(64)) \(presented.providerID.prefix(64))"
+        }
+    }
+
+    private struct Admitted: Sendable {
         var identity: WorkerIdentity
-        var token: RegistrationToken
+        var key: SigningKey
         var tokenText: String
     }
 
-    private func identify(_ head: HTTPRequestHead) -> Admitted? {
-        guard let path = WorkerPath(uri: head.uri) else { return nil }
-        let presented = PresentedIdentity(path: path, headers: head.headers)
-        guard presented.username == path.scope.username,
-            case .success(let token) = RegistrationToken.parse(presented.token),
-            NameRule.isValid(presented.providerID),
-            let provider = catalog.current.provider(
-                attachKey: token.key.publicKey, scope: path.scope, providerID: presented.providerID,
-                wall: SystemClock.wall)
-        else { return nil }
-        return Admitted(
-            identity: WorkerIdentity(
-                provider: provider.key, providerID: provider.providerID, scope: path.scope, clientID: presented.clientID
-            ),
-            token: token, tokenText: presented.token)
+    private enum Finding {
+        case admitted(Admitted)
+        /// It may be a token that was minted elsewhere, of one of these providers.
+        case imported([ImportedTokens.Candidate])
     }
-}
 
-/// Where a worker dials: `…/api/coderai/wss` or `…/api/u/{username}/coderai/wss`, below any prefix of a proxy.
-struct WorkerPath: Hashable, Sendable {
-    var scope: OwnerScope
-    var query: [(name: String, value: String)]
-
-    static func == (left: Self, right: Self) -> Bool { left.scope == right.scope }
-    func hash(into hasher: inout Hasher) { hasher.combine(scope) }
-
-    init?(uri: String) {
-        let parts = uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
-        let segments = parts[0].split(separator: "/").map(String.init)
-        guard segments.suffix(2) == ["coderai", "wss"] else { return nil }
-        let front = segments.dropLast(2)
-        if front.last == "api" {
-            scope = .global
-        } else if front.count >= 3, front.dropLast().last == "u", front.dropLast(2).last == "api",
-            let name = front.last,
-            let username = PercentEncoding.decode(name), NameRule.isValid(username)
-        {
-            scope = OwnerScope(username: username)
-        } else {
-            return nil
+    /// Everything that is decided at once, cheapest first.
+    private func judged(_ attempt: Attempt) -> Result<Finding, MeshError> {
+        guard accepting.load(ordering: .relaxed) else {
+            return .failure(MeshError(.draining, "this node is shutting down; use another node", retryAfterSeconds: 5))
         }
-        query = parts.count == 2 ? PercentEncoding.query(String(parts[1])) : []
+        guard sessions.count < Limits.workerSessions else {
+            sessions.metrics.deferred()
+            return .failure(
+                MeshError(
+                    .rateLimited, "this node has no room for more workers; use another node",
+                    retryAfterSeconds: Limits.workerRetryAfterSeconds, statusOverride: 503))
+        }
+        let now = SystemClock.instant
+        guard !refusals.isClosed(attempt.caller, now: now) else {
+            sessions.metrics.refused()
+            return .failure(Self.refusal)
+        }
+        guard let finding = identify(attempt) else {
+            refusals.refused(attempt.caller, now: now)
+            sessions.metrics.refused()
+            return .failure(Self.refusal)
+        }
+        return .success(finding)
     }
-}
 
-/// What a worker says of itself at the handshake: query first, then headers, then, for the token, `Authorization`.
-struct PresentedIdentity: Sendable {
-    var providerID: String
-    var clientID: String
-    var username: String
-    var token: String
-
-    init(path: WorkerPath, headers: HTTPHeaders) {
-        func value(_ name: String) -> String? {
-            if let item = path.query.first(where: { $0.name == name && !$0.value.isEmpty }) { return item.value }
-            let header = "x-coderai-" + name.replacingUnderscores
-            return headers.first(name: header).flatMap { $0.isEmpty ? nil : $0 }
+    /// Work on a guess is counted as a refusal before it is done. Whoever waits for work that is under way costs
+    /// nothing yet: all workers of one seller may come back at once, with one token and from one address.
+    private func find(
+        _ attempt: Attempt, among candidates: [ImportedTokens.Candidate],
+        then: @escaping @Sendable (Admitted?) -> Void
+    ) {
+        let isWork = !imported.isUnderWay(attempt.presented.token, among: candidates)
+        if isWork { refusals.refused(attempt.caller, now: SystemClock.instant) }
+        imported.find(attempt.presented.token, among: candidates) { [self] answer in
+            guard case .found = answer, case .admitted(let admitted) = identify(attempt) else {
+                if !isWork { refusals.refused(attempt.caller, now: SystemClock.instant) }
+                sessions.metrics.refused()
+                return then(nil)
+            }
+            if isWork { refusals.forgive(attempt.caller) }
+            then(admitted)
         }
-        providerID = value("provider_id") ?? "coderai"
-        let client = value("client_id") ?? "anon-\(SystemClock.wall.seconds)"
-        clientID = String(client.filter { $0.isASCII && !$0.isWhitespace && $0 != "\"" && $0 != "\\" }.prefix(128))
-        username = value("username") ?? path.scope.username
-        let bearer = headers.first(name: "authorization").flatMap { text -> String? in
-            text.lowercased().hasPrefix("bearer ") ? String(text.dropFirst(7)) : nil
-        }
-        token = value("registration_token") ?? bearer ?? ""
     }
-}
 
-extension String {
-    fileprivate var replacingUnderscores: String { String(map { $0 == "_" ? "-" : $0 }) }
+    /// Nil: nobody this node knows of.
+    private func identify(_ attempt: Attempt) -> Finding? {
+        let presented = attempt.presented
+        guard presented.username == attempt.scope.username, NameRule.isValid(presented.providerID) else { return nil }
+        let wall = SystemClock.wall
+        let catalog = catalog.current
+        func admitted(_ key: SigningKey, to provider: CatalogProvider) -> Finding {
+            let identity = WorkerIdentity(
+                provider: provider.key, providerID: provider.providerID, scope: attempt.scope,
+                clientID: presented.clientID)
+            return .admitted(Admitted(identity: identity, key: key, tokenText: presented.token))
+        }
+        if case .success(let token) = RegistrationToken.parse(presented.token) {
+            return catalog.provider(
+                attachKey: token.key.publicKey, scope: attempt.scope, providerID: presented.providerID, wall: wall
+            ).map { admitted(token.key, to: $0) }
+        }
+        guard ImportedTokenText.problem(presented.token) == nil else { return nil }
+        let candidates = catalog.providers(
+            withImportedTokensIn: attempt.scope, providerID: presented.providerID, wall: wall
+        ).map { (provider: $0, keys: $0.importedKeys(host: catalog.node, wall: wall)) }
+        for (provider, keys) in candidates {
+            if let key = imported.known(presented.token, provider: provider.key), keys.contains(key.publicKey) {
+                return admitted(key, to: provider)
+            }
+        }
+        return candidates.isEmpty ? nil : .imported(candidates.map { .init(provider: $0.provider.key, keys: $0.keys) })
+    }
 }

@@ -81,6 +81,7 @@ package final class WorkerConnection: ChannelInboundHandler {
     }
 
     package func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if let reason = CloseReason(webSocketError: error) { close(reason) }
         context.close(promise: nil)
     }
 

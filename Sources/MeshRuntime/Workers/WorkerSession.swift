@@ -16,6 +16,7 @@ package final class WorkerSession: Sendable {
     package let mark: String
     private let handler: NIOLoopBound<WorkerConnection>
     private let details: Mutex<Details>
+    private let sessions: SessionTable
     let outstanding = Atomic<Int>(0)
     private let unitCost = Atomic<Int64>(1)
     private let seen: Atomic<Int64>
@@ -28,8 +29,9 @@ package final class WorkerSession: Sendable {
 
     init(
         identity: WorkerIdentity, sessionID: String, attachKey: PublicKey, connectedAt: Timestamp,
-        handler: WorkerConnection, eventLoop: any EventLoop
+        handler: WorkerConnection, eventLoop: any EventLoop, sessions: SessionTable
     ) {
+        self.sessions = sessions
         self.identity = identity
         self.sessionID = sessionID
         self.attachKey = attachKey
@@ -75,7 +77,10 @@ package final class WorkerSession: Sendable {
     /// Gives the worker a request. The answer, success or failure, reaches `receiver` exactly once to its end.
     package func start(_ request: WorkRequest, receiver: any AnswerReceiver) -> any AttemptHandle {
         let attempt = WorkerAttempt(session: self)
-        outstanding.add(1, ordering: .relaxed)
+        if let busy = sessions.takesRequest(self) {
+            receiver.deliver([.fail(busy)])
+            return attempt
+        }
         onLoop { $0.start(request, receiver: receiver, attempt: attempt) }
         return attempt
     }

@@ -11,13 +11,14 @@ import NIOWebSocket
 package struct HTTPListener: Sendable {
     /// Decides about WebSocket upgrades and takes the upgraded connection.
     package struct Upgrade: Sendable {
-        /// Whether this request may become a WebSocket. A refused one goes to the request handler, which answers it.
-        package var admits: @Sendable (any Channel, HTTPRequestHead) -> Bool
+        /// Whether this request may become a WebSocket; may take its time, for the connection waits. One that may not
+        /// goes to the request handler, which is told of the refusal first (`UpgradeRefused`) and answers it.
+        package var admits: @Sendable (any Channel, HTTPRequestHead) -> EventLoopFuture<UpgradeVerdict>
         /// Adds the session's handlers; frames arrive joined and bounded.
         package var accept: @Sendable (any Channel, HTTPRequestHead) throws -> Void
 
         package init(
-            admits: @escaping @Sendable (any Channel, HTTPRequestHead) -> Bool,
+            admits: @escaping @Sendable (any Channel, HTTPRequestHead) -> EventLoopFuture<UpgradeVerdict>,
             accept: @escaping @Sendable (any Channel, HTTPRequestHead) throws -> Void
         ) {
             self.admits = admits
@@ -50,7 +51,8 @@ package struct HTTPListener: Sendable {
         makeHandler: @escaping @Sendable () -> any ChannelHandler & RemovableChannelHandler
     ) async throws -> HTTPListener {
         let connections = ConnectionRegistry(limit: 64)
-        let none = Upgrade(admits: { _, _ in false }, accept: { _, _ in })
+        let none = Upgrade(
+            admits: { channel, _ in channel.eventLoop.makeSucceededFuture(.notOffered) }, accept: { _, _ in })
         let channel = try await bootstrap(group, connections, tls: nil, none, makeHandler)
             .bind(unixDomainSocketPath: unixSocketPath, cleanupExistingSocketFile: true).get()
         return HTTPListener(channel: channel, connections: connections)
@@ -102,9 +104,18 @@ package struct HTTPListener: Sendable {
         let handler = makeHandler()
         let webSocket = NIOWebSocketServerUpgrader(
             maxFrameSize: Limits.workerFrameBytes,
-            automaticErrorHandling: true,
+            // The session's handler says itself why it closes.
+            automaticErrorHandling: false,
             shouldUpgrade: { channel, head in
-                channel.eventLoop.makeSucceededFuture(upgrade.admits(channel, head) ? HTTPHeaders() : nil)
+                upgrade.admits(channel, head).map { verdict in
+                    switch verdict {
+                    case .admitted: return HTTPHeaders()
+                    case .notOffered: return nil
+                    case .refused(let error):
+                        channel.pipeline.fireUserInboundEventTriggered(UpgradeRefused(error: error))
+                        return nil
+                    }
+                }
             },
             upgradePipelineHandler: { channel, head in
                 channel.eventLoop.makeCompletedFuture {
@@ -146,4 +157,17 @@ package struct HTTPListener: Sendable {
             }
         }.map { _ in }
     }
+}
+
+/// What becomes of a request for a WebSocket.
+package enum UpgradeVerdict: Hashable, Sendable {
+    case admitted
+    /// There are no WebSockets at this path: a request like any other.
+    case notOffered
+    case refused(MeshError)
+}
+
+/// Told to the request handler in front of a request whose upgrade was refused: that request's answer.
+package struct UpgradeRefused: Sendable {
+    package let error: MeshError
 }

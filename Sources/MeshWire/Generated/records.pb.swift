@@ -250,6 +250,9 @@ package nonisolated struct Aisbf_Mesh_V1_AttachKey: Sendable {
   /// Node keys that may host; empty means any.
   package var allowedHosts: [Data] = []
 
+  /// How the key follows from the token: 0 = the token is its seed, 1 = Argon2id (Docs/Protocol/tokens.md).
+  package var derivation: UInt32 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -717,7 +720,7 @@ nonisolated extension Aisbf_Mesh_V1_ModelOffer: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Aisbf_Mesh_V1_AttachKey: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".AttachKey"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}public_key\0\u{1}label\0\u{3}not_after_ms\0\u{3}allowed_hosts\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}public_key\0\u{1}label\0\u{3}not_after_ms\0\u{3}allowed_hosts\0\u{1}derivation\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -729,6 +732,7 @@ nonisolated extension Aisbf_Mesh_V1_AttachKey: SwiftProtobuf.Message, SwiftProto
       case 2: try { try decoder.decodeSingularStringField(value: &self.label) }()
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.notAfterMs) }()
       case 4: try { try decoder.decodeRepeatedBytesField(value: &self.allowedHosts) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.derivation) }()
       default: break
       }
     }
@@ -747,6 +751,9 @@ nonisolated extension Aisbf_Mesh_V1_AttachKey: SwiftProtobuf.Message, SwiftProto
     if !self.allowedHosts.isEmpty {
       try visitor.visitRepeatedBytesField(value: self.allowedHosts, fieldNumber: 4)
     }
+    if self.derivation != 0 {
+      try visitor.visitSingularUInt32Field(value: self.derivation, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -755,6 +762,7 @@ nonisolated extension Aisbf_Mesh_V1_AttachKey: SwiftProtobuf.Message, SwiftProto
     if lhs.label != rhs.label {return false}
     if lhs.notAfterMs != rhs.notAfterMs {return false}
     if lhs.allowedHosts != rhs.allowedHosts {return false}
+    if lhs.derivation != rhs.derivation {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,0 +1,91 @@
+import MeshGateway
+import MeshModel
+import MeshRouting
+import MeshRuntime
+import MeshSessions
+import MeshTransport
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import Testing
+
+/// A listener whose verdict on WebSockets the test decides.
+private struct VerdictServer {
+    struct NoRoutes: ColdRoutes {
+        func respond(_ request: Request, context: GatewayContext) async -> Response { .text("plain") }
+    }
+
+    struct NoNodes: RemoteDispatch {
+        func isReachable(_ node: PublicKey) -> Bool { false }
+        func forward(
+            _ request: WorkRequest, to node: PublicKey, provider: RecordKey, model: String, principal: Principal,
+            requestID: String, attempt: Int, receiver: any AnswerReceiver
+        ) -> any AttemptHandle {
+            preconditionFailure("nothing is reachable")
+        }
+    }
+
+    var listener: HTTPListener
+
+    init(_ admits: @escaping @Sendable (any Channel) -> EventLoopFuture<UpgradeVerdict>) async throws {
+        let key = PublicKey(.zero)
+        let catalog = CatalogHolder(node: key)
+        let sessions = SessionTable(metrics: WorkerMetrics(), catalog: catalog)
+        let shared = GatewayContext(
+            identity: NodeFacts(key: key, operatorKey: key, name: "solo"), authenticator: Authenticator(),
+            catalog: catalog, dispatcher: Dispatcher(node: key, sessions: sessions, remote: NoNodes()),
+            deadlines: .init(), coldRoutes: NoRoutes(), metrics: GatewayMetrics())
+        listener = try await HTTPListener.bind(
+            group: MultiThreadedEventLoopGroup.singleton, host: "127.0.0.1", port: 0, tls: nil,
+            upgrade: .init(admits: { channel, _ in admits(channel) }, accept: { _, _ in })
+        ) { GatewayHandler(shared: shared) }
+    }
+
+    func stop() async throws {
+        try await listener.channel.close().get()
+        listener.connections.closeAll()
+    }
+}
+
+@Suite struct UpgradeVerdictTests {
+    @Test func aRefusalSaysWhyAndWhenAndTheConnectionEnds() async throws {
+        let server = try await VerdictServer { channel in
+            channel.eventLoop.makeSucceededFuture(
+                .refused(MeshError(.rateLimited, "later", retryAfterSeconds: 3, statusOverride: 503)))
+        }
+        let (reply, connection) = try await ScriptedWorker.dial(server.listener.port, path: "/ws", headers: [])
+        #expect(reply.status == 503)
+        #expect(reply.errorCode == "rate_limited")
+        #expect(reply["retry-after"] == "3")
+        #expect(reply["connection"] == "close")
+        try await eventually("the end of the connection") { connection.isClosed }
+        try await server.stop()
+    }
+
+    @Test func whatIsNotOfferedIsAPlainRequest() async throws {
+        let server = try await VerdictServer { $0.eventLoop.makeSucceededFuture(.notOffered) }
+        let (reply, connection) = try await ScriptedWorker.dial(server.listener.port, path: "/ws", headers: [])
+        #expect(reply.status == 200 && reply.text == "plain" && reply["connection"] == "close")
+        try await eventually("the end of the connection") { connection.isClosed }
+        try await server.stop()
+    }
+
+    @Test func aVerdictMayTakeItsTimeAndFramesSentMeanwhileWait() async throws {
+        let server = try await VerdictServer { channel in
+            channel.eventLoop.scheduleTask(in: .milliseconds(100)) { UpgradeVerdict.admitted }.futureResult
+        }
+        let (reply, connection) = try await ScriptedWorker.dial(server.listener.port, path: "/ws", headers: [])
+        #expect(reply.status == 101)
+        connection.close()
+        // A client that leaves before the verdict does no harm.
+        let gone = try await RawConnection.open(port: server.listener.port)
+        gone.send(
+            "GET /ws HTTP/1.1\r\nhost: node\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        gone.close()
+        let (again, last) = try await ScriptedWorker.dial(server.listener.port, path: "/ws", headers: [])
+        #expect(again.status == 101)
+        last.close()
+        try await server.stop()
+    }
+}
