@@ -100,6 +100,7 @@ package enum Limits {
     package static let answerFrameBytes = 64 << 10
     package static let answerHeldBytes = workerFrameBytes + (1 << 20)
     package static let workerEndpoints = 64
+    package static let workersCompared = 8
     package static let performanceSamples = 100
     package static let performanceWorkers = 20_000
     package static let speedsPerProvider = 256

@@ -21,6 +21,7 @@ package final class SessionTable: Sendable {
     private struct State {
         var byKey: [Key: WorkerSession] = [:]
         var byProvider: [RecordKey: [WorkerSession]] = [:]
+        var loads: [RecordKey: ProviderLoad] = [:]
         var turn = 0
         /// What was measured of workers that are away: their client id is who they are, not their socket.
         var remembered: [Key: PerformanceWindow] = [:]
@@ -52,40 +53,50 @@ package final class SessionTable: Sendable {
         state.withLock { $0.byProvider[provider] ?? [] }
     }
 
-    /// The worker of `provider` that has what is needed and can be expected to be done first, taking turns among equals.
+    /// The worker of `provider` that has what is needed and can be expected to be done first. Of many, the next few in
+    /// turn are compared and not all: the best of a few is nearly as good, and costs the same for ten workers and for
+    /// a thousand.
     package func choose(_ provider: RecordKey, _ need: WorkerNeed) -> WorkerSession? {
         state.withLock { state in
             guard let sessions = state.byProvider[provider] else { return nil }
             if sessions.count == 1 { return sessions[0].offers(need) ? sessions[0] : nil }
             state.turn &+= 1
             var best: (session: WorkerSession, cost: Int64)?
+            var compared = 0
+            let start = Int(state.turn.magnitude % UInt(sessions.count))
             for offset in sessions.indices {
-                let session = sessions[(offset &+ state.turn) % sessions.count]
+                let index = start + offset
+                let session = sessions[index < sessions.count ? index : index - sessions.count]
                 guard session.offers(need) else { continue }
                 let cost = session.cost
-                if let known = best, known.cost <= cost { continue }
-                best = (session, cost)
+                if cost < best?.cost ?? .max { best = (session, cost) }
+                compared += 1
+                if compared >= Limits.workersCompared { break }
             }
             return best?.session
         }
     }
 
+    /// Counts the requests of all workers of `provider` here, however they come and go.
+    func load(of provider: RecordKey) -> ProviderLoad {
+        state.withLock { state in
+            if let load = state.loads[provider] { return load }
+            let load = ProviderLoad()
+            state.loads[provider] = load
+            return load
+        }
+    }
+
     /// Counts a request at `session`, unless all workers of its provider here together have as many as the provider
-    /// takes. Every request is counted under the lock, so that two at once cannot both get the last place.
+    /// takes.
     func takesRequest(_ session: WorkerSession) -> MeshError? {
         let limit = catalog.current.provider(session.identity.provider)?.maxConcurrency
-        return state.withLock { state in
-            if let limit {
-                let sessions = state.byProvider[session.identity.provider] ?? []
-                guard sessions.reduce(0, { $0 + $1.requestsInFlight }) < limit else {
-                    return MeshError(
-                        .workerBusy, "this provider takes \(limit) requests at once, and has them; try again shortly",
-                        retryAfterSeconds: 1)
-                }
-            }
-            session.outstanding.add(1, ordering: .relaxed)
-            return nil
+        guard session.requestBegan(limit: limit ?? .max) else {
+            return MeshError(
+                .workerBusy, "this provider takes \(limit ?? 0) requests at once, and has them; try again shortly",
+                retryAfterSeconds: 1)
         }
+        return nil
     }
 
     func registered(_ session: WorkerSession) {

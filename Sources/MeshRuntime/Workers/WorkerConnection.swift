@@ -132,7 +132,7 @@ package final class WorkerConnection: ChannelInboundHandler {
     /// Whoever asked does not want the answer any more: the worker is told, and whatever still comes is dropped.
     func cancel(_ number: UInt64) {
         guard inFlight.removeValue(forKey: number) != nil else { return }
-        session?.outstanding.subtract(1, ordering: .relaxed)
+        session?.requestEnded()
         control("cancel", number, known: true)
     }
 
@@ -155,7 +155,7 @@ package final class WorkerConnection: ChannelInboundHandler {
     }
 
     private func refuse(_ receiver: any AnswerReceiver, _ error: MeshError) {
-        session?.outstanding.subtract(1, ordering: .relaxed)
+        session?.requestEnded()
         receiver.deliver([.fail(error)])
     }
 
@@ -225,7 +225,7 @@ package final class WorkerConnection: ChannelInboundHandler {
     private func finish(_ number: UInt64) {
         // A delivery may have cancelled the request meanwhile.
         guard let entry = inFlight.removeValue(forKey: number) else { return }
-        session?.outstanding.subtract(1, ordering: .relaxed)
+        session?.requestEnded()
         if entry.exchange.isFinished { session?.record(entry.exchange.sample(now: SystemClock.instant)) }
     }
 
@@ -309,7 +309,7 @@ package final class WorkerConnection: ChannelInboundHandler {
         let lost = inFlight.sorted { $0.key < $1.key }
         inFlight = [:]
         for (_, entry) in lost {
-            session?.outstanding.subtract(1, ordering: .relaxed)
+            session?.requestEnded()
             var exchange = entry.exchange
             deliver(
                 exchange.failed(

@@ -17,7 +17,8 @@ package final class WorkerSession: Sendable {
     private let handler: NIOLoopBound<WorkerConnection>
     private let details: Mutex<Details>
     private let sessions: SessionTable
-    let outstanding = Atomic<Int>(0)
+    private let outstanding = Atomic<Int>(0)
+    private let load: ProviderLoad
     private let unitCost = Atomic<Int64>(1)
     private let seen: Atomic<Int64>
 
@@ -32,6 +33,7 @@ package final class WorkerSession: Sendable {
         handler: WorkerConnection, eventLoop: any EventLoop, sessions: SessionTable
     ) {
         self.sessions = sessions
+        load = sessions.load(of: identity.provider)
         self.identity = identity
         self.sessionID = sessionID
         self.attachKey = attachKey
@@ -49,6 +51,18 @@ package final class WorkerSession: Sendable {
     func sawLife(_ wall: Timestamp) { seen.store(wall.milliseconds, ordering: .relaxed) }
 
     package var requestsInFlight: Int { outstanding.load(ordering: .relaxed) }
+
+    /// Counts a request here and at the provider; false when the provider has `limit` already.
+    func requestBegan(limit: Int) -> Bool {
+        guard load.take(limit: limit) else { return false }
+        outstanding.add(1, ordering: .relaxed)
+        return true
+    }
+
+    func requestEnded() {
+        outstanding.subtract(1, ordering: .relaxed)
+        load.give()
+    }
 
     package func offers(_ need: WorkerNeed) -> Bool {
         if let worker = need.worker, worker != mark { return false }
