@@ -46,8 +46,8 @@ final class Children: Sendable {
     }
 
     /// SIGKILL, and the process is gone when this returns.
-    func kill(_ pid: Int32) {
-        Glibc.kill(pid, SIGKILL)
+    func killed(_ pid: Int32) {
+        kill(pid, SIGKILL)
         var status: Int32 = 0
         waitpid(pid, &status, 0)
         pids.withLock { $0.removeAll { $0 == pid } }

@@ -74,7 +74,7 @@ actor Crew {
             if Clock.now() >= rotateAt {
                 rotateAt += 60_000_000_000
                 address = try await node.rotateToken()
-                for process in processes { Children.shared.kill(process) }
+                for process in processes { Children.shared.killed(process) }
                 processes = []
             }
             try await fill(to: size)
@@ -88,13 +88,13 @@ actor Crew {
 
     private func killProcess() {
         guard !processes.isEmpty else { return }
-        Children.shared.kill(processes.removeFirst())
+        Children.shared.killed(processes.removeFirst())
     }
 
     func dismiss() async {
         for entry in channels { try? await entry.channel.close().get() }
         channels = []
-        for process in processes { Children.shared.kill(process) }
+        for process in processes { Children.shared.killed(process) }
         processes = []
     }
 }

@@ -1,4 +1,4 @@
-import MeshModel
+package import MeshModel
 package import NIOCore
 package import NIOHTTP1
 import NIOHTTP2
