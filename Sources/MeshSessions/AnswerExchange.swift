@@ -272,8 +272,9 @@ package struct AnswerExchange: Sendable {
     /// commit this worker, and neither a real status nor another candidate would be possible any more.
     private mutating func deliver(_ events: [[UInt8]]) -> [Action] {
         var body: [UInt8] = []
-        for event in events.map(AnswerEvent.withoutDoneLines) {
-            if event.isEmpty || AnswerEvent.isDoneMarker(event) { continue }
+        for event in events where !AnswerEvent.isDoneMarker(event) {
+            let event = AnswerEvent.withoutDoneLines(event)
+            if event.isEmpty { continue }
             if !hasContent {
                 switch AnswerEvent.meaning(event) {
                 case .failure(let error): return failed(error)

@@ -92,7 +92,7 @@ import Testing
     }
 
     @Test(arguments: [
-        ["--split-events"], ["--split-events", "--pending", "off", "--serial"], ["--damaged-utf8", "--split-events"],
+        ["--split-events"], ["--split-events", "--pending", "off", "--serial"], ["--damaged-utf8"],
     ]) func quirksOfChunksAreHidden(flags: [String]) async throws {
         let market = try await Market.open()
         let client = try market.start("D", flags)

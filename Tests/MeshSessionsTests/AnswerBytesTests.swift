@@ -9,6 +9,8 @@ import Testing
     private static func reply(_ rest: String) -> String { #"{"request_id":"q1000000","status":"ok",\#(rest)}"# }
     private static let start = reply(
         #""event":"start","payload":{"status_code":200,"content_type":"video/mp4","length":6,"headers":{"ETag":"x"}}"#)
+    private static let startWithoutLength = reply(
+        #""event":"start","payload":{"status_code":200,"content_type":"video/mp4"}"#)
     private static let done = reply(#""event":"done""#)
 
     @Test(arguments: [
@@ -150,7 +152,7 @@ import Testing
         var early = AnswerExchange(form: .bytes, deadlines: .init(), now: SessionFixtures.start)
         #expect(Self.binary(&early, 3) == .actions([.fail(AnswerExchange.badAnswer)]))
         var exchange = AnswerExchange(form: .bytes, deadlines: .init(), now: SessionFixtures.start)
-        _ = exchange.receive(Self.start)
+        _ = exchange.receive(Self.startWithoutLength)
         #expect(Self.binary(&exchange, 3) == .pass)
         #expect(Outcome(exchange.receive(Self.done) ?? []).ends == 1)
         #expect(Self.binary(&exchange, 3) == .actions([]))
@@ -158,7 +160,7 @@ import Testing
 
     @Test func theWindowHoldsUntilCreditIsGiven() {
         var exchange = AnswerExchange(form: .bytes, deadlines: .init(), now: SessionFixtures.start)
-        _ = exchange.receive(Self.start)
+        _ = exchange.receive(Self.startWithoutLength)
         #expect(Self.binary(&exchange, Limits.answerWindowBytes) == .pass)
         #expect(exchange.consumed(1) == nil)
         #expect(exchange.consumed(Limits.answerWindowBytes / 4) == Limits.answerWindowBytes / 4 + 1)
