@@ -84,6 +84,7 @@ struct ProviderCommand: AsyncParsableCommand {
             Console.print("\n" + TokenCommand.List.layout.table(provider["tokens"]?.elements ?? []).text)
             let workers = TableLayout([
                 ("WORKER", "client_id"), ("NODE", "node"), ("MODELS", "models"), ("CONNECTED", "connected_at"),
+                ("BUSY", "in_flight"), ("TOK/S", "tokens_per_second"), ("FIRST MS", "first_content_ms"),
             ])
             Console.print("\n" + workers.table(provider["workers"]?.elements ?? []).text)
         }
