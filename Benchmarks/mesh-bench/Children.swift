@@ -40,7 +40,8 @@ final class Children: Sendable {
         pids.withLock { $0.removeAll { $0 == pid } }
         guard status == 0 else {
             let reason = ProcessFigures.contents(path + ".err") ?? ""
-            throw BenchError("\(arguments.joined(separator: " ")) failed: \(reason.trimmed)")
+            // The first words only: keys stand among the others.
+            throw BenchError("\(arguments.prefix(3).joined(separator: " ")) … failed: \(reason.trimmed)")
         }
         return ProcessFigures.contents(path) ?? ""
     }

@@ -62,7 +62,7 @@ struct BenchNode: Sendable {
 
     /// Creates a provider open to everybody; gives where its workers attach.
     func createProvider() async throws -> MockWorker.Address {
-        let made = try await command(["provider", "create", "bench", "--access", "public"])
+        let made = try await command(["provider", "create", "bench", "--access", "public", "--max-concurrency", "1024"])
         guard let token = made["registration_token"]?.text else {
             throw BenchError("no registration token was printed")
         }
