@@ -65,6 +65,7 @@ package struct AdminRoutes: Sendable {
         case (3, .POST) where path[2] == "rotate-token":
             let overlap = try request.document()["overlap_seconds"]?.integer ?? 0
             let rotated = try await administration.rotateToken(scope, path[1], overlapSeconds: overlap)
+            await published(rotated.token.key.publicKey, context)
             return .json(secretDocument(rotated.provider, rotated.token.text, context))
         case (3...4, _) where path[2] == "tokens":
             return try await tokens(request, scope, path[1], token: path.count == 4 ? path[3] : nil, context)
@@ -87,7 +88,18 @@ package struct AdminRoutes: Sendable {
             access: access,
             displayName: body["display_name"]?.text ?? "",
             maxConcurrency: Int(clamping: body["max_concurrency"]?.integer ?? 64))
+        await published(created.token.key.publicKey, context)
         return .json(secretDocument(created.provider, created.token.text, context), status: 201)
+    }
+
+    /// Waits until a token that is about to be shown admits workers here: at most two seconds, because it will in any
+    /// case, and a node whose clock is doubted signs nothing.
+    private func published(_ key: PublicKey, _ context: GatewayContext) async {
+        let deadline = SystemClock.instant.advanced(byMilliseconds: 2_000)
+        while SystemClock.instant < deadline {
+            if context.catalog.current.providers.contains(where: { $0.attachKeys.contains { $0.key == key } }) { return }
+            do { try await Task.sleep(for: .milliseconds(5)) } catch { return }
+        }
     }
 
     private static func namedKey(_ text: String) throws -> PublicKey {

@@ -109,13 +109,17 @@ final class BuyerExchange: Sendable {
         error.code.retry == .elsewhere && (error.code != .workerLost || request.mayRepeat)
     }
 
-    private var isEventStream: Bool { state.value.head?.isEventStream ?? false }
+    /// Whether the answer is one that this node framed: only between such events may it put in words of its own.
+    private var isEventStream: Bool { state.value.head.map(isEventStream) ?? false }
+    private func isEventStream(_ head: AnswerHead) -> Bool {
+        request.form == .events && head.isEventStream && head.status < 400
+    }
 
     private func headArrived(_ head: AnswerHead) {
         state.value.head = head
         var headers = responseHeaders(head.contentType)
         for field in head.fields { headers.add(name: field.name, value: field.value) }
-        if head.isEventStream {
+        if isEventStream(head) {
             headers.add(name: "cache-control", value: "no-store")
             headers.add(name: "x-accel-buffering", value: "no")
         } else if let length = head.length {
@@ -166,14 +170,13 @@ final class BuyerExchange: Sendable {
 
     private func finishStream() {
         state.value.isOver = true
-        handler.value.write(.end(nil))
         handler.value.exchangeEnded()
     }
 
     private func fail(_ error: MeshError) {
         handler.value.shared.metrics.failed(error.code)
         if let head = state.value.head {
-            guard head.isEventStream else { return cutOff() }
+            guard isEventStream(head) else { return cutOff() }
             // Content is out: the failure is the stream's last event, never silence.
             let event = Array("data: ".utf8) + error.document(requestID: requestID).bytes + Array("\n\n".utf8)
             state.value.isComplete = true
@@ -230,14 +233,19 @@ final class BuyerExchange: Sendable {
 
     func writabilityChanged(_ isWritable: Bool) {
         guard isWritable, state.value.head != nil, state.value.held.readableBytes > 0 else { return }
-        let held = state.value.held
+        // In pieces, so that how fast the buyer takes them can be seen.
+        while handler.value.isWritable, state.value.held.readableBytes > 0, !state.value.isOver {
+            guard let piece = state.value.held.readSlice(length: min(state.value.held.readableBytes, 65_536)) else { break }
+            handler.value.write(.body(.byteBuffer(piece)))
+            handler.value.flushNow()
+            state.value.handle?.consumed(piece.readableBytes)
+        }
+        state.value.blockedSince = SystemClock.instant
+        guard state.value.held.readableBytes == 0 else { return }
         state.value.held = ByteBuffer()
-        handler.value.write(.body(.byteBuffer(held)))
-        handler.value.flushNow()
-        state.value.handle?.consumed(held.readableBytes)
+        state.value.blockedSince = nil
         if state.value.isPaused {
             state.value.isPaused = false
-            state.value.blockedSince = nil
             state.value.handle?.resume()
         }
         if state.value.isComplete, !state.value.isOver { finishStream() }
@@ -264,17 +272,20 @@ final class BuyerExchange: Sendable {
     }
 
     /// The hosting node keeps the deadlines; this is the backstop for one that does not. It allows what a worker
-    /// may announce with `pending`, which only the hosting node sees.
+    /// may announce with `pending`, which only the hosting node sees. For a worker attached here there is none but the
+    /// whole time: its own deadlines are kept next door.
     private func isOverdue() -> Bool {
         guard !state.value.isOver, !state.value.isComplete else { return false }
         let now = SystemClock.instant
         let deadlines = request.deadlines
         let graceMs: Int64 = 5_000
-        let isLate =
-            now.milliseconds(since: started) > deadlines.totalMs + graceMs
-            || (state.value.head != nil && now.milliseconds(since: state.value.lastAnswer) > deadlines.idleMs + graceMs)
-            || (state.value.head == nil
-                && now.milliseconds(since: started) > max(deadlines.firstContentMs, Limits.workerPendingMs) + graceMs)
+        let silenceMs = max(deadlines.idleMs, Limits.workerPendingMs)
+        let waitMs = max(deadlines.firstContentMs, Limits.workerPendingMs)
+        let isSilent =
+            state.value.head == nil
+            ? now.milliseconds(since: started) > waitMs + graceMs
+            : now.milliseconds(since: state.value.lastAnswer) > silenceMs + graceMs
+        let isLate = now.milliseconds(since: started) > deadlines.totalMs + graceMs || (isRemote && isSilent)
         guard isLate else { return false }
         let handle = state.value.handle
         state.value.attempt = nil
@@ -285,6 +296,13 @@ final class BuyerExchange: Sendable {
                 ? MeshError(.streamInterrupted, "the answer stopped in the middle")
                 : MeshError(.workerTimeout, "nothing came from the node that hosts this provider; try again"))
         return true
+    }
+
+    private var isRemote: Bool {
+        let attempts = state.value.attempts
+        guard attempts > 0, attempts <= state.value.candidates.count else { return false }
+        if case .remote = state.value.candidates[attempts - 1] { return true }
+        return false
     }
 
     /// The buyer does not read: its own stream ends, nobody else's waits for it.

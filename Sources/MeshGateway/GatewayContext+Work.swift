@@ -24,9 +24,15 @@ extension GatewayContext {
             let call = try ProxyCall.read(head, endpoint, bytes)
             let route = try proxyRoute(call, endpoint, principal)
             let model = route.model.isEmpty ? nil : route.model
+            let payload = call.payload(model: model)
+            guard payload.readableBytes <= Limits.workerFrameBytes else {
+                throw MeshError(
+                    .bodyTooLarge,
+                    "the request is \(payload.readableBytes) bytes as workers get it; at most \(Limits.workerFrameBytes) are carried")
+            }
             return (
                 WorkRequest(
-                    operation: .proxy, body: call.payload(model: model), form: call.wantsStream ? .events : .bytes,
+                    operation: .proxy, body: payload, form: call.wantsStream ? .events : .bytes,
                     need: WorkerNeed(model: model, endpoint: endpoint, worker: call.worker),
                     mayRepeat: head.method == .GET || !endpoint.family.keepsState, deadlines: deadlines), route
             )

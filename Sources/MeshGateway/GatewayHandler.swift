@@ -22,6 +22,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         case body(HTTPRequestHead, ByteBuffer, HotRequest?)
         case refused(HTTPRequestHead, MeshError, left: Int)
         case answering
+        /// The last answer of this connection is on its way out.
+        case ending
     }
 
     /// An inference request whose caller is known before its body is read.
@@ -42,6 +44,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     private var lastProgress = SystemClock.instant
     private var requestStarted = SystemClock.instant
     private var timer: Scheduled<Void>?
+    private var lastUnsent = 0
     /// Why the request that comes next did not become a WebSocket.
     private var upgradeRefusal: MeshError?
 
@@ -95,7 +98,10 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         lastProgress = SystemClock.instant
         switch unwrapInboundIn(data) {
-        case .head(let head): headArrived(head)
+        case .head(let head):
+            // What comes behind the last answer of a connection is not read any more.
+            if case .ending = reading { return }
+            headArrived(head)
         case .body(let bytes): bodyArrived(bytes)
         case .end: requestEnded()
         }
@@ -105,7 +111,10 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         version = head.version
         // An HTTP/2 stream ends by itself; closing it would cut what flow control still holds back.
         // Behind a request for another protocol the HTTP/1.1 decoder reads no more, whatever becomes of it.
-        keepAlive = version.major >= 2 || (head.isKeepAlive && !head.headers.contains(name: "upgrade"))
+        // HTTP/1.0 has no way to end a body of unknown length but the end of the connection.
+        keepAlive =
+            version.major >= 2
+            || (version == .http1_1 && head.isKeepAlive && !head.headers.contains(name: "upgrade"))
         requestStarted = lastProgress
         reading = judged(head)
         guard head.headers.first(name: "expect")?.lowercased() == "100-continue" else { return }
@@ -160,7 +169,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
                 keepAlive = false
                 requestEnded()
             }
-        case .idle, .answering: break
+        case .idle, .answering, .ending: break
         }
     }
 
@@ -176,7 +185,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             answer(
                 .error(error, requestID: requestID), requestID: requestID, isHead: head.method == .HEAD,
                 code: error.code)
-        case .idle, .answering: break
+        case .idle, .answering, .ending: break
         }
     }
 
@@ -237,7 +246,6 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     /// The buyer does not read its stream: the connection ends with it.
     func closeAfterStream() {
         closing = true
-        write(.end(nil))
         exchangeEnded()
     }
 
@@ -280,7 +288,6 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         if response.status != 204 { headers.add(name: "content-length", value: String(response.body.count)) }
         writeHead(status: response.status, headers: headers)
         if !isHead, !response.body.isEmpty { write(.body(.byteBuffer(ByteBuffer(bytes: response.body)))) }
-        write(.end(nil))
         responseEnded()
     }
 
@@ -296,10 +303,21 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         context?.write(wrapOutboundOut(part), promise: nil)
     }
 
+    /// Ends the answer. A connection that is not kept is closed when the last byte has left, and not before: closing
+    /// throws away what still waits for a buyer who reads slowly.
     private func responseEnded() {
-        flushNow()
-        reading = .idle
-        if !keepAlive || closing { context?.close(promise: nil) }
+        lastProgress = SystemClock.instant
+        guard let context else { return }
+        guard !keepAlive || closing else {
+            context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+            reading = .idle
+            return
+        }
+        reading = .ending
+        let sent = context.eventLoop.makePromise(of: Void.self)
+        let channel = context.channel
+        sent.futureResult.whenComplete { _ in channel.close(promise: nil) }
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: sent)
     }
 
     func flushNow() { context?.flush() }
@@ -329,9 +347,13 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     }
 
     private func patrol(_ context: ChannelHandlerContext) {
+        // A buyer who takes a long answer slowly is not idle.
+        let unsent = (try? context.channel.syncOptions?.getOption(ChannelOptions.bufferedWritableBytes)) ?? 0
+        if unsent < lastUnsent { lastProgress = SystemClock.instant }
+        lastUnsent = unsent
         let quiet = SystemClock.instant.milliseconds(since: lastProgress)
         switch reading {
-        case .idle: if quiet >= Limits.connectionIdleMs { context.close(promise: nil) }
+        case .idle, .ending: if quiet >= Limits.connectionIdleMs { context.close(promise: nil) }
         case .body, .refused:
             let total = SystemClock.instant.milliseconds(since: requestStarted)
             guard quiet >= Limits.requestHeadMs || total >= Limits.requestBodyMs else { return }

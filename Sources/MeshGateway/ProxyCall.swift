@@ -29,6 +29,8 @@ struct ProxyCall: Sendable {
     private let contentType: String?
     private let query: [(name: String, value: String)]
     private let content: Content
+    /// Whether the body names the model, so that its name is exchanged there.
+    private let isModelInside: Bool
 
     /// - Throws: `MeshError` that names what is wrong with the body.
     static func read(
@@ -65,12 +67,16 @@ struct ProxyCall: Sendable {
         provider = named("provider") ?? head.headers.first(name: "aisbf-provider")
         worker = named("worker") ?? head.headers.first(name: "aisbf-worker")
         wantsStream = streams
-        self.query = query.filter { !Self.ownNames.contains($0.name) }
+        isModelInside = inside != nil
+        self.query = query.filter { item in
+            !Self.ownNames.contains(item.name.lowercased()) && !item.value.hasPrefix(KeyText.apiKey.rawValue)
+        }
     }
 
     /// Query names that are the node's business, and names under which clients put their keys.
     private static let ownNames: Set<String> = [
-        "provider", "worker", "model", "api_key", "apikey", "api-key", "key", "token", "access_token", "authorization",
+        "provider", "worker", "model", "api_key", "apikey", "api-key", "x-api-key", "key", "token", "access_token",
+        "auth", "authorization", "bearer", "secret", "password",
     ]
 
     private static func content(_ head: HTTPRequestHead, _ bytes: ByteBuffer) throws(MeshError) -> Content {
@@ -90,7 +96,12 @@ struct ProxyCall: Sendable {
             }
         }
         switch parts {
-        case .success(let parts): return .form(bytes, parts)
+        case .success(let parts):
+            guard parts.allSatisfy({ $0.filename != nil || $0.range.count <= Limits.formFieldBytes }) else {
+                throw MeshError(
+                    .bodyTooLarge, "a field of the form is larger than \(Limits.formFieldBytes >> 10) KiB; send it as a file")
+            }
+            return .form(bytes, parts)
         case .failure(let error):
             throw MeshError(.invalidRequest, "the form in the body cannot be read: \(error.description)")
         }
@@ -143,13 +154,13 @@ struct ProxyCall: Sendable {
         return buffer
     }
 
-    /// The buyer's query; where it named the model there, the workers' id for it.
+    /// The buyer's query, and the workers' id of the model where the body does not name it.
     private func parameters(model: String?) -> [JSONValue.Member] {
         var members: [JSONValue.Member] = []
         for item in query where !members.contains(where: { $0.name == item.name }) {
             members.append(.init(item.name, .string(item.value)))
         }
-        if case .none = content, let model { members.append(.init("model", .string(model))) }
+        if !isModelInside, let model { members.append(.init("model", .string(model))) }
         return members
     }
 

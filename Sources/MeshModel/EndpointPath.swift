@@ -43,21 +43,28 @@ package struct EndpointPath: Hashable, Sendable {
     }
 
     private static func covers(_ endpoint: String, _ path: String) -> Bool {
-        var wanted = path.utf8.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)[...]
         var offered = endpoint.utf8[...]
         if offered.first == UInt8(ascii: "/") { offered = offered.dropFirst() }
         if offered.last == UInt8(ascii: "/") { offered = offered.dropLast() }
-        let segments = offered.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
-        // `v1` alone would offer everything, and nobody means that.
-        guard segments.count >= 2, segments[0].elementsEqual("v1".utf8) else { return false }
-        for segment in segments {
-            guard let next = wanted.popFirst() else { return false }
-            let isAny =
-                segment.elementsEqual("*".utf8) || segment.first == UInt8(ascii: ":")
-                || (segment.first == UInt8(ascii: "{") && segment.last == UInt8(ascii: "}"))
-            guard isAny || segment.elementsEqual(next) else { return false }
+        // `v1` alone, or `v1/*`, would offer everything, and nobody means that.
+        guard offered.starts(with: "v1/".utf8), offered.count > 3,
+            (0x61...0x7A).contains(offered[offered.index(offered.startIndex, offsetBy: 3)])
+        else { return false }
+        // Step by step through both; a segment that stands for any other takes the path's whole one.
+        var wanted = path.utf8.dropFirst()
+        while let byte = offered.first {
+            let isStart = byte == UInt8(ascii: "{") || byte == UInt8(ascii: ":") || byte == UInt8(ascii: "*")
+            if isStart {
+                guard wanted.first.map({ $0 != UInt8(ascii: "/") }) ?? false else { return false }
+                offered = offered.drop { $0 != UInt8(ascii: "/") }
+                wanted = wanted.drop { $0 != UInt8(ascii: "/") }
+                continue
+            }
+            guard wanted.first == byte else { return false }
+            offered = offered.dropFirst()
+            wanted = wanted.dropFirst()
         }
-        return true
+        return wanted.isEmpty || wanted.first == UInt8(ascii: "/")
     }
 
     /// Unreserved characters of RFC 3986 and a few that ids use; never `%`, `\`, `;` or control characters.

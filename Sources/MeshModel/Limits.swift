@@ -101,6 +101,11 @@ package enum Limits {
     package static let answerHeldBytes = workerFrameBytes + (1 << 20)
     package static let workerEndpoints = 64
     package static let workersCompared = 8
+    package static let workersScanned = 512
+    package static let workerUnsentBytes = workerFrameBytes
+    package static let formFieldBytes = 1 << 20
+    package static let hungRequestMs: Int64 = 30_000
+    package static let failedRequestCostMs: Int64 = 10_000
     package static let performanceSamples = 100
     package static let performanceWorkers = 20_000
     package static let speedsPerProvider = 256

@@ -268,7 +268,7 @@ package final class RunningNode: Service {
         var speeds = SpeedReports()
         while !Task.isCancelled {
             do { try await Task.sleep(for: .seconds(1)) } catch { return }
-            for session in speeds.due(parts.sessions.all, now: SystemClock.instant) {
+            for session in speeds.due(now: SystemClock.instant, parts.sessions.all) {
                 guard let provider = parts.catalog.current.provider(session.identity.provider) else { continue }
                 parts.control.submit(.workerAttached(AttachedWorker(session, owner: provider.owner)))
             }

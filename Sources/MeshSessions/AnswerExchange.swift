@@ -46,11 +46,14 @@ package struct AnswerExchange: Sendable {
         package var firstContentMs: Int64
         package var idleMs: Int64
         package var totalMs: Int64
+        /// Whether somebody else asked for less time than this node allows.
+        package var areShortened: Bool
 
         package init(
             firstContentMs: Int64 = Limits.firstContentMs, idleMs: Int64 = Limits.streamIdleMs,
-            totalMs: Int64 = Limits.requestTotalMs
+            totalMs: Int64 = Limits.requestTotalMs, areShortened: Bool = false
         ) {
+            self.areShortened = areShortened
             self.firstContentMs = firstContentMs
             self.idleMs = idleMs
             self.totalMs = totalMs
@@ -65,6 +68,7 @@ package struct AnswerExchange: Sendable {
     private var firstContent: Instant?
     private var usage = UsageReading()
     private var finalStatus = 0
+    private var isOthersFault = false
     private var state = State.waiting
     private var reframer = EventStreamReframer()
     /// A plain request that is answered in chunks is collected here.
@@ -133,7 +137,7 @@ package struct AnswerExchange: Sendable {
         case .done:
             if let payload = frame.payload { usage.read(payload, in: bytes) }
             // Some workers put the whole answer into the event that ends the work.
-            if case .waiting = state, form != .events, collected.isEmpty,
+            if case .waiting = state, collected.isEmpty,
                 let whole = WorkerAnswer.whole(frame, in: bytes), WorkerAnswer.isWrapped(frame, in: bytes)
             {
                 return wholeArrived(whole)
@@ -162,12 +166,24 @@ package struct AnswerExchange: Sendable {
         }
     }
 
-    /// How it went, once it is finished: for the worker's performance window.
-    package func sample(now: Instant) -> RequestSample {
-        let latency = max(now.milliseconds(since: started), 0)
-        return usage.sample(
-            latencyMs: latency, firstContentMs: firstContent.map { max($0.milliseconds(since: started), 0) },
-            isSuccess: finalStatus < 500)
+    /// How it went, for the worker's performance window; nil when it says nothing about the worker: not finished, a
+    /// buyer's own mistake (4xx), or a deadline that passed through no fault of the worker's.
+    package func sample(now: Instant) -> RequestSample? {
+        guard isFinished, !isOthersFault, !(400..<500).contains(finalStatus) else { return nil }
+        return measured(now, isSuccess: finalStatus < 500)
+    }
+
+    /// The request was given up by its buyer. One that had to wait longer than a first content may take tells that the
+    /// worker hangs; anything else tells nothing.
+    package func abandoned(now: Instant) -> RequestSample? {
+        guard firstContent == nil, now.milliseconds(since: started) >= Limits.hungRequestMs else { return nil }
+        return measured(now, isSuccess: false)
+    }
+
+    private func measured(_ now: Instant, isSuccess: Bool) -> RequestSample {
+        usage.sample(
+            latencyMs: max(now.milliseconds(since: started), 0),
+            firstContentMs: firstContent.map { max($0.milliseconds(since: started), 0) }, isSuccess: isSuccess)
     }
 
     // MARK: Binary frames
@@ -208,6 +224,7 @@ package struct AnswerExchange: Sendable {
         // What came before was news of a stream that this answer is not.
         held = []
         owed = head.length
+        finalStatus = head.status
         return begun { head }
     }
 
@@ -221,6 +238,8 @@ package struct AnswerExchange: Sendable {
     /// Call when `deadline` has passed.
     package mutating func deadlinePassed() -> [Action] {
         let seconds = deadlines.firstContentMs / 1000
+        // A peer that shortened the time, or a buyer who took nothing while the worker waited for credit.
+        isOthersFault = deadlines.areShortened || taken > 0
         switch state {
         case .finished: return []
         case .waiting:

@@ -43,8 +43,21 @@ package enum AnswerFieldRule {
         "retry-after", "x-job-id", "x-task-id", "x-progress", "x-seed",
     ]
 
+    /// - Parameter name: in lower case. What follows a prefix is checked too: a name goes into the answer as it is.
     package static func passes(_ name: String) -> Bool {
-        names.contains(name) || name.hasPrefix("openai-") || name.hasPrefix("x-ratelimit-")
+        if names.contains(name) { return true }
+        guard name.hasPrefix("openai-") || name.hasPrefix("x-ratelimit-") else { return false }
+        return name.utf8.count <= 64
+            && name.utf8.allSatisfy { (0x61...0x7A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x2D }
+    }
+
+    /// Those of `fields` that pass, each once, at most 32.
+    package static func passing(_ fields: some Sequence<(String, String)>) -> [AnswerField] {
+        var passed: [AnswerField] = []
+        for (name, value) in fields where passed.count < 32 && passes(name) && HeaderRule.isValue(value) {
+            if !passed.contains(where: { $0.name == name }) { passed.append(AnswerField(name, value)) }
+        }
+        return passed
     }
 
     /// The fields that pass, at most 32.
@@ -52,14 +65,13 @@ package enum AnswerFieldRule {
         guard headers.kind == .object, let members = try? JSONScanner.fields(of: bytes, in: headers.range) else {
             return []
         }
-        var fields: [AnswerField] = []
-        for member in members where member.value.kind == .string && fields.count < 32 {
-            let name = String(decoding: JSONText.unescaped(member.name, in: bytes), as: UTF8.self).lowercased()
-            let value = String(decoding: JSONText.unescaped(member.value, in: bytes), as: UTF8.self)
-            guard passes(name), HeaderRule.isValue(value), !fields.contains(where: { $0.name == name }) else { continue }
-            fields.append(AnswerField(name, value))
-        }
-        return fields
+        return passing(
+            members.lazy.filter { $0.value.kind == .string }.map { member in
+                (
+                    String(decoding: JSONText.unescaped(member.name, in: bytes), as: UTF8.self).lowercased(),
+                    String(decoding: JSONText.unescaped(member.value, in: bytes), as: UTF8.self)
+                )
+            })
     }
 
     /// `content-disposition` for the file name a worker gives (RFC 6266): ASCII without quotes, path separators or

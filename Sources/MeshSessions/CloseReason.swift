@@ -7,6 +7,7 @@ package enum CloseReason: String, CaseIterable, Sendable {
     case replaced = "replaced by a new connection of the same client"
     case tokenRevoked = "this registration token is no longer valid"
     case silent = "no sign of life"
+    case notReading = "the worker does not read what it is sent"
     case tooManyBadFrames = "too many unreadable messages"
     case frameTooLarge = "message too large"
     case protocolError = "not a WebSocket message"
@@ -17,7 +18,7 @@ package enum CloseReason: String, CaseIterable, Sendable {
     package var code: UInt16 {
         switch self {
         case .registrationTimeout, .registerExpected, .notJSON, .tokenMismatch, .tokenRevoked, .tooManyBadFrames: 1008
-        case .replaced, .silent: 1011
+        case .replaced, .silent, .notReading: 1011
         case .protocolError: 1002
         case .frameTooLarge: 1009
         case .nodeStopping: 1001

@@ -54,6 +54,12 @@ package struct PerformanceWindow: Hashable, Sendable {
 
     package var count: Int { samples.count }
     package var averageLatencyMs: Int64? { Self.mean(samples.filter(\.isSuccess).map(\.latencyMs)) }
+    /// What a request costs on the whole: one that failed cost its time as well, and never less than a good one, or a
+    /// worker whose backend is down would look like the fastest of all.
+    private var averageCostMs: Int64? {
+        let good = averageLatencyMs ?? Limits.failedRequestCostMs
+        return Self.mean(samples.map { $0.isSuccess ? $0.latencyMs : max($0.latencyMs, good) })
+    }
     package var averageTokens: Int64? { Self.mean(samples.compactMap(\.totalTokens)) }
     package var averageTokensPerSecond: Int64? {
         Self.mean(samples.compactMap(\.tokensPerSecond)) ?? inherited?.tokensPerSecond
@@ -69,7 +75,7 @@ package struct PerformanceWindow: Hashable, Sendable {
     /// Expected cost of a request to an idle worker, for comparing workers of one provider: its usual latency, dearer
     /// the more of its requests fail. Unknown workers cost little, so that they become known.
     package var unitCost: Int64 {
-        let latency = min(max(averageLatencyMs ?? inherited?.firstContentMs ?? 1, 1), 1 << 32)
+        let latency = min(max(averageCostMs ?? inherited?.firstContentMs ?? 1, 1), 1 << 32)
         return latency * 1_000 / max(successPerMille, 50)
     }
 

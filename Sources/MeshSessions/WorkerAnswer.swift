@@ -16,7 +16,10 @@ package enum WorkerAnswer {
         guard payload.kind == .object else { return payload.kind == .array ? plain(payload, bytes) : nil }
         guard let fields = try? JSONScanner.fields(of: bytes, in: payload.range) else { return nil }
         guard let status = fields.integer("status_code", in: bytes) else { return plain(payload, bytes) }
-        guard var head = head(fields, status: status, bytes), let body = body(fields, bytes) else { return nil }
+        guard let body = body(fields, bytes) else { return nil }
+        // "Done, nothing to say": an empty body of status 200 says the same, and cannot be framed in two ways.
+        let isEmpty = body.isEmpty && (status == 204 || status == 205)
+        guard var head = head(fields, status: isEmpty ? 200 : status, bytes) else { return nil }
         head.length = body.count
         return Whole(head: head, body: body)
     }

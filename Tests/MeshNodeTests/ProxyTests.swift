@@ -94,11 +94,12 @@ import Testing
                 shop, "/v1/audio/speech?model=lab%2Fm1", "\u{0}\u{1}", type: "application/octet-stream")
             let first = try await shop.worker.request("proxy")
             #expect(first["payload"]?["body_base64"]?.text == "AAE=")
+            #expect(first["payload"]?["query_params"] == ["model": "m1"])
             shop.worker.answer(first, payload: #"{"status_code":200,"body":"{}"}"#)
             #expect(try await posted.reply().status == 200)
 
             let got = try await Self.start(
-                shop, "/v1/files/f-1/content?provider=lab&part=2&part=3&api_key=sk-x", method: "GET", type: nil)
+                shop, "/v1/files/f-1/content?provider=lab&part=2&part=3&api_key=sk-x&X-API-Key=a&apiKey=b&x=sk-aisbf-c", method: "GET", type: nil)
             let second = try await shop.worker.request("proxy")
             #expect(second["payload"]?["endpoint_path"]?.text == "/v1/files/f-1/content")
             #expect(second["payload"]?["query_params"] == ["part": "2"])
@@ -168,6 +169,51 @@ import Testing
             #expect(reply.status == 413)
             #expect(reply.errorCode == "worker_frame_limit")
             #expect(reply.errorMessage.contains("1048576"))
+        }
+    }
+
+    @Test func whoReadsSlowlyAndClosesGetsTheWholeAnswer() async throws {
+        try await Self.open { shop in
+            let connection = try await RawConnection.open(port: shop.node.buyerPort, receiveBuffer: 4_096)
+            try await connection.readNothing()
+            connection.request("GET", "/v1/files/f/content", key: shop.buyer.key, headers: ["connection: close"])
+            let request = try await shop.worker.request("proxy")
+            let size = 9 << 20
+            let text = String(decoding: Base64.text([UInt8](repeating: 7, count: size)), as: UTF8.self)
+            shop.worker.answer(
+                request, payload: #"{"status_code":200,"content_type":"video/mp4","body_base64":"\#(text)"}"#)
+            try await Task.sleep(for: .milliseconds(300))
+            try await connection.readAgain()
+            try await eventually("the end of the connection", within: 20) { connection.isClosed }
+            let (reply, _) = try #require(try Reply.parse(connection.pending))
+            #expect(reply.body.count == size)
+        }
+    }
+
+    @Test func placesAreGivenBackWhateverHappens() async throws {
+        try await withNode { node in
+            let token = try await node.provider("lab")
+            let first = try await eventually("the worker is admitted") {
+                try? await ScriptedWorker.attach(node.buyerPort, provider: "lab", token: token, client: "w1")
+            }
+            let second = try await ScriptedWorker.attach(node.buyerPort, provider: "lab", token: token, client: "w2")
+            try await node.offers("lab/m1", to: node.admin)
+            try await eventually("both workers") {
+                try await node.admin.call("GET", "/api/coderai/broker/sessions").document?["sessions"]?.elements?.count == 2
+            }
+            // One is lost with a request, and the sibling takes it over.
+            let connection = try await node.admin.start(#"{"model":"lab/m1"}"#)
+            let busy = try await eventually("the request at one of them") { () -> (ScriptedWorker, ScriptedWorker)? in
+                if !first.connection.pending.isEmpty { return (first, second) }
+                return second.connection.pending.isEmpty ? nil : (second, first)
+            }
+            busy.0.connection.close()
+            busy.1.answer(try await busy.1.request("chat.completions"), payload: #"{"from":"sibling"}"#)
+            let reply = try await connection.reply()
+            #expect(reply.text == #"{"from":"sibling"}"#)
+            #expect(reply["aisbf-attempts"] == "2")
+            let idle = try await node.administer("GET", "providers/global/lab")
+            #expect(idle["workers"]?.elements?.first?["in_flight"]?.integer == 0)
         }
     }
 

@@ -140,6 +140,31 @@ import Testing
         #expect(head.length == 2)
     }
 
+    /// A name goes into the answer as it is: one with a line break would end the headers, one that is no ASCII traps in
+    /// the HTTP library.
+    @Test(arguments: [
+        "openai-é", "openai-a: b\\r\\nset-cookie: s=1\\r\\n\\r\\nHTTP/1.1 200 OK", "x-ratelimit- a", "openai-\\u0000",
+        "X-Ratelimit-\\u007f", "openai-a:", "cookie",
+    ])
+    func namesThatAreNoNamesDoNotPass(name: String) throws {
+        var exchange = AnswerExchange(form: .bytes, deadlines: .init(), now: SessionFixtures.start)
+        let frame = Self.reply(#""payload":{"status_code":200,"headers":{"\#(name)":"x"},"body":"{}"}"#)
+        guard case .head(let head)? = exchange.receive(frame)?.first else { throw MeshError(.internalError, "no head") }
+        #expect(head.fields.isEmpty)
+    }
+
+    @Test(arguments: [204, 205]) func nothingToSayIsAnEmptyAnswer(status: Int) throws {
+        var exchange = AnswerExchange(form: .bytes, deadlines: .init(), now: SessionFixtures.start)
+        let frame = Self.reply(#""payload":{"status_code":\#(status),"content_type":"text/plain"}"#)
+        guard case .head(let head)? = exchange.receive(frame)?.first else { throw MeshError(.internalError, "no head") }
+        #expect(head.status == 200 && head.length == 0)
+    }
+
+    @Test func aFailureInsideTheLastEventIsAnsweredAsOne() {
+        let frame = Self.reply(#""event":"completed","payload":{"status_code":500,"body":{"error":"x"}}"#)
+        #expect(Outcome(form: .events, [frame]).heads == ["500 application/json"])
+    }
+
     // MARK: Binary frames
 
     private static func binary(_ exchange: inout AnswerExchange, _ count: Int) -> AnswerExchange.Bytes {

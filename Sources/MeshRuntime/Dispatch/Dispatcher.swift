@@ -39,13 +39,17 @@ package final class Dispatcher: Sendable {
         self.remote = remote
     }
 
-    /// Where `route` may be served now: a local worker first, then reachable hosts in turns. At most
-    /// `Limits.forwardAttempts`.
+    /// Where `route` may be served now: a local worker of each provider first, then one sibling of such a worker, then
+    /// reachable hosts in turns. At most `Limits.forwardAttempts`.
     package func candidates(_ route: Route, _ need: WorkerNeed) -> [Candidate] {
         var found: [Candidate] = []
+        var sibling: Candidate?
         for provider in route.providers {
-            if let session = sessions.choose(provider.key, need) { found.append(.local(session, provider)) }
+            let workers = sessions.best(of: provider.key, need)
+            if let session = workers.first { found.append(.local(session, provider)) }
+            if sibling == nil, workers.count > 1 { sibling = .local(workers[1], provider) }
         }
+        if let sibling { found.append(sibling) }
         var hosts: [Candidate] = []
         for provider in route.providers {
             for host in provider.hosts where host.node != node && host.has(need) {

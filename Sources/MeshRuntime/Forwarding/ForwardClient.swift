@@ -122,9 +122,9 @@ private final class RemoteAnswer: ForwardReceiver {
         head.length = value("content-length").flatMap { Int64($0) }.flatMap {
             (0...Limits.answerBytes).contains($0) ? Int($0) : nil
         }
-        head.fields = headers.compactMap { name, value in
-            guard AnswerFieldRule.passes(name) || name == "aisbf-worker", HeaderRule.isValue(value) else { return nil }
-            return AnswerField(name, value)
+        head.fields = AnswerFieldRule.passing(headers)
+        if let mark = value("aisbf-worker"), WorkerMark.isMark(mark) {
+            head.fields.append(AnswerField("aisbf-worker", mark))
         }
         state.withLock { $0.isStarted = true }
         receiver.deliver([.head(head)])

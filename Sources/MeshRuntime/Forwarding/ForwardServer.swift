@@ -131,12 +131,14 @@ package final class ForwardServer: Sendable {
             guard let text = headers.first(where: { $0.0 == name })?.1, let asked = Int64(text), asked > 0 else {
                 return own
             }
-            return min(asked, own)
+            return min(max(asked, 1_000), own)
         }
-        return AnswerExchange.Deadlines(
+        var lowered = AnswerExchange.Deadlines(
             firstContentMs: value("aisbf-deadline-first", deadlines.firstContentMs),
             idleMs: value("aisbf-deadline-idle", deadlines.idleMs),
             totalMs: value("aisbf-deadline-total", deadlines.totalMs))
+        lowered.areShortened = lowered != deadlines
+        return lowered
     }
 
     private func start(_ forward: IncomingForward, _ checked: Checked) {
@@ -163,6 +165,8 @@ private final class ForwardAnswer: AnswerReceiver {
         var isComplete = false
         var isOver = false
         var hasHead = false
+        /// Counts the pieces the peer has taken.
+        var progress = 0
     }
 
     let eventLoop: any EventLoop
@@ -213,11 +217,9 @@ private final class ForwardAnswer: AnswerReceiver {
     }
 
     private func write(_ bytes: ByteBuffer) {
-        if forward.isWritable, state.value.held.readableBytes == 0 {
-            forward.write(bytes)
-            state.value.handle?.consumed(bytes.readableBytes)
-            return
-        }
+        var bytes = bytes
+        if state.value.held.readableBytes == 0 { pass(&bytes) }
+        guard bytes.readableBytes > 0 else { return }
         var held = state.value.held
         state.value.held = ByteBuffer()
         held.writeImmutableBuffer(bytes)
@@ -225,23 +227,46 @@ private final class ForwardAnswer: AnswerReceiver {
         if !state.value.isPaused {
             state.value.isPaused = true
             state.value.handle?.pause()
+            watch()
         }
         // A whole answer may be large; a stream that nobody reads is cut.
-        if held.readableBytes > Limits.answerHeldBytes {
-            let handle = state.value.handle
-            finish()
-            handle?.cancel()
-            forward.reset()
+        if held.readableBytes > Limits.answerHeldBytes { cut() }
+    }
+
+    /// Writes as long as the peer takes it, piece by piece: what it does not take stays here, where it is counted.
+    private func pass(_ bytes: inout ByteBuffer) {
+        while forward.isWritable, bytes.readableBytes > 0 {
+            guard let piece = bytes.readSlice(length: min(bytes.readableBytes, 65_536)) else { return }
+            forward.write(piece)
+            state.value.progress &+= 1
+            state.value.handle?.consumed(piece.readableBytes)
         }
+    }
+
+    /// A peer that takes nothing for too long loses the answer: it must not hold a worker's place and this node's memory.
+    private func watch() {
+        let known = state.value.progress
+        eventLoop.scheduleTask(in: .milliseconds(Limits.streamBlockedMs)) { [self] in
+            guard !state.value.isOver, state.value.isPaused else { return }
+            if state.value.progress == known { cut() } else { watch() }
+        }
+    }
+
+    private func cut() {
+        let handle = state.value.handle
+        finish()
+        handle?.cancel()
+        forward.reset()
     }
 
     private func drain() {
         guard !state.value.isOver else { return }
-        let held = state.value.held
+        var held = state.value.held
         state.value.held = ByteBuffer()
-        if held.readableBytes > 0 {
-            forward.write(held)
-            state.value.handle?.consumed(held.readableBytes)
+        pass(&held)
+        guard held.readableBytes == 0 else {
+            state.value.held = held
+            return
         }
         if state.value.isPaused {
             state.value.isPaused = false

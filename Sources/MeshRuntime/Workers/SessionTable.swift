@@ -44,7 +44,7 @@ package final class SessionTable: Sendable {
     }
 
     package var all: [WorkerSession] {
-        state.withLock { state in state.byKey.values.sorted { $0.sessionID < $1.sessionID } }
+        state.withLock { Array($0.byKey.values) }.sorted { $0.sessionID < $1.sessionID }
     }
 
     package var count: Int { state.withLock { $0.byKey.count } }
@@ -53,28 +53,31 @@ package final class SessionTable: Sendable {
         state.withLock { $0.byProvider[provider] ?? [] }
     }
 
-    /// The worker of `provider` that has what is needed and can be expected to be done first. Of many, the next few in
-    /// turn are compared and not all: the best of a few is nearly as good, and costs the same for ten workers and for
-    /// a thousand.
+    /// The worker of `provider` that has what is needed and can be expected to be done first.
     package func choose(_ provider: RecordKey, _ need: WorkerNeed) -> WorkerSession? {
-        state.withLock { state in
-            guard let sessions = state.byProvider[provider] else { return nil }
-            if sessions.count == 1 { return sessions[0].offers(need) ? sessions[0] : nil }
+        best(of: provider, need).first
+    }
+
+    /// The best and the second best worker of `provider` that have what is needed. Of many, the next few in turn are
+    /// compared and not all: the best of a few is nearly as good, and costs the same for ten workers and for a thousand.
+    func best(of provider: RecordKey, _ need: WorkerNeed) -> [WorkerSession] {
+        let (sessions, turn) = state.withLock { state in
             state.turn &+= 1
-            var best: (session: WorkerSession, cost: Int64)?
-            var compared = 0
-            let start = Int(state.turn.magnitude % UInt(sessions.count))
-            for offset in sessions.indices {
-                let index = start + offset
-                let session = sessions[index < sessions.count ? index : index - sessions.count]
-                guard session.offers(need) else { continue }
-                let cost = session.cost
-                if cost < best?.cost ?? .max { best = (session, cost) }
-                compared += 1
-                if compared >= Limits.workersCompared { break }
-            }
-            return best?.session
+            return (state.byProvider[provider] ?? [], state.turn)
         }
+        if sessions.count <= 1 { return sessions.filter { $0.offers(need) } }
+        var found: [(session: WorkerSession, cost: Int64)] = []
+        let start = Int(turn.magnitude % UInt(sessions.count))
+        for offset in 0..<min(sessions.count, Limits.workersScanned) {
+            let index = start + offset
+            let session = sessions[index < sessions.count ? index : index - sessions.count]
+            guard session.offers(need) else { continue }
+            found.append((session, session.cost))
+            if found.count >= Limits.workersCompared { break }
+        }
+        guard let first = found.indices.min(by: { found[$0].cost < found[$1].cost }) else { return [] }
+        let second = found.indices.filter { $0 != first }.min { found[$0].cost < found[$1].cost }
+        return [found[first].session] + (second.map { [found[$0].session] } ?? [])
     }
 
     /// Counts the requests of all workers of `provider` here, however they come and go.

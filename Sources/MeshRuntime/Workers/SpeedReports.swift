@@ -11,7 +11,7 @@ package struct SpeedReports: Sendable {
     package init() {}
 
     /// The sessions whose speed has changed by more than a quarter since it was told, asked at most once a minute.
-    package mutating func due(_ sessions: [WorkerSession], now: Instant) -> [WorkerSession] {
+    package mutating func due(now: Instant, _ sessions: @autoclosure () -> [WorkerSession]) -> [WorkerSession] {
         guard let last = checkedAt else {
             checkedAt = now
             return []
@@ -20,7 +20,7 @@ package struct SpeedReports: Sendable {
         checkedAt = now
         var next: [String: Int64] = [:]
         var due: [WorkerSession] = []
-        for session in sessions {
+        for session in sessions() {
             let speed = session.current.performance.averageTokensPerSecond ?? 0
             let known = told[session.sessionID] ?? 0
             if abs(speed - known) * 4 > max(known, 1) {

@@ -29,6 +29,7 @@ package final class WorkerConnection: ChannelInboundHandler {
     private var isRegistered = false
     private var timer: Scheduled<Void>?
     private var lastTick = SystemClock.instant
+    private var lastUnsent = (bytes: 0, since: SystemClock.instant)
 
     init(
         machine: BrokerSession, sessions: SessionTable,
@@ -55,7 +56,8 @@ package final class WorkerConnection: ChannelInboundHandler {
             bytes.withUnsafeReadableBytes { textArrived($0, now: now) }
         case .binary: binaryArrived(frame.unmaskedData, now: now)
         case .ping:
-            write(.pong, frame.unmaskedData)
+            // Who pings and does not read must not fill this node with pongs.
+            if unsentBytes <= Limits.workerUnsentBytes { write(.pong, frame.unmaskedData) }
         case .connectionClose:
             // Answer the close and let the peer's half of the handshake finish.
             write(.connectionClose, frame.unmaskedData)
@@ -66,6 +68,8 @@ package final class WorkerConnection: ChannelInboundHandler {
     }
 
     package func channelReadComplete(context: ChannelHandlerContext) {
+        // A part of a large message on a slow line is a sign of life as well.
+        machine.seen(now: SystemClock.instant)
         flush()
         context.fireChannelReadComplete()
     }
@@ -98,10 +102,16 @@ package final class WorkerConnection: ChannelInboundHandler {
     func start(_ request: WorkRequest, receiver: any AnswerReceiver, attempt: WorkerAttempt) {
         guard machine.isLive, let context, context.channel.isActive else {
             return refuse(
-                receiver, MeshError(.workerUnavailable, "the worker has just disconnected", retryAfterSeconds: 2))
+                attempt, receiver, MeshError(.workerUnavailable, "the worker has just disconnected", retryAfterSeconds: 2))
         }
         guard inFlight.count < Limits.workerRequestsAtOnce else {
-            return refuse(receiver, MeshError(.workerBusy, "the worker has its hands full", retryAfterSeconds: 1))
+            return refuse(
+                attempt, receiver, MeshError(.workerBusy, "the worker has its hands full", retryAfterSeconds: 1))
+        }
+        guard unsentBytes <= Limits.workerUnsentBytes else {
+            return refuse(
+                attempt, receiver,
+                MeshError(.workerBusy, "the worker takes its requests too slowly", retryAfterSeconds: 2))
         }
         let number = nextNumber
         let head = machine.requestHead(number: number, operation: request.operation.rawValue)
@@ -109,7 +119,7 @@ package final class WorkerConnection: ChannelInboundHandler {
         guard size <= machine.profile.maxFrameBytes else {
             let limit = machine.profile.maxFrameBytes
             return refuse(
-                receiver,
+                attempt, receiver,
                 MeshError(
                     .frameLimit,
                     "the request is \(size) bytes, but this worker takes at most \(limit) in one message; shorten it or choose another provider"
@@ -131,8 +141,9 @@ package final class WorkerConnection: ChannelInboundHandler {
 
     /// Whoever asked does not want the answer any more: the worker is told, and whatever still comes is dropped.
     func cancel(_ number: UInt64) {
-        guard inFlight.removeValue(forKey: number) != nil else { return }
-        session?.requestEnded()
+        guard let entry = inFlight.removeValue(forKey: number) else { return }
+        entry.attempt.session.requestEnded()
+        if let sample = entry.exchange.abandoned(now: SystemClock.instant) { session?.record(sample) }
         control("cancel", number, known: true)
     }
 
@@ -154,8 +165,9 @@ package final class WorkerConnection: ChannelInboundHandler {
         flushSoon()
     }
 
-    private func refuse(_ receiver: any AnswerReceiver, _ error: MeshError) {
-        session?.requestEnded()
+    /// The request was counted at its session, which this connection may not have any more.
+    private func refuse(_ attempt: WorkerAttempt, _ receiver: any AnswerReceiver, _ error: MeshError) {
+        attempt.session.requestEnded()
         receiver.deliver([.fail(error)])
     }
 
@@ -219,14 +231,18 @@ package final class WorkerConnection: ChannelInboundHandler {
             return
         }
         deliver(actions, entry.receiver)
-        if entry.exchange.isFinished { finish(number) }
+        guard entry.exchange.isFinished else { return }
+        switch event {
+        case .answer, .done, .error: finish(number)
+        case .pending, .start, .chunk, .progress, .heartbeat, .ignored: failedByNode(number)
+        }
     }
 
     private func finish(_ number: UInt64) {
         // A delivery may have cancelled the request meanwhile.
         guard let entry = inFlight.removeValue(forKey: number) else { return }
-        session?.requestEnded()
-        if entry.exchange.isFinished { session?.record(entry.exchange.sample(now: SystemClock.instant)) }
+        entry.attempt.session.requestEnded()
+        if let sample = entry.exchange.sample(now: SystemClock.instant) { session?.record(sample) }
     }
 
     private func deliver(_ actions: [AnswerExchange.Action], _ receiver: any AnswerReceiver) {
@@ -277,6 +293,7 @@ package final class WorkerConnection: ChannelInboundHandler {
         if machine.heard(since: lastTick) { session?.sawLife(SystemClock.wall) }
         lastTick = now
         machine.tick(now: now).forEach(perform)
+        watchReading(now)
         let late = inFlight.filter { $0.value.exchange.deadline <= now }.map(\.key)
         for number in late {
             guard let actions = inFlight[number]?.exchange.deadlinePassed(), let entry = inFlight[number] else { continue }
@@ -285,6 +302,19 @@ package final class WorkerConnection: ChannelInboundHandler {
             finish(number)
         }
         flush()
+    }
+
+    /// Bytes that were written to the socket's queue and not taken by the worker yet.
+    private var unsentBytes: Int {
+        (try? context?.channel.syncOptions?.getOption(ChannelOptions.bufferedWritableBytes)) ?? 0
+    }
+
+    /// A worker that takes nothing for too long is as good as gone, whatever it sends.
+    private func watchReading(_ now: Instant) {
+        let unsent = unsentBytes
+        if unsent == 0 || unsent < lastUnsent.bytes { lastUnsent = (unsent, now) }
+        lastUnsent.bytes = unsent
+        if unsent > 0, now.milliseconds(since: lastUnsent.since) >= Limits.streamBlockedMs { close(.notReading) }
     }
 
     func close(_ reason: CloseReason) { machine.close(reason).forEach(perform) }
@@ -309,13 +339,13 @@ package final class WorkerConnection: ChannelInboundHandler {
         let lost = inFlight.sorted { $0.key < $1.key }
         inFlight = [:]
         for (_, entry) in lost {
-            session?.requestEnded()
+            entry.attempt.session.requestEnded()
             var exchange = entry.exchange
             deliver(
                 exchange.failed(
                     MeshError(.workerLost, "the worker disconnected before it answered", retryAfterSeconds: 2)),
                 entry.receiver)
-            session?.record(exchange.sample(now: SystemClock.instant))
+            if let sample = exchange.sample(now: SystemClock.instant) { session?.record(sample) }
         }
         if let session {
             self.session = nil

@@ -113,7 +113,7 @@ package final class WorkerSession: Sendable {
 
 /// One request at one worker.
 final class WorkerAttempt: AttemptHandle {
-    private let session: WorkerSession
+    let session: WorkerSession
     /// Set on the session's loop before any frame is sent; 0 until then.
     let number = Atomic<UInt64>(0)
     /// Whether this answer comes in binary frames, for which the worker waits for credit.
@@ -142,6 +142,12 @@ final class WorkerAttempt: AttemptHandle {
 package enum WorkerMark {
     package static func text(clientID: String, provider: RecordKey) -> String {
         text(clientHash: Sodium.shared.hash16(Array(clientID.utf8), key: provider.bytes).bytes)
+    }
+
+    /// Twelve hexadecimal digits.
+    package static func isMark(_ text: String) -> Bool {
+        text.utf8.count == 12
+            && text.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
     }
 
     package static func text(clientHash: [UInt8]) -> String { hexText(Array(clientHash.prefix(6))) }

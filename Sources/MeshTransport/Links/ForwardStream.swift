@@ -143,7 +143,8 @@ final class ForwardStream: ChannelInboundHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        end(failure ?? (connection.isGoingAway && !hasHead ? .goaway : .linkLost))
+        // The request is out: whether the peer has begun it, nobody knows.
+        end(failure ?? .linkLost)
     }
 
     func handlerRemoved(context: ChannelHandlerContext) { end(failure ?? .linkLost) }

@@ -13,13 +13,14 @@ package struct EventStreamReframer: Sendable {
 
     package enum Overflow: Error, Hashable, Sendable { case eventTooLarge }
 
-    /// Adds a read and returns the events it completes, in order. What is held is bounded by `Limits.eventBytes`; an
-    /// event that is whole within one read is bounded by the frame that read came in.
+    /// Adds a read and returns the events it completes, in order. What is held, and each event, is bounded by
+    /// `Limits.eventBytes`.
     package mutating func append(_ bytes: [UInt8]) throws(Overflow) -> [[UInt8]] {
         if pending.isEmpty { pending = bytes } else { pending += bytes }
         var events: [[UInt8]] = []
         var start = 0
         while let (end, next) = blankLine(from: max(start, searched)) {
+            guard end - start <= Limits.eventBytes else { throw .eventTooLarge }
             if end > start { events.append(Array(pending[start..<end])) }
             start = next
             searched = next
