@@ -21,7 +21,7 @@ import Testing
         ("/v1/images/edits", ["v1/images"], true), ("/v1/images/edits", ["v1/image"], false),
         ("/v1/images", ["v1/images/edits"], false), ("/v1/files/f1/content", ["v1/files/{id}/content"], true),
         ("/v1/files/f1", ["v1/files/:id"], true), ("/v1/files/f1/x", ["v1/*/f1"], false), ("/v1/files/f1/x", ["v1/*", "v1/{x}", "v1/:x"], false),
-        ("/v1/files/f1/x", ["v1/files/*/x"], true), ("/v1/filesystem", ["v1/files"], false),
+        ("/v1/files/f1/x", ["v1/files/*/x"], true), ("/v1/images/editsx", ["v1/images/edits"], false),
         ("/v1/files/f1", ["v1/files/{id}/content"], false), ("/v1/images/edits", ["v1"], false),
         ("/v1/images/edits", ["", "/", "v1/"], false), ("/v1/images/edits", [], false),
         ("/v1/images/edits", ["v2/images"], false),
