@@ -64,7 +64,7 @@ final class MockWorker: ChannelInboundHandler {
                 + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
                 + "x-coderai-provider-id: \(address.provider)\r\nx-coderai-client-id: \(client)\r\n"
                 + "x-coderai-username: global\r\nx-coderai-registration-token: \(address.token)\r\n\r\n")
-        return try await ClientBootstrap(group: loop)
+        let bootstrap = ClientBootstrap(group: loop)
             .connectTimeout(.seconds(10))
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelInitializer { channel in
@@ -73,7 +73,23 @@ final class MockWorker: ChannelInboundHandler {
                         MockWorker(upgrade: upgrade, pacer: pacer.value, chunks: chunks, count: count))
                 }
             }
-            .connect(host: "127.0.0.1", port: address.port).get()
+        return try await bootstrap.connect(host: "127.0.0.1", port: address.port).get()
+    }
+
+    /// Attaches a thousand workers as fast as a node admits them.
+    static func connectInTurn(
+        to address: Address, clients: Range<Int>, on loop: any EventLoop, pacer: NIOLoopBound<Pacer>, chunks: Int,
+        count: WorkerCount
+    ) async throws -> [any Channel] {
+        var channels: [any Channel] = []
+        for index in clients {
+            channels.append(
+                try await connect(
+                    to: address, client: "mock-\(index)", on: loop, pacer: pacer, chunks: chunks, count: count))
+            // Below the rate at which a node tells the others to come back later.
+            if index >= 300 { try await Task.sleep(for: .milliseconds(8)) }
+        }
+        return channels
     }
 
     func channelActive(context: ChannelHandlerContext) {

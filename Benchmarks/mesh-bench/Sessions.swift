@@ -10,13 +10,9 @@ enum Sessions {
         try await Task.sleep(for: .seconds(1))
         let idle = ProcessFigures.residentKiB(node.pid)
         let count = WorkerCount()
-        var channels: [any Channel] = []
-        for index in 0..<workers {
-            channels.append(
-                try await MockWorker.connect(
-                    to: address, client: "mock-\(index)", on: fixture.mockLoop, pacer: fixture.pacer,
-                    chunks: Fixture.streamChunks, count: count))
-        }
+        let channels = try await MockWorker.connectInTurn(
+            to: address, clients: 0..<workers, on: fixture.mockLoop, pacer: fixture.pacer,
+            chunks: Fixture.streamChunks, count: count)
         let ready = try await waiting(for: "\(workers) workers to be registered", seconds: 30) {
             count.ready + count.lost >= workers ? count.ready : nil
         }
@@ -37,12 +33,9 @@ enum Sessions {
         let count = WorkerCount()
         var channels: [any Channel] = []
         for workers in [10, 1_000] {
-            for index in channels.count..<workers {
-                channels.append(
-                    try await MockWorker.connect(
-                        to: address, client: "mock-\(index)", on: fixture.mockLoop, pacer: fixture.pacer,
-                        chunks: Fixture.streamChunks, count: count))
-            }
+            channels += try await MockWorker.connectInTurn(
+                to: address, clients: channels.count..<workers, on: fixture.mockLoop, pacer: fixture.pacer,
+                chunks: Fixture.streamChunks, count: count)
             _ = try await waiting(for: "\(workers) workers to be registered", seconds: 30) {
                 count.ready + count.lost >= workers ? true : nil
             }

@@ -10,7 +10,8 @@ import Synchronization
 /// At the end nothing may be left over, and no request may have gone without an answer or an error.
 struct SoakCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "soak", abstract: "Load two nodes with everything that goes wrong, then look for what is left over.")
+        commandName: "soak",
+        abstract: "Load two nodes with everything that goes wrong, then look for what is left over.")
 
     @Option(help: "How long to go on.") var seconds = 600
     @Option(help: "Mock workers attached to the first node.") var workers = 60
@@ -69,7 +70,9 @@ struct Soak {
         try await Task.sleep(for: .seconds(2))
         let idle = [ProcessFigures.openFiles(stage.near.pid), ProcessFigures.openFiles(stage.far.pid)]
         let tally = Tally()
-        print("soaking for \(command.seconds) s: \(command.workers) workers, \(command.buyers) buyers, seed \(command.seed)")
+        print(
+            "soaking for \(command.seconds) s: \(command.workers) workers, \(command.buyers) buyers, seed \(command.seed)"
+        )
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             for index in 0..<command.buyers {
                 let node = index % 2 == 0 ? stage.near : stage.far

@@ -85,7 +85,8 @@ private final class ShopperConnection: ChannelInboundHandler {
         case .leaving: context.eventLoop.scheduleTask(in: leaveAfter) { bound.value.over { $0.left() } }
         case .slow:
             channel.setOption(.autoRead, value: false).whenFailure { _ in }
-            context.eventLoop.scheduleRepeatedTask(initialDelay: .milliseconds(200), delay: .milliseconds(200)) { task in
+            context.eventLoop.scheduleRepeatedTask(initialDelay: .milliseconds(200), delay: .milliseconds(200)) {
+                task in
                 if bound.value.isOver { task.cancel() } else { channel.read() }
             }
         }

@@ -97,7 +97,9 @@ package struct AdminRoutes: Sendable {
     private func published(_ key: PublicKey, _ context: GatewayContext) async {
         let deadline = SystemClock.instant.advanced(byMilliseconds: 2_000)
         while SystemClock.instant < deadline {
-            if context.catalog.current.providers.contains(where: { $0.attachKeys.contains { $0.key == key } }) { return }
+            if context.catalog.current.providers.contains(where: { $0.attachKeys.contains { $0.key == key } }) {
+                return
+            }
             do { try await Task.sleep(for: .milliseconds(5)) } catch { return }
         }
     }

@@ -235,7 +235,9 @@ final class BuyerExchange: Sendable {
         guard isWritable, state.value.head != nil, state.value.held.readableBytes > 0 else { return }
         // In pieces, so that how fast the buyer takes them can be seen.
         while handler.value.isWritable, state.value.held.readableBytes > 0, !state.value.isOver {
-            guard let piece = state.value.held.readSlice(length: min(state.value.held.readableBytes, 65_536)) else { break }
+            guard let piece = state.value.held.readSlice(length: min(state.value.held.readableBytes, 65_536)) else {
+                break
+            }
             handler.value.write(.body(.byteBuffer(piece)))
             handler.value.flushNow()
             state.value.handle?.consumed(piece.readableBytes)

@@ -28,7 +28,8 @@ extension GatewayContext {
             guard payload.readableBytes <= Limits.workerFrameBytes else {
                 throw MeshError(
                     .bodyTooLarge,
-                    "the request is \(payload.readableBytes) bytes as workers get it; at most \(Limits.workerFrameBytes) are carried")
+                    "the request is \(payload.readableBytes) bytes as workers get it; at most \(Limits.workerFrameBytes) are carried"
+                )
             }
             return (
                 WorkRequest(

@@ -52,7 +52,8 @@ package struct NodeRoutes: ColdRoutes {
                 status: 200, contentType: "text/plain; version=0.0.4; charset=utf-8", body: Array(exposition().utf8))
         case ["api", "coderai", "broker", "sessions"]:
             return try brokerSessions(request, context)
-        case let path where path.starts(with: ["api", "coderai", "broker", "providers"]) && path.count == 6
+        case let path
+        where path.starts(with: ["api", "coderai", "broker", "providers"]) && path.count == 6
             && path.last == "status":
             return try brokerProvider(path[4], request, context)
         case let path where path.suffix(2) == ["coderai", "register"] && path.first == "api":
@@ -115,7 +116,8 @@ package struct NodeRoutes: ColdRoutes {
                 [
                     "full_name": .string("\(listed.provider.fullName)/\(listed.model.id)"),
                     "nodes": .strings(hosts.map(\.nodeName)),
-                    "hardware": .array(hosts.map { host in
+                    "hardware": .array(
+                        hosts.map { host in
                             [
                                 "gpu": .string(host.gpuClass), "count": .integer(host.gpuCount),
                                 "total_vram_mb": .integer(host.totalVramMb),
@@ -150,7 +152,9 @@ package struct NodeRoutes: ColdRoutes {
 
     /// The worker of one provider: the one `client_id` names, else the one that connected last.
     private func brokerProvider(_ id: String, _ request: Request, _ context: GatewayContext) throws -> Response {
-        guard request.method == .GET else { throw MeshError(.methodNotAllowed, "the status can only be read, with GET") }
+        guard request.method == .GET else {
+            throw MeshError(.methodNotAllowed, "the status can only be read, with GET")
+        }
         let client = request.query.last { $0.name == "client_id" }?.value
         let workers = try visibleSessions(request, context).filter { session in
             session.identity.providerID == id && (client ?? session.identity.clientID) == session.identity.clientID

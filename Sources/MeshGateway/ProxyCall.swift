@@ -99,7 +99,8 @@ struct ProxyCall: Sendable {
         case .success(let parts):
             guard parts.allSatisfy({ $0.filename != nil || $0.range.count <= Limits.formFieldBytes }) else {
                 throw MeshError(
-                    .bodyTooLarge, "a field of the form is larger than \(Limits.formFieldBytes >> 10) KiB; send it as a file")
+                    .bodyTooLarge,
+                    "a field of the form is larger than \(Limits.formFieldBytes >> 10) KiB; send it as a file")
             }
             return .form(bytes, parts)
         case .failure(let error):
@@ -108,7 +109,8 @@ struct ProxyCall: Sendable {
     }
 
     private static func field(_ name: String, _ parts: [MultipartForm.Part], _ bytes: ByteBuffer) -> String? {
-        guard let part = parts.first(where: { $0.name == name && $0.filename == nil }), (1...512).contains(part.range.count)
+        guard let part = parts.first(where: { $0.name == name && $0.filename == nil }),
+            (1...512).contains(part.range.count)
         else { return nil }
         return bytes.getString(at: bytes.readerIndex + part.range.lowerBound, length: part.range.count)
     }

@@ -45,7 +45,8 @@ enum SessionDocument {
     private static func performance(_ window: PerformanceWindow) -> JSONValue {
         [
             "window_size": .integer(Limits.performanceSamples), "sample_count": .integer(window.count),
-            "avg_latency_ms": number(window.averageLatencyMs), "avg_first_content_ms": number(window.averageFirstContentMs),
+            "avg_latency_ms": number(window.averageLatencyMs),
+            "avg_first_content_ms": number(window.averageFirstContentMs),
             "avg_tokens_per_second": number(window.averageTokensPerSecond),
             "avg_total_tokens": number(window.averageTokens),
             "success_rate": .number(perMille(window.successPerMille)),

@@ -11,7 +11,8 @@ extension Catalog {
         guard let provider = meant.first else {
             return .failure(
                 MeshError(
-                    .notFound, "there is no provider '\(name.prefix(256))' for this key; GET /v1/models lists what there is",
+                    .notFound,
+                    "there is no provider '\(name.prefix(256))' for this key; GET /v1/models lists what there is",
                     parameter: "provider"))
         }
         guard meant.count == 1 else { return .failure(Self.several(meant)) }

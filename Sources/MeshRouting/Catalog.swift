@@ -83,6 +83,8 @@ package struct CatalogProvider: Hashable, Sendable {
     package var access: CatalogAccess
     package var attachKeys: [CatalogAttachKey]
     package var hosts: [CatalogHost]
+    /// The hosts at other nodes: what every request looks through, while there may be hundreds here.
+    package var remoteHosts: [CatalogHost] = []
     /// What was measured of its workers, here or elsewhere, the newest last; a worker that moves keeps it.
     package var speeds: [CatalogSpeed] = []
     /// Every model its workers have offered since this node knows it: tells "no worker now" from "no such model".
@@ -108,6 +110,7 @@ package struct CatalogProvider: Hashable, Sendable {
         self.access = access
         self.attachKeys = attachKeys
         self.hosts = hosts
+        remoteHosts = hosts
         self.modelsSeen = modelsSeen
         self.maxConcurrency = maxConcurrency
         fullName = "\(scope.username)@\(homeName)/\(providerID)"

@@ -87,6 +87,7 @@ package struct CatalogBuilder: Sendable {
         known.removeFirst(max(known.count - Limits.speedsPerProvider, 0))
         speeds[key] = known
         provider.speeds = known
+        provider.remoteHosts = provider.hosts.filter { $0.node != node }
         return provider
     }
 

@@ -44,7 +44,9 @@ package enum WorkerAnswer {
         else { return nil }
         let status = fields.integer("status_code", in: bytes) ?? 200
         guard var head = head(fields, status: status, bytes) else { return nil }
-        head.length = fields.integer("length", in: bytes).flatMap { (0...Limits.answerBytes).contains($0) ? Int($0) : nil }
+        head.length = fields.integer("length", in: bytes).flatMap {
+            (0...Limits.answerBytes).contains($0) ? Int($0) : nil
+        }
         return head
     }
 

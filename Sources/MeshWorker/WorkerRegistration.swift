@@ -11,22 +11,22 @@ struct WorkerRegistration: Sendable {
     /// The answer to `capabilities`, and a part of `register`.
     var capabilities: JSONValue {
         [
-        "server": ["name": "aisbf-worker", "version": "0.1.0"], "transports": ["websocket"], "tunnel_only": true,
-        "max_frame_bytes": .integer(Limits.workerFrameBytes),
-        "openai_compat": [
-            "chat_completions": true, "models": true, "responses": .boolean(offers("responses")),
-            "embeddings": .boolean(offers("embeddings")), "images": .boolean(offers("images")),
-            "audio": .boolean(offers("audio")),
-        ],
-        "operations": [
-            "models.list", "chat.completions", "capabilities", "proxy", "heartbeat", "cancel", "pause", "resume",
-            "credit",
-        ],
-        "flow_control": true, "binary_frames": true,
-        "studio": [
-            "enabled": .boolean(!endpoints.isEmpty), "supported": .boolean(!endpoints.isEmpty),
-            "endpoints": .strings(endpoints),
-        ],
+            "server": ["name": "aisbf-worker", "version": "0.1.0"], "transports": ["websocket"], "tunnel_only": true,
+            "max_frame_bytes": .integer(Limits.workerFrameBytes),
+            "openai_compat": [
+                "chat_completions": true, "models": true, "responses": .boolean(offers("responses")),
+                "embeddings": .boolean(offers("embeddings")), "images": .boolean(offers("images")),
+                "audio": .boolean(offers("audio")),
+            ],
+            "operations": [
+                "models.list", "chat.completions", "capabilities", "proxy", "heartbeat", "cancel", "pause", "resume",
+                "credit",
+            ],
+            "flow_control": true, "binary_frames": true,
+            "studio": [
+                "enabled": .boolean(!endpoints.isEmpty), "supported": .boolean(!endpoints.isEmpty),
+                "endpoints": .strings(endpoints),
+            ],
         ]
     }
 
@@ -36,7 +36,8 @@ struct WorkerRegistration: Sendable {
     func register() async -> [UInt8] {
         let hardware = await hardware.read()
         var payload: [JSONValue.Member] = [
-            .init("transport", "websocket"), .init("hardware", hardware), .init("studio_endpoints", .strings(endpoints)),
+            .init("transport", "websocket"), .init("hardware", hardware),
+            .init("studio_endpoints", .strings(endpoints)),
             .init("capabilities", capabilities),
         ]
         for name in ["gpus", "gpu_count", "total_vram_mb", "available_vram_mb"] {

@@ -99,7 +99,8 @@ import Testing
             #expect(try await posted.reply().status == 200)
 
             let got = try await Self.start(
-                shop, "/v1/files/f-1/content?provider=lab&part=2&part=3&api_key=sk-x&X-API-Key=a&apiKey=b&x=sk-aisbf-c", method: "GET", type: nil)
+                shop, "/v1/files/f-1/content?provider=lab&part=2&part=3&api_key=sk-x&X-API-Key=a&apiKey=b&x=sk-aisbf-c",
+                method: "GET", type: nil)
             let second = try await shop.worker.request("proxy")
             #expect(second["payload"]?["endpoint_path"]?.text == "/v1/files/f-1/content")
             #expect(second["payload"]?["query_params"] == ["part": "2"])
@@ -127,7 +128,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("POST", "/v1/rerank", 404, "endpoint_not_offered"), ("POST", "/v1/images/generations", 404, "endpoint_not_offered"),
+        ("POST", "/v1/rerank", 404, "endpoint_not_offered"),
+        ("POST", "/v1/images/generations", 404, "endpoint_not_offered"),
         ("POST", "/v1/admin/models", 404, "not_found"), ("POST", "/v1/images/..%2f..%2fadmin", 404, "not_found"),
         ("POST", "/v1/images/%2e%2e/%2e%2e/admin", 404, "not_found"), ("POST", "/v1/static/x", 404, "not_found"),
         ("POST", "/v1/images/edits%3fx", 404, "not_found"), ("PUT", "/v1/files/f-1/content", 405, "method_not_allowed"),
@@ -149,7 +151,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("application/json", "{", 400, "invalid_json"), ("application/json", #"{"model":"lab/m2"}"#, 404, "model_not_found"),
+        ("application/json", "{", 400, "invalid_json"),
+        ("application/json", #"{"model":"lab/m2"}"#, 404, "model_not_found"),
         ("multipart/form-data", "--b--", 400, "invalid_request"),
         ("multipart/form-data; boundary=b", "no form", 400, "invalid_request"),
     ])
@@ -199,7 +202,8 @@ import Testing
             let second = try await ScriptedWorker.attach(node.buyerPort, provider: "lab", token: token, client: "w2")
             try await node.offers("lab/m1", to: node.admin)
             try await eventually("both workers") {
-                try await node.admin.call("GET", "/api/coderai/broker/sessions").document?["sessions"]?.elements?.count == 2
+                try await node.admin.call("GET", "/api/coderai/broker/sessions").document?["sessions"]?.elements?.count
+                    == 2
             }
             // One is lost with a request, and the sibling takes it over.
             let connection = try await node.admin.start(#"{"model":"lab/m1"}"#)

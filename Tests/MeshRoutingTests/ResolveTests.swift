@@ -16,7 +16,8 @@ private func provider(
     models: [String], seen: [String] = []
 ) -> CatalogProvider {
     let host = CatalogHost(
-        node: home, nodeName: home == here ? "north" : "south", attachment: RecordKey(Bytes16(high: 1, low: 1)), clientHash: [],
+        node: home, nodeName: home == here ? "north" : "south", attachment: RecordKey(Bytes16(high: 1, low: 1)),
+        clientHash: [],
         models: models.map { CatalogModel(id: $0, contextTokens: 0, modalities: []) }, slots: 1, gpuClass: "",
         gpuCount: 0, totalVramMb: 0, endpoints: [], tokensPerSecond: 0, firstContentMs: 0)
     let name = "\(scope.username) \(id) \(home)"

@@ -66,14 +66,15 @@ import Testing
         #expect(window.unitCost == 10)
     }
 
-    @Test(arguments: [
-        (#""payload":{"id":"x","usage":{"completion_tokens":50,"total_tokens":70}}"#, 70, 50),
-        (#""payload":{"status_code":200,"body":"{\"usage\":{\"total_tokens\":9,\"completion_tokens\":4}}"}"#, 9, 4),
-        (#""payload":{"a":1},"metrics":{"elapsed_ms":5,"tokens_per_second":33.7}"#, nil, 33),
-        (#""payload":{"a":1}"#, nil, nil),
-        (#""payload":{"usage":{"total_tokens":-4,"completion_tokens":"many"}}"#, nil, nil),
-        (#""payload":{"usage":{"total_tokens":99999999999999999999}}"#, nil, nil),
-    ] as [(String, Int64?, Int64?)])
+    @Test(
+        arguments: [
+            (#""payload":{"id":"x","usage":{"completion_tokens":50,"total_tokens":70}}"#, 70, 50),
+            (#""payload":{"status_code":200,"body":"{\"usage\":{\"total_tokens\":9,\"completion_tokens\":4}}"}"#, 9, 4),
+            (#""payload":{"a":1},"metrics":{"elapsed_ms":5,"tokens_per_second":33.7}"#, nil, 33),
+            (#""payload":{"a":1}"#, nil, nil),
+            (#""payload":{"usage":{"total_tokens":-4,"completion_tokens":"many"}}"#, nil, nil),
+            (#""payload":{"usage":{"total_tokens":99999999999999999999}}"#, nil, nil),
+        ] as [(String, Int64?, Int64?)])
     func usageOfAWholeAnswer(payload: String, tokens: Int64?, perSecond: Int64?) {
         var exchange = AnswerExchange(stream: false)
         _ = exchange.receive(#"{"request_id":"q1000000","status":"ok",\#(payload)}"#, at: 1_000)

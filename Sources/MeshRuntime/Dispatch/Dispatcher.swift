@@ -52,7 +52,7 @@ package final class Dispatcher: Sendable {
         if let sibling { found.append(sibling) }
         var hosts: [Candidate] = []
         for provider in route.providers {
-            for host in provider.hosts where host.node != node && host.has(need) {
+            for host in provider.remoteHosts where host.has(need) {
                 let isKnown = hosts.contains {
                     if case .remote(host.node, let other) = $0 { other.key == provider.key } else { false }
                 }
@@ -76,7 +76,7 @@ package final class Dispatcher: Sendable {
 
     private func isMet(_ need: WorkerNeed, by route: Route) -> Bool {
         route.providers.contains { provider in
-            sessions.choose(provider.key, need) != nil || provider.hosts.contains { $0.node != node && $0.has(need) }
+            sessions.choose(provider.key, need) != nil || provider.remoteHosts.contains { $0.has(need) }
         }
     }
 

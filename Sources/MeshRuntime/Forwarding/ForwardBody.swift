@@ -65,7 +65,9 @@ struct ForwardBody: Sendable {
         var seen: [String] = []
         for member in members {
             let name = String(decoding: JSONText.unescaped(member.name, in: raw), as: UTF8.self)
-            guard member.value.kind == .string, !seen.contains(name), names?.contains(name) ?? true else { return false }
+            guard member.value.kind == .string, !seen.contains(name), names?.contains(name) ?? true else {
+                return false
+            }
             seen.append(name)
         }
         return seen.count <= 64

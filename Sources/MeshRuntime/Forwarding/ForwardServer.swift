@@ -144,7 +144,9 @@ package final class ForwardServer: Sendable {
     private func start(_ forward: IncomingForward, _ checked: Checked) {
         inFlight.add(1, ordering: .relaxed)
         served.increment()
-        let writer = ForwardAnswer(forward: forward, worker: checked.session.mark) { [self] in inFlight.subtract(1, ordering: .relaxed) }
+        let writer = ForwardAnswer(forward: forward, worker: checked.session.mark) { [self] in
+            inFlight.subtract(1, ordering: .relaxed)
+        }
         writer.begin(checked.session.start(checked.request, receiver: writer))
     }
 

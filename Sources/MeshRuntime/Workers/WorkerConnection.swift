@@ -102,7 +102,8 @@ package final class WorkerConnection: ChannelInboundHandler {
     func start(_ request: WorkRequest, receiver: any AnswerReceiver, attempt: WorkerAttempt) {
         guard machine.isLive, let context, context.channel.isActive else {
             return refuse(
-                attempt, receiver, MeshError(.workerUnavailable, "the worker has just disconnected", retryAfterSeconds: 2))
+                attempt, receiver,
+                MeshError(.workerUnavailable, "the worker has just disconnected", retryAfterSeconds: 2))
         }
         guard inFlight.count < Limits.workerRequestsAtOnce else {
             return refuse(
@@ -296,7 +297,9 @@ package final class WorkerConnection: ChannelInboundHandler {
         watchReading(now)
         let late = inFlight.filter { $0.value.exchange.deadline <= now }.map(\.key)
         for number in late {
-            guard let actions = inFlight[number]?.exchange.deadlinePassed(), let entry = inFlight[number] else { continue }
+            guard let actions = inFlight[number]?.exchange.deadlinePassed(), let entry = inFlight[number] else {
+                continue
+            }
             deliver(actions, entry.receiver)
             control("cancel", number, known: true)
             finish(number)
