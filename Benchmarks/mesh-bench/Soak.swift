@@ -70,6 +70,7 @@ struct Soak {
         try await Task.sleep(for: .seconds(2))
         let idle = [ProcessFigures.openFiles(stage.near.pid), ProcessFigures.openFiles(stage.far.pid)]
         let tally = Tally()
+        let memory = MemoryWatch([stage.near.pid, stage.far.pid])
         print(
             "soaking for \(command.seconds) s: \(command.workers) workers, \(command.buyers) buyers, seed \(command.seed)"
         )
@@ -82,11 +83,11 @@ struct Soak {
                 tasks.addTask { try await shopper.shop(for: command.seconds) }
             }
             tasks.addTask { try await crew.trouble(for: command.seconds, keeping: command.workers) }
-            tasks.addTask { try await report(tally, stage) }
+            tasks.addTask { try await report(tally, memory) }
             try await tasks.waitForAll()
         }
         await crew.dismiss()
-        return try await verdict(stage, tally, idle: idle)
+        return try await verdict(stage, tally, idle: idle) + memory.verdict
     }
 
     private func start() async throws -> Stage {
@@ -99,12 +100,12 @@ struct Soak {
         return Stage(near: near, far: far, keys: [try await near.createKey(), try await far.createKey()])
     }
 
-    private func report(_ tally: Tally, _ stage: Stage) async throws {
-        let end = Clock.now() + UInt64(command.seconds) * 1_000_000_000
-        while Clock.now() < end {
-            try await Task.sleep(for: .seconds(min(30, command.seconds)))
-            let memory = [stage.near.pid, stage.far.pid].map { Int(ProcessFigures.residentKiB($0) / 1_024) }
-            print("  \(tally.line), memory \(memory[0]) + \(memory[1]) MiB")
+    private func report(_ tally: Tally, _ memory: MemoryWatch) async throws {
+        let step = max(command.seconds / 20, 1)
+        for _ in 0..<20 {
+            try await Task.sleep(for: .seconds(step))
+            print("  \(tally.line), memory \(memory.look())")
+            fflush(nil)
         }
     }
 
@@ -159,6 +160,34 @@ final class Tally: Sendable {
         state.withLock {
             "\($0.answered) answered, \($0.refused) refused, \($0.interrupted) interrupted with an error, "
                 + "\($0.cut) slow ones cut, \($0.left) left, \($0.silent) without a word"
+        }
+    }
+}
+
+/// Resident memory of the nodes over the time of a soak: it may find its level, and then it has to stay there.
+final class MemoryWatch: Sendable {
+    private let pids: [Int32]
+    private let looks = Mutex<[[Double]]>([])
+
+    init(_ pids: [Int32]) { self.pids = pids }
+
+    /// Looks now; gives the figures in words.
+    func look() -> String {
+        let now = pids.map { ProcessFigures.residentKiB($0) / 1_024 }
+        looks.withLock { $0.append(now) }
+        return now.map { "\(Int($0))" }.joined(separator: " + ") + " MiB"
+    }
+
+    /// Compares the highest of the second quarter with the highest of the last.
+    var verdict: [String] {
+        let looks = looks.withLock { $0 }
+        guard looks.count >= 8 else { return [] }
+        let quarter = looks.count / 4
+        return pids.indices.compactMap { index in
+            let before = looks[quarter..<(2 * quarter)].map { $0[index] }.max() ?? 0
+            let after = looks[(3 * quarter)...].map { $0[index] }.max() ?? 0
+            guard after > before * 1.25 + 16 else { return nil }
+            return "memory that grew from \(Int(before)) to \(Int(after)) MiB"
         }
     }
 }

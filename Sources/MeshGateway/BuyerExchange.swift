@@ -170,6 +170,9 @@ final class BuyerExchange: Sendable {
 
     private func finishStream() {
         state.value.isOver = true
+        // The receiver knows this exchange: let go of it, or neither is ever freed.
+        state.value.attempt = nil
+        state.value.handle = nil
         handler.value.exchangeEnded()
     }
 
