@@ -71,7 +71,7 @@ struct BenchNode: Sendable {
 
     /// Exchanges the registration token; the old one ends at once.
     func rotateToken() async throws -> MockWorker.Address {
-        let made = try await command(["provider", "rotate-token", "bench"])
+        let made = try await command(["provider", "rotate-token", "global/bench"])
         guard let token = made["registration_token"]?.text else {
             throw BenchError("no registration token was printed")
         }
