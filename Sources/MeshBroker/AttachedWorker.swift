@@ -18,6 +18,7 @@ package struct AttachedWorker: Hashable, Sendable {
     /// Measured here; 0 when not known.
     package var tokensPerSecond: UInt32
     package var firstContentMs: UInt32
+    package var takesUploads: Bool
 
     package struct Model: Hashable, Sendable {
         package var id: String
@@ -34,7 +35,7 @@ package struct AttachedWorker: Hashable, Sendable {
     package init(
         sessionID: String, provider: RecordKey, owner: PublicKey, attachKey: PublicKey, clientID: String,
         models: [Model], gpuClass: String, gpuCount: UInt32, totalVramMb: UInt32, endpoints: [String], since: Timestamp,
-        tokensPerSecond: UInt32 = 0, firstContentMs: UInt32 = 0
+        tokensPerSecond: UInt32 = 0, firstContentMs: UInt32 = 0, takesUploads: Bool = false
     ) {
         self.sessionID = sessionID
         self.provider = provider
@@ -49,6 +50,7 @@ package struct AttachedWorker: Hashable, Sendable {
         self.since = since
         self.tokensPerSecond = tokensPerSecond
         self.firstContentMs = firstContentMs
+        self.takesUploads = takesUploads
     }
 
     func clientHash(_ cryptography: some RecordCryptography) -> [UInt8] {
@@ -86,6 +88,7 @@ package struct AttachedWorker: Hashable, Sendable {
         body.endpoints = Array(endpoints.prefix(Limits.workerEndpoints))
         body.tokensPerSecond = tokensPerSecond
         body.firstContentMs = firstContentMs
+        body.takesUploads = takesUploads
         body.sinceMs = UInt64(clamping: since.milliseconds)
         body.models = models.map { model in
             var offer = Aisbf_Mesh_V1_ModelOffer()

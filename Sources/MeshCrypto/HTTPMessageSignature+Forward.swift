@@ -36,7 +36,7 @@ package enum ForwardSignatureError: String, Error, CaseIterable, Sendable {
     case missing
     case doubled
     case malformed
-    /// Other components, another order or another profile than `aisbf-forward-v1`.
+    /// Other components, another order or another profile than the one that is due.
     case profile
     case digest
     case lifetime
@@ -45,26 +45,50 @@ package enum ForwardSignatureError: String, Error, CaseIterable, Sendable {
     case signature
 }
 
-/// Profile `aisbf-forward-v1` of RFC 9421 (Docs/Protocol/forward.md).
+/// The profiles of RFC 9421 for forwarded requests (Docs/Protocol/forward.md).
 package enum ForwardSignature {
-    package static let tag = "aisbf-forward-v1"
+    /// What of the body a forward's signature holds to.
+    package enum Profile: Hashable, Sendable, CaseIterable {
+        /// The whole body.
+        case whole
+        /// The payload at the body's beginning. An upload follows that nobody knows yet; `UploadSignature` ends it.
+        case upload
+
+        package var tag: String {
+            switch self {
+            case .whole: "aisbf-forward-v1"
+            case .upload: "aisbf-upload-v1"
+            }
+        }
+
+        package var digestField: String {
+            switch self {
+            case .whole: "content-digest"
+            case .upload: "aisbf-payload-digest"
+            }
+        }
+
+        package var components: [String] {
+            [
+                "@method", "@path", digestField, "aisbf-request-id", "aisbf-attempt", "aisbf-dest", "aisbf-principal",
+                "aisbf-spend", "aisbf-max-hops",
+            ]
+        }
+    }
+
     package static let label = "aisbf"
-    package static let components = [
-        "@method", "@path", "content-digest", "aisbf-request-id", "aisbf-attempt", "aisbf-dest", "aisbf-principal",
-        "aisbf-spend", "aisbf-max-hops",
-    ]
 
     /// The headers of a signed forward: the fields, the digest and both signature headers, in lower case.
     /// - Parameters:
-    ///   - contentDigest: SHA-256 of the body.
+    ///   - contentDigest: SHA-256 of what the profile covers of the body.
     ///   - lifetimeMs: at most `Limits.forwardLifetimeMs`, in whole seconds.
     ///   - nonce: fresh, printable, without quotes and backslashes.
     package static func sign(
-        fields: ForwardFields, method: String = "POST", path: String, contentDigest: [UInt8],
-        signer: some MessageSigner, created: Timestamp, lifetimeMs: Int64 = Limits.forwardLifetimeMs, nonce: String
+        fields: ForwardFields, profile: Profile = .whole, method: String = "POST", path: String,
+        contentDigest: [UInt8], signer: some MessageSigner, created: Timestamp, lifetimeMs: Int64 = Limits.forwardLifetimeMs, nonce: String
     ) -> [(name: String, value: String)] {
         var headers: [(name: String, value: String)] = [
-            ("content-digest", ContentDigest.value(sha256: contentDigest)),
+            (profile.digestField, ContentDigest.value(sha256: contentDigest)),
             ("aisbf-request-id", fields.requestID), ("aisbf-attempt", String(fields.attempt)),
             ("aisbf-dest", KeyText.node.text(fields.destination.bytes)), ("aisbf-principal", fields.principal),
             ("aisbf-spend", fields.spend), ("aisbf-max-hops", String(fields.maxHops)),
@@ -72,7 +96,7 @@ package enum ForwardSignature {
         let lifetime = min(max(lifetimeMs, 1_000), Limits.forwardLifetimeMs) / 1_000
         let parameters = HTTPMessageSignature.Parameters(
             created: created.seconds, expires: created.seconds + lifetime, nonce: nonce,
-            keyID: KeyText.node.text(signer.publicKey.bytes), algorithm: "ed25519", tag: tag)
+            keyID: KeyText.node.text(signer.publicKey.bytes), algorithm: "ed25519", tag: profile.tag)
         let (input, signature) = HTTPMessageSignature.sign(
             components: [(name: "@method", value: method), (name: "@path", value: path)] + headers,
             parameters: parameters, label: label, signer: signer)
@@ -83,18 +107,21 @@ package enum ForwardSignature {
 
     /// Checks form, profile, body digest, times and signature, cheapest first. The nonce is the caller's to remember.
     package static func verify(
-        headers: [(String, String)], method: String, path: String, bodyDigest: [UInt8], now: Timestamp
+        headers: [(String, String)], profile: Profile = .whole, method: String, path: String, bodyDigest: [UInt8],
+        now: Timestamp
     ) -> Result<VerifiedForward, ForwardSignatureError> {
         do throws(ForwardSignatureError) {
-            return .success(try check(headers, method, path, bodyDigest, now))
+            return .success(try check(headers, profile, method, path, bodyDigest, now))
         } catch {
             return .failure(error)
         }
     }
 
     private static func check(
-        _ headers: [(String, String)], _ method: String, _ path: String, _ bodyDigest: [UInt8], _ now: Timestamp
+        _ headers: [(String, String)], _ profile: Profile, _ method: String, _ path: String, _ bodyDigest: [UInt8],
+        _ now: Timestamp
     ) throws(ForwardSignatureError) -> VerifiedForward {
+        let components = profile.components
         var covered = [(name: "@method", value: method), (name: "@path", value: path)]
         covered.reserveCapacity(components.count)
         for name in components.dropFirst(2) { covered.append((name, try single(name, in: headers))) }
@@ -103,7 +130,7 @@ package enum ForwardSignature {
         else { throw .malformed }
         let parameters = input.parameters
         guard input.label == label, input.components == components, parameters.algorithm == "ed25519",
-            parameters.tag == tag
+            parameters.tag == profile.tag
         else { throw .profile }
         guard let created = parameters.created, let expires = parameters.expires, let nonce = parameters.nonce,
             (8...64).contains(nonce.utf8.count), case .success(let key)? = parameters.keyID.map(KeyText.node.parse),
@@ -122,7 +149,8 @@ package enum ForwardSignature {
             expires: Timestamp(milliseconds: expires * 1_000), nonce: nonce)
     }
 
-    private static func single(
+    /// The one value of a field.
+    fileprivate static func single(
         _ name: String, in headers: [(String, String)]
     ) throws(ForwardSignatureError) -> String {
         var value: String?
@@ -154,5 +182,60 @@ package enum ForwardSignature {
             return nil
         }
         return Int(text)
+    }
+}
+
+/// Profile `aisbf-upload-end-v1`: the trailer of a streamed upload, which holds every byte of it to the node that sent
+/// it. The worker's request is whole only when this was checked.
+package enum UploadSignature {
+    package static let tag = "aisbf-upload-end-v1"
+    package static let components = ["content-digest", "aisbf-request-id", "aisbf-attempt", "aisbf-dest"]
+
+    /// The trailer fields, in lower case.
+    /// - Parameters:
+    ///   - contentDigest: SHA-256 of the upload, without the payload before it.
+    ///   - fields: those of the forward that the upload belongs to.
+    package static func sign(
+        contentDigest: [UInt8], fields: ForwardFields, signer: some MessageSigner, created: Timestamp
+    ) -> [(name: String, value: String)] {
+        var trailer = covered(ContentDigest.value(sha256: contentDigest), fields)
+        let parameters = HTTPMessageSignature.Parameters(
+            created: created.seconds, keyID: KeyText.node.text(signer.publicKey.bytes), algorithm: "ed25519", tag: tag)
+        let (input, signature) = HTTPMessageSignature.sign(
+            components: trailer, parameters: parameters, label: ForwardSignature.label, signer: signer)
+        trailer.append(("signature-input", input))
+        trailer.append(("signature", signature))
+        return trailer
+    }
+
+    /// Whether `signer` says in `trailers` that this digest is that of the upload of `fields`. It needs no time of its
+    /// own: it belongs to one request and attempt, whose signature has one.
+    package static func holds(
+        trailers: [(String, String)], contentDigest: [UInt8], fields: ForwardFields, signer: PublicKey
+    ) -> Bool {
+        func single(_ name: String) -> String? {
+            do throws(ForwardSignatureError) { return try ForwardSignature.single(name, in: trailers) } catch {
+                return nil
+            }
+        }
+        let covered = covered(ContentDigest.value(sha256: contentDigest), fields)
+        guard covered.allSatisfy({ single($0.name) == $0.value }),
+            let input = single("signature-input").flatMap(HTTPMessageSignature.parseInput),
+            let signature = single("signature").flatMap({
+                HTTPMessageSignature.parseSignature($0, label: ForwardSignature.label)
+            }),
+            input.label == ForwardSignature.label, input.components == components,
+            input.parameters.algorithm == "ed25519", input.parameters.tag == tag,
+            input.parameters.keyID == KeyText.node.text(signer.bytes)
+        else { return false }
+        let base = HTTPMessageSignature.base(components: covered, serialized: input.serialized)
+        return Sodium.shared.verify(signature: signature, message: base, key: signer)
+    }
+
+    private static func covered(_ digest: String, _ fields: ForwardFields) -> [(name: String, value: String)] {
+        [
+            ("content-digest", digest), ("aisbf-request-id", fields.requestID),
+            ("aisbf-attempt", String(fields.attempt)), ("aisbf-dest", KeyText.node.text(fields.destination.bytes)),
+        ]
     }
 }

@@ -48,6 +48,9 @@ package struct Sodium: RecordCryptography {
         return output
     }
 
+    /// SHA-256 of what comes in pieces.
+    package func sha256Stream() -> SHA256Stream { SHA256Stream() }
+
     package func randomBytes(_ count: Int) -> [UInt8] {
         var output = [UInt8](repeating: 0, count: count)
         randombytes_buf(&output, count)
@@ -89,4 +92,23 @@ extension Array<UInt8>: ContiguousBytesCollection {
 
 extension UnsafeRawBufferPointer: ContiguousBytesCollection {
     package func withContiguousBytes<Value>(_ body: (UnsafeRawBufferPointer) -> Value) -> Value { body(self) }
+}
+
+/// A SHA-256 that is fed piece by piece.
+package struct SHA256Stream: Sendable {
+    private var state = crypto_hash_sha256_state()
+
+    fileprivate init() { crypto_hash_sha256_init(&state) }
+
+    package mutating func update(_ bytes: UnsafeRawBufferPointer) {
+        crypto_hash_sha256_update(&state, bytes.bindMemory(to: UInt8.self).baseAddress, UInt64(bytes.count))
+    }
+
+    /// The digest of everything so far; more may follow.
+    package func digest() -> [UInt8] {
+        var copy = state
+        var output = [UInt8](repeating: 0, count: 32)
+        crypto_hash_sha256_final(&copy, &output)
+        return output
+    }
 }

@@ -95,6 +95,12 @@ package enum Limits {
     // Proxied operations and bulk answers (Docs/Protocol/worker-session.md)
     package static let pendingIntervalFloorMs: Int64 = 30_000
     package static let uploadBodyBytes = 11 << 20
+    package static let uploadHeldBytes = 1 << 20
+    package static let uploadPieceBytes = 64 << 10
+    package static let uploadWindowBytes = 256 << 10
+    package static let uploadStreamBytes: Int64 = 1 << 36
+    package static let uploadHeadBytes = 128 << 10
+    package static let watchedFieldBytes = 4 << 10
     package static let answerBytes: Int64 = 1 << 40
     package static let answerWindowBytes = 1 << 20
     package static let answerFrameBytes = 64 << 10

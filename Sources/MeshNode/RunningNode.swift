@@ -331,6 +331,7 @@ extension AttachedWorker {
             totalVramMb: UInt32(clamping: details.profile.hardware.totalVramMb),
             endpoints: details.profile.endpoints, since: session.connectedAt,
             tokensPerSecond: UInt32(clamping: details.performance.averageTokensPerSecond ?? 0),
-            firstContentMs: UInt32(clamping: details.performance.averageFirstContentMs ?? 0))
+            firstContentMs: UInt32(clamping: details.performance.averageFirstContentMs ?? 0),
+            takesUploads: details.profile.takesUploads)
     }
 }

@@ -26,6 +26,8 @@ package struct CatalogHost: Hashable, Sendable {
     /// As its node measured them; 0 when not known.
     package var tokensPerSecond: UInt32
     package var firstContentMs: UInt32
+    /// Whether it takes uploads in binary frames, as they come.
+    package var takesUploads = false
 }
 
 /// A worker's measured speed, as an attachment told it.

@@ -180,6 +180,6 @@ package struct CatalogBuilder: Sendable {
             }, slots: body.slots, gpuClass: String(body.hardware.gpuClass.prefix(64)),
             gpuCount: body.hardware.gpuCount, totalVramMb: body.hardware.totalVramMb,
             endpoints: Array(body.endpoints.prefix(Limits.workerEndpoints)), tokensPerSecond: body.tokensPerSecond,
-            firstContentMs: body.firstContentMs)
+            firstContentMs: body.firstContentMs, takesUploads: body.takesUploads)
     }
 }

@@ -84,10 +84,13 @@ package struct AnswerExchange: Sendable {
     private var taken = 0
     /// Bytes that were consumed but not told to the worker yet.
     private var creditDue = 0
+    /// Whether the request is not whole at the worker yet.
+    private var isUploading: Bool
     package private(set) var deadline: Instant
 
-    package init(form: Form, deadlines: Deadlines, now: Instant) {
+    package init(form: Form, deadlines: Deadlines, isUploading: Bool = false, now: Instant) {
         self.form = form
+        self.isUploading = isUploading
         self.deadlines = deadlines
         started = now
         total = now.advanced(byMilliseconds: deadlines.totalMs)
@@ -116,7 +119,7 @@ package struct AnswerExchange: Sendable {
             usage.read(metrics, in: bytes)
         }
         switch event {
-        case .ignored, .heartbeat: return []
+        case .ignored, .heartbeat, .credit: return []
         case .pending:
             extend(frame, bytes, now: now)
             return []
@@ -217,6 +220,18 @@ package struct AnswerExchange: Sendable {
         return creditDue
     }
 
+    /// The worker takes the request's upload: as long as it does, nobody waits for an answer.
+    package mutating func uploadProgressed(now: Instant) {
+        guard case .waiting = state else { return }
+        deadline = max(deadline, min(total, now.advanced(byMilliseconds: deadlines.firstContentMs)))
+    }
+
+    /// The request is whole at the worker.
+    package mutating func uploadEnded(now: Instant) {
+        isUploading = false
+        uploadProgressed(now: now)
+    }
+
     private mutating func startArrived(_ head: AnswerHead) -> [Action] {
         guard case .waiting = state else { return failed(Self.badAnswer) }
         if form == .events, head.isEventStream, head.status < 400 { return [] }
@@ -238,8 +253,9 @@ package struct AnswerExchange: Sendable {
     /// Call when `deadline` has passed.
     package mutating func deadlinePassed() -> [Action] {
         let seconds = deadlines.firstContentMs / 1000
-        // A peer that shortened the time, or a buyer who took nothing while the worker waited for credit.
-        isOthersFault = deadlines.areShortened || taken > 0
+        // A peer that shortened the time, a buyer who took nothing while the worker waited for credit, or one who did
+        // not send what the worker waited for.
+        isOthersFault = deadlines.areShortened || taken > 0 || isUploading
         switch state {
         case .finished: return []
         case .waiting:

@@ -18,6 +18,8 @@ package struct WorkerFrame: Sendable {
         case pending
         /// Status and type of an answer whose bytes follow in chunks or binary frames.
         case start
+        /// Room for more of the request's upload.
+        case credit
         case chunk
         /// How far the work is, or what it says meanwhile: content of a stream of events, a keep-alive elsewhere.
         case progress
@@ -51,6 +53,7 @@ package struct WorkerFrame: Sendable {
         case nil, "response", "result": return status == "pending" ? .pending : .answer
         case "pending": return .pending
         case "start": return .start
+        case "credit": return .credit
         case "chunk", "output", "data", "stream": return .chunk
         case "progress", "log": return .progress
         case "done", "completed", "stream_end": return .done

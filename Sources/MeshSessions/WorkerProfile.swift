@@ -51,6 +51,8 @@ package struct WorkerProfile: Hashable, Sendable {
     package var controlsFlow = false
     /// Whether it sends large answers as binary frames with credit.
     package var sendsBinary = false
+    /// Whether it takes a request's body in binary frames after the request, as it gives credit.
+    package var takesUploads = false
 
     package init() {}
 
@@ -67,6 +69,7 @@ package struct WorkerProfile: Hashable, Sendable {
         maxFrameBytes = Int(min(max(frame, Int64(Limits.workerRequestFrameBytes)), Int64(Limits.workerFrameBytes)))
         controlsFlow = capabilities["flow_control"]?.flag ?? false
         sendsBinary = capabilities["binary_frames"]?.flag ?? false
+        takesUploads = capabilities["uploads"]?.flag ?? false
     }
 
     /// What it offers beside chat, without a leading slash: the Studio endpoints it lists, and the families that

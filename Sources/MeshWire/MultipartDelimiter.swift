@@ -1,9 +1,11 @@
 /// CRLF, two dashes and the boundary: what stands between two parts.
-struct MultipartDelimiter {
+struct MultipartDelimiter: Sendable {
     private let bytes: [UInt8]
 
     /// - Parameter boundary: one that holds neither CR nor LF.
     init(_ boundary: [UInt8]) { bytes = [0x0D, 0x0A, 0x2D, 0x2D] + boundary }
+
+    var count: Int { bytes.count }
 
     enum Line: Hashable {
         /// A part's headers start here.
@@ -49,7 +51,7 @@ struct MultipartDelimiter {
     }
 
     /// Whether the delimiter from its byte `from` on stands at `position`.
-    private func matches(_ text: UnsafeRawBufferPointer, at position: Int, from: Int) -> Bool {
+    func matches(_ text: UnsafeRawBufferPointer, at position: Int, from: Int) -> Bool {
         guard text.count - position >= bytes.count - from else { return false }
         var index = from
         while index < bytes.count {

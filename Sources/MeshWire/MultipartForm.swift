@@ -21,6 +21,11 @@ package struct MultipartForm {
         }
     }
 
+    /// Whether a `content-type` value says that the body is a form, readable or not.
+    package static func isForm(_ contentType: String) -> Bool {
+        contentType.lowercased().hasPrefix("multipart/form-data")
+    }
+
     /// The boundary that a `content-type` value names; nil where it is no `multipart/form-data`, or names none, two,
     /// or one that RFC 2046 does not allow.
     package static func boundary(contentType: String) -> [UInt8]? {

@@ -10,6 +10,8 @@ package struct BackendRequest: Sendable {
     package var contentType: String
     /// The buyer's bytes, untouched.
     package var body: ByteBuffer?
+    /// In the place of `body`: the buyer's bytes as they arrive.
+    package var upload: UploadStream?
 
     package init(
         method: String, path: String, query: [(name: String, value: String)] = [],

@@ -21,6 +21,7 @@ extension DemoBackend {
         case ("POST", ["images", "generations"]): try await image(deliver)
         case ("POST", ["audio", "speech"]): try await speech(request, deliver)
         case ("POST", ["audio", "transcriptions"]): try await transcription(request, deliver)
+        case ("POST", ["files"]): try await upload(request, deliver)
         case ("GET", ["video", "progress"]): try await progress(deliver)
         case ("GET", let path) where path.count == 3 && path[0] == "files" && path[2] == "content":
             try await file(path[1], deliver)
@@ -83,15 +84,47 @@ extension DemoBackend {
         try await pattern(samples, deliver)
     }
 
-    /// What arrived: the form's fields and the size of its files.
+    /// What arrived: the size of the form's file.
     private func transcription(_ request: BackendRequest, _ deliver: Delivery) async throws {
-        let bytes = request.body.map { Array($0.readableBytesView) } ?? []
-        guard let boundary = MultipartForm.boundary(contentType: request.contentType),
-            let parts = try? bytes.withUnsafeBytes({ try MultipartForm.parts(of: $0, boundary: boundary) }),
-            let file = parts.first(where: { $0.filename != nil })
-        else { return try await refuse(400, "invalid_request", "a form with a file is needed", deliver) }
-        let text = "The demo backend heard \(file.range.count) bytes of \(file.filename ?? "")."
+        guard let file = try await file(in: request) else {
+            return try await refuse(400, "invalid_request", "a form with a file is needed", deliver)
+        }
+        let text = "The demo backend heard \(file.size) bytes of \(file.name)."
         try await answer(200, ["text": .string(text)], deliver)
+    }
+
+    /// Keeps nothing but the size: the file that comes back has as many bytes, and not the same ones.
+    private func upload(_ request: BackendRequest, _ deliver: Delivery) async throws {
+        guard let file = try await file(in: request) else {
+            return try await refuse(400, "invalid_request", "a form with a file is needed", deliver)
+        }
+        try await answer(
+            200,
+            [
+                "id": .string("demo-\(file.size)"), "object": "file", "bytes": .integer(file.size), "created_at": 0,
+                "filename": .string(file.name), "purpose": "assistants",
+            ], deliver)
+    }
+
+    /// The first file of the request's form, read to its end; nil when there is none or the form is broken.
+    private func file(in request: BackendRequest) async throws -> (name: String, size: Int)? {
+        guard let boundary = MultipartForm.boundary(contentType: request.contentType),
+            var scanner = try? MultipartScanner(boundary: boundary, watching: [])
+        else { return nil }
+        var found: (name: String, size: Int)?
+        func read(_ bytes: ByteBuffer) -> Bool {
+            guard let events = try? bytes.withUnsafeReadableBytes({ try scanner.feed($0) }) else { return false }
+            for case .fileEnded(_, let filename, let range) in events where found == nil {
+                found = (filename, range.count)
+            }
+            return true
+        }
+        if let upload = request.upload {
+            for try await piece in upload { guard read(piece) else { return nil } }
+        } else {
+            guard read(request.body ?? ByteBuffer()) else { return nil }
+        }
+        return found
     }
 
     private func progress(_ deliver: Delivery) async throws {

@@ -59,6 +59,11 @@ enum WorkerFrames {
         frame(requestID, "\"status\":\"ok\",\"event\":\"heartbeat\",\"payload\":{\"ts\":\(seconds)}}")
     }
 
+    /// Room for more of the request's upload.
+    static func credit(_ requestID: String, bytes: Int) -> [UInt8] {
+        frame(requestID, "\"event\":\"credit\",\"status\":\"ok\",\"payload\":{\"bytes\":\(bytes)}}")
+    }
+
     static func pending(_ requestID: String) -> [UInt8] {
         frame(
             requestID,
@@ -136,6 +141,15 @@ enum WorkerFrames {
         output.writeString(requestID)
         output.writeImmutableBuffer(bytes)
         return output
+    }
+
+    /// A binary frame of the broker: the request, and the next bytes of its upload. Nil for one that is none.
+    static func upload(_ frame: ByteBuffer) -> (requestID: String, bytes: ByteBuffer)? {
+        var frame = frame
+        guard frame.readInteger(as: UInt8.self) == 1, let length = frame.readInteger(as: UInt8.self),
+            let requestID = frame.readString(length: Int(length))
+        else { return nil }
+        return (requestID, frame)
     }
 
     private static func isText(_ contentType: String) -> Bool {

@@ -40,7 +40,10 @@ package struct OpenAIBackend: Backend {
         outbound.method = HTTPMethod(rawValue: request.method)
         outbound.headers.add(name: "accept", value: "application/json, text/event-stream, */*")
         if let apiKey { outbound.headers.add(name: "authorization", value: "Bearer \(apiKey)") }
-        if let body = request.body {
+        if let upload = request.upload {
+            outbound.headers.add(name: "content-type", value: request.contentType)
+            outbound.body = .stream(upload, length: upload.length.map { .known($0) } ?? .unknown)
+        } else if let body = request.body {
             outbound.headers.add(name: "content-type", value: request.contentType)
             outbound.body = .bytes(body)
         }

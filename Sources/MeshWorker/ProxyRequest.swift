@@ -9,7 +9,13 @@ struct ProxyRequest: Sendable {
         var message: String
     }
 
+    /// An upload that follows in binary frames, by credit.
+    struct Upload: Hashable, Sendable {
+        var length: Int64?
+    }
+
     let request: BackendRequest
+    let upload: Upload?
     let streams: Bool
 
     private static let allowed = [
@@ -48,6 +54,7 @@ struct ProxyRequest: Sendable {
                 }
             }
         }
+        upload = try Self.upload(fields, buffer)
         if let multipart = fields.value("multipart", in: buffer), multipart.kind == .object {
             let form = try ProxyForm(multipart, buffer)
             request.contentType = form.contentType
@@ -57,6 +64,20 @@ struct ProxyRequest: Sendable {
         }
         self.request = request
         streams = fields.boolean("stream", in: buffer) ?? false
+    }
+
+    private static func upload(
+        _ fields: [JSONField], _ buffer: UnsafeRawBufferPointer
+    ) throws(Refused) -> Upload? {
+        guard let slice = fields.value("upload", in: buffer), slice.kind != .null else { return nil }
+        guard slice.kind == .object, let members = try? JSONScanner.fields(of: buffer, in: slice.range) else {
+            throw Refused(code: "invalid_request", message: "the upload object of the proxy request cannot be read")
+        }
+        guard members.value("length", in: buffer) != nil else { return Upload() }
+        guard let length = members.integer("length", in: buffer), length >= 0 else {
+            throw Refused(code: "invalid_request", message: "the length of the upload is no number of bytes")
+        }
+        return Upload(length: length)
     }
 
     private static func body(_ fields: [JSONField], _ buffer: UnsafeRawBufferPointer) throws(Refused) -> ByteBuffer? {

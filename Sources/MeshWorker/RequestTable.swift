@@ -1,4 +1,5 @@
 import MeshModel
+import NIOCore
 import Synchronization
 
 /// The requests this session works on, so that `cancel` finds them and their number stays bounded.
@@ -15,6 +16,7 @@ final class RequestTable: Sendable {
         var cancellation: AsyncStream<Void>.Continuation
         var gate: FlowGate
         var credit: CreditGate
+        var upload: UploadStream?
     }
 
     private struct State {
@@ -53,8 +55,23 @@ final class RequestTable: Sendable {
         state.withLock { $0.running[requestID] }?.credit.add(bytes)
     }
 
+    /// From now on the request's upload is taken in.
+    func open(_ upload: UploadStream, of requestID: String) {
+        state.withLock { $0.running[requestID]?.upload = upload }
+    }
+
+    /// The next bytes of a request's upload; false when it has no room for them, and the request cannot go on.
+    func uploadArrived(_ requestID: String, _ bytes: ByteBuffer) -> Bool {
+        // What still comes for a request that has ended is nobody's.
+        guard let upload = state.withLock({ $0.running[requestID] })?.upload else { return true }
+        return upload.arrived(bytes)
+    }
+
+    func uploadEnded(_ requestID: String) { state.withLock { $0.running[requestID] }?.upload?.ended() }
+
     func end(_ requestID: String) {
         let running = state.withLock { $0.running.removeValue(forKey: requestID) }
+        running?.upload?.abandon()
         running?.cancellation.finish()
     }
 

@@ -20,9 +20,9 @@ struct WorkerRegistration: Sendable {
             ],
             "operations": [
                 "models.list", "chat.completions", "capabilities", "proxy", "heartbeat", "cancel", "pause", "resume",
-                "credit",
+                "credit", "upload_end",
             ],
-            "flow_control": true, "binary_frames": true,
+            "flow_control": true, "binary_frames": true, "uploads": true,
             "studio": [
                 "enabled": .boolean(!endpoints.isEmpty), "supported": .boolean(!endpoints.isEmpty),
                 "endpoints": .strings(endpoints),

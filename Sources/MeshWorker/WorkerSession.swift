@@ -84,6 +84,8 @@ final class WorkerSession: Sendable {
                     let reason = String(decoding: data.readableBytesView, as: UTF8.self)
                     try? await outbound.write(Self.close(code == 1005 ? 1000 : code, ""))
                     return clock.registeredMs < 0 ? .refused(reason) : .closed(code: code, reason: reason)
+                case .binary where data.getInteger(at: data.readerIndex, as: UInt8.self) == 1:
+                    uploadArrived(data)
                 case .text, .binary:
                     guard let message = BrokerFrame(Array(data.readableBytesView)) else {
                         logger.warning("broker sent a frame that is no JSON object, ignored")
@@ -115,7 +117,7 @@ final class WorkerSession: Sendable {
             logger.warning("broker sent a request without a usable request_id, ignored")
             return nil
         }
-        if ["cancel", "pause", "resume", "credit"].contains(op) {
+        if ["cancel", "pause", "resume", "credit", "upload_end"].contains(op) {
             steer(op, frame.payload)
             return nil
         }
@@ -139,10 +141,18 @@ final class WorkerSession: Sendable {
         guard let document = try? JSONValue.parse(payload), let target = document["request_id"]?.text else { return }
         switch op {
         case "cancel": requests.cancel(target)
+        case "upload_end": requests.uploadEnded(target)
         case "credit":
             if let bytes = document["bytes"]?.integer, bytes > 0 { requests.addCredit(target, Int(clamping: bytes)) }
         default: requests.setPaused(target, op == "pause")
         }
+    }
+
+    private func uploadArrived(_ frame: ByteBuffer) {
+        guard let (id, bytes) = WorkerFrames.upload(frame) else { return }
+        guard !requests.uploadArrived(id, bytes) else { return }
+        logger.warning("broker sent more of an upload than it was given room for, request dropped")
+        requests.cancel(id)
     }
 
     /// One request of the broker.
@@ -203,7 +213,15 @@ final class WorkerSession: Sendable {
                 try await runner.run(request, requestID: id, streams: Self.asksToStream(payload))
             case "proxy":
                 let proxied = try ProxyRequest(payload: payload)
-                try await runner.run(proxied.request, requestID: id, streams: proxied.streams)
+                var request = proxied.request
+                if let announced = proxied.upload {
+                    let upload = UploadStream(length: announced.length) { bytes in
+                        try await send(WorkerFrames.credit(id, bytes: bytes))
+                    }
+                    requests.open(upload, of: id)
+                    request.upload = upload
+                }
+                try await runner.run(request, requestID: id, streams: proxied.streams)
             case "capabilities":
                 try await send(WorkerFrames.payload(id, registration.capabilities))
             case "heartbeat":

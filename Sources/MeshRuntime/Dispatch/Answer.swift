@@ -57,11 +57,14 @@ package struct WorkRequest: Sendable {
     /// have had an effect that a second one would repeat.
     package var mayRepeat: Bool
     package var deadlines: AnswerExchange.Deadlines
+    /// What follows the body, passed on while it arrives.
+    package var upload: (any UploadSource)?
 
     package init(
         operation: WorkerOperation, body: ByteBuffer, form: AnswerExchange.Form, need: WorkerNeed,
-        mayRepeat: Bool = true, deadlines: AnswerExchange.Deadlines
+        mayRepeat: Bool = true, deadlines: AnswerExchange.Deadlines, upload: (any UploadSource)? = nil
     ) {
+        self.upload = upload
         self.operation = operation
         self.body = body
         self.form = form
@@ -77,8 +80,13 @@ package struct WorkerNeed: Hashable, Sendable {
     package var endpoint: EndpointPath?
     /// The mark of one worker among its provider's (`aisbf-worker`), where an earlier request left something.
     package var worker: String?
+    /// That it takes an upload while it arrives.
+    package var takesUploads: Bool
 
-    package init(model: String?, endpoint: EndpointPath? = nil, worker: String? = nil) {
+    package init(
+        model: String?, endpoint: EndpointPath? = nil, worker: String? = nil, takesUploads: Bool = false
+    ) {
+        self.takesUploads = takesUploads
         self.model = model
         self.endpoint = endpoint
         self.worker = worker

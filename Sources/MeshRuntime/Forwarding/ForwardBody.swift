@@ -7,8 +7,18 @@ import NIOCore
 struct ForwardBody: Sendable {
     var form: AnswerExchange.Form
     var need: WorkerNeed
+    /// What is known of the upload that follows the payload.
+    var upload: Upload?
 
-    static func read(_ body: ByteBuffer, _ operation: WorkerOperation) throws(MeshError) -> ForwardBody {
+    struct Upload: Hashable, Sendable {
+        var contentType: String
+        var length: Int64?
+    }
+
+    /// - Parameter hasUpload: whether an upload follows; the payload has to say the same.
+    static func read(
+        _ body: ByteBuffer, _ operation: WorkerOperation, hasUpload: Bool = false
+    ) throws(MeshError) -> ForwardBody {
         let cut: ForwardBody? = body.withUnsafeReadableBytes { raw in
             guard let fields = try? JSONScanner.fields(of: raw) else { return nil }
             return switch operation {
@@ -16,7 +26,7 @@ struct ForwardBody: Sendable {
             case .proxy: proxy(fields, raw)
             }
         }
-        guard let cut else { throw MeshError(.invalidJSON, "the forwarded body is not a valid request") }
+        guard let cut, (cut.upload != nil) == hasUpload else { throw MeshError(.invalidJSON, "the forwarded body is not a valid request") }
         return cut
     }
 
@@ -30,7 +40,7 @@ struct ForwardBody: Sendable {
 
     private static let proxyFields = [
         "endpoint_path", "method", "headers", "query_params", "stream", "model", "worker", "content_type", "body",
-        "multipart", "body_base64",
+        "multipart", "body_base64", "upload",
     ]
 
     /// The payload of `proxy`, as an entry node makes it and no wider: a path that a buyer may reach, no field twice
@@ -44,16 +54,37 @@ struct ForwardBody: Sendable {
         }
         guard let path = fields.string("endpoint_path", in: raw), let endpoint = EndpointPath(path),
             endpoint.text == path, ["GET", "POST", "DELETE"].contains(fields.string("method", in: raw) ?? ""),
-            ["body", "multipart", "body_base64"].filter(seen.contains).count <= 1,
+            ["body", "multipart", "body_base64", "upload"].filter(seen.contains).count <= 1,
             isFlat(fields.value("headers", in: raw), raw, names: ["accept"]),
             isFlat(fields.value("query_params", in: raw), raw, names: nil)
         else { return nil }
         let model = fields.string("model", in: raw)
         if let body = fields.value("body", in: raw), !named(body, raw, is: model) { return nil }
+        var upload: Upload?
+        if let slice = fields.value("upload", in: raw) {
+            guard let announced = Self.upload(slice, fields, raw) else { return nil }
+            upload = announced
+        }
         let streams = fields.boolean("stream", in: raw) ?? false
         return ForwardBody(
             form: streams ? .events : .bytes,
-            need: WorkerNeed(model: model, endpoint: endpoint, worker: fields.string("worker", in: raw)))
+            need: WorkerNeed(
+                model: model, endpoint: endpoint, worker: fields.string("worker", in: raw),
+                takesUploads: upload != nil), upload: upload)
+    }
+
+    private static func upload(
+        _ slice: JSONSlice, _ fields: [JSONField], _ raw: UnsafeRawBufferPointer
+    ) -> Upload? {
+        guard slice.kind == .object, let members = try? JSONScanner.fields(of: raw, in: slice.range),
+            members.count <= 1, let contentType = fields.string("content_type", in: raw),
+            HeaderRule.isValue(contentType)
+        else { return nil }
+        if members.isEmpty { return Upload(contentType: contentType) }
+        guard let length = members.integer("length", in: raw), (0...Limits.uploadStreamBytes).contains(length) else {
+            return nil
+        }
+        return Upload(contentType: contentType, length: length)
     }
 
     /// An object of texts, each once.

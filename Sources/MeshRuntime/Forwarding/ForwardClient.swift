@@ -37,19 +37,24 @@ package final class ForwardClient: RemoteDispatch {
                 receiver, MeshError(.internalError, "the key of this account's owner is missing on this node"))
         }
         let path = ForwardPath(provider: provider, operation: request.operation).text
+        let fields = ForwardFields(
+            requestID: requestID, attempt: attempt, destination: node, principal: proof, spend: "none",
+            maxHops: Limits.forwardHops)
         var headers = ForwardSignature.sign(
-            fields: ForwardFields(
-                requestID: requestID, attempt: attempt, destination: node, principal: proof, spend: "none",
-                maxHops: Limits.forwardHops),
-            path: path, contentDigest: request.body.withUnsafeReadableBytes { Sodium.shared.sha256($0) },
-            signer: signer,
-            created: wall, nonce: hexText(Sodium.shared.randomBytes(12)))
+            fields: fields, profile: request.upload == nil ? .whole : .upload, path: path,
+            contentDigest: request.body.withUnsafeReadableBytes { Sodium.shared.sha256($0) },
+            signer: signer, created: wall,
+            nonce: hexText(Sodium.shared.randomBytes(12)))
         headers.append(("content-type", "application/json"))
         headers.append(("aisbf-deadline-first", String(request.deadlines.firstContentMs)))
         headers.append(("aisbf-deadline-idle", String(request.deadlines.idleMs)))
         headers.append(("aisbf-deadline-total", String(request.deadlines.totalMs)))
-        let answer = RemoteAnswer(receiver: receiver)
-        let call = link.openForward(path: path, headers: headers, body: request.body, receiver: answer)
+        let upload = request.upload.map { RemoteUpload($0, fields: fields, signer: signer) }
+        if upload != nil { headers.append(("aisbf-payload-length", String(request.body.readableBytes))) }
+        let answer = RemoteAnswer(receiver: receiver, upload: upload)
+        let call = link.openForward(
+            path: path, headers: headers, body: request.body, hasUpload: upload != nil, receiver: answer)
+        upload?.attach(call)
         return RemoteAttempt(call: call)
     }
 
@@ -105,9 +110,15 @@ private final class RemoteAnswer: ForwardReceiver {
     }
 
     private let receiver: any AnswerReceiver
+    private let upload: RemoteUpload?
     private let state = Mutex(State())
 
-    init(receiver: any AnswerReceiver) { self.receiver = receiver }
+    init(receiver: any AnswerReceiver, upload: RemoteUpload?) {
+        self.receiver = receiver
+        self.upload = upload
+    }
+
+    func forwardContinues() { upload?.begin() }
 
     func forwardHead(status: Int, headers: [(String, String)]) {
         func value(_ name: String) -> String? { headers.first { $0.0 == name }?.1 }

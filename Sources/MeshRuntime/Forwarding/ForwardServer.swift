@@ -46,7 +46,13 @@ package final class ForwardServer: Sendable {
         guard !draining.load(ordering: .relaxed) else {
             return refuse(forward, MeshError(.draining, "this node is shutting down", retryAfterSeconds: 2))
         }
-        forward.collectBody(limit: Limits.workerFrameBytes, deadlineMs: Limits.requestBodyMs) { [self] body in
+        let payload = forward.headers.first { $0.0 == "aisbf-payload-length" }.map { Int($0.1) ?? -1 }
+        if let payload, !(1...Limits.uploadHeadBytes).contains(payload) {
+            return refuse(forward, MeshError(.forwardRefused, "the length of the payload before an upload is not usable"))
+        }
+        forward.collectBody(
+            limit: Limits.workerFrameBytes, prefix: payload, deadlineMs: Limits.requestBodyMs
+        ) { [self] body in
             switch body {
             case .success(let body): check(forward, body)
             case .failure(.bodyTooLarge):
@@ -74,14 +80,18 @@ package final class ForwardServer: Sendable {
     private struct Checked: Sendable {
         var session: WorkerSession
         var request: WorkRequest
+        /// Nil where the body is whole.
+        var upload: (about: ForwardBody.Upload, check: UploadCheck, verified: VerifiedForward)?
     }
 
     private func verify(_ forward: IncomingForward, _ body: ByteBuffer) throws(MeshError) -> Checked {
         let now = SystemClock.now
         let digest = body.withUnsafeReadableBytes { Sodium.shared.sha256($0) }
+        let hasUpload = forward.headers.contains { $0.0 == "aisbf-payload-length" }
         let verified: VerifiedForward
         switch ForwardSignature.verify(
-            headers: forward.headers, method: forward.method, path: forward.path, bodyDigest: digest, now: now.wall)
+            headers: forward.headers, profile: hasUpload ? .upload : .whole, method: forward.method, path: forward.path,
+            bodyDigest: digest, now: now.wall)
         {
         case .success(let value): verified = value
         case .failure(let reason): throw MeshError(.forwardRefused, "the signature does not hold: \(reason.rawValue)")
@@ -107,7 +117,7 @@ package final class ForwardServer: Sendable {
         guard let provider = known.provider(path.provider), provider.admits(principal) else {
             throw MeshError(.accessDenied, "the provider is not offered to this caller")
         }
-        let cut = try ForwardBody.read(body, path.operation)
+        let cut = try ForwardBody.read(body, path.operation, hasUpload: hasUpload)
         // Request id and attempt are inside the signature, so a copy of a request carries the same mark.
         let mark = "\(verified.signer) \(verified.fields.requestID) \(verified.fields.attempt)"
         guard replays.take([mark], now: now.instant) else {
@@ -118,11 +128,15 @@ package final class ForwardServer: Sendable {
                 .workerUnavailable, "no worker for '\(cut.need.model?.prefix(128) ?? "this")' is attached here now",
                 retryAfterSeconds: 2)
         }
+        var upload: (about: ForwardBody.Upload, check: UploadCheck, verified: VerifiedForward)?
+        if let about = cut.upload {
+            upload = (about, try UploadCheck(contentType: about.contentType, model: cut.need.model), verified)
+        }
         return Checked(
             session: session,
             request: WorkRequest(
                 operation: path.operation, body: body, form: cut.form, need: cut.need,
-                deadlines: lowered(forward.headers)))
+                deadlines: lowered(forward.headers)), upload: upload)
     }
 
     /// The entry node may shorten this node's deadlines, never lengthen them.
@@ -144,10 +158,17 @@ package final class ForwardServer: Sendable {
     private func start(_ forward: IncomingForward, _ checked: Checked) {
         inFlight.add(1, ordering: .relaxed)
         served.increment()
+        var request = checked.request
+        let upload = checked.upload.map {
+            ForwardUpload(forward, verified: $0.verified, check: $0.check, length: $0.about.length)
+        }
+        request.upload = upload?.ticket()
         let writer = ForwardAnswer(forward: forward, worker: checked.session.mark) { [self] in
             inFlight.subtract(1, ordering: .relaxed)
+            upload?.close()
         }
-        writer.begin(checked.session.start(checked.request, receiver: writer))
+        upload?.onFailure { [weak writer] error in writer?.fail(error) }
+        writer.begin(checked.session.start(request, receiver: writer))
     }
 
     private func refuse(_ forward: IncomingForward, _ error: MeshError) {
@@ -216,6 +237,16 @@ private final class ForwardAnswer: AnswerReceiver {
                 if state.value.hasHead { forward.reset() } else { Self.fail(forward, error) }
             }
         }
+    }
+
+    /// The request turned out to be none.
+    func fail(_ error: MeshError) {
+        guard !state.value.isOver else { return }
+        let handle = state.value.handle
+        let hasHead = state.value.hasHead
+        finish()
+        handle?.cancel()
+        if hasHead { forward.reset() } else { Self.fail(forward, error) }
     }
 
     private func write(_ bytes: ByteBuffer) {

@@ -15,6 +15,7 @@ package final class WorkerConnection: ChannelInboundHandler {
         var exchange: AnswerExchange
         let receiver: any AnswerReceiver
         let attempt: WorkerAttempt
+        let upload: WorkerUpload?
     }
 
     private var machine: BrokerSession
@@ -130,8 +131,12 @@ package final class WorkerConnection: ChannelInboundHandler {
         attempt.number.store(number, ordering: .relaxed)
         inFlight[number] = InFlight(
             exchange: AnswerExchange(
-                form: request.form, deadlines: request.deadlines, now: SystemClock.instant),
-            receiver: receiver, attempt: attempt)
+                form: request.form, deadlines: request.deadlines, isUploading: request.upload != nil,
+                now: SystemClock.instant),
+            receiver: receiver, attempt: attempt,
+            upload: request.upload.map {
+                WorkerUpload($0, number: number, connection: self, eventLoop: context.eventLoop)
+            })
         var data = context.channel.allocator.buffer(capacity: size)
         data.writeBytes(head)
         data.writeImmutableBuffer(request.body)
@@ -224,6 +229,7 @@ package final class WorkerConnection: ChannelInboundHandler {
         _ number: UInt64, _ event: WorkerFrame.ReplyEvent, _ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer,
         _ now: Instant
     ) {
+        if event == .credit { return credited(number, frame, bytes, now) }
         // Changed in place: what a stream holds back must not be copied for every frame.
         guard let actions = inFlight[number]?.exchange.replied(event, frame, in: bytes, now: now),
             let entry = inFlight[number]
@@ -235,8 +241,40 @@ package final class WorkerConnection: ChannelInboundHandler {
         guard entry.exchange.isFinished else { return }
         switch event {
         case .answer, .done, .error: finish(number)
-        case .pending, .start, .chunk, .progress, .heartbeat, .ignored: failedByNode(number)
+        case .pending, .start, .credit, .chunk, .progress, .heartbeat, .ignored: failedByNode(number)
         }
+    }
+
+    private func credited(
+        _ number: UInt64, _ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer, _ now: Instant
+    ) {
+        guard let upload = inFlight[number]?.upload, let payload = frame.payload, payload.kind == .object,
+            let room = (try? JSONScanner.fields(of: bytes, in: payload.range))?.integer("bytes", in: bytes), room > 0
+        else { return sessions.metrics.unmatchedReply() }
+        inFlight[number]?.exchange.uploadProgressed(now: now)
+        upload.credited(Int(clamping: room))
+    }
+
+    /// The next bytes of a request's upload, as many as its worker gave credit for.
+    func pass(_ bytes: ByteBuffer, ofUpload number: UInt64) {
+        guard let context, let upload = inFlight[number]?.upload else { return }
+        let id = "q\(number)"
+        var data = context.channel.allocator.buffer(capacity: 2 + id.utf8.count + bytes.readableBytes)
+        data.writeInteger(1 as UInt8)
+        data.writeInteger(UInt8(clamping: id.utf8.count))
+        data.writeString(id)
+        data.writeImmutableBuffer(bytes)
+        let sent = context.eventLoop.makePromise(of: Void.self)
+        let count = bytes.readableBytes
+        sent.futureResult.whenSuccess { upload.sent(count) }
+        context.write(wrapOutboundOut(WebSocketFrame(fin: true, opcode: .binary, data: data)), promise: sent)
+        isFlushDue = true
+        flushSoon()
+    }
+
+    func endUpload(_ number: UInt64) {
+        inFlight[number]?.exchange.uploadEnded(now: SystemClock.instant)
+        control("upload_end", number, known: inFlight[number]?.upload != nil)
     }
 
     private func finish(_ number: UInt64) {

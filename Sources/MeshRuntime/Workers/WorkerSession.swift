@@ -68,6 +68,7 @@ package final class WorkerSession: Sendable {
         if let worker = need.worker, worker != mark { return false }
         return details.withLock { details in
             if let model = need.model, !details.models.contains(where: { $0.id == model }) { return false }
+            if need.takesUploads, !details.profile.takesUploads { return false }
             return need.endpoint.map { $0.isOffered(by: details.profile.endpoints) } ?? true
         }
     }

@@ -18,6 +18,28 @@ package final class ForwardCall: Sendable {
         state = .makeEmptyBox(valueType: State.self, eventLoop: eventLoop)
     }
 
+    /// The next bytes of the request's body, after the peer asked for them.
+    /// - Parameter sent: called on the event loop when they have left; never, when the stream ended before.
+    package func write(_ bytes: ByteBuffer, sent: @escaping @Sendable () -> Void) {
+        onLoop { call in
+            guard let channel = call.state.value?.channel else { return }
+            let promise = channel.eventLoop.makePromise(of: Void.self)
+            promise.futureResult.whenSuccess(sent)
+            channel.writeAndFlush(HTTP2Frame.FramePayload.data(.init(data: .byteBuffer(bytes))), promise: promise)
+        }
+    }
+
+    /// Ends the request's body.
+    package func end(trailers: [(name: String, value: String)]) {
+        onLoop { call in
+            guard let channel = call.state.value?.channel else { return }
+            var fields = HPACKHeaders()
+            for field in trailers { fields.add(name: field.name, value: field.value, indexing: .nonIndexable) }
+            channel.writeAndFlush(
+                HTTP2Frame.FramePayload.headers(.init(headers: fields, endStream: true)), promise: nil)
+        }
+    }
+
     /// RST_STREAM CANCEL; the receiver hears `cancelled` unless the answer was whole already.
     package func cancel() {
         onLoop { call in
@@ -66,6 +88,8 @@ package final class ForwardCall: Sendable {
         return true
     }
 
+    func close() { state.value?.channel?.close(promise: nil) }
+
     func ended() { state.value?.channel = nil }
 
     func failToOpen(_ receiver: any ForwardReceiver, connection: NIOLoopBound<LinkConnection>) {
@@ -84,14 +108,16 @@ final class ForwardStream: ChannelInboundHandler {
     private let receiver: any ForwardReceiver
     private let headers: HPACKHeaders
     private let body: ByteBuffer
+    private let hasUpload: Bool
     private var hasHead = false
     private var isOver = false
     private var failure: ForwardFailure?
 
     init(
         connection: LinkConnection, call: ForwardCall, receiver: any ForwardReceiver, headers: HPACKHeaders,
-        body: ByteBuffer
+        body: ByteBuffer, hasUpload: Bool
     ) {
+        self.hasUpload = hasUpload
         self.connection = connection
         self.call = call
         self.receiver = receiver
@@ -101,10 +127,10 @@ final class ForwardStream: ChannelInboundHandler {
 
     func channelActive(context: ChannelHandlerContext) {
         guard call.opened(context.channel) else { return context.close(promise: nil) }
-        let isEmpty = body.readableBytes == 0
+        let isEmpty = body.readableBytes == 0 && !hasUpload
         context.write(wrapOutboundOut(.headers(.init(headers: headers, endStream: isEmpty))), promise: nil)
         if !isEmpty {
-            context.write(wrapOutboundOut(.data(.init(data: .byteBuffer(body), endStream: true))), promise: nil)
+            context.write(wrapOutboundOut(.data(.init(data: .byteBuffer(body), endStream: !hasUpload))), promise: nil)
         }
         context.flush()
     }
@@ -132,7 +158,10 @@ final class ForwardStream: ChannelInboundHandler {
             failure = .malformed
             return context.close(promise: nil)
         }
-        if status < 200 { return }
+        if status < 200 {
+            if status == 100, hasUpload { receiver.forwardContinues() }
+            return
+        }
         hasHead = true
         receiver.forwardHead(status: status, headers: fields)
         if payload.endStream { end(nil) }
@@ -153,6 +182,8 @@ final class ForwardStream: ChannelInboundHandler {
         guard !isOver else { return }
         isOver = true
         let cancelled = call.isCancelled
+        // An answer may be whole before the upload is: nobody wants the rest.
+        if hasUpload { call.close() }
         call.ended()
         connection.forwardClosed()
         receiver.forwardEnded(failure != nil && cancelled ? .cancelled : failure, trailers: trailers)

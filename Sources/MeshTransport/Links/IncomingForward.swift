@@ -30,11 +30,19 @@ package final class IncomingForward: Sendable {
 
     /// Reads the whole request body, once. `then` runs on the event loop, with a failure when the body has more than
     /// `limit` bytes, is not whole after `deadlineMs`, or the peer gave up.
+    /// - Parameter prefix: only so many bytes; the peer holds the rest back until `continueBody`.
     package func collectBody(
-        limit: Int, deadlineMs: Int64, then: @escaping @Sendable (Result<ByteBuffer, ForwardFailure>) -> Void
+        limit: Int, prefix: Int? = nil, deadlineMs: Int64,
+        then: @escaping @Sendable (Result<ByteBuffer, ForwardFailure>) -> Void
     ) {
-        onLoop { $0.collectBody(limit: limit, deadlineMs: deadlineMs, then: then) }
+        onLoop { $0.collectBody(limit: limit, prefix: prefix, deadlineMs: deadlineMs, then: then) }
     }
+
+    /// Asks the peer for the rest of a body whose prefix was collected (status 100).
+    package func continueBody(_ receiver: any ForwardBodyReceiver) { onLoop { $0.continueBody(receiver) } }
+
+    /// Stops and starts reading the body; what is not read waits in the peer's window.
+    package func setReading(_ isReading: Bool) { onLoop { $0.setReading(isReading) } }
 
     package func respond(status: Int, headers: [(String, String)]) {
         onLoop { $0.respond(status: status, headers: headers) }

@@ -62,12 +62,15 @@ package final class Link: Sendable {
     /// - Parameters:
     ///   - path: starts with `/mesh/v1/forward`.
     ///   - headers: regular fields in lower case, without pseudo-headers.
+    ///   - hasUpload: whether more of the body follows through the call, once the peer wants it.
     package func openForward(
         path: String = LinkPath.forward, headers: [(name: String, value: String)], body: ByteBuffer,
-        receiver: any ForwardReceiver
+        hasUpload: Bool = false, receiver: any ForwardReceiver
     ) -> ForwardCall {
         let call = ForwardCall(eventLoop: eventLoop)
-        onLoop { $0.openForward(call, path: path, headers: headers, body: body, receiver: receiver) }
+        onLoop {
+            $0.openForward(call, path: path, headers: headers, body: body, hasUpload: hasUpload, receiver: receiver)
+        }
         return call
     }
 

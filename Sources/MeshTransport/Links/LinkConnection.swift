@@ -238,7 +238,7 @@ extension LinkConnection {
 
     func openForward(
         _ call: ForwardCall, path: String, headers: [(name: String, value: String)], body: ByteBuffer,
-        receiver: any ForwardReceiver
+        hasUpload: Bool, receiver: any ForwardReceiver
     ) {
         guard let multiplexer, let context, dialled, link != nil, reason == nil else {
             return receiver.forwardEnded(.notEstablished, trailers: [])
@@ -260,7 +260,8 @@ extension LinkConnection {
         multiplexer.createStreamChannel(promise: opened) { channel in
             channel.eventLoop.makeCompletedFuture {
                 let stream = ForwardStream(
-                    connection: bound.value, call: call, receiver: receiver, headers: head, body: body)
+                    connection: bound.value, call: call, receiver: receiver, headers: head, body: body,
+                    hasUpload: hasUpload)
                 try channel.pipeline.syncOperations.addHandler(stream)
             }
         }

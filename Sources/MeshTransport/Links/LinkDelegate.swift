@@ -23,10 +23,23 @@ extension LinkDelegate {
 
 /// Receives the answer to one forward, on the link's event loop.
 package protocol ForwardReceiver: AnyObject, Sendable {
+    /// The peer wants the rest of the request (status 100): only for a forward that has an upload.
+    func forwardContinues()
     func forwardHead(status: Int, headers: [(String, String)])
     func forwardBody(_ bytes: ByteBuffer)
     /// Exactly once, last; nil: the answer is whole.
     func forwardEnded(_ failure: ForwardFailure?, trailers: [(String, String)])
+}
+
+extension ForwardReceiver {
+    package func forwardContinues() {}
+}
+
+/// Receives the rest of a forwarded request's body behind the part that was collected, on the link's event loop.
+package protocol ForwardBodyReceiver: AnyObject, Sendable {
+    func requestBody(_ bytes: ByteBuffer)
+    /// Once, last: the body is whole.
+    func requestEnded(trailers: [(String, String)])
 }
 
 /// Why a forward stream ended before its end.

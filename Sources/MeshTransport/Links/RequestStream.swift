@@ -16,6 +16,7 @@ final class RequestStream: ChannelInboundHandler {
 
     private struct Collection {
         var limit: Int
+        var prefix: Int?
         var deadline: Scheduled<Void>?
         var then: @Sendable (Result<ByteBuffer, ForwardFailure>) -> Void
     }
@@ -26,6 +27,7 @@ final class RequestStream: ChannelInboundHandler {
     private var body = ByteBuffer()
     private var hasWholeBody = false
     private var collection: Collection?
+    private var rest: (any ForwardBodyReceiver)?
     private var hasResponded = false
     private var hasEnded = false
     private var isCancelled = false
@@ -42,10 +44,15 @@ final class RequestStream: ChannelInboundHandler {
         switch unwrapInboundIn(data) {
         case .headers(let payload):
             if payload.endStream { hasWholeBody = true }
-            if case .unknown = kind { opened(payload.headers, context) } else { finishCollection() }
+            if case .unknown = kind {
+                opened(payload.headers, context)
+            } else if hasWholeBody {
+                bodyEnded(trailers: payload.headers.map { ($0.name, $0.value) })
+            }
         case .data(let payload):
             if payload.endStream { hasWholeBody = true }
             if case .byteBuffer(var buffer) = payload.data, case .forward = kind { read(&buffer) }
+            if hasWholeBody { bodyEnded(trailers: []) }
         case .rstStream, .priority, .settings, .pushPromise, .ping, .goAway, .windowUpdate, .alternativeService,
             .origin:
             break
@@ -85,8 +92,15 @@ final class RequestStream: ChannelInboundHandler {
     }
 
     private func read(_ buffer: inout ByteBuffer) {
+        if let rest { return rest.requestBody(buffer) }
         if body.readableBytes == 0 { body = buffer } else { body.writeBuffer(&buffer) }
         finishCollection()
+    }
+
+    private func bodyEnded(trailers: [(String, String)]) {
+        let rest = rest
+        self.rest = nil
+        if let rest { rest.requestEnded(trailers: trailers) } else { finishCollection() }
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -109,16 +123,18 @@ final class RequestStream: ChannelInboundHandler {
         self.context = nil
         cancelCallback = nil
         writabilityCallback = nil
+        rest = nil
     }
 }
 
 // What `IncomingForward` does, on the loop.
 extension RequestStream {
     func collectBody(
-        limit: Int, deadlineMs: Int64, then: @escaping @Sendable (Result<ByteBuffer, ForwardFailure>) -> Void
+        limit: Int, prefix: Int?, deadlineMs: Int64,
+        then: @escaping @Sendable (Result<ByteBuffer, ForwardFailure>) -> Void
     ) {
         guard let context, !isCancelled else { return then(.failure(.linkLost)) }
-        var pending = Collection(limit: limit, then: then)
+        var pending = Collection(limit: limit, prefix: prefix, then: then)
         if !hasWholeBody {
             let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
             pending.deadline = context.eventLoop.scheduleTask(in: .milliseconds(deadlineMs)) {
@@ -136,12 +152,35 @@ extension RequestStream {
     private func finishCollection() {
         guard let collection else { return }
         if body.readableBytes > collection.limit { return failCollection(.bodyTooLarge) }
-        guard hasWholeBody else { return }
+        if let prefix = collection.prefix {
+            // Nothing may come behind it before this side has asked for it.
+            if body.readableBytes > prefix || hasWholeBody { return failCollection(.malformed) }
+            guard body.readableBytes == prefix else { return }
+            setReading(false)
+        } else if !hasWholeBody {
+            return
+        }
         self.collection = nil
         collection.deadline?.cancel()
         let whole = body
         body = ByteBuffer()
         collection.then(.success(whole))
+    }
+
+    func continueBody(_ receiver: any ForwardBodyReceiver) {
+        guard let context, !hasResponded, !isCancelled, !hasWholeBody else { return }
+        // A peer that did not wait to be asked.
+        guard body.readableBytes == 0 else { return reset() }
+        rest = receiver
+        context.writeAndFlush(
+            wrapOutboundOut(.headers(.init(headers: HPACKHeaders([(":status", "100")])))), promise: nil)
+        setReading(true)
+    }
+
+    func setReading(_ isReading: Bool) {
+        guard let context, !isCancelled else { return }
+        try? context.channel.syncOptions?.setOption(.autoRead, value: isReading)
+        if isReading { context.read() }
     }
 
     private func failCollection(_ failure: ForwardFailure) {

@@ -315,6 +315,9 @@ package nonisolated struct Aisbf_Mesh_V1_Attachment: Sendable {
 
   package var firstContentMs: UInt32 = 0
 
+  /// Whether its worker takes uploads in binary frames, as they come.
+  package var takesUploads: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -820,7 +823,7 @@ nonisolated extension Aisbf_Mesh_V1_AttachGrant: SwiftProtobuf.Message, SwiftPro
 
 nonisolated extension Aisbf_Mesh_V1_Attachment: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Attachment"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}provider_record_key\0\u{3}owner_key\0\u{3}grant_key\0\u{3}grant_hash\0\u{3}client_hash\0\u{1}models\0\u{1}hardware\0\u{1}slots\0\u{1}endpoints\0\u{3}since_ms\0\u{3}tokens_per_second\0\u{3}first_content_ms\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}provider_record_key\0\u{3}owner_key\0\u{3}grant_key\0\u{3}grant_hash\0\u{3}client_hash\0\u{1}models\0\u{1}hardware\0\u{1}slots\0\u{1}endpoints\0\u{3}since_ms\0\u{3}tokens_per_second\0\u{3}first_content_ms\0\u{3}takes_uploads\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -840,6 +843,7 @@ nonisolated extension Aisbf_Mesh_V1_Attachment: SwiftProtobuf.Message, SwiftProt
       case 10: try { try decoder.decodeSingularUInt64Field(value: &self.sinceMs) }()
       case 11: try { try decoder.decodeSingularUInt32Field(value: &self.tokensPerSecond) }()
       case 12: try { try decoder.decodeSingularUInt32Field(value: &self.firstContentMs) }()
+      case 13: try { try decoder.decodeSingularBoolField(value: &self.takesUploads) }()
       default: break
       }
     }
@@ -886,6 +890,9 @@ nonisolated extension Aisbf_Mesh_V1_Attachment: SwiftProtobuf.Message, SwiftProt
     if self.firstContentMs != 0 {
       try visitor.visitSingularUInt32Field(value: self.firstContentMs, fieldNumber: 12)
     }
+    if self.takesUploads != false {
+      try visitor.visitSingularBoolField(value: self.takesUploads, fieldNumber: 13)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -902,6 +909,7 @@ nonisolated extension Aisbf_Mesh_V1_Attachment: SwiftProtobuf.Message, SwiftProt
     if lhs.sinceMs != rhs.sinceMs {return false}
     if lhs.tokensPerSecond != rhs.tokensPerSecond {return false}
     if lhs.firstContentMs != rhs.firstContentMs {return false}
+    if lhs.takesUploads != rhs.takesUploads {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

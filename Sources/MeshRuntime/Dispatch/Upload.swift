@@ -1,0 +1,156 @@
+package import MeshModel
+package import NIOCore
+import Synchronization
+
+/// A request's body that is passed on while it arrives: nobody holds more of it than the next one has room for.
+package protocol UploadSource: Sendable {
+    /// Bytes in all, where the sender told.
+    var length: Int64? { get }
+
+    /// Room for `bytes` more; the first call starts the flow. From any thread.
+    func grant(_ bytes: Int, to sink: any UploadSink)
+}
+
+/// Takes an upload, in order, never more than it granted. Called on the source's event loop.
+package protocol UploadSink: AnyObject, Sendable {
+    func uploadArrived(_ bytes: ByteBuffer)
+    /// Once, behind the last byte. A source that fails instead has its request cancelled.
+    func uploadEnded()
+}
+
+/// Between who sends an upload and who takes it: holds what came and was not granted, and stops the sender's socket
+/// while that is enough. Lives on the sender's event loop.
+package final class UploadFlow: Sendable {
+    private struct State {
+        var held = ByteBuffer()
+        var granted = 0
+        var isWhole = false
+        var isReading = true
+        var isWanted = false
+        /// Whether anything has gone on: from then on no other attempt can have the upload.
+        var hasBegun = false
+        var hasEnded = false
+        var sink: (any UploadSink)?
+        var ticket: Ticket?
+    }
+
+    package let eventLoop: any EventLoop
+    package let length: Int64?
+    private let state: NIOLoopBoundBox<State>
+    private let begin: NIOLoopBound<() -> Void>
+    private let setReading: NIOLoopBound<(Bool) -> Void>
+
+    /// - Parameters:
+    ///   - held: the beginning, if it is there already.
+    ///   - begin: somebody has room for the first bytes.
+    ///   - setReading: stops and starts the sender's socket. It reads at the beginning. Both are called on `eventLoop`.
+    package init(
+        eventLoop: any EventLoop, length: Int64?, held: ByteBuffer = ByteBuffer(),
+        begin: @escaping () -> Void = {}, setReading: @escaping (Bool) -> Void
+    ) {
+        self.eventLoop = eventLoop
+        self.length = length
+        self.begin = NIOLoopBound(begin, eventLoop: eventLoop)
+        self.setReading = NIOLoopBound(setReading, eventLoop: eventLoop)
+        state = NIOLoopBoundBox(State(held: held), eventLoop: eventLoop)
+        steer()
+    }
+
+    // MARK: Who sends
+
+    package func arrived(_ bytes: ByteBuffer) {
+        guard !state.value.isWhole else { return }
+        // Taken out first so that the buffer is unique and grows in place.
+        var held = state.value.held
+        state.value.held = ByteBuffer()
+        if held.readableBytes == 0 { held = bytes } else { held.writeImmutableBuffer(bytes) }
+        state.value.held = held
+        pump()
+    }
+
+    /// The last byte has come.
+    package func ended() {
+        state.value.isWhole = true
+        pump()
+    }
+
+    /// Whether somebody waits for bytes that the sender does not send.
+    package var isStarving: Bool { !state.value.isWhole && state.value.granted > 0 && state.value.held.readableBytes == 0 }
+    package var isWhole: Bool { state.value.isWhole }
+
+    // MARK: Who takes
+
+    /// The upload as one attempt gets it; an earlier attempt has it no more.
+    package func ticket() -> any UploadSource {
+        revoke()
+        let ticket = Ticket(flow: self)
+        state.value.ticket = ticket
+        return ticket
+    }
+
+    /// The attempt is over: what it still grants does not count.
+    package func revoke() {
+        state.value.ticket?.isRevoked.store(true, ordering: .relaxed)
+        state.value.ticket = nil
+        state.value.sink = nil
+        state.value.granted = 0
+    }
+
+    package var hasBegun: Bool { state.value.hasBegun }
+
+    private func granted(_ bytes: Int, _ sink: any UploadSink, _ ticket: Ticket) {
+        guard !ticket.isRevoked.load(ordering: .relaxed) else { return }
+        if !state.value.isWanted {
+            state.value.isWanted = true
+            begin.value()
+        }
+        state.value.sink = sink
+        state.value.granted += min(max(bytes, 0), Limits.answerWindowBytes)
+        pump()
+    }
+
+    private func pump() {
+        while let sink = state.value.sink, state.value.granted > 0, state.value.held.readableBytes > 0 {
+            let count = min(state.value.granted, state.value.held.readableBytes, Limits.uploadPieceBytes)
+            guard let piece = state.value.held.readSlice(length: count) else { break }
+            state.value.granted -= count
+            state.value.hasBegun = true
+            sink.uploadArrived(piece)
+        }
+        if state.value.held.readableBytes == 0 {
+            state.value.held = ByteBuffer()
+            if state.value.isWhole, !state.value.hasEnded, let sink = state.value.sink {
+                state.value.hasEnded = true
+                state.value.hasBegun = true
+                // It knows this flow: let go of it, or neither is ever freed.
+                state.value.sink = nil
+                sink.uploadEnded()
+            }
+        }
+        steer()
+    }
+
+    /// Reads on while there is room here.
+    private func steer() {
+        let wants = !state.value.isWhole && state.value.held.readableBytes < Limits.uploadWindowBytes
+        guard wants != state.value.isReading else { return }
+        state.value.isReading = wants
+        setReading.value(wants)
+    }
+
+    private final class Ticket: UploadSource {
+        let flow: UploadFlow
+        let isRevoked = Atomic<Bool>(false)
+        var length: Int64? { flow.length }
+
+        init(flow: UploadFlow) { self.flow = flow }
+
+        func grant(_ bytes: Int, to sink: any UploadSink) {
+            if flow.eventLoop.inEventLoop {
+                flow.granted(bytes, sink, self)
+            } else {
+                flow.eventLoop.execute { self.flow.granted(bytes, sink, self) }
+            }
+        }
+    }
+}
