@@ -34,6 +34,8 @@ final class BuyerExchange: Sendable {
     private let principal: Principal
     private let route: Route
     private let request: WorkRequest
+    /// What of the request is still on its way from the buyer.
+    private let upload: UploadFlow?
     private let eventLoop: any EventLoop
     private let handler: NIOLoopBound<GatewayHandler>
     private let state: NIOLoopBoundBox<State>
@@ -41,8 +43,9 @@ final class BuyerExchange: Sendable {
 
     init(
         handler: GatewayHandler, eventLoop: any EventLoop, requestID: String, principal: Principal, route: Route,
-        request: WorkRequest
+        request: WorkRequest, upload: UploadFlow? = nil
     ) {
+        self.upload = upload
         self.handler = NIOLoopBound(handler, eventLoop: eventLoop)
         self.eventLoop = eventLoop
         self.requestID = requestID
@@ -79,6 +82,8 @@ final class BuyerExchange: Sendable {
         state.value.attempts += 1
         let receiver = AttemptReceiver(exchange: self, eventLoop: eventLoop)
         state.value.attempt = receiver
+        var request = request
+        request.upload = upload?.ticket()
         let handle = handler.value.shared.dispatcher.start(
             state.value.candidates[attempts], request, principal: principal, requestID: requestID,
             attempt: attempts + 1, receiver: receiver)
@@ -106,7 +111,9 @@ final class BuyerExchange: Sendable {
     }
 
     private func mayTryAnother(after error: MeshError) -> Bool {
-        error.code.retry == .elsewhere && (error.code != .workerLost || request.mayRepeat)
+        // What has left of an upload is not here any more.
+        if let upload, upload.hasBegun { return false }
+        return error.code.retry == .elsewhere && (error.code != .workerLost || request.mayRepeat)
     }
 
     /// Whether the answer is one that this node framed: only between such events may it put in words of its own.
@@ -170,6 +177,7 @@ final class BuyerExchange: Sendable {
 
     private func finishStream() {
         state.value.isOver = true
+        upload?.revoke()
         // The receiver knows this exchange: let go of it, or neither is ever freed.
         state.value.attempt = nil
         state.value.handle = nil
@@ -197,6 +205,7 @@ final class BuyerExchange: Sendable {
     }
 
     private func cutOff() {
+        upload?.revoke()
         state.value.isOver = true
         state.value.attempt = nil
         let handle = state.value.handle
@@ -256,7 +265,18 @@ final class BuyerExchange: Sendable {
         if state.value.isComplete, !state.value.isOver { finishStream() }
     }
 
+    /// The request turned out to be none while it arrived.
+    func refuse(_ error: MeshError) {
+        guard !state.value.isOver else { return }
+        let handle = state.value.handle
+        state.value.attempt = nil
+        state.value.handle = nil
+        handle?.cancel()
+        fail(error)
+    }
+
     func buyerLeft() {
+        upload?.revoke()
         state.value.isOver = true
         state.value.attempt = nil
         state.value.handle?.cancel()
@@ -286,9 +306,10 @@ final class BuyerExchange: Sendable {
         let graceMs: Int64 = 5_000
         let silenceMs = max(deadlines.idleMs, Limits.workerPendingMs)
         let waitMs = max(deadlines.firstContentMs, Limits.workerPendingMs)
+        let waiting = max(started, upload?.lastTaken ?? started)
         let isSilent =
             state.value.head == nil
-            ? now.milliseconds(since: started) > waitMs + graceMs
+            ? now.milliseconds(since: waiting) > waitMs + graceMs
             : now.milliseconds(since: state.value.lastAnswer) > silenceMs + graceMs
         let isLate = now.milliseconds(since: started) > deadlines.totalMs + graceMs || (isRemote && isSilent)
         guard isLate else { return false }
@@ -312,6 +333,7 @@ final class BuyerExchange: Sendable {
 
     /// The buyer does not read: its own stream ends, nobody else's waits for it.
     private func tooSlow() {
+        upload?.revoke()
         state.value.isOver = true
         state.value.attempt = nil
         state.value.handle?.cancel()

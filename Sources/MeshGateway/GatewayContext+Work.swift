@@ -40,6 +40,30 @@ extension GatewayContext {
         }
     }
 
+    /// The same of a request whose body is passed on while it arrives; nil where that cannot be, and its body has to be
+    /// collected: no worker of the route takes uploads, or nobody knows yet which model it is for.
+    func upload(
+        _ hot: HotRoute, _ head: HTTPRequestHead, beginning: ByteBuffer, _ principal: Principal
+    ) throws(MeshError) -> UploadWork? {
+        guard case .proxy(let endpoint) = hot.call,
+            let call = try ProxyCall.readUpload(head, endpoint, beginning: beginning)
+        else { return nil }
+        let route = try proxyRoute(call, endpoint, principal)
+        let model = route.model.isEmpty ? nil : route.model
+        let need = WorkerNeed(model: model, endpoint: endpoint, worker: call.worker, takesUploads: true)
+        guard let upload = call.upload(model: model), !dispatcher.candidates(route, need).isEmpty else { return nil }
+        var check = try UploadCheck(
+            contentType: head.headers.first(name: "content-type") ?? "application/octet-stream", model: model)
+        try check.pass(upload.beginning)
+        let payload = call.payload(model: model)
+        guard payload.readableBytes <= Limits.uploadHeadBytes else { return nil }
+        let request = WorkRequest(
+            operation: .proxy, body: payload, form: call.wantsStream ? .events : .bytes, need: need,
+            mayRepeat: !endpoint.family.keepsState, deadlines: deadlines)
+        return UploadWork(
+            request: request, route: route, beginning: upload.beginning, length: upload.length, check: check)
+    }
+
     /// By the model the request names, else by the provider it names, else by who offers the endpoint.
     private func proxyRoute(
         _ call: ProxyCall, _ endpoint: EndpointPath, _ principal: Principal
@@ -49,4 +73,13 @@ extension GatewayContext {
         if let provider = call.provider { return try known.resolve(provider: provider, for: principal).get() }
         return try known.resolve(endpoint: endpoint, for: principal).get()
     }
+}
+
+/// An upload that can go on: what it asks of a worker, and what of it is here.
+struct UploadWork {
+    var request: WorkRequest
+    var route: Route
+    var beginning: ByteBuffer
+    var length: Int64?
+    var check: UploadCheck
 }

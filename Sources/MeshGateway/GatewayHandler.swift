@@ -20,6 +20,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     enum Reading {
         case idle
         case body(HTTPRequestHead, ByteBuffer, HotRequest?)
+        /// Its body goes on while it arrives.
+        case uploading(UploadFlow, UploadCheck)
         case refused(HTTPRequestHead, MeshError, left: Int)
         case answering
         /// The last answer of this connection is on its way out.
@@ -30,6 +32,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     struct HotRequest {
         var caller: Caller
         var route: HotRoute
+        /// Whether its body may still go on before it is whole.
+        var mayStream: Bool
     }
 
     let shared: GatewayContext
@@ -45,6 +49,10 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     private var requestStarted = SystemClock.instant
     private var timer: Scheduled<Void>?
     private var lastUnsent = 0
+    /// Whether the request was read to its end.
+    private var isRequestWhole = true
+    /// Whether the upload under way has room for more.
+    private var uploadReads = true
     /// Why the request that comes next did not become a WebSocket.
     private var upgradeRefusal: MeshError?
 
@@ -87,9 +95,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         exchange?.writabilityChanged(isWritable)
         // A client that asks on without reading the answers is not read from either. A running stream has its own
         // bound, and has to notice that its buyer left.
-        if version.major == 1, isWritable || exchange == nil {
-            context.channel.setOption(.autoRead, value: isWritable).whenFailure { _ in }
-        }
+        if version.major == 1, isWritable || exchange == nil { setReading(isWritable && uploadReads) }
         context.fireChannelWritabilityChanged()
     }
 
@@ -103,7 +109,9 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             if case .ending = reading { return }
             headArrived(head)
         case .body(let bytes): bodyArrived(bytes)
-        case .end: requestEnded()
+        case .end:
+            isRequestWhole = true
+            requestEnded()
         }
     }
 
@@ -115,6 +123,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         keepAlive =
             version.major >= 2
             || (version == .http1_1 && head.isKeepAlive && !head.headers.contains(name: "upgrade"))
+        isRequestWhole = false
         requestStarted = lastProgress
         reading = judged(head)
         guard head.headers.first(name: "expect")?.lowercased() == "100-continue" else { return }
@@ -141,12 +150,14 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             return .refused(head, error, left: Limits.coldBodyBytes)
         }
         let route = HotRoute(head)
-        let declared = head.headers.first(name: "content-length").flatMap { Int($0) } ?? 0
+        let declared = Self.declaredLength(head)
         let limit = Self.bodyLimit(route)
-        if declared > limit { return .refused(head, Self.tooLarge(limit), left: limit) }
+        let mayStream = route?.isProxied ?? false && ProxyCall.mayStream(head)
+        if declared > limit, !mayStream { return .refused(head, Self.tooLarge(limit), left: limit) }
         guard let route else { return .body(head, ByteBuffer(), nil) }
         return switch shared.inferenceCaller(head.headers, scope: route.username) {
-        case .success(let caller): .body(head, ByteBuffer(), HotRequest(caller: caller, route: route))
+        case .success(let caller):
+            .body(head, ByteBuffer(), HotRequest(caller: caller, route: route, mayStream: mayStream))
         case .failure(let error): .refused(head, error, left: limit)
         }
     }
@@ -158,11 +169,19 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             reading = .idle
             if collected.readableBytes == 0 { collected = bytes } else { collected.writeImmutableBuffer(bytes) }
             let limit = Self.bodyLimit(hot?.route)
-            if collected.readableBytes > limit {
+            if var hot, hot.mayStream, collected.readableBytes >= Limits.uploadHeldBytes {
+                hot.mayStream = false
+                reading = streamed(hot, head, collected)
+            } else if collected.readableBytes > limit {
                 reading = .refused(head, Self.tooLarge(limit), left: limit)
             } else {
                 reading = .body(head, collected, hot)
             }
+        case .uploading(let flow, var check):
+            reading = .answering
+            do throws(MeshError) { try check.pass(bytes) } catch { return exchange?.refuse(error) ?? () }
+            reading = .uploading(flow, check)
+            flow.arrived(bytes)
         case .refused(let head, let error, let left):
             reading = .refused(head, error, left: left - bytes.readableBytes)
             if left < bytes.readableBytes {
@@ -178,6 +197,10 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         case .body(let head, let bytes, let hot):
             reading = .answering
             if let hot { startInference(hot, head, bytes) } else { startCold(head, bytes) }
+        case .uploading(let flow, var check):
+            reading = .answering
+            do throws(MeshError) { try check.end() } catch { return exchange?.refuse(error) ?? () }
+            flow.ended()
         case .refused(let head, let error, _):
             reading = .answering
             let requestID = RequestID.make()
@@ -202,26 +225,76 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         MeshError(.bodyTooLarge, "the request body is larger than \(limit >> 10) KiB, the most this route takes")
     }
 
+    private static func declaredLength(_ head: HTTPRequestHead) -> Int {
+        head.headers.first(name: "content-length").flatMap { Int($0) } ?? 0
+    }
+
+    // MARK: Uploads
+
+    /// A body of which enough has come to decide: it goes on to a worker from now on, or is collected to its end.
+    private func streamed(_ hot: HotRequest, _ head: HTTPRequestHead, _ collected: ByteBuffer) -> Reading {
+        let limit = Self.bodyLimit(hot.route)
+        let principal = shared.principal(hot.caller)
+        do throws(MeshError) {
+            if let work = try shared.upload(hot.route, head, beginning: collected, principal) {
+                return startUpload(work, principal)
+            }
+        } catch { return .refused(head, error, left: limit) }
+        guard Self.declaredLength(head) > limit || collected.readableBytes > limit else {
+            return .body(head, collected, hot)
+        }
+        let error = MeshError(
+            .bodyTooLarge,
+            "the request body is larger than \(limit >> 10) KiB: a larger one needs a connected worker that takes uploads, and its model named before its files or in the query"
+        )
+        return .refused(head, error, left: limit)
+    }
+
+    private func startUpload(_ work: UploadWork, _ principal: Principal) -> Reading {
+        guard let context else { return .ending }
+        let flow = UploadFlow(
+            eventLoop: context.eventLoop, length: work.length, held: work.beginning,
+            setReading: { [weak self] isReading in
+                self?.uploadReads = isReading
+                self?.setReading(isReading)
+            })
+        // Told apart from a request that is whole: its answer may come before its end.
+        reading = .uploading(flow, work.check)
+        start(work.request, work.route, principal, upload: flow)
+        // It may be over by now.
+        return exchange == nil ? reading : .uploading(flow, work.check)
+    }
+
+    private func setReading(_ isReading: Bool) {
+        context?.channel.setOption(.autoRead, value: isReading).whenFailure { _ in }
+    }
+
     // MARK: Inference
 
     private func startInference(_ hot: HotRequest, _ head: HTTPRequestHead, _ bytes: ByteBuffer) {
-        let requestID = RequestID.make()
-        guard let context else { return }
         do throws(MeshError) {
-            if shared.isDraining {
-                throw MeshError(.draining, "this node is shutting down; use another node", retryAfterSeconds: 5)
-            }
             let principal = shared.principal(hot.caller)
             let (request, route) = try shared.work(hot.route, head, bytes, principal)
-            let exchange = BuyerExchange(
-                handler: self, eventLoop: context.eventLoop, requestID: requestID, principal: principal, route: route,
-                request: request)
-            self.exchange = exchange
-            shared.inFlight.add(1, ordering: .relaxed)
-            exchange.start()
+            start(request, route, principal)
         } catch {
+            let requestID = RequestID.make()
             answer(.error(error, requestID: requestID), requestID: requestID, isHead: false, code: error.code)
         }
+    }
+
+    private func start(_ request: WorkRequest, _ route: Route, _ principal: Principal, upload: UploadFlow? = nil) {
+        let requestID = RequestID.make()
+        guard let context else { return }
+        guard !shared.isDraining else {
+            let error = MeshError(.draining, "this node is shutting down; use another node", retryAfterSeconds: 5)
+            return answer(.error(error, requestID: requestID), requestID: requestID, isHead: false, code: error.code)
+        }
+        let exchange = BuyerExchange(
+            handler: self, eventLoop: context.eventLoop, requestID: requestID, principal: principal, route: route,
+            request: request, upload: upload)
+        self.exchange = exchange
+        shared.inFlight.add(1, ordering: .relaxed)
+        exchange.start()
     }
 
     /// The exchange is over; the connection takes the next request.
@@ -294,6 +367,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     func writeHead(status: Int, headers: HTTPHeaders) {
         shared.metrics.answered(status)
         var headers = headers
+        // Whoever is answered in the middle of a request may never send the rest of it.
+        if !isRequestWhole, version.major == 1 { keepAlive = false }
         if version.major == 1, !keepAlive || closing { headers.add(name: "connection", value: "close") }
         write(.head(HTTPResponseHead(version: version, status: .init(statusCode: status), headers: headers)))
     }
@@ -308,7 +383,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     private func responseEnded() {
         lastProgress = SystemClock.instant
         guard let context else { return }
-        guard !keepAlive || closing else {
+        uploadReads = true
+        guard !keepAlive || closing || !isRequestWhole else {
             context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
             reading = .idle
             return
@@ -316,7 +392,13 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         reading = .ending
         let sent = context.eventLoop.makePromise(of: Void.self)
         let channel = context.channel
-        sent.futureResult.whenComplete { _ in channel.close(promise: nil) }
+        // What a buyer still sends is read and dropped for a moment: closing at once could reset the connection under
+        // the answer that it has not read.
+        let linger = isRequestWhole || version.major >= 2 ? 0 : Limits.lingerMs
+        if linger > 0 { setReading(true) }
+        sent.futureResult.whenComplete { _ in
+            channel.eventLoop.scheduleTask(in: .milliseconds(linger)) { channel.close(promise: nil) }
+        }
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: sent)
     }
 
@@ -362,7 +444,9 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             let requestID = RequestID.make()
             let error = MeshError(.requestTimeout, "the request body did not arrive in time")
             answer(.error(error, requestID: requestID), requestID: requestID, isHead: false, code: error.code)
-        case .answering: exchange?.patrol(quietMs: quiet)
+        case .uploading(let flow, _) where flow.isStarving && quiet >= Limits.streamBlockedMs:
+            exchange?.refuse(MeshError(.requestTimeout, "the rest of the request body did not arrive in time"))
+        case .answering, .uploading: exchange?.patrol(quietMs: quiet)
         }
     }
 

@@ -12,6 +12,11 @@ struct HotRoute: Hashable, Sendable {
     /// The user whose scope the path names (`/api/u/{username}/…`).
     var username: String?
 
+    var isProxied: Bool {
+        if case .proxy = call { return true }
+        return false
+    }
+
     init?(_ head: HTTPRequestHead) {
         call = .chat
         // By far the most frequent ones, told without cutting anything.

@@ -14,6 +14,8 @@ struct ProxyCall: Sendable {
         case json(BuyerBody)
         case form(ByteBuffer, [MultipartForm.Part])
         case bytes(ByteBuffer)
+        /// What follows in pieces: its first bytes, where its model stands in them, and how much it is in all.
+        case upload(ByteBuffer, model: Range<Int>?, length: Int64?)
     }
 
     /// The buyer's name for the model; nil when it names none.
@@ -43,8 +45,39 @@ struct ProxyCall: Sendable {
         return ProxyCall(head, endpoint, query ?? [], content)
     }
 
+    /// The same of a call whose body is passed on while it arrives.
+    /// - Parameter beginning: the first bytes of the body.
+    /// - Returns: nil where the body has to be whole before anybody can be asked: JSON, and a form that has not named
+    ///   its model before its first file.
+    /// - Throws: `MeshError` that names what is wrong with the body.
+    static func readUpload(
+        _ head: HTTPRequestHead, _ endpoint: EndpointPath, beginning: ByteBuffer
+    ) throws(MeshError) -> ProxyCall? {
+        guard mayStream(head) else { return nil }
+        let query = head.uri.split(separator: "?", maxSplits: 1).dropFirst().first.map {
+            PercentEncoding.query(String($0))
+        }
+        var fields = UploadFields()
+        if let type = head.headers.first(name: "content-type"), MultipartForm.isForm(type) {
+            guard let found = try UploadFields(contentType: type, beginning: beginning) else { return nil }
+            fields = found
+        }
+        let length = head.headers.first(name: "content-length").flatMap { Int64($0) }
+        let call = ProxyCall(
+            head, endpoint, query ?? [], .upload(beginning, model: fields.modelRange, length: length),
+            inside: fields.model, streams: fields.streams)
+        return call.model == nil && call.provider == nil ? nil : call
+    }
+
+    /// Whether the type of a body allows to pass it on before it is whole.
+    static func mayStream(_ head: HTTPRequestHead) -> Bool {
+        guard head.method == .POST, let type = head.headers.first(name: "content-type") else { return false }
+        return !type.lowercased().hasPrefix("application/json")
+    }
+
     private init(
-        _ head: HTTPRequestHead, _ endpoint: EndpointPath, _ query: [(name: String, value: String)], _ content: Content
+        _ head: HTTPRequestHead, _ endpoint: EndpointPath, _ query: [(name: String, value: String)],
+        _ content: Content, inside known: String? = nil, streams wanted: Bool = false
     ) {
         func named(_ name: String) -> String? { query.last { $0.name == name && !$0.value.isEmpty }?.value }
         self.endpoint = endpoint
@@ -52,10 +85,10 @@ struct ProxyCall: Sendable {
         method = head.method.rawValue
         accept = head.headers.first(name: "accept").flatMap { $0.utf8.count <= 256 ? $0 : nil }
         contentType = head.headers.first(name: "content-type")
-        var inside: String?
-        var streams = accept?.lowercased().contains("text/event-stream") ?? false
+        var inside = known
+        var streams = wanted || (accept?.lowercased().contains("text/event-stream") ?? false)
         switch content {
-        case .none, .bytes: break
+        case .none, .bytes, .upload: break
         case .json(let body):
             inside = body.model.isEmpty ? nil : body.model
             streams = streams || body.wantsStream
@@ -86,7 +119,7 @@ struct ProxyCall: Sendable {
         let type = head.headers.first(name: "content-type") ?? "application/json"
         let lowered = type.lowercased()
         if lowered.hasPrefix("application/json") { return .json(try BuyerBody.read(bytes, needsModel: false)) }
-        guard lowered.hasPrefix("multipart/form-data") else { return .bytes(bytes) }
+        guard MultipartForm.isForm(lowered) else { return .bytes(bytes) }
         guard let boundary = MultipartForm.boundary(contentType: type) else {
             throw MeshError(.invalidRequest, "the content-type of the form has no usable boundary")
         }
@@ -136,6 +169,7 @@ struct ProxyCall: Sendable {
         case .json(let body): size += body.bytes.readableBytes + (model?.utf8.count ?? 0)
         case .form(let bytes, let parts): size += bytes.readableBytes / 3 * 4 + parts.count * 128
         case .bytes(let bytes): size += bytes.readableBytes / 3 * 4 + 4
+        case .upload: break
         }
         var buffer = ByteBufferAllocator().buffer(capacity: size)
         buffer.writeBytes(text)
@@ -151,9 +185,26 @@ struct ProxyCall: Sendable {
             buffer.writeStaticString(",\"body_base64\":\"")
             buffer.writeBytes(Base64.text(Array(bytes.readableBytesView)))
             buffer.writeStaticString("\"")
+        case .upload:
+            buffer.writeStaticString(",\"upload\":")
+            let length = upload(model: model)?.length
+            buffer.writeBytes(JSONValue.object(length.map { [.init("length", .integer($0))] } ?? []).bytes)
         }
         buffer.writeStaticString("}")
         return buffer
+    }
+
+    /// The first bytes of what is passed on in pieces, with the workers' id of the model in them, and the length of
+    /// the whole, where it is known; nil for a call whose body is whole.
+    func upload(model: String?) -> (beginning: ByteBuffer, length: Int64?)? {
+        guard case .upload(let bytes, let range, let length) = content else { return nil }
+        guard let range, let model else { return (bytes, length) }
+        var spliced = ByteBufferAllocator().buffer(capacity: bytes.readableBytes + model.utf8.count)
+        let view = bytes.readableBytesView
+        spliced.writeBytes(view.prefix(range.lowerBound))
+        spliced.writeString(model)
+        spliced.writeBytes(view.dropFirst(range.upperBound))
+        return (spliced, length.map { $0 + Int64(model.utf8.count - range.count) })
     }
 
     /// The buyer's query, and the workers' id of the model where the body does not name it.

@@ -46,6 +46,7 @@ package enum Limits {
     package static let coldBodyBytes = 64 << 10
     package static let requestBodyMs: Int64 = 60_000
     package static let connectionIdleMs: Int64 = 75_000
+    package static let lingerMs: Int64 = 2_000
     package static let connections = 16_384
     package static let jsonDepth = 128
     package static let authenticationCacheEntries = 16_384

@@ -30,6 +30,7 @@ package final class UploadFlow: Sendable {
         /// Whether anything has gone on: from then on no other attempt can have the upload.
         var hasBegun = false
         var hasEnded = false
+        var lastTaken = SystemClock.instant
         var sink: (any UploadSink)?
         var ticket: Ticket?
     }
@@ -76,7 +77,8 @@ package final class UploadFlow: Sendable {
 
     /// Whether somebody waits for bytes that the sender does not send.
     package var isStarving: Bool { !state.value.isWhole && state.value.granted > 0 && state.value.held.readableBytes == 0 }
-    package var isWhole: Bool { state.value.isWhole }
+    /// When something last went on.
+    package var lastTaken: Instant { state.value.lastTaken }
 
     // MARK: Who takes
 
@@ -115,6 +117,7 @@ package final class UploadFlow: Sendable {
             guard let piece = state.value.held.readSlice(length: count) else { break }
             state.value.granted -= count
             state.value.hasBegun = true
+            state.value.lastTaken = SystemClock.instant
             sink.uploadArrived(piece)
         }
         if state.value.held.readableBytes == 0 {

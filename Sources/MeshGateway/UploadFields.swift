@@ -1,0 +1,43 @@
+import MeshModel
+import MeshWire
+import NIOCore
+
+/// What a form says in front of its first file.
+struct UploadFields {
+    var model: String?
+    /// Where the model's name stands.
+    var modelRange: Range<Int>?
+    var streams = false
+
+    init() {}
+
+    /// - Returns: nil when no file has begun: such a form is not large, or not one to pass on.
+    init?(contentType: String, beginning: ByteBuffer) throws(MeshError) {
+        guard let boundary = MultipartForm.boundary(contentType: contentType) else {
+            throw MeshError(.invalidRequest, "the content-type of the form has no usable boundary")
+        }
+        let result: Result<[MultipartScanner.Event], MultipartError> = beginning.withUnsafeReadableBytes { raw in
+            do throws(MultipartError) {
+                var scanner = try MultipartScanner(boundary: boundary, watching: ["model", "stream"])
+                return .success(try scanner.feed(raw))
+            } catch { return .failure(error) }
+        }
+        let events: [MultipartScanner.Event]
+        switch result {
+        case .success(let read): events = read
+        case .failure(let error):
+            throw MeshError(.invalidRequest, "the form in the body cannot be read: \(error.description)")
+        }
+        for event in events {
+            switch event {
+            case .fileBegan: return
+            case .field("model", let value?, let range):
+                model = String(validating: value, as: UTF8.self).flatMap { (1...512).contains($0.utf8.count) ? $0 : nil }
+                modelRange = model == nil ? nil : range
+            case .field("stream", let value?, _): streams = value.elementsEqual("true".utf8)
+            case .field, .fileEnded: break
+            }
+        }
+        return nil
+    }
+}
