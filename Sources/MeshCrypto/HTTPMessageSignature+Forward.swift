@@ -85,7 +85,8 @@ package enum ForwardSignature {
     ///   - nonce: fresh, printable, without quotes and backslashes.
     package static func sign(
         fields: ForwardFields, profile: Profile = .whole, method: String = "POST", path: String,
-        contentDigest: [UInt8], signer: some MessageSigner, created: Timestamp, lifetimeMs: Int64 = Limits.forwardLifetimeMs, nonce: String
+        contentDigest: [UInt8], signer: some MessageSigner, created: Timestamp,
+        lifetimeMs: Int64 = Limits.forwardLifetimeMs, nonce: String
     ) -> [(name: String, value: String)] {
         var headers: [(name: String, value: String)] = [
             (profile.digestField, ContentDigest.value(sha256: contentDigest)),

@@ -32,7 +32,9 @@ struct UploadFields {
             switch event {
             case .fileBegan: return
             case .field("model", let value?, let range):
-                model = String(validating: value, as: UTF8.self).flatMap { (1...512).contains($0.utf8.count) ? $0 : nil }
+                model = String(validating: value, as: UTF8.self).flatMap {
+                    (1...512).contains($0.utf8.count) ? $0 : nil
+                }
                 modelRange = model == nil ? nil : range
             case .field("stream", let value?, _): streams = value.elementsEqual("true".utf8)
             case .field, .fileEnded: break

@@ -40,7 +40,8 @@ package enum MultipartError: String, Error, CaseIterable, Hashable, Sendable, Cu
         case .noName: "the content-disposition of a part has no name"
         case .invalidText: "a header of a part holds a control character or is not valid UTF-8"
         case .encodedContent: "a part has a content-transfer-encoding; send its bytes as they are"
-        case .fieldTooLong: "a field is larger than \(Limits.formFieldBytes >> 10) KiB, or a name of a model longer than \(Limits.watchedFieldBytes) bytes; send it as a file"
+        case .fieldTooLong:
+            "a field is larger than \(Limits.formFieldBytes >> 10) KiB, or a name of a model longer than \(Limits.watchedFieldBytes) bytes; send it as a file"
         case .trailingBytes: "there is text behind the closing boundary"
         }
     }

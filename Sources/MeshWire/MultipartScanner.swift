@@ -64,7 +64,8 @@ package struct MultipartScanner: Sendable {
         case .closed: return
         case .boundaryLine:
             // The closing boundary needs no line end behind it.
-            let line = try Self.reading(pending) { (raw) throws(MultipartError) in try delimiter.line(after: 0, in: raw) }
+            let line = try Self.reading(pending) { (raw) throws(MultipartError) in try delimiter.line(after: 0, in: raw)
+            }
             guard line == .close else { throw .notClosed }
             state = .closed
         case .start: throw .noBoundary
@@ -158,7 +159,9 @@ package struct MultipartScanner: Sendable {
             if content.isWatched {
                 guard length <= Limits.watchedFieldBytes + delimiter.count else { throw .fieldTooLong }
             } else {
-                guard content.filename != nil || length <= Limits.formFieldBytes + delimiter.count else { throw .fieldTooLong }
+                guard content.filename != nil || length <= Limits.formFieldBytes + delimiter.count else {
+                    throw .fieldTooLong
+                }
                 // The beginning of a delimiter may stand at the end.
                 consume(max(pending.count - delimiter.count + 1, 0))
             }

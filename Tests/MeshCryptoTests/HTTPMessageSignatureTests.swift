@@ -97,3 +97,72 @@ import Testing
         #expect(ContentDigest.parse(ContentDigest.value(of: [UInt8]()))?.count == 32)
     }
 }
+
+@Suite struct UploadSignatureTests {
+    private static let now = Timestamp(milliseconds: 1_800_000_000_000)
+
+    private static func fields(_ attempt: Int = 1, to destination: PublicKey) -> ForwardFields {
+        ForwardFields(
+            requestID: "req-1", attempt: attempt, destination: destination, principal: "p", spend: "none", maxHops: 1)
+    }
+
+    @Test func holdsForItsOwnBytesRequestAndSignerOnly() {
+        let (key, node) = (SigningKey.random(), SigningKey.random().publicKey)
+        var digest = Sodium.shared.sha256Stream()
+        [UInt8]("ab".utf8).withUnsafeBytes { digest.update($0) }
+        [UInt8]("c".utf8).withUnsafeBytes { digest.update($0) }
+        #expect(digest.digest() == Sodium.shared.sha256(Array("abc".utf8)))
+        let fields = Self.fields(to: node)
+        let trailers = UploadSignature.sign(
+            contentDigest: digest.digest(), fields: fields, signer: key, created: Self.now
+        ).map { ($0.name, $0.value) }
+        func holds(
+            _ trailers: [(String, String)], bytes: String = "abc", _ fields: ForwardFields, _ signer: PublicKey
+        ) -> Bool {
+            UploadSignature.holds(
+                trailers: trailers, contentDigest: Sodium.shared.sha256(Array(bytes.utf8)), fields: fields,
+                signer: signer)
+        }
+        #expect(holds(trailers, fields, key.publicKey))
+        #expect(!holds(trailers, bytes: "abd", fields, key.publicKey))
+        #expect(!holds(trailers, Self.fields(2, to: node), key.publicKey))
+        #expect(!holds(trailers, Self.fields(to: key.publicKey), key.publicKey))
+        #expect(!holds(trailers, fields, node))
+        for index in trailers.indices {
+            var other = trailers
+            other.remove(at: index)
+            #expect(!holds(other, fields, key.publicKey))
+            other = trailers + [trailers[index]]
+            #expect(!holds(other, fields, key.publicKey))
+            other = trailers
+            other[index].1 += "x"
+            #expect(!holds(other, fields, key.publicKey))
+        }
+    }
+
+    /// A signature of a forward is none of an upload's end, nor of a forward with an upload.
+    @Test func profilesDoNotMix() {
+        let key = SigningKey.random()
+        let digest = Sodium.shared.sha256(Array("x".utf8))
+        for profile in ForwardSignature.Profile.allCases {
+            let headers = ForwardSignature.sign(
+                fields: Self.fields(to: key.publicKey), profile: profile, path: "/p", contentDigest: digest,
+                signer: key,
+                created: Self.now, nonce: "0123456789"
+            ).map { ($0.name, $0.value) }
+            for other in ForwardSignature.Profile.allCases {
+                // The other profile's digest field put in does not help either.
+                let both =
+                    headers
+                    + [(other.digestField, ContentDigest.value(sha256: digest))].filter { _ in other != profile }
+                let verdict = ForwardSignature.verify(
+                    headers: both, profile: other, method: "POST", path: "/p", bodyDigest: digest, now: Self.now)
+                #expect((try? verdict.get()) != nil ? other == profile : other != profile)
+            }
+            #expect(
+                !UploadSignature.holds(
+                    trailers: headers, contentDigest: digest, fields: Self.fields(to: key.publicKey),
+                    signer: key.publicKey))
+        }
+    }
+}

@@ -69,6 +69,9 @@ final class RawConnection: Sendable {
 
     func send(_ bytes: [UInt8]) { channel.writeAndFlush(ByteBuffer(bytes: bytes), promise: nil) }
 
+    /// Bytes that the node has not taken yet.
+    func unsent() async throws -> Int { try await channel.getOption(.bufferedWritableBytes).get() }
+
     func readNothing() async throws { try await channel.setOption(.autoRead, value: false).get() }
     func readAgain() async throws { try await channel.setOption(.autoRead, value: true).get() }
 

@@ -76,7 +76,9 @@ package final class UploadFlow: Sendable {
     }
 
     /// Whether somebody waits for bytes that the sender does not send.
-    package var isStarving: Bool { !state.value.isWhole && state.value.granted > 0 && state.value.held.readableBytes == 0 }
+    package var isStarving: Bool {
+        !state.value.isWhole && state.value.granted > 0 && state.value.held.readableBytes == 0
+    }
     /// When something last went on.
     package var lastTaken: Instant { state.value.lastTaken }
 

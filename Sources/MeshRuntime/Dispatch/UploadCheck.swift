@@ -39,7 +39,8 @@ package struct UploadCheck: Sendable {
                 modelsSeen += 1
                 guard let model, modelsSeen == 1, value?.elementsEqual(model.utf8) ?? false else {
                     throw MeshError(
-                        .invalidRequest, "the form names its model behind a file, or twice; name it once, before its files",
+                        .invalidRequest,
+                        "the form names its model behind a file, or twice; name it once, before its files",
                         parameter: "model")
                 }
             }

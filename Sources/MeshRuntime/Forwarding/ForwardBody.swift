@@ -26,7 +26,9 @@ struct ForwardBody: Sendable {
             case .proxy: proxy(fields, raw)
             }
         }
-        guard let cut, (cut.upload != nil) == hasUpload else { throw MeshError(.invalidJSON, "the forwarded body is not a valid request") }
+        guard let cut, (cut.upload != nil) == hasUpload else {
+            throw MeshError(.invalidJSON, "the forwarded body is not a valid request")
+        }
         return cut
     }
 

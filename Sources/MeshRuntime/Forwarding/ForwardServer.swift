@@ -48,7 +48,8 @@ package final class ForwardServer: Sendable {
         }
         let payload = forward.headers.first { $0.0 == "aisbf-payload-length" }.map { Int($0.1) ?? -1 }
         if let payload, !(1...Limits.uploadHeadBytes).contains(payload) {
-            return refuse(forward, MeshError(.forwardRefused, "the length of the payload before an upload is not usable"))
+            return refuse(
+                forward, MeshError(.forwardRefused, "the length of the payload before an upload is not usable"))
         }
         forward.collectBody(
             limit: Limits.workerFrameBytes, prefix: payload, deadlineMs: Limits.requestBodyMs
