@@ -258,6 +258,8 @@ package final class WorkerConnection: ChannelInboundHandler {
     /// The next bytes of a request's upload, as many as its worker gave credit for.
     func pass(_ bytes: ByteBuffer, ofUpload number: UInt64) {
         guard let context, let upload = inFlight[number]?.upload else { return }
+        // A buyer on a slow line is one who sends.
+        inFlight[number]?.exchange.uploadProgressed(now: SystemClock.instant)
         let id = "q\(number)"
         var data = context.channel.allocator.buffer(capacity: 2 + id.utf8.count + bytes.readableBytes)
         data.writeInteger(1 as UInt8)
