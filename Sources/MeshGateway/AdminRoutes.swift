@@ -27,8 +27,15 @@ package struct AdminRoutes: Sendable {
     }
 
     func respond(_ request: Request, path: [String], context: GatewayContext) async throws -> Response {
-        try Self.requireOperator(request, context)
         let isRead = request.method == .GET
+        // Whoever sells here may look at what is theirs.
+        if isRead, path.first == "providers", !request.isLocalOperator {
+            let caller = try context.caller(request.headers).get()
+            if !caller.scopes.contains(.admin) {
+                return try await ownProviders(of: caller, Array(path.dropFirst()), context)
+            }
+        }
+        try Self.requireOperator(request, context)
         switch (path.first, path.count) {
         case ("status", 1) where isRead: return .json(await mesh.status(context))
         case ("users", 1): return try await users(request)
@@ -37,6 +44,18 @@ package struct AdminRoutes: Sendable {
         case ("mesh", 2...3) where isRead: return try await meshRoute(request, Array(path.dropFirst()))
         default: throw MeshError(.notFound, "there is no administration route '/\(path.joined(separator: "/"))'")
         }
+    }
+
+    private func ownProviders(of caller: Caller, _ path: [String], _ context: GatewayContext) async throws -> Response {
+        let own = try await administration.providers().filter { $0.ownerKey == caller.owner }
+        if path.isEmpty { return .json(["providers": .array(own.map { document($0, context) })]) }
+        guard path.count == 2,
+            let found = own.first(where: { $0.scope == OwnerScope(username: path[0]) && $0.providerID == path[1] })
+        else {
+            throw MeshError(
+                .notFound, "this key's owner has no such provider here; GET providers lists what there is")
+        }
+        return .json(document(found, context))
     }
 
     private func users(_ request: Request) async throws -> Response {
@@ -197,6 +216,7 @@ package struct AdminRoutes: Sendable {
             "max_concurrency": .integer(provider.maxConcurrency),
             "tokens": .array(provider.attachKeys.map(TokenDocument.make)),
             "workers": .array(mesh.workers(of: known)),
+            "closes": .array(known.map { mesh.ends(of: $0.key) } ?? []),
         ]
     }
 

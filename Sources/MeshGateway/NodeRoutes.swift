@@ -163,6 +163,7 @@ package struct NodeRoutes: ColdRoutes {
             // The same for a provider of somebody else, one that does not exist, and one without a worker here.
             return .json([
                 "provider_id": .string(id), "client_id": .optional(client), "connected": false, "session_id": .null,
+                "last_close": try lastClose(id, client: client, request, context),
             ])
         }
         return .json(SessionDocument.make(newest))
@@ -170,12 +171,27 @@ package struct NodeRoutes: ColdRoutes {
 
     /// Every session for the operator, its own for an owner.
     private func visibleSessions(_ request: Request, _ context: GatewayContext) throws -> [WorkerSession] {
-        let isOperator = request.isLocalOperator || (try? requireOperator(request, context)) != nil
-        let caller = isOperator ? nil : try context.caller(request.headers).get()
+        let owner = try shownOwner(request, context)
         let catalog = context.catalog.current
         return sessions.all.filter { session in
-            isOperator || catalog.provider(session.identity.provider)?.owner == caller?.owner
+            owner == nil || catalog.provider(session.identity.provider)?.owner == owner
         }
+    }
+
+    /// Why a worker is away that the caller may see; null where there was none.
+    private func lastClose(
+        _ id: String, client: String?, _ request: Request, _ context: GatewayContext
+    ) throws -> JSONValue {
+        let owner = try shownOwner(request, context)
+        let ends = context.catalog.current.providers(withID: id).filter { owner == nil || $0.owner == owner }
+            .flatMap { sessions.recentEnds(of: $0.key) }.filter { client == nil || $0.clientID == client }
+        return ends.max { $0.at < $1.at }.map(MeshView.document) ?? .null
+    }
+
+    /// Whose workers the caller may see; nil: everybody's.
+    private func shownOwner(_ request: Request, _ context: GatewayContext) throws -> PublicKey? {
+        if request.isLocalOperator || (try? requireOperator(request, context)) != nil { return nil }
+        return try context.caller(request.headers).get().owner
     }
 
     private func requireOperator(_ request: Request, _ context: GatewayContext) throws {

@@ -46,6 +46,8 @@ package enum Limits {
     package static let coldBodyBytes = 64 << 10
     package static let requestBodyMs: Int64 = 60_000
     package static let connectionIdleMs: Int64 = 75_000
+    package static let streamBurstBytes = 4 << 20
+    package static let streamBurstMs: Int64 = 3_000
     package static let lingerMs: Int64 = 2_000
     package static let connections = 16_384
     package static let jsonDepth = 128
@@ -68,6 +70,7 @@ package enum Limits {
     package static let workerRegisterBytes = 1 << 20
     package static let workerRegistersPer10s = 10
     package static let workerRefusalsPerMinute = 60
+    package static let workerRefusalsPerCaller = 600
     package static let workerRefusedCallers = 16_384
     package static let workerAdmissionsPerSecond = 200
     package static let workerAdmissionsBurst = 400
@@ -94,6 +97,9 @@ package enum Limits {
     package static let eventBytes = 1 << 20
 
     // Proxied operations and bulk answers (Docs/Protocol/worker-session.md)
+    package static let workerCloseLingerMs: Int64 = 1_000
+    package static let sessionEndsKept = 16
+    package static let sessionEndProviders = 4_096
     package static let pendingIntervalFloorMs: Int64 = 30_000
     package static let uploadBodyBytes = 11 << 20
     package static let uploadHeldBytes = 1 << 20

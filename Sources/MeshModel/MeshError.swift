@@ -68,7 +68,7 @@ package enum ErrorCode: String, CaseIterable, Sendable {
     /// Whether another candidate may be tried after this error when no content has been delivered yet.
     package var retry: RetryAdvice {
         switch self {
-        case .workerUnavailable, .workerBusy, .workerLost, .nodeUnreachable, .draining: .elsewhere
+        case .workerUnavailable, .workerBusy, .workerLost, .nodeUnreachable, .draining, .frameLimit: .elsewhere
         default: .never
         }
     }

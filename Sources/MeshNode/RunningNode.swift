@@ -111,7 +111,7 @@ package final class RunningNode: Service {
         let signers = Signers([home.identity.node, home.identity.operatorKey], attachKeys: keyring)
         let clock = ClockJudge()
         let workerMetrics = WorkerMetrics()
-        let sessions = SessionTable(metrics: workerMetrics, catalog: catalog)
+        let sessions = SessionTable(metrics: workerMetrics, catalog: catalog, logger: logger)
         let control = ControlPlane(
             store: home.store, signers: signers, catalog: catalog, clock: clock, network: configuration.networkID,
             eventLoop: group.next(), logger: logger)

@@ -140,12 +140,18 @@ package final class WorkerAdmission: Sendable {
     private struct Attempt: Sendable {
         var scope: OwnerScope
         var presented: PresentedIdentity
+        /// Where it comes from and to which provider, for the count of refusals.
         var caller: String
+        /// The same with the token it comes with. Whoever goes on with a token that was good yesterday must not lock
+        /// out its neighbours with a good one.
+        var callerWithToken: String
 
         init(path: WorkerPath, headers: HTTPHeaders, address: String) {
             scope = path.scope
             presented = PresentedIdentity(path: path, headers: headers)
             caller = "\(address) \(path.scope.username.prefix(64)) \(presented.providerID.prefix(64))"
+            // Keyed by this process, and kept in the place of the token.
+            callerWithToken = "\(caller) \(presented.token.hashValue)"
         }
     }
 
@@ -174,16 +180,23 @@ package final class WorkerAdmission: Sendable {
                     retryAfterSeconds: Limits.workerRetryAfterSeconds, statusOverride: 503))
         }
         let now = SystemClock.instant
-        guard !refusals.isClosed(attempt.caller, now: now) else {
+        guard !refusals.isClosed(attempt.callerWithToken, now: now),
+            !refusals.isClosed(attempt.caller, limit: Limits.workerRefusalsPerCaller, now: now)
+        else {
             sessions.metrics.refused()
             return .failure(Self.refusal)
         }
         guard let finding = identify(attempt) else {
-            refusals.refused(attempt.caller, now: now)
-            sessions.metrics.refused()
+            count(attempt, now: now)
             return .failure(Self.refusal)
         }
         return .success(finding)
+    }
+
+    private func count(_ attempt: Attempt, now: Instant) {
+        refusals.refused(attempt.caller, now: now)
+        refusals.refused(attempt.callerWithToken, now: now)
+        sessions.metrics.refused()
     }
 
     /// Work on a guess is counted as a refusal before it is done. Whoever waits for work that is under way costs
@@ -192,15 +205,20 @@ package final class WorkerAdmission: Sendable {
         _ attempt: Attempt, among candidates: [ImportedTokens.Candidate],
         then: @escaping @Sendable (Admitted?) -> Void
     ) {
+        let guesses = "\(attempt.caller) imported"
+        guard !refusals.isClosed(guesses, now: SystemClock.instant) else {
+            count(attempt, now: SystemClock.instant)
+            return then(nil)
+        }
         let isWork = !imported.isUnderWay(attempt.presented.token, among: candidates)
-        if isWork { refusals.refused(attempt.caller, now: SystemClock.instant) }
+        if isWork { refusals.refused(guesses, now: SystemClock.instant) }
         imported.find(attempt.presented.token, among: candidates) { [self] answer in
             guard case .found = answer, case .admitted(let admitted) = identify(attempt) else {
-                if !isWork { refusals.refused(attempt.caller, now: SystemClock.instant) }
-                sessions.metrics.refused()
+                if !isWork { refusals.refused(guesses, now: SystemClock.instant) }
+                count(attempt, now: SystemClock.instant)
                 return then(nil)
             }
-            if isWork { refusals.forgive(attempt.caller) }
+            if isWork { refusals.forgive(guesses) }
             then(admitted)
         }
     }

@@ -28,6 +28,7 @@ package final class WorkerConnection: ChannelInboundHandler {
     private var isFlushDue = false
     private var isFlushScheduled = false
     private var isRegistered = false
+    private var isClosing = false
     private var timer: Scheduled<Void>?
     private var lastTick = SystemClock.instant
     private var lastUnsent = (bytes: 0, since: SystemClock.instant)
@@ -49,6 +50,11 @@ package final class WorkerConnection: ChannelInboundHandler {
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let frame = unwrapInboundIn(data)
+        // Behind this node's close nothing counts but the worker's answer to it.
+        if isClosing {
+            if frame.opcode == .connectionClose { context.close(promise: nil) }
+            return
+        }
         let now = SystemClock.now
         machine.seen(now: now.instant)
         switch frame.opcode {
@@ -61,8 +67,10 @@ package final class WorkerConnection: ChannelInboundHandler {
             if unsentBytes <= Limits.workerUnsentBytes { write(.pong, frame.unmaskedData) }
         case .connectionClose:
             // Answer the close and let the peer's half of the handshake finish.
-            write(.connectionClose, frame.unmaskedData)
+            let said = frame.unmaskedData
+            write(.connectionClose, said)
             flush()
+            ended(.worker(code: said.getInteger(at: said.readerIndex)))
             context.close(promise: nil)
         default: break
         }
@@ -76,17 +84,17 @@ package final class WorkerConnection: ChannelInboundHandler {
     }
 
     package func channelInactive(context: ChannelHandlerContext) {
-        ended()
+        ended(.lost)
         context.fireChannelInactive()
     }
 
     package func handlerRemoved(context: ChannelHandlerContext) {
-        ended()
+        ended(.lost)
         self.context = nil
     }
 
     package func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if let reason = CloseReason(webSocketError: error) { close(reason) }
+        if let reason = CloseReason(webSocketError: error) { return close(reason) }
         context.close(promise: nil)
     }
 
@@ -362,20 +370,30 @@ package final class WorkerConnection: ChannelInboundHandler {
 
     func close(_ reason: CloseReason) { machine.close(reason).forEach(perform) }
 
+    /// The worker is told why, and has a moment to take it: a socket that is closed with something unread is reset, and
+    /// the reason would be lost with it.
     private func closeNow(_ reason: CloseReason) {
-        guard let context else { return }
+        guard let context, !isClosing else { return }
+        isClosing = true
         var data = context.channel.allocator.buffer(capacity: 2 + reason.rawValue.utf8.count)
         data.write(webSocketErrorCode: WebSocketErrorCode(codeNumber: Int(reason.code)))
         data.writeString(reason.rawValue)
         write(.connectionClose, data)
         flush()
         sessions.metrics.closed(reason)
-        context.close(promise: nil)
-        ended()
+        ended(.node(reason))
+        let channel = context.channel
+        switch reason {
+        case .silent, .notReading: channel.close(promise: nil)
+        default:
+            channel.eventLoop.scheduleTask(in: .milliseconds(Limits.workerCloseLingerMs)) {
+                channel.close(promise: nil)
+            }
+        }
     }
 
     /// The socket is gone, or as good as: nobody waits for it any longer. Safe to call twice.
-    private func ended() {
+    private func ended(_ cause: SessionEnd.Cause) {
         timer?.cancel()
         timer = nil
         _ = machine.close(.silent)
@@ -392,7 +410,7 @@ package final class WorkerConnection: ChannelInboundHandler {
         }
         if let session {
             self.session = nil
-            sessions.ended(session)
+            sessions.ended(session, cause)
         }
     }
 
