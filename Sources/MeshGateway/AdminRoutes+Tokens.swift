@@ -26,7 +26,7 @@ extension AdminRoutes {
         case (let token?, .DELETE):
             try await administration.removeToken(scope, id, token)
             return .noContent
-        default: throw Self.wrongMethod
+        default: throw Self.wrongMethod(token == nil ? "GET, HEAD, POST" : "DELETE")
         }
     }
 

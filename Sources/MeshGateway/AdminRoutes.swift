@@ -64,7 +64,7 @@ package struct AdminRoutes: Sendable {
         case .POST:
             let username = try Self.text(try request.document(), "username")
             return .json(Self.document(try await administration.createUser(username)), status: 201)
-        default: throw Self.wrongMethod
+        default: throw Self.wrongMethod("GET, HEAD, POST")
         }
     }
 
@@ -74,7 +74,7 @@ package struct AdminRoutes: Sendable {
             return .json(["providers": .array(all.map { document($0, context) })])
         }
         if path.isEmpty, request.method == .POST { return try await createProvider(try request.document(), context) }
-        guard path.count >= 2 else { throw Self.wrongMethod }
+        guard path.count >= 2 else { throw Self.wrongMethod("GET, HEAD, POST") }
         let scope = OwnerScope(username: path[0])
         switch (path.count, request.method) {
         case (2, .GET): return .json(document(try await administration.provider(scope, path[1]), context))
@@ -88,7 +88,10 @@ package struct AdminRoutes: Sendable {
             return .json(secretDocument(rotated.provider, rotated.token.text, context))
         case (3...4, _) where path[2] == "tokens":
             return try await tokens(request, scope, path[1], token: path.count == 4 ? path[3] : nil, context)
-        default: throw Self.wrongMethod
+        case (2, _): throw Self.wrongMethod("GET, HEAD, DELETE")
+        case (3, _) where path[2] == "rotate-token": throw Self.wrongMethod("POST")
+        default:
+            throw MeshError(.notFound, "there is no administration route for this")
         }
     }
 
@@ -152,7 +155,7 @@ package struct AdminRoutes: Sendable {
         case (1, .DELETE):
             try await administration.revokeKey(path[0])
             return .noContent
-        default: throw Self.wrongMethod
+        default: throw Self.wrongMethod(path.isEmpty ? "GET, HEAD, POST" : "DELETE")
         }
     }
 
@@ -174,7 +177,9 @@ package struct AdminRoutes: Sendable {
 
     // MARK: Documents
 
-    static let wrongMethod = MeshError(.methodNotAllowed, "this route does not take that method")
+    static func wrongMethod(_ allowed: String) -> MeshError {
+        MeshError(.methodNotAllowed, "this route takes \(allowed)", allowedMethods: allowed)
+    }
 
     private static func text(_ body: JSONValue, _ name: String) throws -> String {
         guard let text = body[name]?.text, !text.isEmpty else {

@@ -102,6 +102,7 @@ package enum Limits {
     package static let sessionEndProviders = 4_096
     package static let pendingIntervalFloorMs: Int64 = 30_000
     package static let uploadBodyBytes = 11 << 20
+    package static let collectedBodiesBytes = 512 << 20
     package static let uploadHeldBytes = 1 << 20
     package static let uploadPieceBytes = 64 << 10
     package static let uploadWindowBytes = 256 << 10
@@ -113,7 +114,7 @@ package enum Limits {
     package static let answerFrameBytes = 64 << 10
     package static let answerHeldBytes = workerFrameBytes + (1 << 20)
     package static let workerEndpoints = 64
-    package static let workersCompared = 8
+    package static let workersCompared = 3
     package static let workersScanned = 512
     package static let workerUnsentBytes = workerFrameBytes
     package static let formFieldBytes = 1 << 20

@@ -32,6 +32,7 @@ package final class SessionTable: Sendable {
     private let observer = Mutex<(@Sendable (WorkerEvent) -> Void)?>(nil)
     private let catalog: CatalogHolder
     private let ends = SessionEnds()
+    let tickers = WorkerTickers()
     private let logger: Logger
     let metrics: WorkerMetrics
 

@@ -29,7 +29,6 @@ package final class WorkerConnection: ChannelInboundHandler {
     private var isFlushScheduled = false
     private var isRegistered = false
     private var isClosing = false
-    private var timer: Scheduled<Void>?
     private var lastTick = SystemClock.instant
     private var lastUnsent = (bytes: 0, since: SystemClock.instant)
 
@@ -45,7 +44,7 @@ package final class WorkerConnection: ChannelInboundHandler {
     package func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         session = makeSession(self, context.eventLoop)
-        scheduleTick(context)
+        sessions.tickers.ticker(of: context.eventLoop).add(self)
     }
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -328,16 +327,9 @@ package final class WorkerConnection: ChannelInboundHandler {
 
     // MARK: Time and end
 
-    private func scheduleTick(_ context: ChannelHandlerContext) {
-        let interval = machine.isLive ? TimeAmount.milliseconds(500) : .milliseconds(250)
-        timer = context.eventLoop.assumeIsolated().scheduleTask(in: interval) { [weak self] in
-            guard let self, let context = self.context else { return }
-            self.tick()
-            if context.channel.isActive { self.scheduleTick(context) }
-        }
-    }
-
-    private func tick() {
+    /// Called by the ticker, twice a second.
+    func tick() {
+        guard context != nil, !isClosing else { return }
         let now = SystemClock.instant
         if machine.heard(since: lastTick) { session?.sawLife(SystemClock.wall) }
         lastTick = now
@@ -394,8 +386,7 @@ package final class WorkerConnection: ChannelInboundHandler {
 
     /// The socket is gone, or as good as: nobody waits for it any longer. Safe to call twice.
     private func ended(_ cause: SessionEnd.Cause) {
-        timer?.cancel()
-        timer = nil
+        if let context { sessions.tickers.ticker(of: context.eventLoop).remove(self) }
         _ = machine.close(.silent)
         let lost = inFlight.sorted { $0.key < $1.key }
         inFlight = [:]
