@@ -57,7 +57,7 @@ import Testing
     }
 
     /// A worker that needs longer than the node waits is heard all the same, once.
-    @Test func alateAnswerIsTaken() throws {
+    @Test func aLateAnswerIsTaken() throws {
         var session = BrokerSessionTests.live()
         for at in stride(from: Int64(0), through: 35_000, by: 500) {
             session.seen(now: SessionFixtures.now(at).instant)
