@@ -57,7 +57,8 @@ package struct NodeRoutes: ColdRoutes {
         where path.starts(with: ["api", "coderai", "broker", "providers"]) && path.count == 6
             && path.last == "status":
             return try brokerProvider(path[4], request, context)
-        case let path where path.suffix(2) == ["coderai", "register"] && path.first == "api":
+        // Below any prefix of a proxy, like the WebSocket.
+        case let path where path.suffix(2) == ["coderai", "register"] && path.contains("api"):
             return try await dryRun(request, path)
         case let path where path.suffix(2) == ["coderai", "wss"] && path.contains("api"):
             // Asked for without an upgrade.

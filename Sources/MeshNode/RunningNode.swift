@@ -318,7 +318,7 @@ package struct NodeStartError: Error, CustomStringConvertible {
 extension AttachedWorker {
     init(_ session: WorkerSession, owner: PublicKey) {
         let details = session.current
-        let gpus = details.profile.hardware.gpus
+        let hardware = details.profile.hardware.headline
         self.init(
             sessionID: session.sessionID, provider: session.identity.provider, owner: owner,
             attachKey: session.attachKey, clientID: session.identity.clientID,
@@ -327,8 +327,8 @@ extension AttachedWorker {
                     id: model.id, contextTokens: UInt32(clamping: model.contextTokens ?? 0),
                     modalities: model.modalities)
             },
-            gpuClass: String((gpus.first?.name ?? "").prefix(64)), gpuCount: UInt32(clamping: gpus.count),
-            totalVramMb: UInt32(clamping: details.profile.hardware.totalVramMb),
+            gpuClass: String(hardware.gpuClass.prefix(64)), gpuCount: UInt32(clamping: hardware.gpuCount),
+            totalVramMb: UInt32(clamping: hardware.totalVramMb),
             endpoints: details.profile.endpoints, since: session.connectedAt,
             tokensPerSecond: UInt32(clamping: details.performance.averageTokensPerSecond ?? 0),
             firstContentMs: UInt32(clamping: details.performance.averageFirstContentMs ?? 0),

@@ -16,7 +16,13 @@ package enum WorkerEvent: Sendable {
 package final class SessionTable: Sendable {
     private struct Key: Hashable {
         var provider: RecordKey
-        var clientID: String
+        /// Bytes and no text: texts that look the same are equal.
+        var clientID: [UInt8]
+
+        init(provider: RecordKey, clientID: String) {
+            self.provider = provider
+            self.clientID = Array(clientID.utf8)
+        }
     }
 
     private struct State {

@@ -82,8 +82,7 @@ package final class WorkerAdmission: Sendable {
         let sessionID = "ses_" + hexText(Sodium.shared.randomBytes(12))
         let machine = BrokerSession(
             identity: admitted.identity, sessionID: sessionID, tokenText: admitted.tokenText,
-            greetingGraceMs: greetingGraceMs, expiresAt: now.wall.advanced(byMilliseconds: 86_400_000),
-            now: now.instant)
+            greetingGraceMs: greetingGraceMs, now: now)
         let connection = WorkerConnection(machine: machine, sessions: sessions) { [sessions] handler, eventLoop in
             WorkerSession(
                 identity: admitted.identity, sessionID: sessionID, attachKey: admitted.key.publicKey,
@@ -133,9 +132,8 @@ package final class WorkerAdmission: Sendable {
         let now = SystemClock.now
         let machine = BrokerSession(
             identity: admitted.identity, sessionID: "dry-run", tokenText: admitted.tokenText,
-            greetingGraceMs: greetingGraceMs, expiresAt: now.wall.advanced(byMilliseconds: 86_400_000), now: now.instant
-        )
-        return machine.registeredDocument(requestID: document["request_id"]?.text ?? "dry-run")
+            greetingGraceMs: greetingGraceMs, now: now)
+        return machine.registeredDocument(requestID: document["request_id"]?.text ?? "dry-run", wall: now.wall)
     }
 
     // MARK: Who it is

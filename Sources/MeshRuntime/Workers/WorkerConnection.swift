@@ -135,6 +135,7 @@ package final class WorkerConnection: ChannelInboundHandler {
                 ))
         }
         nextNumber += 1
+        machine.requestSent(number)
         attempt.number.store(number, ordering: .relaxed)
         inFlight[number] = InFlight(
             exchange: AnswerExchange(
@@ -320,6 +321,9 @@ package final class WorkerConnection: ChannelInboundHandler {
             session?.update { $0.models = models }
             if let session { sessions.changed(session) }
         case .hardwareChanged(let hardware): session?.update { $0.profile.hardware = hardware }
+        case .profileChanged(let profile):
+            session?.update { $0.profile = profile }
+            if let session { sessions.changed(session) }
         case .badFrame: sessions.metrics.badFrame()
         case .reply: break
         }
