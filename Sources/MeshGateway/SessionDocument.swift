@@ -31,6 +31,9 @@ enum SessionDocument {
     private static func hardware(_ hardware: HardwareSummary) -> JSONValue {
         [
             "hostname": .string(hardware.hostname), "platform": .string(hardware.platform),
+            "gpu_count": .integer(hardware.gpus.count), "total_vram_mb": sum(hardware.gpus.map(\.totalMb)),
+            "available_vram_mb": sum(hardware.gpus.map(\.availableMb)),
+            "used_vram_mb": sum(hardware.gpus.map(\.usedMb)),
             "gpus": .array(
                 hardware.gpus.map { gpu in
                     [
@@ -54,6 +57,12 @@ enum SessionDocument {
             "last_tokens_per_second": number(window.last?.tokensPerSecond),
             "last_success": window.last.map { .boolean($0.isSuccess) } ?? .null,
         ]
+    }
+
+    /// Null where no GPU tells. Each is plausible, and there are at most 64.
+    private static func sum(_ values: [Int64?]) -> JSONValue {
+        let known = values.compactMap { $0 }
+        return known.isEmpty ? .null : .integer(known.reduce(0, +))
     }
 
     private static func number(_ value: Int64?) -> JSONValue { value.map { .integer($0) } ?? .null }
