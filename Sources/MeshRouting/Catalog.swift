@@ -28,6 +28,26 @@ package struct CatalogHost: Hashable, Sendable {
     package var firstContentMs: UInt32
     /// Whether it takes uploads in binary frames, as they come.
     package var takesUploads = false
+
+    package init(
+        node: PublicKey, nodeName: String, attachment: RecordKey, clientHash: [UInt8], models: [CatalogModel],
+        slots: UInt32, gpuClass: String, gpuCount: UInt32, totalVramMb: UInt32, endpoints: [String],
+        tokensPerSecond: UInt32, firstContentMs: UInt32, takesUploads: Bool = false
+    ) {
+        self.node = node
+        self.nodeName = nodeName
+        self.attachment = attachment
+        self.clientHash = clientHash
+        self.models = models
+        self.slots = slots
+        self.gpuClass = gpuClass
+        self.gpuCount = gpuCount
+        self.totalVramMb = totalVramMb
+        self.endpoints = endpoints
+        self.tokensPerSecond = tokensPerSecond
+        self.firstContentMs = firstContentMs
+        self.takesUploads = takesUploads
+    }
 }
 
 /// A worker's measured speed, as an attachment told it.
@@ -41,6 +61,12 @@ package struct CatalogModel: Hashable, Sendable {
     package var id: String
     package var contextTokens: UInt32
     package var modalities: [String]
+
+    package init(id: String, contextTokens: UInt32, modalities: [String]) {
+        self.id = id
+        self.contextTokens = contextTokens
+        self.modalities = modalities
+    }
 }
 
 package enum CatalogAccess: Hashable, Sendable {
@@ -89,7 +115,8 @@ package struct CatalogProvider: Hashable, Sendable {
     package var remoteHosts: [CatalogHost] = []
     /// What was measured of its workers, here or elsewhere, the newest last; a worker that moves keeps it.
     package var speeds: [CatalogSpeed] = []
-    /// Every model its workers have offered since this node knows it: tells "no worker now" from "no such model".
+    /// Every model its workers offer, and before those the latest that they did offer: tells "no worker now" from "no
+    /// such model".
     package var modelsSeen: [String]
     /// Requests its workers may have at once at one node, all together; nil: not bounded.
     package var maxConcurrency: Int?
@@ -160,6 +187,8 @@ package struct Catalog: Sendable {
     package let node: PublicKey
     package let nodes: [CatalogNode]
     package let providers: [CatalogProvider]
+    /// How much there is in it: nodes, hosts and models. What building it anew costs.
+    package let size: Int
     private let providersByID: [String: [Int]]
     private let providersByModel: [String: [Int]]
     private let providersByAttachKey: [PublicKey: [Int]]
@@ -182,6 +211,7 @@ package struct Catalog: Sendable {
                 byModel[model, default: []].append(index)
             }
         }
+        size = self.nodes.count + self.providers.reduce(0) { $0 + 1 + $1.hosts.count + $1.modelsSeen.count }
         providersByID = byID
         providersByModel = byModel
         providersByAttachKey = byAttachKey

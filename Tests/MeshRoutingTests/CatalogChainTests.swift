@@ -10,6 +10,8 @@ struct Chain {
     let network = NetworkID(Bytes16(high: 7, low: 7))
     let wall = Timestamp(milliseconds: 1_800_000_000_000)
     let node = SigningKey.random()
+    /// The node whose catalog it is: another one, for its own workers need no records.
+    let reader = SigningKey.random()
     let operatorKey = SigningKey.random()
     let owner = SigningKey.random()
     let attach = SigningKey.random()
@@ -85,7 +87,7 @@ struct Chain {
         if attachment.grantHash.isEmpty { attachment.grantHash = granted.hash.bytes.protobuf }
         let attached = try sign(
             .attachment, .attachment(attachment), RecordBody.bytes(of: attachment), by: attachmentSigner)
-        var builder = CatalogBuilder(node: node.publicKey, cryptography: Sodium.shared)
+        var builder = CatalogBuilder(node: reader.publicKey, cryptography: Sodium.shared)
         return builder.build(
             .init(
                 descriptors: descriptors ? [described] : [], adverts: [offered], grants: grants ? [granted] : [],
