@@ -257,6 +257,7 @@ package struct Broker: Sendable {
         let reachable = [node] + gossip.linkViews.map(\.peer)
         let catalog = builder.build(records, local: local, reachable: reachable, wall: now.wall)
         catalogIntervalMs = max(Self.shortestCatalogIntervalMs, Int64(clamping: catalog.size / 500))
+        isCatalogStale = builder.isUnfinished
         effects.append(.catalogChanged(catalog))
     }
 }

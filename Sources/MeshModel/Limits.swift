@@ -78,6 +78,7 @@ package enum Limits {
     package static let importedTokenCharacters = 16
     package static let importedTokenBytes = 512
     package static let importedTokenProviders = 4
+    package static let attachKeyProofsPerRound = 64
     package static let tokenDerivationsAtOnce = 2
     package static let tokenDerivationsQueued = 64
     package static let tokenDerivationsKept = 4_096

@@ -93,7 +93,10 @@ package struct CatalogAttachKey: Hashable, Sendable {
     package var allowedHosts: [PublicKey]
     /// Nil for a way that this version does not know: such a token is of no use at this node.
     package var derivation: TokenDerivation?
+    /// Whether its holder signed that it is for this provider. A grant needs no such word: the key itself signs it.
+    package var isProven: Bool
 
+    /// Whether the key is good at `host` now.
     package func admits(host: PublicKey, at wall: Timestamp) -> Bool {
         if let notAfter, notAfter <= wall { return false }
         return allowedHosts.isEmpty || allowedHosts.contains(host)
@@ -147,7 +150,13 @@ package struct CatalogProvider: Hashable, Sendable {
 
     /// The keys of imported tokens with which workers may attach at `host` now.
     package func importedKeys(host: PublicKey, wall: Timestamp) -> [PublicKey] {
-        attachKeys.filter { $0.derivation == .argon2id && $0.admits(host: host, at: wall) }.map(\.key)
+        attachKeys.filter { $0.derivation == .argon2id && admitsWorkers($0, at: host, wall: wall) }.map(\.key)
+    }
+
+    /// Whether a worker that presents the token of `key` is one of this provider's. At its home nobody has to prove
+    /// what the home itself wrote into the advert.
+    func admitsWorkers(_ key: CatalogAttachKey, at host: PublicKey, wall: Timestamp) -> Bool {
+        key.admits(host: host, at: wall) && (key.isProven || homeNode == host)
     }
 
     package func offers(_ model: String) -> Bool { hosts.contains { $0.models.contains { $0.id == model } } }
@@ -236,12 +245,16 @@ package struct Catalog: Sendable {
     package func provider(
         attachKey key: PublicKey, scope: OwnerScope, providerID: String, wall: Timestamp
     ) -> CatalogProvider? {
-        let found = providersByAttachKey[key, default: []].lazy.map { providers[$0] }.filter { provider in
+        let found = providersByAttachKey[key, default: []].map { providers[$0] }.filter { provider in
             provider.scope == scope && provider.providerID == providerID
-                && provider.attachKeys.contains { $0.key == key && $0.admits(host: node, at: wall) }
+                && provider.attachKeys.contains {
+                    $0.key == key && provider.admitsWorkers($0, at: node, wall: wall)
+                }
         }
-        // Public keys are no secret, so another owner's advert may list this one as well: the one of this node counts.
-        return found.first { $0.homeNode == node } ?? found.first
+        if let own = found.first(where: { $0.homeNode == node }) { return own }
+        // Whoever has a token can prove its key for a provider of their own, too, and no seller does: then it is better
+        // that nobody gets the worker than that somebody does.
+        return found.count == 1 ? found.first : nil
     }
 
     /// The providers of that name in that scope for which a token minted elsewhere may attach workers at this node

@@ -14,13 +14,18 @@ package struct CatalogBuilder: Sendable {
     /// Adverts whose binding was found good, by advert hash: signatures are not checked again on every change.
     private var boundAdverts: Set<Bytes32> = []
     private var operators: [Bytes32: PublicKey] = [:]
+    private var proofs: AttachKeyProofs
     private var modelsSeen: [RecordKey: [String]] = [:]
     private var speeds: [RecordKey: [CatalogSpeed]] = [:]
 
     package init(node: PublicKey, cryptography: any RecordCryptography) {
         self.node = node
         self.cryptography = cryptography
+        proofs = AttachKeyProofs(cryptography: cryptography)
     }
+
+    /// There was more to check than one catalog may cost: another build will know more.
+    package var isUnfinished: Bool { proofs.isUnfinished }
 
     package struct Records: Sendable {
         package var descriptors: [VerifiedRecord]
@@ -43,6 +48,7 @@ package struct CatalogBuilder: Sendable {
     package mutating func build(
         _ records: Records, local: LocalWorkers = LocalWorkers(), reachable: [PublicKey], wall: Timestamp
     ) -> Catalog {
+        proofs.beginRound()
         if boundAdverts.count > Limits.recordsStored { boundAdverts.removeAll() }
         if operators.count > Limits.recordsStored { operators.removeAll() }
         if modelsSeen.count > Limits.recordsStored { modelsSeen.removeAll() }
@@ -133,13 +139,15 @@ package struct CatalogBuilder: Sendable {
         case .named: access = .named(body.namedKeys.compactMap { PublicKey($0) })
         case .ownerOnly, .unspecified, .UNRECOGNIZED: access = .ownerOnly
         }
-        let keys = body.attachKeys.prefix(64).compactMap { entry -> CatalogAttachKey? in
+        let listed = body.attachKeys.prefix(Limits.advertAttachKeys)
+        let proven = proofs.proven(listed, of: record, providerID: body.providerID, home: home)
+        let keys = listed.compactMap { entry -> CatalogAttachKey? in
             guard let key = PublicKey(entry.publicKey) else { return nil }
             return CatalogAttachKey(
                 key: key, label: entry.label,
                 notAfter: entry.notAfterMs == 0 ? nil : Timestamp(milliseconds: Int64(clamping: entry.notAfterMs)),
                 allowedHosts: entry.allowedHosts.compactMap { PublicKey($0) },
-                derivation: TokenDerivation(rawValue: entry.derivation))
+                derivation: TokenDerivation(rawValue: entry.derivation), isProven: proven.contains(key))
         }
         return CatalogProvider(
             key: record.key, advertHash: record.hash, owner: record.signer, providerID: body.providerID, scope: scope,
