@@ -65,7 +65,7 @@ enum TokenDocument {
             "key": .string(entry.publicKey.description), "created_at": .integer(entry.createdAt.seconds),
             "not_after": entry.notAfter.map { .integer($0.seconds) } ?? .null,
             "allowed_nodes": .strings(entry.allowedHosts.map { KeyText.node.text($0.bytes) }),
-            "imported": .boolean(entry.derivation == .argon2id),
+            "imported": .boolean(entry.derivation == .argon2id), "proven": .boolean(entry.proof != nil),
         ]
     }
 }

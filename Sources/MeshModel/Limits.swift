@@ -12,6 +12,7 @@ package enum Limits {
     package static let recordsStored = 200_000
     package static let providersPerOwner = 64
     package static let attachmentsPerNode = 256
+    package static let attachmentsAnnounced = 240
     package static let hostsPerProvider = 8
     package static let clockOffsetMs: Int64 = 60_000
 
@@ -93,6 +94,7 @@ package enum Limits {
     package static let importedTokenCharacters = 16
     package static let importedTokenBytes = 512
     package static let importedTokenProviders = 4
+    package static let attachKeyProofsPerRound = 64
     package static let tokenDerivationsAtOnce = 2
     package static let tokenDerivationsQueued = 64
     package static let tokenDerivationsKept = 4_096
@@ -136,6 +138,7 @@ package enum Limits {
     package static let performanceSamples = 100
     package static let performanceWorkers = 20_000
     package static let speedsPerProvider = 256
+    package static let providerModels = 4_096
     package static let speedReportMs: Int64 = 60_000
 
     // The node's own parts

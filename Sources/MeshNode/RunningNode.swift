@@ -276,6 +276,9 @@ package final class RunningNode: Service {
                 try await NIOThreadPool.singleton.runIfActive { [parts] in try parts.control.flushRecords() }
             } catch is CancellationError { return }
             parts.sessions.revoke(by: parts.catalog.current, wall: SystemClock.wall)
+            do { try await parts.administration.completeProofs() } catch {
+                logger.warning("a token's key could not be proven", metadata: ["error": "\(error)"])
+            }
             let load = parts.gateway.requestsInFlight + parts.forwards.requestsInFlight
             parts.control.submit(
                 .loadChanged(
