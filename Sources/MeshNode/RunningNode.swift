@@ -335,6 +335,6 @@ extension AttachedWorker {
             endpoints: details.profile.endpoints, since: session.connectedAt,
             tokensPerSecond: UInt32(clamping: details.performance.averageTokensPerSecond ?? 0),
             firstContentMs: UInt32(clamping: details.performance.averageFirstContentMs ?? 0),
-            takesUploads: details.profile.takesUploads)
+            takesUploads: details.profile.takesUploads, slots: UInt32(clamping: details.profile.slots))
     }
 }

@@ -322,6 +322,25 @@ private struct Mesh: Sendable {
 }
 
 @Suite(.serialized) struct ConcurrencyTests {
+    @Test func aWorkerTakesNoMoreThanItsSlots() async throws {
+        try await Shop.open(capabilities: #"{"slots":1}"#) { shop in
+            let first = try await shop.buyer.start(#"{"model":"lab/m1"}"#)
+            let held = try await shop.worker.request("chat.completions")
+            let refused = try await shop.buyer.ask(model: "lab/m1")
+            #expect(refused.status == 503 && refused.errorCode == "worker_busy")
+            let sibling = try await ScriptedWorker.attach(
+                shop.node.buyerPort, provider: "lab", token: shop.token, client: "w2")
+            // Every one goes to the sibling, whoever's turn it is.
+            for _ in 0..<6 {
+                let connection = try await shop.buyer.start(#"{"model":"lab/m1"}"#)
+                sibling.answer(try await sibling.request("chat.completions"), payload: "{}")
+                #expect(try await connection.reply().status == 200)
+            }
+            shop.worker.answer(held, payload: #"{"id":"first"}"#)
+            #expect(try await first.reply().text == #"{"id":"first"}"#)
+        }
+    }
+
     /// The hosting node counts what its own buyers and other nodes' ask for together.
     @Test func theHostingNodeCountsForwardedRequestsToo() async throws {
         let southern = try await PreparedNode("south")

@@ -78,15 +78,23 @@ package final class SessionTable: Sendable {
         }
         if sessions.count <= 1 { return sessions.filter { $0.offers(need) } }
         var found: [(session: WorkerSession, cost: Int64)] = []
+        var full: WorkerSession?
         let start = Int(turn.magnitude % UInt(sessions.count))
         for offset in 0..<min(sessions.count, Limits.workersScanned) {
             let index = start + offset
             let session = sessions[index < sessions.count ? index : index - sessions.count]
             guard session.offers(need) else { continue }
+            guard !session.isFull else {
+                full = session
+                continue
+            }
             found.append((session, session.cost))
             if found.count >= Limits.workersCompared { break }
         }
-        guard let first = found.indices.min(by: { found[$0].cost < found[$1].cost }) else { return [] }
+        guard let first = found.indices.min(by: { found[$0].cost < found[$1].cost }) else {
+            // It will say that it is busy, and not that there is none.
+            return full.map { [$0] } ?? []
+        }
         let second = found.indices.filter { $0 != first }.min { found[$0].cost < found[$1].cost }
         return [found[first].session] + (second.map { [found[$0].session] } ?? [])
     }
@@ -101,16 +109,18 @@ package final class SessionTable: Sendable {
         }
     }
 
-    /// Counts a request at `session`, unless all workers of its provider here together have as many as the provider
-    /// takes.
+    /// Counts a request at `session`, unless it has as many as it takes, or all workers of its provider here together
+    /// have as many as the provider takes.
     func takesRequest(_ session: WorkerSession) -> MeshError? {
         let limit = catalog.current.provider(session.identity.provider)?.maxConcurrency
-        guard session.requestBegan(limit: limit ?? .max) else {
-            return MeshError(
-                .workerBusy, "this provider takes \(limit ?? 0) requests at once, and has them; try again shortly",
-                retryAfterSeconds: 1)
+        let words: String
+        switch session.requestBegan(limit: limit ?? .max) {
+        case .taken: return nil
+        case .workerIsFull(let slots): words = "the worker takes \(slots)"
+        case .providerIsFull: words = "this provider takes \(limit ?? 0)"
         }
-        return nil
+        return MeshError(
+            .workerBusy, "\(words) requests at once, and has them; try again shortly", retryAfterSeconds: 1)
     }
 
     func registered(_ session: WorkerSession) {

@@ -18,6 +18,8 @@ package final class WorkerSession: Sendable {
     private let details: Mutex<Details>
     private let sessions: SessionTable
     private let outstanding = Atomic<Int>(0)
+    /// How many requests it takes at once; 0 when it did not tell.
+    private let slots = Atomic<Int>(0)
     private let load: ProviderLoad
     private let unitCost = Atomic<Int64>(1)
     private let seen: Atomic<Int64>
@@ -52,11 +54,29 @@ package final class WorkerSession: Sendable {
 
     package var requestsInFlight: Int { outstanding.load(ordering: .relaxed) }
 
-    /// Counts a request here and at the provider; false when the provider has `limit` already.
-    func requestBegan(limit: Int) -> Bool {
-        guard load.take(limit: limit) else { return false }
-        outstanding.add(1, ordering: .relaxed)
-        return true
+    /// Whether it has as many requests as it said it takes at once.
+    var isFull: Bool {
+        let slots = slots.load(ordering: .relaxed)
+        return slots > 0 && requestsInFlight >= slots
+    }
+
+    package enum Taking: Hashable, Sendable {
+        case taken
+        /// The worker has as many as it said it takes.
+        case workerIsFull(slots: Int)
+        /// All workers of the provider here together have as many as it takes.
+        case providerIsFull
+    }
+
+    /// Counts a request here and at the provider, if both have room for it.
+    func requestBegan(limit: Int) -> Taking {
+        guard load.take(limit: limit) else { return .providerIsFull }
+        let slots = slots.load(ordering: .relaxed)
+        guard outstanding.add(1, ordering: .relaxed).newValue <= slots || slots == 0 else {
+            requestEnded()
+            return .workerIsFull(slots: slots)
+        }
+        return .taken
     }
 
     func requestEnded() {
@@ -87,7 +107,13 @@ package final class WorkerSession: Sendable {
         unitCost.store(cost, ordering: .relaxed)
     }
 
-    func update(_ change: (inout Details) -> Void) { details.withLock { change(&$0) } }
+    func update(_ change: (inout Details) -> Void) {
+        let told = details.withLock { details in
+            change(&details)
+            return details.profile.slots
+        }
+        slots.store(told, ordering: .relaxed)
+    }
 
     /// Gives the worker a request. The answer, success or failure, reaches `receiver` exactly once to its end.
     package func start(_ request: WorkRequest, receiver: any AnswerReceiver) -> any AttemptHandle {
