@@ -159,6 +159,7 @@ final class MockWorker: ChannelInboundHandler {
         var operation: String
         var id: String
         var streams: Bool
+        var bursts: Bool
         var target: String?
     }
 
@@ -174,7 +175,8 @@ final class MockWorker: ChannelInboundHandler {
             target = inner.string("request_id", in: bytes)
         }
         let streams = bytes.offset(of: Payloads.streamMarker) != nil
-        return Request(operation: operation, id: id, streams: streams, target: target)
+        let bursts = bytes.offset(of: Payloads.burstMarker) != nil
+        return Request(operation: operation, id: id, streams: streams, bursts: bursts, target: target)
     }
 
     private func answer(_ request: Request) {
@@ -184,11 +186,19 @@ final class MockWorker: ChannelInboundHandler {
             append(head, Self.models)
             if !ready { count.addReady() }
             ready = true
+        case "chat.completions" where request.bursts: burst(head: head)
         case "chat.completions" where request.streams: stream(request.id, head: head)
         case "chat.completions": append(head, Self.answer)
         case "cancel": request.target.flatMap { streams.removeValue(forKey: $0) }?.remaining = 0
         default: break
         }
+    }
+
+    /// A whole stream without a pause between its chunks.
+    private func burst(head: [UInt8]) {
+        let chunk = Array(Payloads.burstChunk.utf8)
+        for _ in 0..<Payloads.burstChunks { append(head, Self.chunkHead, chunk, Self.chunkTail) }
+        append(head, Self.done)
     }
 
     private func stream(_ id: String, head: [UInt8]) {

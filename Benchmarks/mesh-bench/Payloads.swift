@@ -21,11 +21,18 @@ enum Payloads {
     static let eventTail = "\"},\"finish_reason\":null}]}\n\n"
     static let contentMarker = Array(#""content":""#.utf8)
     static let streamMarker = Array(#""stream":true"#.utf8)
+    /// Asks the mock for a stream that comes all at once.
+    static let burstMarker = Array(#""burst":true"#.utf8)
+    static let burstChunk = String(repeating: "z", count: 32_000)
+    static let burstChunks = 32
     static let headEnd = Array("\r\n\r\n".utf8)
 
     /// A POST of 1 KiB.
-    static func request(model: String, key: String, stream: Bool) -> ByteBuffer {
-        let head = #"{"model":"\#(model)","stream":\#(stream),"max_tokens":4096,"messages":[{"role":"user","content":""#
+    static func request(model: String, key: String, stream: Bool, burst: Bool = false) -> ByteBuffer {
+        let burst = burst ? #""burst":true,"# : ""
+        let head =
+            #"{"model":"\#(model)","stream":\#(stream),\#(burst)"max_tokens":4096,"messages":[{"role":"user","#
+            + #""content":""#
         let tail = #""}]}"#
         let filler = String(repeating: "y", count: max(1_024 - head.utf8.count - tail.utf8.count, 0))
         let body = head + filler + tail

@@ -5,6 +5,8 @@ import NIOPosix
 struct Shopper: Sendable {
     enum Manner: CaseIterable, Sendable {
         case plain, streamed, slow, leaving
+        /// Asks for a megabyte at once and does not read for longer than a node waits.
+        case stalled
     }
 
     let port: Int
@@ -22,17 +24,19 @@ struct Shopper: Sendable {
         var dice = Dice(seed: seed)
         while Clock.now() < end {
             let roll = dice.next(below: 100)
-            let manner: Manner = roll < 50 ? .plain : roll < 85 ? .streamed : roll < 90 ? .slow : .leaving
+            let manner: Manner =
+                roll < 50 ? .plain : roll < 84 ? .streamed : roll < 88 ? .slow : roll < 90 ? .stalled : .leaving
             let leaveAfter = Int64(dice.next(below: 1_500))
             try await ask(manner, leaveAfter: .milliseconds(leaveAfter))
         }
     }
 
     private func ask(_ manner: Manner, leaveAfter: TimeAmount) async throws {
-        let request = Payloads.request(model: model, key: key, stream: manner != .plain)
+        let request = Payloads.request(
+            model: model, key: key, stream: manner != .plain, burst: manner == .stalled)
         let tally = tally
         let done = loop.makePromise(of: Void.self)
-        let channel = try await ClientBootstrap(group: loop)
+        var bootstrap = ClientBootstrap(group: loop)
             .connectTimeout(.seconds(10))
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelInitializer { channel in
@@ -43,7 +47,8 @@ struct Shopper: Sendable {
                             tally: tally, done: done))
                 }
             }
-            .connect(host: "127.0.0.1", port: port).get()
+        if manner == .stalled { bootstrap = bootstrap.channelOption(.socketOption(.so_rcvbuf), value: 16_384) }
+        let channel = try await bootstrap.connect(host: "127.0.0.1", port: port).get()
         try await done.futureResult.get()
         try? await channel.close().get()
     }
@@ -83,6 +88,11 @@ private final class ShopperConnection: ChannelInboundHandler {
         switch manner {
         case .plain, .streamed: break
         case .leaving: context.eventLoop.scheduleTask(in: leaveAfter) { bound.value.over { $0.left() } }
+        case .stalled:
+            channel.setOption(.autoRead, value: false).whenFailure { _ in }
+            context.eventLoop.scheduleTask(in: .seconds(15)) {
+                channel.setOption(.autoRead, value: true).whenFailure { _ in }
+            }
         case .slow:
             channel.setOption(.autoRead, value: false).whenFailure { _ in }
             context.eventLoop.scheduleRepeatedTask(initialDelay: .milliseconds(200), delay: .milliseconds(200)) {
@@ -113,12 +123,13 @@ private final class ShopperConnection: ChannelInboundHandler {
         let text = String(buffer: tail)
         if status >= 400 || manner == .plain { return over { $0.answered(status) } }
         if text.contains("data: [DONE]") { return over { $0.answered(status) } }
+        if text.contains("stream_consumer_too_slow") { return over { $0.cut() } }
         if text.contains("\"error\"") { return over { $0.interrupted() } }
         over { $0.silently() }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        over { if manner == .slow { $0.cut() } else { $0.silently() } }
+        over { if manner == .slow || manner == .stalled { $0.cut() } else { $0.silently() } }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }

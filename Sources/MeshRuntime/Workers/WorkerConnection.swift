@@ -309,7 +309,8 @@ package final class WorkerConnection: ChannelInboundHandler {
 
     private func perform(_ action: BrokerSession.Action) {
         switch action {
-        case .send(let bytes): writeText(bytes)
+        // Who asks and does not read must not fill this node with answers.
+        case .send(let bytes): if unsentBytes <= Limits.workerUnsentBytes { writeText(bytes) }
         case .ping: write(.ping, ByteBuffer())
         case .close(let reason): closeNow(reason)
         case .registered(let profile):
