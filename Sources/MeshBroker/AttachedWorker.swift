@@ -1,4 +1,5 @@
 package import MeshModel
+import MeshRouting
 import MeshWire
 
 /// A worker that is connected here, as far as the mesh is told of it.
@@ -19,6 +20,10 @@ package struct AttachedWorker: Hashable, Sendable {
     package var tokensPerSecond: UInt32
     package var firstContentMs: UInt32
     package var takesUploads: Bool
+    /// Requests it takes at once; 0 when not told.
+    package var slots: UInt32
+    /// How long its requests take on the whole, measured here; 0 when not known.
+    package var latencyMs: UInt32
 
     package struct Model: Hashable, Sendable {
         package var id: String
@@ -35,7 +40,8 @@ package struct AttachedWorker: Hashable, Sendable {
     package init(
         sessionID: String, provider: RecordKey, owner: PublicKey, attachKey: PublicKey, clientID: String,
         models: [Model], gpuClass: String, gpuCount: UInt32, totalVramMb: UInt32, endpoints: [String], since: Timestamp,
-        tokensPerSecond: UInt32 = 0, firstContentMs: UInt32 = 0, takesUploads: Bool = false
+        tokensPerSecond: UInt32 = 0, firstContentMs: UInt32 = 0, takesUploads: Bool = false, slots: UInt32 = 0,
+        latencyMs: UInt32 = 0
     ) {
         self.sessionID = sessionID
         self.provider = provider
@@ -51,6 +57,29 @@ package struct AttachedWorker: Hashable, Sendable {
         self.tokensPerSecond = tokensPerSecond
         self.firstContentMs = firstContentMs
         self.takesUploads = takesUploads
+        self.slots = slots
+        self.latencyMs = latencyMs
+    }
+
+    /// What choosing whom to announce goes by.
+    var candidate: Announcements.Candidate {
+        // The slash tells an endpoint from a model of the same name.
+        Announcements.Candidate(
+            owner: owner, provider: provider, since: since, offers: models.map(\.id) + endpoints.map { "/" + $0 })
+    }
+
+    /// What this node's own catalog shows of it.
+    func catalogHost(
+        node: PublicKey, attachment: RecordKey, _ cryptography: some RecordCryptography
+    ) -> CatalogHost {
+        CatalogHost(
+            node: node, nodeName: "", attachment: attachment, clientHash: clientHash(cryptography),
+            models: models.prefix(Limits.workerModels).map {
+                CatalogModel(
+                    id: $0.id, contextTokens: $0.contextTokens, modalities: Array($0.modalities.prefix(8)))
+            }, slots: slots, gpuClass: gpuClass.cut(toUTF8Bytes: 64), gpuCount: gpuCount, totalVramMb: totalVramMb,
+            endpoints: Array(endpoints.prefix(Limits.workerEndpoints)), tokensPerSecond: tokensPerSecond,
+            firstContentMs: firstContentMs, takesUploads: takesUploads)
     }
 
     func clientHash(_ cryptography: some RecordCryptography) -> [UInt8] {

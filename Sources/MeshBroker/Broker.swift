@@ -2,14 +2,14 @@ package import MeshGossip
 package import MeshModel
 package import MeshRouting
 package import MeshWire
-internal import OrderedCollections
 
 /// One node's decisions as one value: composes gossip, the records this node speaks, and the catalog that requests
 /// are routed by. It is told what happens and what time it is, and says what has to be done; it does no I/O, reads
 /// no clock and draws no randomness but its own seeded one.
 ///
-/// A worker becomes visible in three steps: it attaches → a grant is signed with its attach key → an attachment
-/// that names the grant's hash is signed with the node key. Each step waits for the one before.
+/// A worker is in this node's own catalog as soon as it attaches. The mesh sees it in three steps: it attaches, and
+/// is among those that are announced → a grant is signed with its attach key → an attachment that names the grant's
+/// hash is signed with the node key. Each step waits for the one before.
 package struct Broker: Sendable {
     package enum Input: Sendable {
         case gossip(Gossip.Input)
@@ -54,20 +54,27 @@ package struct Broker: Sendable {
     private let cryptography: any RecordCryptography
     private let bootID: UInt64
     private var own = OwnRecords()
-    private var workers: OrderedDictionary<String, AttachedWorker> = [:]
+    private var workers: HostedWorkers
+    private var announcements = Announcements()
+    /// The workers as this node's own catalog shows them.
+    private var local = LocalWorkers()
     private var drafts: [ProviderDraft] = []
     private var builder: CatalogBuilder
     private var load = (slots: UInt32(0), inFlight: UInt32(0), draining: false)
     private var isCatalogStale = true
     private var catalogBuiltAt = Instant(nanoseconds: 0)
 
-    /// Shortest time between two catalogs, so that a flood of records does not mean a flood of rebuilds.
-    private static let catalogIntervalMs: Int64 = 20
+    private var catalogIntervalMs = Self.shortestCatalogIntervalMs
+
+    /// Shortest time between two catalogs, so that a flood of records does not mean a flood of rebuilds. It grows with
+    /// the catalog.
+    private static let shortestCatalogIntervalMs: Int64 = 20
 
     package init(configuration: Gossip.Configuration, now: Now) {
         node = configuration.key
         cryptography = configuration.cryptography
         bootID = configuration.seed
+        workers = HostedWorkers(node: configuration.key)
         gossip = Gossip(configuration: configuration, now: now)
         builder = CatalogBuilder(node: configuration.key, cryptography: configuration.cryptography)
     }
@@ -84,39 +91,36 @@ package struct Broker: Sendable {
                 for record in records where isOwnAdvert(record) { own.adopt(record, wall: now.wall) }
             case .frame, .publish, .dialFailed, .reach, .tick: break
             }
-            take(gossip.handle(input, now: now), &effects)
-        case .workerAttached(let worker):
-            workers[worker.sessionID] = worker
-            want(worker, now: now)
-        case .workerDetached(let sessionID): detach(sessionID)
-        case .signed(let record):
-            own.signed(record)
-            take(gossip.handle(.publish(record), now: now), &effects)
-            if record.type == .attachGrant { for worker in workers.values { want(worker, now: now) } }
+            take(gossip.handle(input, now: now), now: now, &effects)
+        case .workerAttached(let worker): attach(worker, now: now)
+        case .workerDetached(let sessionID): detach(sessionID, now: now)
+        case .signed(let record): take(signed: record, now: now, &effects)
         case .notSigned(let request): if request.type.isReconciled { own.notSigned(request, now: now.instant) }
         case .describe(let descriptor):
+            local.rename(descriptor.name)
             let name = OwnRecords.Name(type: .nodeDescriptor, signer: node, name: [])
             own.want(
                 name, body: RecordBody.bytes(of: descriptor), lifeMs: RecordType.nodeDescriptor.maximumLifeMs,
                 refreshMs: 86_400_000, now: now.instant)
         case .providers(let drafts): replaceProviders(drafts, now: now.instant)
         case .loadChanged(let slots, let inFlight, let draining): load = (slots, inFlight, draining)
-        case .tick: take(gossip.handle(.tick, now: now), &effects)
+        case .tick: take(gossip.handle(.tick, now: now), now: now, &effects)
         }
         buryStaleAttachments(input)
+        reviewAnnouncements(now)
         effects += own.due(now: now.instant).map(Effect.sign)
         rebuildCatalog(now, &effects)
         return effects
     }
 
     package var nextDeadline: Instant? {
-        let catalog = isCatalogStale ? catalogBuiltAt.advanced(byMilliseconds: Self.catalogIntervalMs) : nil
-        return [gossip.nextDeadline, own.nextDeadline, catalog].compactMap { $0 }.min()
+        let catalog = isCatalogStale ? catalogBuiltAt.advanced(byMilliseconds: catalogIntervalMs) : nil
+        return [gossip.nextDeadline, own.nextDeadline, announcements.reviewDue, catalog].compactMap { $0 }.min()
     }
 
     // MARK: Gossip
 
-    private mutating func take(_ outcome: [Gossip.Effect], _ effects: inout [Effect]) {
+    private mutating func take(_ outcome: [Gossip.Effect], now: Now, _ effects: inout [Effect]) {
         for effect in outcome {
             switch effect {
             case .accepted(let record, let source):
@@ -126,7 +130,10 @@ package struct Broker: Sendable {
             case .equivocation(let key, _, _):
                 isCatalogStale = true
                 own.contradicted(key)
-            case .removed, .usabilityChanged, .livenessChanged, .close: isCatalogStale = true
+            case .removed(let key, _, let reason):
+                isCatalogStale = true
+                if reason == .quota { own.evicted(key, now: now.instant) }
+            case .usabilityChanged, .livenessChanged, .close: isCatalogStale = true
             case .beaconDue: effects.append(.sign(beaconRequest()))
             case .send, .dial, .beacon, .rejected, .ignored, .blocked, .syncFinished: break
             }
@@ -151,7 +158,33 @@ package struct Broker: Sendable {
 
     // MARK: Workers
 
-    private mutating func want(_ worker: AttachedWorker, now: Now) {
+    private mutating func attach(_ worker: AttachedWorker, now: Now) {
+        let attachment = workers.attach(worker, cryptography)
+        local.set(
+            worker.catalogHost(node: node, attachment: attachment, cryptography), of: worker.provider,
+            attachKey: worker.attachKey)
+        isCatalogStale = true
+        announcements.set(worker.candidate, for: attachment, now: now.instant)
+        announce(attachment, now: now)
+    }
+
+    private mutating func detach(_ sessionID: String, now: Now) {
+        guard let departure = workers.detach(sessionID) else { return }
+        isCatalogStale = true
+        if let successor = departure.successor {
+            attach(successor, now: now)
+        } else {
+            local.remove(departure.attachment, of: departure.provider)
+            if announcements.isAnnounced(departure.attachment) { own.drop(departure.name) }
+            announcements.remove(departure.attachment, now: now.instant)
+        }
+        if let grant = departure.unusedGrant, own.wants(grant) { own.drop(grant) }
+    }
+
+    /// Has the worker's grant and, once that is signed, its attachment signed, if the mesh is told of this worker.
+    private mutating func announce(_ attachment: RecordKey, now: Now) {
+        guard announcements.isAnnounced(attachment), let hosted = workers[attachment], let worker = hosted.worker
+        else { return }
         let grantName = worker.grantName(host: node)
         if !own.wants(grantName) {
             own.want(
@@ -160,17 +193,29 @@ package struct Broker: Sendable {
         }
         guard let grant = own.signed(grantName) else { return }
         own.want(
-            worker.attachmentName(host: node, cryptography),
-            body: worker.attachmentBody(grant: grant, cryptography), lifeMs: RecordType.attachment.maximumLifeMs,
-            refreshMs: 12 * 3_600_000, now: now.instant)
+            hosted.name, body: worker.attachmentBody(grant: grant, cryptography),
+            lifeMs: RecordType.attachment.maximumLifeMs, refreshMs: 12 * 3_600_000, now: now.instant)
     }
 
-    private mutating func detach(_ sessionID: String) {
-        guard let worker = workers.removeValue(forKey: sessionID) else { return }
-        let name = worker.attachmentName(host: node, cryptography)
-        if !workers.values.contains(where: { $0.attachmentName(host: node, cryptography) == name }) { own.drop(name) }
-        let grant = worker.grantName(host: node)
-        if !workers.values.contains(where: { $0.grantName(host: node) == grant }) { own.drop(grant) }
+    private mutating func reviewAnnouncements(_ now: Now) {
+        let change = announcements.review(now: now.instant)
+        for attachment in change.withdrawn { if let hosted = workers[attachment] { own.drop(hosted.name) } }
+        for attachment in change.announced { announce(attachment, now: now) }
+    }
+
+    private mutating func take(signed record: VerifiedRecord, now: Now, _ effects: inout [Effect]) {
+        own.signed(record)
+        let outcome = gossip.handle(.publish(record), now: now)
+        take(outcome, now: now, &effects)
+        let isRefused = outcome.contains { effect in
+            if case .rejected(_, from: node, _) = effect { true } else { false }
+        }
+        if isRefused {
+            own.evicted(record.key, now: now.instant)
+        } else if record.type == .attachGrant {
+            let name = OwnRecords.Name(type: .attachGrant, signer: record.signer, name: record.body.name)
+            for attachment in workers.attachments(under: name) { announce(attachment, now: now) }
+        }
     }
 
     /// After a crash the node's own store still says that workers are attached which are not.
@@ -202,7 +247,7 @@ package struct Broker: Sendable {
 
     private mutating func rebuildCatalog(_ now: Now, _ effects: inout [Effect]) {
         guard isCatalogStale,
-            now.instant.milliseconds(since: catalogBuiltAt) >= Self.catalogIntervalMs
+            now.instant.milliseconds(since: catalogBuiltAt) >= catalogIntervalMs
         else { return }
         isCatalogStale = false
         catalogBuiltAt = now.instant
@@ -210,6 +255,9 @@ package struct Broker: Sendable {
             descriptors: gossip.usableRecords(of: .nodeDescriptor), adverts: gossip.usableRecords(of: .providerAdvert),
             grants: gossip.usableRecords(of: .attachGrant), attachments: gossip.usableRecords(of: .attachment))
         let reachable = [node] + gossip.linkViews.map(\.peer)
-        effects.append(.catalogChanged(builder.build(records, reachable: reachable, wall: now.wall)))
+        let catalog = builder.build(records, local: local, reachable: reachable, wall: now.wall)
+        catalogIntervalMs = max(Self.shortestCatalogIntervalMs, Int64(clamping: catalog.size / 500))
+        isCatalogStale = builder.isUnfinished
+        effects.append(.catalogChanged(catalog))
     }
 }

@@ -52,6 +52,8 @@ package struct OwnRecords: Sendable {
 
     /// How long to wait after a signature could not be had.
     private static let retryMs: Int64 = 5_000
+    /// How long to wait after gossip had no room for a record.
+    private static let evictedRetryMs: Int64 = 60_000
     /// One record is signed at most this often.
     private static let shortestIntervalMs: Int64 = 1_000
 
@@ -128,6 +130,16 @@ package struct OwnRecords: Sendable {
         for (index, entry) in wanted.values.enumerated() where entry.signed?.key == key {
             wanted.values[index].requested = nil
             nextReview = Instant(nanoseconds: .min)
+        }
+    }
+
+    /// Gossip did not take our record, or threw it out for others: it is not known to anybody, so nothing may rest on
+    /// it, and it is said again later.
+    package mutating func evicted(_ key: RecordKey, now: Instant) {
+        for (index, entry) in wanted.values.enumerated() where entry.signed?.key == key {
+            wanted.values[index].signed = nil
+            wanted.values[index].requestedAt = now.advanced(byMilliseconds: Self.evictedRetryMs - entry.refreshMs)
+            nextReview = min(nextReview, now.advanced(byMilliseconds: Self.evictedRetryMs))
         }
     }
 

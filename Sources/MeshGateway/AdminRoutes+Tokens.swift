@@ -26,7 +26,7 @@ extension AdminRoutes {
         case (let token?, .DELETE):
             try await administration.removeToken(scope, id, token)
             return .noContent
-        default: throw Self.wrongMethod
+        default: throw Self.wrongMethod(token == nil ? "GET, HEAD, POST" : "DELETE")
         }
     }
 
@@ -65,7 +65,7 @@ enum TokenDocument {
             "key": .string(entry.publicKey.description), "created_at": .integer(entry.createdAt.seconds),
             "not_after": entry.notAfter.map { .integer($0.seconds) } ?? .null,
             "allowed_nodes": .strings(entry.allowedHosts.map { KeyText.node.text($0.bytes) }),
-            "imported": .boolean(entry.derivation == .argon2id),
+            "imported": .boolean(entry.derivation == .argon2id), "proven": .boolean(entry.proof != nil),
         ]
     }
 }

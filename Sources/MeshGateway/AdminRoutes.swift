@@ -27,8 +27,15 @@ package struct AdminRoutes: Sendable {
     }
 
     func respond(_ request: Request, path: [String], context: GatewayContext) async throws -> Response {
-        try Self.requireOperator(request, context)
         let isRead = request.method == .GET
+        // Whoever sells here may look at what is theirs.
+        if isRead, path.first == "providers", !request.isLocalOperator {
+            let caller = try context.caller(request.headers).get()
+            if !caller.scopes.contains(.admin) {
+                return try await ownProviders(of: caller, Array(path.dropFirst()), context)
+            }
+        }
+        try Self.requireOperator(request, context)
         switch (path.first, path.count) {
         case ("status", 1) where isRead: return .json(await mesh.status(context))
         case ("users", 1): return try await users(request)
@@ -39,13 +46,25 @@ package struct AdminRoutes: Sendable {
         }
     }
 
+    private func ownProviders(of caller: Caller, _ path: [String], _ context: GatewayContext) async throws -> Response {
+        let own = try await administration.providers().filter { $0.ownerKey == caller.owner }
+        if path.isEmpty { return .json(["providers": .array(own.map { document($0, context) })]) }
+        guard path.count == 2,
+            let found = own.first(where: { $0.scope == OwnerScope(username: path[0]) && $0.providerID == path[1] })
+        else {
+            throw MeshError(
+                .notFound, "this key's owner has no such provider here; GET providers lists what there is")
+        }
+        return .json(document(found, context))
+    }
+
     private func users(_ request: Request) async throws -> Response {
         switch request.method {
         case .GET: return .json(["users": .array(try await administration.users().map(Self.document))])
         case .POST:
             let username = try Self.text(try request.document(), "username")
             return .json(Self.document(try await administration.createUser(username)), status: 201)
-        default: throw Self.wrongMethod
+        default: throw Self.wrongMethod("GET, HEAD, POST")
         }
     }
 
@@ -55,7 +74,7 @@ package struct AdminRoutes: Sendable {
             return .json(["providers": .array(all.map { document($0, context) })])
         }
         if path.isEmpty, request.method == .POST { return try await createProvider(try request.document(), context) }
-        guard path.count >= 2 else { throw Self.wrongMethod }
+        guard path.count >= 2 else { throw Self.wrongMethod("GET, HEAD, POST") }
         let scope = OwnerScope(username: path[0])
         switch (path.count, request.method) {
         case (2, .GET): return .json(document(try await administration.provider(scope, path[1]), context))
@@ -69,7 +88,10 @@ package struct AdminRoutes: Sendable {
             return .json(secretDocument(rotated.provider, rotated.token.text, context))
         case (3...4, _) where path[2] == "tokens":
             return try await tokens(request, scope, path[1], token: path.count == 4 ? path[3] : nil, context)
-        default: throw Self.wrongMethod
+        case (2, _): throw Self.wrongMethod("GET, HEAD, DELETE")
+        case (3, _) where path[2] == "rotate-token": throw Self.wrongMethod("POST")
+        default:
+            throw MeshError(.notFound, "there is no administration route for this")
         }
     }
 
@@ -133,7 +155,7 @@ package struct AdminRoutes: Sendable {
         case (1, .DELETE):
             try await administration.revokeKey(path[0])
             return .noContent
-        default: throw Self.wrongMethod
+        default: throw Self.wrongMethod(path.isEmpty ? "GET, HEAD, POST" : "DELETE")
         }
     }
 
@@ -155,7 +177,9 @@ package struct AdminRoutes: Sendable {
 
     // MARK: Documents
 
-    static let wrongMethod = MeshError(.methodNotAllowed, "this route does not take that method")
+    static func wrongMethod(_ allowed: String) -> MeshError {
+        MeshError(.methodNotAllowed, "this route takes \(allowed)", allowedMethods: allowed)
+    }
 
     private static func text(_ body: JSONValue, _ name: String) throws -> String {
         guard let text = body[name]?.text, !text.isEmpty else {
@@ -197,6 +221,7 @@ package struct AdminRoutes: Sendable {
             "max_concurrency": .integer(provider.maxConcurrency),
             "tokens": .array(provider.attachKeys.map(TokenDocument.make)),
             "workers": .array(mesh.workers(of: known)),
+            "closes": .array(known.map { mesh.ends(of: $0.key) } ?? []),
         ]
     }
 

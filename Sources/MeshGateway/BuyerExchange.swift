@@ -16,6 +16,7 @@ final class BuyerExchange: Sendable {
     private struct State {
         var candidates: [Candidate] = []
         var attempts = 0
+        var hasLookedAgain = false
         /// Answers of an attempt that was given up are not for the buyer.
         var attempt: AttemptReceiver?
         var handle: (any AttemptHandle)?
@@ -23,6 +24,8 @@ final class BuyerExchange: Sendable {
         var head: AnswerHead?
         var isPaused = false
         var blockedSince: Instant?
+        /// Since when more waits for the buyer than a stream may hold.
+        var overSince: Instant?
         var lastAnswer = SystemClock.instant
         /// What a slow buyer has not taken yet.
         var held = ByteBuffer()
@@ -71,6 +74,7 @@ final class BuyerExchange: Sendable {
 
     /// Tries the next candidate, or answers with `error` when there is none.
     private func next(after error: MeshError?) {
+        if state.value.attempts >= state.value.candidates.count, error != nil { lookAgain() }
         let attempts = state.value.attempts
         guard attempts < state.value.candidates.count else {
             return fail(
@@ -89,6 +93,17 @@ final class BuyerExchange: Sendable {
             attempt: attempts + 1, receiver: receiver)
         // An attempt may have failed before it returned, and another begun.
         if state.value.attempt === receiver { state.value.handle = handle }
+    }
+
+    /// A worker may have come back meanwhile: one that connected anew takes over from its own old socket.
+    private func lookAgain() {
+        guard !state.value.hasLookedAgain else { return }
+        state.value.hasLookedAgain = true
+        let tried = state.value.candidates
+        let found = handler.value.shared.dispatcher.candidates(route, request.need)
+        let room = Limits.forwardAttempts - tried.count
+        state.value.candidates += found.filter { candidate in !tried.contains { $0.isSame(as: candidate) } }.prefix(
+            max(room, 0))
     }
 
     private var providerNames: String { route.providers.map(\.fullName).joined(separator: ", ") }
@@ -153,9 +168,21 @@ final class BuyerExchange: Sendable {
             state.value.blockedSince = SystemClock.instant
             state.value.handle?.pause()
         }
-        // A whole answer may be large; a stream is cut that nobody reads.
-        let limit = isEventStream ? Limits.streamBufferBytes : Limits.answerHeldBytes
-        if state.value.held.readableBytes > limit { tooSlow() }
+        if isHoldingTooMuch() { tooSlow() }
+    }
+
+    /// Workers that cannot be told to pause send in bursts: who reads has a moment to take one. A whole answer may be
+    /// large; a stream is cut that nobody reads.
+    private func isHoldingTooMuch() -> Bool {
+        let held = state.value.held.readableBytes
+        guard held > Limits.streamBufferBytes, isEventStream else {
+            state.value.overSince = nil
+            return held > Limits.answerHeldBytes
+        }
+        let now = SystemClock.instant
+        let since = state.value.overSince ?? now
+        state.value.overSince = since
+        return held > Limits.streamBurstBytes || now.milliseconds(since: since) >= Limits.streamBurstMs
     }
 
     private func hold(_ bytes: ByteBuffer) {
@@ -255,6 +282,7 @@ final class BuyerExchange: Sendable {
             state.value.handle?.consumed(piece.readableBytes)
         }
         state.value.blockedSince = SystemClock.instant
+        if state.value.held.readableBytes <= Limits.streamBufferBytes { state.value.overSince = nil }
         guard state.value.held.readableBytes == 0 else { return }
         state.value.held = ByteBuffer()
         state.value.blockedSince = nil
@@ -290,6 +318,7 @@ final class BuyerExchange: Sendable {
         {
             return tooSlow()
         }
+        if state.value.held.readableBytes > 0, isHoldingTooMuch() { return tooSlow() }
         if isOverdue() { return }
         guard isEventStream, !state.value.isOver, quietMs >= 10_000, handler.value.isWritable else { return }
         handler.value.write(.body(.byteBuffer(ByteBuffer(string: ": waiting\n\n"))))

@@ -53,6 +53,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     private var isRequestWhole = true
     /// Whether the upload under way has room for more.
     private var uploadReads = true
+    /// What of this connection's body stands in the node's count of bodies that are being collected.
+    private var counted = 0
     /// Why the request that comes next did not become a WebSocket.
     private var upgradeRefusal: MeshError?
 
@@ -174,9 +176,15 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
                 reading = streamed(hot, head, collected)
             } else if collected.readableBytes > limit {
                 reading = .refused(head, Self.tooLarge(limit), left: limit)
+            } else if !count(collected.readableBytes) {
+                let error = MeshError(
+                    .rateLimited, "this node takes in as many large requests as it can hold; try again shortly",
+                    retryAfterSeconds: 1)
+                reading = .refused(head, error, left: limit)
             } else {
                 reading = .body(head, collected, hot)
             }
+            if case .body = reading {} else { _ = count(0) }
         case .uploading(let flow, var check):
             reading = .answering
             do throws(MeshError) { try check.pass(bytes) } catch { return exchange?.refuse(error) ?? () }
@@ -196,6 +204,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         switch reading {
         case .body(let head, let bytes, let hot):
             reading = .answering
+            _ = count(0)
             if let hot { startInference(hot, head, bytes) } else { startCold(head, bytes) }
         case .uploading(let flow, var check):
             reading = .answering
@@ -223,6 +232,16 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
 
     private static func tooLarge(_ limit: Int) -> MeshError {
         MeshError(.bodyTooLarge, "the request body is larger than \(limit >> 10) KiB, the most this route takes")
+    }
+
+    /// Counts a body of `bytes` that is being collected; false when the node has no room for it. Small ones are bounded
+    /// by the number of connections.
+    private func count(_ bytes: Int) -> Bool {
+        let now = bytes > Limits.coldBodyBytes ? bytes : 0
+        guard now != counted else { return true }
+        let total = shared.collectedBytes.add(now - counted, ordering: .relaxed).newValue
+        counted = now
+        return now == 0 || total <= Limits.collectedBodiesBytes
     }
 
     private static func declaredLength(_ head: HTTPRequestHead) -> Int {
@@ -441,6 +460,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             guard quiet >= Limits.requestHeadMs || total >= Limits.requestBodyMs else { return }
             keepAlive = false
             reading = .answering
+            _ = count(0)
             let requestID = RequestID.make()
             let error = MeshError(.requestTimeout, "the request body did not arrive in time")
             answer(.error(error, requestID: requestID), requestID: requestID, isHead: false, code: error.code)
@@ -451,6 +471,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     }
 
     private func ended() {
+        _ = count(0)
         timer?.cancel()
         timer = nil
         context = nil
@@ -458,24 +479,6 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             self.exchange = nil
             shared.inFlight.subtract(1, ordering: .relaxed)
             exchange.buyerLeft()
-        }
-    }
-}
-
-enum RequestID {
-    /// Unguessable enough not to collide; it names a request in logs and to support, and authorises nothing.
-    static func make() -> String {
-        var generator = SystemRandomNumberGenerator()
-        let high = generator.next() as UInt64
-        let low = generator.next() as UInt64
-        return String(unsafeUninitializedCapacity: 28) { text in
-            for (index, byte) in "req_".utf8.enumerated() { text[index] = byte }
-            for digit in 0..<24 {
-                let word = digit < 16 ? high : low
-                let value = UInt8(truncatingIfNeeded: word >> UInt64((digit & 15) * 4)) & 15
-                text[4 + digit] = value < 10 ? 0x30 + value : 0x57 + value
-            }
-            return 28
         }
     }
 }

@@ -141,6 +141,18 @@ package struct MeshView: Sendable {
         return local + remote
     }
 
+    /// The last sessions of a provider that ended at this node, and why.
+    func ends(of provider: RecordKey) -> [JSONValue] {
+        sessions.recentEnds(of: provider).map(Self.document)
+    }
+
+    static func document(_ end: SessionEnd) -> JSONValue {
+        [
+            "client_id": .string(end.clientID), "closed_at": .integer(end.at.seconds),
+            "code": end.code.map { .integer($0) } ?? .null, "reason": .string(end.reason),
+        ]
+    }
+
     func records(type: String?) async -> [JSONValue] {
         await control.query { broker -> [JSONValue] in
             broker.gossip.allRecords.filter { type == nil || $0.type.name == type }.map { Self.summary($0) }

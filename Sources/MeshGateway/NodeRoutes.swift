@@ -51,12 +51,14 @@ package struct NodeRoutes: ColdRoutes {
             return Response(
                 status: 200, contentType: "text/plain; version=0.0.4; charset=utf-8", body: Array(exposition().utf8))
         case ["api", "coderai", "broker", "sessions"]:
+            try requireRead(request)
             return try brokerSessions(request, context)
         case let path
         where path.starts(with: ["api", "coderai", "broker", "providers"]) && path.count == 6
             && path.last == "status":
             return try brokerProvider(path[4], request, context)
-        case let path where path.suffix(2) == ["coderai", "register"] && path.first == "api":
+        // Below any prefix of a proxy, like the WebSocket.
+        case let path where path.suffix(2) == ["coderai", "register"] && path.contains("api"):
             return try await dryRun(request, path)
         case let path where path.suffix(2) == ["coderai", "wss"] && path.contains("api"):
             // Asked for without an upgrade.
@@ -76,7 +78,8 @@ package struct NodeRoutes: ColdRoutes {
         switch path.first {
         case "models":
             guard request.method == .GET else {
-                throw MeshError(.methodNotAllowed, "models can only be read, with GET")
+                throw MeshError(
+                    .methodNotAllowed, "models can only be read, with GET", allowedMethods: "GET, HEAD")
             }
             let listing = context.catalog.current.listing(for: principal)
             if path.count == 1 {
@@ -89,10 +92,13 @@ package struct NodeRoutes: ColdRoutes {
             }
             return .json(modelDocument(found, context))
         case "chat" where path == ["chat", "completions"]:
-            throw MeshError(.methodNotAllowed, "chat completions are requested with POST")
+            throw MeshError(
+                .methodNotAllowed, "chat completions are requested with POST", allowedMethods: "POST")
         default:
             guard EndpointPath(segments: path) == nil else {
-                throw MeshError(.methodNotAllowed, "this route takes GET, POST and DELETE")
+                throw MeshError(
+                    .methodNotAllowed, "this route takes GET, POST and DELETE",
+                    allowedMethods: "GET, POST, DELETE")
             }
             throw MeshError(
                 .notFound,
@@ -139,7 +145,9 @@ package struct NodeRoutes: ColdRoutes {
     // MARK: Workers
 
     private func dryRun(_ request: Request, _ path: [String]) async throws -> Response {
-        guard request.method == .POST else { throw MeshError(.methodNotAllowed, "registration is tried with POST") }
+        guard request.method == .POST else {
+            throw MeshError(.methodNotAllowed, "registration is tried with POST", allowedMethods: "POST")
+        }
         return .json(
             try await admission.dryRun(
                 path: path, document: try request.document(), headers: request.headers, address: request.address))
@@ -152,9 +160,7 @@ package struct NodeRoutes: ColdRoutes {
 
     /// The worker of one provider: the one `client_id` names, else the one that connected last.
     private func brokerProvider(_ id: String, _ request: Request, _ context: GatewayContext) throws -> Response {
-        guard request.method == .GET else {
-            throw MeshError(.methodNotAllowed, "the status can only be read, with GET")
-        }
+        try requireRead(request)
         let client = request.query.last { $0.name == "client_id" }?.value
         let workers = try visibleSessions(request, context).filter { session in
             session.identity.providerID == id && (client ?? session.identity.clientID) == session.identity.clientID
@@ -163,6 +169,7 @@ package struct NodeRoutes: ColdRoutes {
             // The same for a provider of somebody else, one that does not exist, and one without a worker here.
             return .json([
                 "provider_id": .string(id), "client_id": .optional(client), "connected": false, "session_id": .null,
+                "last_close": try lastClose(id, client: client, request, context),
             ])
         }
         return .json(SessionDocument.make(newest))
@@ -170,12 +177,33 @@ package struct NodeRoutes: ColdRoutes {
 
     /// Every session for the operator, its own for an owner.
     private func visibleSessions(_ request: Request, _ context: GatewayContext) throws -> [WorkerSession] {
-        let isOperator = request.isLocalOperator || (try? requireOperator(request, context)) != nil
-        let caller = isOperator ? nil : try context.caller(request.headers).get()
+        let owner = try shownOwner(request, context)
         let catalog = context.catalog.current
         return sessions.all.filter { session in
-            isOperator || catalog.provider(session.identity.provider)?.owner == caller?.owner
+            owner == nil || catalog.provider(session.identity.provider)?.owner == owner
         }
+    }
+
+    /// Why a worker is away that the caller may see; null where there was none.
+    private func lastClose(
+        _ id: String, client: String?, _ request: Request, _ context: GatewayContext
+    ) throws -> JSONValue {
+        let owner = try shownOwner(request, context)
+        let ends = context.catalog.current.providers(withID: id).filter { owner == nil || $0.owner == owner }
+            .flatMap { sessions.recentEnds(of: $0.key) }.filter { client == nil || $0.clientID == client }
+        return ends.max { $0.at < $1.at }.map(MeshView.document) ?? .null
+    }
+
+    private func requireRead(_ request: Request) throws {
+        guard request.method == .GET else {
+            throw MeshError(.methodNotAllowed, "this can only be read, with GET", allowedMethods: "GET, HEAD")
+        }
+    }
+
+    /// Whose workers the caller may see; nil: everybody's.
+    private func shownOwner(_ request: Request, _ context: GatewayContext) throws -> PublicKey? {
+        if request.isLocalOperator || (try? requireOperator(request, context)) != nil { return nil }
+        return try context.caller(request.headers).get().owner
     }
 
     private func requireOperator(_ request: Request, _ context: GatewayContext) throws {

@@ -27,6 +27,7 @@ package struct Response: Sendable {
     package static func error(_ error: MeshError, requestID: String?) -> Response {
         var response = json(error.document(requestID: requestID), status: error.status)
         if let seconds = error.retryAfterSeconds { response.headers.append(("retry-after", String(seconds))) }
+        if let methods = error.allowedMethods { response.headers.append(("allow", methods)) }
         if error.status == 401 { response.headers.append(("www-authenticate", "Bearer")) }
         return response
     }

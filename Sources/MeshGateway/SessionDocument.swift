@@ -19,26 +19,40 @@ enum SessionDocument {
                 "scope": .string(session.identity.scope == .global ? "global" : "user"),
                 "studio_endpoints": .strings(details.profile.endpoints), "hardware": hardware(details.profile.hardware),
             ],
-            "capabilities": [
-                "max_frame_bytes": .integer(details.profile.maxFrameBytes),
-                "flow_control": .boolean(details.profile.controlsFlow),
-                "binary_frames": .boolean(details.profile.sendsBinary),
-            ],
+            "capabilities": capabilities(details.profile),
             "hardware": hardware(details.profile.hardware), "performance": performance(details.performance),
         ]
     }
 
+    /// What the worker sent of itself, and behind it what this node makes of it.
+    private static func capabilities(_ profile: WorkerProfile) -> JSONValue {
+        let ours: [JSONValue.Member] = [
+            .init("max_frame_bytes", .integer(profile.maxFrameBytes)), .init("slots", .integer(profile.slots)),
+            .init("flow_control", .boolean(profile.controlsFlow)),
+            .init("binary_frames", .boolean(profile.sendsBinary)), .init("uploads", .boolean(profile.takesUploads)),
+        ]
+        return .object(profile.capabilityMembers.filter { told in !ours.contains { $0.name == told.name } } + ours)
+    }
+
     private static func hardware(_ hardware: HardwareSummary) -> JSONValue {
+        let known: [JSONValue.Member] = [
+            .init("hostname", .string(hardware.hostname)), .init("platform", .string(hardware.platform)),
+            .init("gpu_count", .integer(hardware.gpuCount)), .init("gpus", .array(hardware.gpus.map(gpu))),
+        ]
+        return .object(known + sizes(hardware.memory) + hardware.extraMembers)
+    }
+
+    private static func gpu(_ gpu: HardwareSummary.GPU) -> JSONValue {
+        let known: [JSONValue.Member] = [
+            .init("index", .integer(gpu.index)), .init("name", .string(gpu.name)), .init("vendor", .string(gpu.vendor)),
+        ]
+        return .object(known + sizes(gpu.memory) + gpu.extraMembers)
+    }
+
+    private static func sizes(_ memory: VideoMemory) -> [JSONValue.Member] {
         [
-            "hostname": .string(hardware.hostname), "platform": .string(hardware.platform),
-            "gpus": .array(
-                hardware.gpus.map { gpu in
-                    [
-                        "index": .integer(gpu.index), "name": .string(gpu.name), "vendor": .string(gpu.vendor),
-                        "total_vram_mb": number(gpu.totalMb), "available_vram_mb": number(gpu.availableMb),
-                        "used_vram_mb": number(gpu.usedMb),
-                    ]
-                }),
+            .init("total_vram_mb", number(memory.totalMb)), .init("available_vram_mb", number(memory.availableMb)),
+            .init("used_vram_mb", number(memory.usedMb)),
         ]
     }
 

@@ -47,10 +47,12 @@ package struct AttachKeyEntry: Hashable, Sendable {
     /// Nodes that workers may attach to with it, at most `Limits.attachKeyHosts`; empty: any.
     package var allowedHosts: [PublicKey]
     package var derivation: TokenDerivation
+    /// The key's signature over `Statement.attachKey`: 64 bytes; nil for a token from before there were proofs.
+    package var proof: [UInt8]?
 
     package init(
         publicKey: PublicKey, label: String, createdAt: Timestamp, notAfter: Timestamp? = nil,
-        allowedHosts: [PublicKey] = [], derivation: TokenDerivation = .seed
+        allowedHosts: [PublicKey] = [], derivation: TokenDerivation = .seed, proof: [UInt8]? = nil
     ) {
         self.publicKey = publicKey
         self.label = label
@@ -58,6 +60,7 @@ package struct AttachKeyEntry: Hashable, Sendable {
         self.notAfter = notAfter
         self.allowedHosts = allowedHosts
         self.derivation = derivation
+        self.proof = proof
     }
 
     /// How people name the token in lists and commands, no secret: the first 12 hexadecimal digits of the key.

@@ -22,6 +22,7 @@ package enum SignatureDomain: String, Sendable {
     case scopeBinding = "aisbf-scope-binding-v1\0"
     case linkHandshake = "aisbf-link-handshake-v1\0"
     case principal = "aisbf-principal-v1\0"
+    case attachKey = "aisbf-attach-key-v1\0"
 
     package var bytes: [UInt8] { Array(rawValue.utf8) }
 }

@@ -37,7 +37,7 @@ package struct EndpointPath: Hashable, Sendable {
     }
 
     /// Whether a worker that advertises `endpoints` (`v1/images/generations`, `v1/files`) takes this path: one of them
-    /// is this path or stands above it. `{id}`, `:id` and `*` match any one segment.
+    /// is this path or stands above it. A whole segment `{id}`, `:id` or `*` matches any one segment.
     package func isOffered(by endpoints: [String]) -> Bool {
         endpoints.contains { Self.covers($0, text) }
     }
@@ -52,24 +52,37 @@ package struct EndpointPath: Hashable, Sendable {
         else { return false }
         // Step by step through both; a segment that stands for any other takes the path's whole one.
         var wanted = path.utf8.dropFirst()
+        var isStart = true
         while let byte = offered.first {
-            let isStart = byte == UInt8(ascii: "{") || byte == UInt8(ascii: ":") || byte == UInt8(ascii: "*")
-            if isStart {
+            if isStart, isWildcard(offered.prefix { $0 != UInt8(ascii: "/") }) {
                 guard wanted.first.map({ $0 != UInt8(ascii: "/") }) ?? false else { return false }
                 offered = offered.drop { $0 != UInt8(ascii: "/") }
                 wanted = wanted.drop { $0 != UInt8(ascii: "/") }
+                isStart = false
                 continue
             }
             guard wanted.first == byte else { return false }
+            isStart = byte == UInt8(ascii: "/")
             offered = offered.dropFirst()
             wanted = wanted.dropFirst()
         }
         return wanted.isEmpty || wanted.first == UInt8(ascii: "/")
     }
 
+    /// `run:x` is a name and stands for itself only.
+    private static func isWildcard(_ segment: Substring.UTF8View) -> Bool {
+        switch segment.first {
+        case UInt8(ascii: ":"): segment.count > 1
+        case UInt8(ascii: "{"): segment.last == UInt8(ascii: "}")
+        case UInt8(ascii: "*"): segment.count == 1
+        default: false
+        }
+    }
+
     /// Unreserved characters of RFC 3986 and a few that ids use; never `%`, `\`, `;` or control characters.
     private static func isPlain(_ segment: String) -> Bool {
-        guard (1...255).contains(segment.utf8.count), segment != ".", segment != ".." else { return false }
+        guard (1...255).contains(segment.utf8.count), !segment.utf8.allSatisfy({ $0 == UInt8(ascii: ".") })
+        else { return false }
         return segment.utf8.allSatisfy { byte in
             switch byte {
             case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true

@@ -12,6 +12,7 @@ package enum Limits {
     package static let recordsStored = 200_000
     package static let providersPerOwner = 64
     package static let attachmentsPerNode = 256
+    package static let attachmentsAnnounced = 240
     package static let hostsPerProvider = 8
     package static let clockOffsetMs: Int64 = 60_000
 
@@ -46,6 +47,8 @@ package enum Limits {
     package static let coldBodyBytes = 64 << 10
     package static let requestBodyMs: Int64 = 60_000
     package static let connectionIdleMs: Int64 = 75_000
+    package static let streamBurstBytes = 4 << 20
+    package static let streamBurstMs: Int64 = 3_000
     package static let lingerMs: Int64 = 2_000
     package static let connections = 16_384
     package static let jsonDepth = 128
@@ -60,14 +63,28 @@ package enum Limits {
     package static let workerGreetingGraceMs: Int64 = 1_500
     package static let workerPingIntervalMs: Int64 = 5_000
     package static let workerSilenceMs: Int64 = 9_000
+    package static let workerHeartbeatIntervalMs: Int64 = 20_000
+    package static let workerRegistrationMs: Int64 = 86_400_000
+    package static let workerQuestionMs: Int64 = 30_000
+    package static let workerQuestionPauseMs: Int64 = 5_000
+    package static let workerQuestionLongestPauseMs: Int64 = 60_000
+    package static let workerCapabilityAttempts = 3
+    package static let workerCapabilityBytes = 64 << 10
+    package static let workerHardwareExtraBytes = 4 << 10
+    package static let workerHardwareNewsMs: Int64 = 10_000
+    package static let workerSlots = 1_024
+    package static let workerClientIDBytes = 128
+    package static let workerRequestIDBytes = 1_024
     package static let workerRequestsAtOnce = 1_024
     package static let workerSessions = 20_000
     package static let workerBadFrames = 100
+    package static let workerBadFrameWindowMs: Int64 = 60_000
     package static let workerModels = 256
     package static let workerPendingMs: Int64 = 600_000
     package static let workerRegisterBytes = 1 << 20
     package static let workerRegistersPer10s = 10
     package static let workerRefusalsPerMinute = 60
+    package static let workerRefusalsPerCaller = 600
     package static let workerRefusedCallers = 16_384
     package static let workerAdmissionsPerSecond = 200
     package static let workerAdmissionsBurst = 400
@@ -77,6 +94,7 @@ package enum Limits {
     package static let importedTokenCharacters = 16
     package static let importedTokenBytes = 512
     package static let importedTokenProviders = 4
+    package static let attachKeyProofsPerRound = 64
     package static let tokenDerivationsAtOnce = 2
     package static let tokenDerivationsQueued = 64
     package static let tokenDerivationsKept = 4_096
@@ -94,8 +112,12 @@ package enum Limits {
     package static let eventBytes = 1 << 20
 
     // Proxied operations and bulk answers (Docs/Protocol/worker-session.md)
+    package static let workerCloseLingerMs: Int64 = 1_000
+    package static let sessionEndsKept = 16
+    package static let sessionEndProviders = 4_096
     package static let pendingIntervalFloorMs: Int64 = 30_000
     package static let uploadBodyBytes = 11 << 20
+    package static let collectedBodiesBytes = 512 << 20
     package static let uploadHeldBytes = 1 << 20
     package static let uploadPieceBytes = 64 << 10
     package static let uploadWindowBytes = 256 << 10
@@ -108,7 +130,7 @@ package enum Limits {
     package static let answerHeldBytes = workerFrameBytes + (1 << 20)
     package static let chunkPieces = 4_096
     package static let workerEndpoints = 64
-    package static let workersCompared = 8
+    package static let workersCompared = 3
     package static let workersScanned = 512
     package static let workerUnsentBytes = workerFrameBytes
     package static let formFieldBytes = 1 << 20
@@ -117,6 +139,7 @@ package enum Limits {
     package static let performanceSamples = 100
     package static let performanceWorkers = 20_000
     package static let speedsPerProvider = 256
+    package static let providerModels = 4_096
     package static let speedReportMs: Int64 = 60_000
 
     // The node's own parts

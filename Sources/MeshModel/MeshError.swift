@@ -70,7 +70,7 @@ package enum ErrorCode: String, CaseIterable, Sendable {
     /// Whether another candidate may be tried after this error when no content has been delivered yet.
     package var retry: RetryAdvice {
         switch self {
-        case .workerUnavailable, .workerBusy, .workerLost, .nodeUnreachable, .draining: .elsewhere
+        case .workerUnavailable, .workerBusy, .workerLost, .nodeUnreachable, .draining, .frameLimit: .elsewhere
         default: .never
         }
     }
@@ -92,11 +92,14 @@ package struct MeshError: Error, Hashable, Sendable, CustomStringConvertible {
     package var retryAfterSeconds: Int?
     /// The status a worker itself answered with, passed through in place of the code's own.
     package var statusOverride: Int?
+    /// What `allow` says beside a 405 (RFC 9110, section 10.2.1).
+    package var allowedMethods: String?
 
     package init(
         _ code: ErrorCode, _ message: String, parameter: String? = nil, retryAfterSeconds: Int? = nil,
-        statusOverride: Int? = nil
+        statusOverride: Int? = nil, allowedMethods: String? = nil
     ) {
+        self.allowedMethods = allowedMethods
         self.code = code
         self.message = message
         self.parameter = parameter

@@ -111,7 +111,7 @@ package final class RunningNode: Service {
         let signers = Signers([home.identity.node, home.identity.operatorKey], attachKeys: keyring)
         let clock = ClockJudge()
         let workerMetrics = WorkerMetrics()
-        let sessions = SessionTable(metrics: workerMetrics, catalog: catalog)
+        let sessions = SessionTable(metrics: workerMetrics, catalog: catalog, logger: logger)
         let control = ControlPlane(
             store: home.store, signers: signers, catalog: catalog, clock: clock, network: configuration.networkID,
             eventLoop: group.next(), logger: logger)
@@ -276,6 +276,9 @@ package final class RunningNode: Service {
                 try await NIOThreadPool.singleton.runIfActive { [parts] in try parts.control.flushRecords() }
             } catch is CancellationError { return }
             parts.sessions.revoke(by: parts.catalog.current, wall: SystemClock.wall)
+            do { try await parts.administration.completeProofs() } catch {
+                logger.warning("a token's key could not be proven", metadata: ["error": "\(error)"])
+            }
             let load = parts.gateway.requestsInFlight + parts.forwards.requestsInFlight
             parts.control.submit(
                 .loadChanged(
@@ -318,7 +321,7 @@ package struct NodeStartError: Error, CustomStringConvertible {
 extension AttachedWorker {
     init(_ session: WorkerSession, owner: PublicKey) {
         let details = session.current
-        let gpus = details.profile.hardware.gpus
+        let hardware = details.profile.hardware.headline
         self.init(
             sessionID: session.sessionID, provider: session.identity.provider, owner: owner,
             attachKey: session.attachKey, clientID: session.identity.clientID,
@@ -327,8 +330,8 @@ extension AttachedWorker {
                     id: model.id, contextTokens: UInt32(clamping: model.contextTokens ?? 0),
                     modalities: model.modalities)
             },
-            gpuClass: String((gpus.first?.name ?? "").prefix(64)), gpuCount: UInt32(clamping: gpus.count),
-            totalVramMb: UInt32(clamping: details.profile.hardware.totalVramMb),
+            gpuClass: String(hardware.gpuClass.prefix(64)), gpuCount: UInt32(clamping: hardware.gpuCount),
+            totalVramMb: UInt32(clamping: hardware.totalVramMb),
             endpoints: details.profile.endpoints, since: session.connectedAt,
             tokensPerSecond: UInt32(clamping: details.performance.averageTokensPerSecond ?? 0),
             firstContentMs: UInt32(clamping: details.performance.averageFirstContentMs ?? 0),

@@ -28,6 +28,26 @@ package struct CatalogHost: Hashable, Sendable {
     package var firstContentMs: UInt32
     /// Whether it takes uploads in binary frames, as they come.
     package var takesUploads = false
+
+    package init(
+        node: PublicKey, nodeName: String, attachment: RecordKey, clientHash: [UInt8], models: [CatalogModel],
+        slots: UInt32, gpuClass: String, gpuCount: UInt32, totalVramMb: UInt32, endpoints: [String],
+        tokensPerSecond: UInt32, firstContentMs: UInt32, takesUploads: Bool = false
+    ) {
+        self.node = node
+        self.nodeName = nodeName
+        self.attachment = attachment
+        self.clientHash = clientHash
+        self.models = models
+        self.slots = slots
+        self.gpuClass = gpuClass
+        self.gpuCount = gpuCount
+        self.totalVramMb = totalVramMb
+        self.endpoints = endpoints
+        self.tokensPerSecond = tokensPerSecond
+        self.firstContentMs = firstContentMs
+        self.takesUploads = takesUploads
+    }
 }
 
 /// A worker's measured speed, as an attachment told it.
@@ -41,6 +61,12 @@ package struct CatalogModel: Hashable, Sendable {
     package var id: String
     package var contextTokens: UInt32
     package var modalities: [String]
+
+    package init(id: String, contextTokens: UInt32, modalities: [String]) {
+        self.id = id
+        self.contextTokens = contextTokens
+        self.modalities = modalities
+    }
 }
 
 package enum CatalogAccess: Hashable, Sendable {
@@ -67,7 +93,10 @@ package struct CatalogAttachKey: Hashable, Sendable {
     package var allowedHosts: [PublicKey]
     /// Nil for a way that this version does not know: such a token is of no use at this node.
     package var derivation: TokenDerivation?
+    /// Whether its holder signed that it is for this provider. A grant needs no such word: the key itself signs it.
+    package var isProven: Bool
 
+    /// Whether the key is good at `host` now.
     package func admits(host: PublicKey, at wall: Timestamp) -> Bool {
         if let notAfter, notAfter <= wall { return false }
         return allowedHosts.isEmpty || allowedHosts.contains(host)
@@ -89,7 +118,8 @@ package struct CatalogProvider: Hashable, Sendable {
     package var remoteHosts: [CatalogHost] = []
     /// What was measured of its workers, here or elsewhere, the newest last; a worker that moves keeps it.
     package var speeds: [CatalogSpeed] = []
-    /// Every model its workers have offered since this node knows it: tells "no worker now" from "no such model".
+    /// Every model its workers offer, and before those the latest that they did offer: tells "no worker now" from "no
+    /// such model".
     package var modelsSeen: [String]
     /// Requests its workers may have at once at one node, all together; nil: not bounded.
     package var maxConcurrency: Int?
@@ -120,7 +150,13 @@ package struct CatalogProvider: Hashable, Sendable {
 
     /// The keys of imported tokens with which workers may attach at `host` now.
     package func importedKeys(host: PublicKey, wall: Timestamp) -> [PublicKey] {
-        attachKeys.filter { $0.derivation == .argon2id && $0.admits(host: host, at: wall) }.map(\.key)
+        attachKeys.filter { $0.derivation == .argon2id && admitsWorkers($0, at: host, wall: wall) }.map(\.key)
+    }
+
+    /// Whether a worker that presents the token of `key` is one of this provider's. At its home nobody has to prove
+    /// what the home itself wrote into the advert.
+    func admitsWorkers(_ key: CatalogAttachKey, at host: PublicKey, wall: Timestamp) -> Bool {
+        key.admits(host: host, at: wall) && (key.isProven || homeNode == host)
     }
 
     package func offers(_ model: String) -> Bool { hosts.contains { $0.models.contains { $0.id == model } } }
@@ -160,6 +196,8 @@ package struct Catalog: Sendable {
     package let node: PublicKey
     package let nodes: [CatalogNode]
     package let providers: [CatalogProvider]
+    /// How much there is in it: nodes, hosts and models. What building it anew costs.
+    package let size: Int
     private let providersByID: [String: [Int]]
     private let providersByModel: [String: [Int]]
     private let providersByAttachKey: [PublicKey: [Int]]
@@ -182,6 +220,7 @@ package struct Catalog: Sendable {
                 byModel[model, default: []].append(index)
             }
         }
+        size = self.nodes.count + self.providers.reduce(0) { $0 + 1 + $1.hosts.count + $1.modelsSeen.count }
         providersByID = byID
         providersByModel = byModel
         providersByAttachKey = byAttachKey
@@ -206,12 +245,16 @@ package struct Catalog: Sendable {
     package func provider(
         attachKey key: PublicKey, scope: OwnerScope, providerID: String, wall: Timestamp
     ) -> CatalogProvider? {
-        let found = providersByAttachKey[key, default: []].lazy.map { providers[$0] }.filter { provider in
+        let found = providersByAttachKey[key, default: []].map { providers[$0] }.filter { provider in
             provider.scope == scope && provider.providerID == providerID
-                && provider.attachKeys.contains { $0.key == key && $0.admits(host: node, at: wall) }
+                && provider.attachKeys.contains {
+                    $0.key == key && provider.admitsWorkers($0, at: node, wall: wall)
+                }
         }
-        // Public keys are no secret, so another owner's advert may list this one as well: the one of this node counts.
-        return found.first { $0.homeNode == node } ?? found.first
+        if let own = found.first(where: { $0.homeNode == node }) { return own }
+        // Whoever has a token can prove its key for a provider of their own, too, and no seller does: then it is better
+        // that nobody gets the worker than that somebody does.
+        return found.count == 1 ? found.first : nil
     }
 
     /// The providers of that name in that scope for which a token minted elsewhere may attach workers at this node

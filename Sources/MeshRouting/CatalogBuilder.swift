@@ -1,9 +1,11 @@
 package import MeshModel
 package import MeshWire
+internal import OrderedCollections
 
 /// Builds a catalog from records, taking in only what the whole chain supports:
 /// advert (owner) → scope binding (home node) or operator certificate → grant (owner or a listed attach key) →
-/// attachment (the host the grant names) → the host's descriptor.
+/// attachment (the host the grant names) → the host's descriptor. For the workers of this node the session stands in
+/// place of grant and attachment.
 ///
 /// The last link, that the TLS peer is the key and pin of that descriptor, is checked by the node link itself.
 package struct CatalogBuilder: Sendable {
@@ -12,13 +14,18 @@ package struct CatalogBuilder: Sendable {
     /// Adverts whose binding was found good, by advert hash: signatures are not checked again on every change.
     private var boundAdverts: Set<Bytes32> = []
     private var operators: [Bytes32: PublicKey] = [:]
+    private var proofs: AttachKeyProofs
     private var modelsSeen: [RecordKey: [String]] = [:]
     private var speeds: [RecordKey: [CatalogSpeed]] = [:]
 
     package init(node: PublicKey, cryptography: any RecordCryptography) {
         self.node = node
         self.cryptography = cryptography
+        proofs = AttachKeyProofs(cryptography: cryptography)
     }
+
+    /// There was more to check than one catalog may cost: another build will know more.
+    package var isUnfinished: Bool { proofs.isUnfinished }
 
     package struct Records: Sendable {
         package var descriptors: [VerifiedRecord]
@@ -38,9 +45,14 @@ package struct CatalogBuilder: Sendable {
     }
 
     /// - Parameter reachable: nodes that could serve a request now; attachments elsewhere stay out.
-    package mutating func build(_ records: Records, reachable: [PublicKey], wall: Timestamp) -> Catalog {
+    package mutating func build(
+        _ records: Records, local: LocalWorkers = LocalWorkers(), reachable: [PublicKey], wall: Timestamp
+    ) -> Catalog {
+        proofs.beginRound()
         if boundAdverts.count > Limits.recordsStored { boundAdverts.removeAll() }
         if operators.count > Limits.recordsStored { operators.removeAll() }
+        if modelsSeen.count > Limits.recordsStored { modelsSeen.removeAll() }
+        if speeds.count > Limits.recordsStored { speeds.removeAll() }
         var nodes: [CatalogNode] = []
         for record in records.descriptors {
             guard case .nodeDescriptor(let body) = record.body, !record.envelope.isTombstone else { continue }
@@ -58,37 +70,53 @@ package struct CatalogBuilder: Sendable {
         }
         let grants = Dictionary(records.grants.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
         for record in records.attachments {
-            guard case .attachment(let body) = record.body, reachable.contains(record.signer),
+            guard record.signer != node, case .attachment(let body) = record.body, reachable.contains(record.signer),
                 let host = nodesByKey[record.signer], let key = RecordKey(body.providerRecordKey),
                 let provider = providers[key], grantHolds(body, record.signer, provider, grants, wall)
             else { continue }
             providers[key]?.hosts.append(Self.host(body, record, host))
         }
-        return Catalog(node: node, nodes: nodes, providers: order.compactMap { finished($0, providers[$0]) })
+        return Catalog(
+            node: node, nodes: nodes, providers: order.compactMap { finished(providers[$0], local, wall) })
     }
 
-    private mutating func finished(_ key: RecordKey, _ provider: CatalogProvider?) -> CatalogProvider? {
+    /// - Parameter provider: with the hosts at other nodes.
+    private mutating func finished(
+        _ provider: CatalogProvider?, _ local: LocalWorkers, _ wall: Timestamp
+    ) -> CatalogProvider? {
         guard var provider else { return nil }
-        var seen = modelsSeen[key, default: []]
-        for model in provider.hosts.flatMap(\.models) where !seen.contains(model.id) && seen.count < Limits.workerModels
-        {
-            seen.append(model.id)
+        let remote = provider.hosts
+        let here = local.hosts(of: provider.key) { key in
+            provider.attachKeys.contains { $0.key == key && $0.admits(host: node, at: wall) }
         }
-        modelsSeen[key] = seen
-        provider.modelsSeen = seen
-        var known = speeds[key, default: []]
-        for host in provider.hosts where host.tokensPerSecond > 0 || host.firstContentMs > 0 {
-            known.removeAll { $0.clientHash == host.clientHash }
-            known.append(
-                CatalogSpeed(
-                    clientHash: host.clientHash, tokensPerSecond: host.tokensPerSecond,
-                    firstContentMs: host.firstContentMs))
+        provider.remoteHosts = remote
+        provider.hosts = here + remote
+        var offered = OrderedSet(local.models(of: provider.key))
+        for model in remote.lazy.flatMap(\.models) where offered.count < Limits.providerModels {
+            offered.append(model.id)
+        }
+        // What is offered now is always known; of what no worker has any more, the latest.
+        let gone = modelsSeen[provider.key, default: []].filter { !offered.contains($0) }
+        provider.modelsSeen = Array(gone.suffix(Limits.workerModels)) + offered
+        modelsSeen[provider.key] = provider.modelsSeen
+        provider.speeds = remembered(remote, of: provider.key)
+        return provider
+    }
+
+    /// What other nodes measured of the provider's workers, the newest last: for those that come here.
+    private mutating func remembered(_ remote: [CatalogHost], of provider: RecordKey) -> [CatalogSpeed] {
+        let told = remote.filter { $0.tokensPerSecond > 0 || $0.firstContentMs > 0 }
+        var known = speeds[provider, default: []]
+        if told.isEmpty { return known }
+        let renewed = Set(told.map(\.clientHash))
+        known.removeAll { renewed.contains($0.clientHash) }
+        known += told.map {
+            CatalogSpeed(
+                clientHash: $0.clientHash, tokensPerSecond: $0.tokensPerSecond, firstContentMs: $0.firstContentMs)
         }
         known.removeFirst(max(known.count - Limits.speedsPerProvider, 0))
-        speeds[key] = known
-        provider.speeds = known
-        provider.remoteHosts = provider.hosts.filter { $0.node != node }
-        return provider
+        speeds[provider] = known
+        return known
     }
 
     private mutating func provider(
@@ -111,13 +139,15 @@ package struct CatalogBuilder: Sendable {
         case .named: access = .named(body.namedKeys.compactMap { PublicKey($0) })
         case .ownerOnly, .unspecified, .UNRECOGNIZED: access = .ownerOnly
         }
-        let keys = body.attachKeys.prefix(64).compactMap { entry -> CatalogAttachKey? in
+        let listed = body.attachKeys.prefix(Limits.advertAttachKeys)
+        let proven = proofs.proven(listed, of: record, providerID: body.providerID, home: home)
+        let keys = listed.compactMap { entry -> CatalogAttachKey? in
             guard let key = PublicKey(entry.publicKey) else { return nil }
             return CatalogAttachKey(
                 key: key, label: entry.label,
                 notAfter: entry.notAfterMs == 0 ? nil : Timestamp(milliseconds: Int64(clamping: entry.notAfterMs)),
                 allowedHosts: entry.allowedHosts.compactMap { PublicKey($0) },
-                derivation: TokenDerivation(rawValue: entry.derivation))
+                derivation: TokenDerivation(rawValue: entry.derivation), isProven: proven.contains(key))
         }
         return CatalogProvider(
             key: record.key, advertHash: record.hash, owner: record.signer, providerID: body.providerID, scope: scope,

@@ -115,9 +115,8 @@ extension Catalog {
     package func listing(for principal: Principal) -> [Listed] {
         var listed: [Listed] = []
         for provider in providers where provider.admits(principal) {
-            var seen: [String] = []
-            for model in provider.hosts.flatMap(\.models) where !seen.contains(model.id) {
-                seen.append(model.id)
+            var seen: Set<String> = []
+            for model in provider.hosts.lazy.flatMap(\.models) where seen.insert(model.id).inserted {
                 listed.append(
                     Listed(id: shortestName(provider, model.id, principal), provider: provider, model: model))
             }

@@ -7,10 +7,13 @@ package import MeshWire
 /// been sent the unsolicited `registered`) → `live` → `closed`. Rules:
 /// - Nothing is sent before the client's `register`, except to a client that stays silent through the grace.
 /// - No `register` within `Limits.workerRegisterMs`: closed.
-/// - After each `register` the same `registered` frame is answered and the models are asked for.
+/// - After each `register` the same `registered` frame is answered and the models are asked for, until a list comes;
+///   a worker that told no capabilities is asked for them as well.
 /// - A worker that shows no sign of life for `Limits.workerSilenceMs` is closed; pings go out every
-///   `Limits.workerPingIntervalMs`.
-/// - An unreadable frame costs that frame; `Limits.workerBadFrames` of them cost the session.
+///   `Limits.workerPingIntervalMs`, and a `heartbeat` when no other text frame went out for
+///   `Limits.workerHeartbeatIntervalMs`: old clients do not see pings.
+/// - An unusable frame costs that frame; `Limits.workerBadFrames` of them within `Limits.workerBadFrameWindowMs` cost
+///   the session.
 package struct BrokerSession: Sendable {
     package enum Action: Hashable, Sendable {
         case send([UInt8])
@@ -19,7 +22,10 @@ package struct BrokerSession: Sendable {
         /// The worker (re-)registered: replace what is known of it.
         case registered(WorkerProfile)
         case modelsListed([WorkerModel])
+        /// How much of its memory is in use, and what else nobody but its status shows.
         case hardwareChanged(HardwareSummary)
+        /// Something changed that the rest of the node has to hear of.
+        case profileChanged(WorkerProfile)
         /// A reply to the request with this number; the frame belongs to its `AnswerExchange`.
         case reply(number: UInt64, WorkerFrame.ReplyEvent)
         /// A frame that could not be used, for the counter.
@@ -35,35 +41,41 @@ package struct BrokerSession: Sendable {
 
     package let identity: WorkerIdentity
     package let sessionID: String
-    private let identityFields: [UInt8]
+    let identityFields: [UInt8]
     private let tokenText: String
     private let greetingGraceMs: Int64
-    private let expiresAt: Timestamp
+    private let began: Now
     private var state: State
     private var lastSeen: Instant
     private var lastPing: Instant
-    private var badFrames = 0
-    private var modelsRequest: UInt64 = 0
-    private var isAskingForModels = false
+    /// When the last text frame went out, to the accuracy of a tick.
+    private var lastSent: Instant
+    var hasSentSinceTick = false
+    private var beats: UInt64 = 0
+    /// One more than the largest number that was given to a request.
+    private var requestsEnd = firstRequestNumber
+    private var badFrames: (since: Instant, count: Int) = (Instant(nanoseconds: .min), 0)
     private var registerWindow: (since: Instant, count: Int) = (Instant(nanoseconds: .min), 0)
-    package private(set) var profile = WorkerProfile()
+    private var questions: UInt64 = 0
+    var models = WorkerQuestion("models.list")
+    var capabilities = WorkerQuestion("capabilities", attempts: Limits.workerCapabilityAttempts)
+    private var hasNews = false
+    private var lastNews: Instant?
+    package internal(set) var profile = WorkerProfile()
 
     /// - Parameters:
     ///   - tokenText: the token of the handshake; a token inside a message must equal it. Compared, never sent.
-    ///   - expiresAt: told to the worker as the end of its registration.
-    package init(
-        identity: WorkerIdentity, sessionID: String, tokenText: String, greetingGraceMs: Int64, expiresAt: Timestamp,
-        now: Instant
-    ) {
+    package init(identity: WorkerIdentity, sessionID: String, tokenText: String, greetingGraceMs: Int64, now: Now) {
         self.identity = identity
         self.sessionID = sessionID
         identityFields = Self.identityFields(identity)
         self.tokenText = tokenText
         self.greetingGraceMs = greetingGraceMs
-        self.expiresAt = expiresAt
-        state = .greeting(since: now)
-        lastSeen = now
-        lastPing = now
+        began = now
+        state = .greeting(since: now.instant)
+        lastSeen = now.instant
+        lastPing = now.instant
+        lastSent = now.instant
     }
 
     package var isLive: Bool {
@@ -76,18 +88,24 @@ package struct BrokerSession: Sendable {
     /// Any frame at all, control frames included, shows that the worker lives.
     package mutating func seen(now: Instant) { lastSeen = now }
 
+    /// The request with this number was sent: from now on a reply to it is no invention.
+    package mutating func requestSent(_ number: UInt64) {
+        hasSentSinceTick = true
+        requestsEnd = max(requestsEnd, number &+ 1)
+    }
+
     /// A binary frame: `1`, the length of the request id (1 byte), the request id, then bytes of its answer.
     /// - Returns: the request and where its bytes start; nil for a frame that is none of ours.
     package mutating func binaryArrived(
         _ bytes: UnsafeRawBufferPointer, now: Instant
     ) -> Result<(number: UInt64, start: Int), UnusableFrame> {
         lastSeen = now
-        guard isLive, bytes.count >= 3, bytes[0] == 1 else { return .failure(UnusableFrame(actions: bad())) }
+        guard isLive, bytes.count >= 3, bytes[0] == 1 else { return .failure(UnusableFrame(actions: bad(now))) }
         let end = 2 + Int(bytes[1])
         guard end <= bytes.count,
             let number = Self.requestNumber(String(decoding: bytes[2..<end], as: UTF8.self)),
-            number >= Self.firstRequestNumber, number <= UInt64.max / 2
-        else { return .failure(UnusableFrame(actions: bad())) }
+            number >= Self.firstRequestNumber, number < requestsEnd
+        else { return .failure(UnusableFrame(actions: bad(now))) }
         return .success((number, end))
     }
 
@@ -99,6 +117,31 @@ package struct BrokerSession: Sendable {
         _ frame: Result<WorkerFrame, JSONScanError>, in bytes: UnsafeRawBufferPointer, now: Now
     ) -> [Action] {
         lastSeen = now.instant
+        if case .closed = state { return [] }
+        if case .failure = frame, let mended = BareNumbers.mended(bytes),
+            let actions = mended.withUnsafeBytes({ mendedArrived($0, now: now) })
+        {
+            return actions
+        }
+        return scanned(frame, bytes, now: now)
+    }
+
+    /// What a worker says of itself may hold bare numbers; answers are relayed byte for byte and may not. Nil for those.
+    private mutating func mendedArrived(_ bytes: UnsafeRawBufferPointer, now: Now) -> [Action]? {
+        guard let frame = try? WorkerFrame.scan(bytes) else { return nil }
+        switch frame.kind {
+        case .operation("register"), .operation("heartbeat"): break
+        case .operation: return nil
+        case .reply:
+            let number = Self.requestNumber(frame.requestID) ?? .max
+            guard isLive, number < Self.firstRequestNumber else { return nil }
+        }
+        return scanned(.success(frame), bytes, now: now)
+    }
+
+    private mutating func scanned(
+        _ frame: Result<WorkerFrame, JSONScanError>, _ bytes: UnsafeRawBufferPointer, now: Now
+    ) -> [Action] {
         switch state {
         case .closed: return []
         case .greeting, .greeted: return firstFrame(frame, bytes, now: now)
@@ -106,81 +149,68 @@ package struct BrokerSession: Sendable {
         }
     }
 
-    /// Time passed: greets, pings, and closes what stays silent. Call about four times a second.
+    /// Time passed: greets, pings, asks again, and closes what stays silent. Call about four times a second.
     package mutating func tick(now: Instant) -> [Action] {
+        noteSent(now)
+        defer { noteSent(now) }
         switch state {
         case .closed: return []
         case .greeting(let since):
             if now.milliseconds(since: since) >= greetingGraceMs {
                 state = .greeted(since: since)
-                return [.send(registeredFrame(requestID: sessionID))]
+                let wall = began.wall.advanced(byMilliseconds: now.milliseconds(since: began.instant))
+                return [send(registeredDocument(requestID: sessionID, wall: wall).bytes)]
             }
         case .greeted(let since):
             if now.milliseconds(since: since) >= Limits.workerRegisterMs { return close(.registrationTimeout) }
-        case .live: break
+        case .live:
+            if now.milliseconds(since: lastSeen) >= Limits.workerSilenceMs { return close(.silent) }
         }
-        if now.milliseconds(since: lastSeen) >= Limits.workerSilenceMs, isLive { return close(.silent) }
+        var actions: [Action] = []
         if now.milliseconds(since: lastPing) >= Limits.workerPingIntervalMs {
             lastPing = now
-            return [.ping]
+            actions.append(.ping)
         }
-        return []
+        return isLive ? actions + due(now) : actions
+    }
+
+    private mutating func noteSent(_ now: Instant) {
+        if hasSentSinceTick { lastSent = now }
+        hasSentSinceTick = false
+    }
+
+    /// What a live session has to say by now.
+    private mutating func due(_ now: Instant) -> [Action] {
+        var actions: [Action] = []
+        if models.isDue(now: now) {
+            models.ask(nextQuestion(), now: now)
+            actions.append(send(question(models)))
+        }
+        if capabilities.isDue(now: now) {
+            capabilities.ask(nextQuestion(), now: now)
+            actions.append(send(question(capabilities)))
+        }
+        if hasNews, lastNews.map({ now.milliseconds(since: $0) >= Limits.workerHardwareNewsMs }) ?? true {
+            hasNews = false
+            lastNews = now
+            actions.append(.profileChanged(profile))
+        }
+        if !hasSentSinceTick, now.milliseconds(since: lastSent) >= Limits.workerHeartbeatIntervalMs {
+            actions.append(send(heartbeatFrame(beat: beats % Self.firstRequestNumber)))
+            beats += 1
+        }
+        return actions
+    }
+
+    private mutating func send(_ frame: [UInt8]) -> Action {
+        hasSentSinceTick = true
+        return .send(frame)
     }
 
     package mutating func close(_ reason: CloseReason) -> [Action] {
         if case .closed = state { return [] }
         state = .closed
         return [.close(reason)]
-    }
-
-    /// The frame that asks the worker to do `operation`; `payload` is spliced in as it is and must be one JSON value.
-    package func requestFrame(number: UInt64, operation: String, payload: some Collection<UInt8>) -> [UInt8] {
-        var frame = requestHead(number: number, operation: operation)
-        frame.reserveCapacity(frame.count + payload.count + 1)
-        frame += payload
-        frame.append(UInt8(ascii: "}"))
-        return frame
-    }
-
-    /// Everything of a request frame before its payload; a closing brace follows the payload.
-    package func requestHead(number: UInt64, operation: String) -> [UInt8] {
-        var frame: [UInt8] = []
-        frame.reserveCapacity(64 + identityFields.count)
-        frame.append(contentsOf: #"{"v":1,"op":""#.utf8)
-        frame.append(contentsOf: operation.utf8)
-        frame.append(contentsOf: #"","request_id":"q"#.utf8)
-        frame.append(contentsOf: String(number).utf8)
-        frame.append(contentsOf: identityFields)
-        return frame
-    }
-
-    /// The part of a request that is the same in every frame, made once.
-    private static func identityFields(_ identity: WorkerIdentity) -> [UInt8] {
-        var bytes = Array(#"","provider_id":"#.utf8)
-        JSONText.appendQuoted(identity.providerID.utf8, to: &bytes)
-        bytes += Array(#","client_id":"#.utf8)
-        JSONText.appendQuoted(identity.clientID.utf8, to: &bytes)
-        bytes += Array(#","payload":"#.utf8)
-        return bytes
-    }
-
-    /// Frames that steer one request: `cancel`, `pause`, `resume`.
-    package func controlFrame(_ operation: String, number: UInt64) -> [UInt8] {
-        requestFrame(
-            number: UInt64.max - number, operation: operation, payload: Array(#"{"request_id":"q\#(number)"}"#.utf8))
-    }
-
-    /// Gives the worker room for `bytes` more of a binary answer.
-    package func creditFrame(number: UInt64, bytes: Int) -> [UInt8] {
-        requestFrame(
-            number: UInt64.max - number, operation: "credit",
-            payload: Array(#"{"request_id":"q\#(number)","bytes":\#(bytes)}"#.utf8))
-    }
-
-    /// Our request number in a `request_id`, nil when it is none of ours.
-    package static func requestNumber(_ requestID: String) -> UInt64? {
-        guard requestID.utf8.first == UInt8(ascii: "q") else { return nil }
-        return UInt64(requestID.dropFirst())
     }
 
     private mutating func firstFrame(
@@ -197,48 +227,61 @@ package struct BrokerSession: Sendable {
     private mutating func liveFrame(
         _ frame: Result<WorkerFrame, JSONScanError>, _ bytes: UnsafeRawBufferPointer, now: Now
     ) -> [Action] {
-        guard case .success(let frame) = frame else { return bad() }
+        guard case .success(let frame) = frame else { return bad(now.instant) }
         switch frame.kind {
         case .operation("register"): return register(frame, bytes, now: now)
         case .operation("heartbeat"): return heartbeat(frame, bytes, now: now)
-        case .operation: return bad()
+        case .operation: return bad(now.instant)
+        case .reply(.heartbeat): return []
+        case .reply(.ignored): return bad(now.instant)
         case .reply(let event):
-            if event == .ignored || event == .heartbeat { return [] }
-            guard let number = Self.requestNumber(frame.requestID) else { return bad() }
-            // Released clients answer a cancel with an unsupported-operation error; nobody waits for it.
-            if number > UInt64.max / 2 { return [] }
-            if number < Self.firstRequestNumber {
-                // Only the answer to the newest question counts, and only once.
-                guard isAskingForModels, number == modelsRequest else { return bad() }
-                return models(frame, event, bytes)
-            }
-            return [.reply(number: number, event)]
+            guard let number = Self.requestNumber(frame.requestID) else { return bad(now.instant) }
+            if number < Self.firstRequestNumber { return answered(number, event, frame, bytes, now: now.instant) }
+            if number < requestsEnd { return [.reply(number: number, event)] }
+            // Released clients answer a cancel and a heartbeat with an unsupported-operation error; nobody waits for it.
+            let steered = UInt64.max - number
+            return steered < (steered < Self.firstRequestNumber ? beats : requestsEnd) ? [] : bad(now.instant)
         }
     }
 
     private mutating func register(_ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer, now: Now) -> [Action] {
-        guard bytes.count <= Limits.workerRegisterBytes,
-            let message = try? JSONValue.parse(bytes, in: 0..<bytes.count)
-        else {
+        guard bytes.count <= Limits.workerRegisterBytes else {
+            let words = "register is \(bytes.count) bytes; at most \(Limits.workerRegisterBytes) are taken"
+            return isLive ? refused(frame.requestID, words, now: now.instant) : close(.registerTooLarge)
+        }
+        guard let message = try? JSONValue.parse(bytes, in: 0..<bytes.count) else {
             // A client that was told nothing would wait for its ack until the registration times out.
-            return isLive ? bad() : close(.registerExpected)
+            return isLive ? bad(now.instant) : close(.registerExpected)
         }
         for token in [message["registration_token"]?.text, message["payload"]?["registration_token"]?.text] {
             guard let token, !SecretText.isSame(token, tokenText) else { continue }
-            if isLive { return [.send(errorFrame(frame.requestID, "token mismatch"))] }
+            if isLive { return refused(frame.requestID, "token mismatch", now: now.instant) }
             return close(.tokenMismatch)
         }
         guard mayRegister(now: now.instant) else {
-            return bad() + [.send(errorFrame(frame.requestID, "registering too often; wait a few seconds"))]
+            return refused(frame.requestID, "registering too often; wait a few seconds", now: now.instant)
         }
-        state = .live
+        let old = profile
         profile = WorkerProfile(register: message)
-        modelsRequest &+= 1
-        isAskingForModels = true
+        if isLive, !profile.isAnnouncedLike(old) { hasNews = true }
+        state = .live
         return [
-            .send(registeredFrame(requestID: frame.requestID)), .registered(profile),
-            .send(requestFrame(number: modelsRequest, operation: "models.list", payload: Array("{}".utf8))),
-        ]
+            send(registeredDocument(requestID: frame.requestID, wall: now.wall).bytes), .registered(profile),
+        ] + ask(tellsCapabilities: WorkerProfile.capabilities(of: message) != nil, now: now.instant)
+    }
+
+    /// The worker is told why, unless this was the frame that ends the session.
+    private mutating func refused(_ requestID: String, _ words: String, now: Instant) -> [Action] {
+        let actions = bad(now)
+        return isLive ? actions + [send(errorFrame(requestID, words))] : actions
+    }
+
+    private mutating func ask(tellsCapabilities: Bool, now: Instant) -> [Action] {
+        models.begin(nextQuestion(), now: now)
+        capabilities.settle()
+        guard !tellsCapabilities else { return [send(question(models))] }
+        capabilities.begin(nextQuestion(), now: now)
+        return [send(question(models)), send(question(capabilities))]
     }
 
     /// A worker may register again whenever its models change, but each time costs the whole mesh something.
@@ -250,8 +293,13 @@ package struct BrokerSession: Sendable {
         return registerWindow.count <= Limits.workerRegistersPer10s
     }
 
-    /// Numbers of `models.list` requests stay below this; buyers' requests start here.
+    /// Numbers of the node's own questions stay below this; buyers' requests start here.
     package static let firstRequestNumber: UInt64 = 1_000_000
+
+    private mutating func nextQuestion() -> UInt64 {
+        questions = questions % (Self.firstRequestNumber - 1) + 1
+        return questions
+    }
 
     private mutating func heartbeat(_ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer, now: Now) -> [Action] {
         var actions: [Action] = []
@@ -259,59 +307,24 @@ package struct BrokerSession: Sendable {
             let value = try? JSONValue.parse(bytes, in: payload.range)
         {
             let update = HardwareSummary(payload: value)
-            if !update.gpus.isEmpty {
+            if !update.isEmpty {
+                let headline = profile.hardware.headline
                 profile.hardware.merge(update)
+                // Told at the next tick, and seldom: the whole mesh hears of it.
+                if profile.hardware.headline != headline { hasNews = true }
                 actions.append(.hardwareChanged(profile.hardware))
             }
         }
-        let answer: JSONValue = [
-            "v": 1, "request_id": .string(frame.requestID), "status": "ok", "event": "heartbeat",
-            "payload": ["ts": .integer(now.wall.seconds)],
-        ]
-        return [.send(answer.bytes)] + actions
+        return [send(heartbeatAnswer(frame.requestID, wall: now.wall))] + actions
     }
 
-    private mutating func models(
-        _ frame: WorkerFrame, _ event: WorkerFrame.ReplyEvent, _ bytes: UnsafeRawBufferPointer
-    ) -> [Action] {
-        if event == .error { isAskingForModels = false }
-        guard event == .answer else { return [] }
-        isAskingForModels = false
-        guard let whole = WorkerAnswer.whole(frame, in: bytes), whole.head.status < 400,
-            whole.body.count <= Limits.workerRegisterBytes, let document = try? JSONValue.parse(whole.body),
-            let models = WorkerModel.list(document)
-        else { return bad() }
-        return [.modelsListed(models)]
-    }
-
-    private mutating func bad() -> [Action] {
-        badFrames += 1
-        guard badFrames < Limits.workerBadFrames else { return [.badFrame] + close(.tooManyBadFrames) }
+    /// Who sends a bad frame now and then stays; a flood of them ends the session.
+    mutating func bad(_ now: Instant) -> [Action] {
+        if badFrames.count == 0 || now.milliseconds(since: badFrames.since) >= Limits.workerBadFrameWindowMs {
+            badFrames = (now, 0)
+        }
+        badFrames.count += 1
+        guard badFrames.count < Limits.workerBadFrames else { return [.badFrame] + close(.tooManyBadFrames) }
         return [.badFrame]
-    }
-
-    private func registeredFrame(requestID: String) -> [UInt8] {
-        registeredDocument(requestID: requestID).bytes
-    }
-
-    /// The `registered` document, also the answer of the dry-run register routes.
-    package func registeredDocument(requestID: String) -> JSONValue {
-        [
-            "v": 1, "event": "registered", "status": "ok", "accepted": true, "request_id": .string(requestID),
-            "session_id": .string(sessionID), "provider_id": .string(identity.providerID),
-            "client_id": .string(identity.clientID), "username": .string(identity.scope.username),
-            "scope_name": .string(identity.scope == .global ? "global" : "user"),
-            "owner_user_id": identity.scope == .global ? .null : .string(identity.scope.username),
-            "expires_at": .integer(expiresAt.seconds),
-            // Ours; released clients look at none of it.
-            "features": ["binary_frames", "flow_control"], "answer_window_bytes": .integer(Limits.answerWindowBytes),
-        ]
-    }
-
-    private func errorFrame(_ requestID: String, _ text: String) -> [UInt8] {
-        let answer: JSONValue = [
-            "v": 1, "request_id": .string(requestID), "status": "error", "error": .string(text),
-        ]
-        return answer.bytes
     }
 }

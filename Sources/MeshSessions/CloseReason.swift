@@ -2,6 +2,7 @@
 package enum CloseReason: String, CaseIterable, Sendable {
     case registrationTimeout = "registration timeout"
     case registerExpected = "the first message must be op=register"
+    case registerTooLarge = "the register message is larger than 1 MiB"
     case notJSON = "the first message must be JSON"
     case tokenMismatch = "the token in the message differs from the one in the handshake"
     case replaced = "replaced by a new connection of the same client"
@@ -20,7 +21,7 @@ package enum CloseReason: String, CaseIterable, Sendable {
         case .registrationTimeout, .registerExpected, .notJSON, .tokenMismatch, .tokenRevoked, .tooManyBadFrames: 1008
         case .replaced, .silent, .notReading: 1011
         case .protocolError: 1002
-        case .frameTooLarge: 1009
+        case .frameTooLarge, .registerTooLarge: 1009
         case .nodeStopping: 1001
         case .tooManySessions: 1013
         }

@@ -1,85 +1,169 @@
 import MeshModel
 package import MeshWire
 
-/// A worker's hardware, normalised from whichever spelling it uses. Sizes in MiB. Absurd values are dropped.
+/// A worker's hardware, normalised from whichever spelling it uses. Sizes in MiB. Absurd values are dropped, fields
+/// this node has no use for are kept to be shown, within `Limits.workerHardwareExtraBytes` altogether.
 package struct HardwareSummary: Hashable, Sendable {
     package struct GPU: Hashable, Sendable {
         package var index: Int64
         package var name: String
         package var vendor: String
-        package var totalMb: Int64?
-        package var availableMb: Int64?
-        package var usedMb: Int64?
+        package var memory: VideoMemory
+        /// Its other fields, one object as JSON text; empty where it has none.
+        package var extra: [UInt8]
 
-        /// Sizes a beat tells replace the old ones; of available and used, the one it leaves out follows from the
-        /// other, or the two would contradict each other.
-        fileprivate mutating func take(_ update: GPU) {
-            totalMb = update.totalMb ?? totalMb
-            guard update.availableMb != nil || update.usedMb != nil else { return }
-            availableMb = update.availableMb
-            usedMb = update.usedMb
-            guard let totalMb else { return }
-            if availableMb == nil, let usedMb, totalMb >= usedMb { availableMb = totalMb - usedMb }
-            if usedMb == nil, let availableMb, totalMb >= availableMb { usedMb = totalMb - availableMb }
-        }
+        package var totalMb: Int64? { memory.totalMb }
+        package var availableMb: Int64? { memory.availableMb }
+        package var usedMb: Int64? { memory.usedMb }
+        package var extraMembers: [JSONValue.Member] { KeptJSON.members(extra) }
+    }
+
+    /// What the rest of the mesh is told of it.
+    package struct Headline: Hashable, Sendable {
+        package var gpuClass: String
+        package var gpuCount: Int
+        package var totalVramMb: Int64
     }
 
     package var hostname = ""
     package var platform = ""
     package var gpus: [GPU] = []
+    /// What it says of all its GPUs together, for where it does not list them or not their sizes.
+    private var toldCount = 0
+    private var toldMemory = VideoMemory()
+    /// Other fields of `hardware`, one object as JSON text; empty where it has none.
+    package private(set) var extra: [UInt8] = []
 
     package init() {}
 
-    package var totalVramMb: Int64 { gpus.reduce(0) { $0 &+ ($1.totalMb ?? 0) } }
+    private static let gpusAtMost = 64
+    private static let indices: Range<Int64> = 0..<1_024
 
     /// Reads `register.payload` (or a heartbeat's), preferring top-level fields and falling back to `hardware`.
     package init(payload: JSONValue) {
         let hardware = payload["hardware"]
         hostname = Self.words(hardware?["hostname"])
         platform = Self.words(hardware?["platform"])
-        let listed = payload["gpus"] ?? payload["gpu"] ?? hardware?["gpus"] ?? hardware?["gpu"]
-        let entries = listed?.elements ?? listed.map { [$0] } ?? []
-        gpus = entries.prefix(64).enumerated().compactMap { Self.gpu($0.element, position: Int64($0.offset)) }
+        let known = ["hostname", "platform", "gpus", "gpu", "gpu_count"] + VideoMemory.names
+        extra = Self.extra(hardware, beside: known, limit: Limits.workerHardwareExtraBytes)
+        for (position, entry) in Self.listed(payload, hardware).prefix(Self.gpusAtMost).enumerated() {
+            guard let gpu = Self.gpu(entry, position: Int64(position), limit: extraRoom) else { continue }
+            gpus.append(gpu)
+        }
+        toldCount = Self.count(payload) ?? Self.count(hardware) ?? 0
+        toldMemory = VideoMemory(payload)
+        toldMemory.fill(from: VideoMemory(hardware))
+        toldMemory.derive()
+        preferGPUs()
     }
+
+    package var isEmpty: Bool { self == HardwareSummary() }
+
+    package var gpuCount: Int {
+        if !gpus.isEmpty { return gpus.count }
+        if toldCount > 0 { return toldCount }
+        return (toldMemory.totalMb ?? 0) > 0 ? 1 : 0
+    }
+
+    /// Of all GPUs together: the sums over them where each tells its size, else what the worker says.
+    package var memory: VideoMemory {
+        var memory = VideoMemory()
+        let total = sum { $0.totalMb }
+        memory.totalMb = total.isWhole ? total.size : toldMemory.totalMb.map { max($0, total.size ?? 0) } ?? total.size
+        // Both from one source, or they would contradict each other.
+        memory.availableMb = toldMemory.tellsUse ? toldMemory.availableMb : wholeSum { $0.availableMb }
+        memory.usedMb = toldMemory.tellsUse ? toldMemory.usedMb : wholeSum { $0.usedMb }
+        memory.derive()
+        return memory
+    }
+
+    package var totalVramMb: Int64 { memory.totalMb ?? 0 }
+
+    package var headline: Headline {
+        Headline(gpuClass: gpus.first?.name ?? "", gpuCount: gpuCount, totalVramMb: totalVramMb)
+    }
+
+    package var extraMembers: [JSONValue.Member] { KeptJSON.members(extra) }
 
     /// Takes over what `update` knows, GPU by GPU, and keeps the rest.
     package mutating func merge(_ update: HardwareSummary) {
         if !update.hostname.isEmpty { hostname = update.hostname }
         if !update.platform.isEmpty { platform = update.platform }
-        for gpu in update.gpus {
-            guard let position = gpus.firstIndex(where: { $0.index == gpu.index }) else {
-                if gpus.count < 64 { gpus.append(gpu) }
-                continue
-            }
-            if !gpu.name.isEmpty { gpus[position].name = gpu.name }
-            if !gpu.vendor.isEmpty { gpus[position].vendor = gpu.vendor }
-            gpus[position].take(gpu)
+        if update.toldCount > 0 { toldCount = update.toldCount }
+        extra = KeptJSON.merged(extra, update.extra, limit: extraRoom + extra.count)
+        for gpu in update.gpus { merge(gpu) }
+        if update.gpus.isEmpty, gpus.count == 1 {
+            gpus[0].memory.take(update.toldMemory)
+            if update.toldMemory.tellsUse { preferGPUs() }
+        } else {
+            toldMemory.take(update.toldMemory)
+            if update.gpus.contains(where: \.memory.tellsUse) { preferGPUs() }
         }
     }
 
-    private static func gpu(_ value: JSONValue, position: Int64) -> GPU? {
+    private mutating func merge(_ gpu: GPU) {
+        guard let position = gpus.firstIndex(where: { $0.index == gpu.index }) else {
+            guard gpus.count < Self.gpusAtMost else { return }
+            var gpu = gpu
+            if gpu.extra.count > extraRoom { gpu.extra = [] }
+            return gpus.append(gpu)
+        }
+        if !gpu.name.isEmpty { gpus[position].name = gpu.name }
+        if !gpu.vendor.isEmpty { gpus[position].vendor = gpu.vendor }
+        gpus[position].memory.take(gpu.memory)
+        let room = extraRoom + gpus[position].extra.count
+        gpus[position].extra = KeptJSON.merged(gpus[position].extra, gpu.extra, limit: room)
+    }
+
+    /// Where every GPU tells how much of it is in use, that is newer than what was said of all together.
+    private mutating func preferGPUs() {
+        guard wholeSum({ $0.availableMb ?? $0.usedMb }) != nil else { return }
+        toldMemory.availableMb = nil
+        toldMemory.usedMb = nil
+    }
+
+    private func sum(_ size: (VideoMemory) -> Int64?) -> (size: Int64?, isWhole: Bool) {
+        let sizes = gpus.compactMap { size($0.memory) }
+        return (sizes.isEmpty ? nil : sizes.reduce(0) { $0 &+ $1 }, !sizes.isEmpty && sizes.count == gpus.count)
+    }
+
+    private func wholeSum(_ size: (VideoMemory) -> Int64?) -> Int64? {
+        let sum = sum(size)
+        return sum.isWhole ? sum.size : nil
+    }
+
+    /// Bytes that may still be kept of other fields.
+    private var extraRoom: Int {
+        gpus.reduce(Limits.workerHardwareExtraBytes - extra.count) { $0 - $1.extra.count }
+    }
+
+    /// The first list that has a GPU in it: `null` and an empty one say nothing.
+    private static func listed(_ payload: JSONValue, _ hardware: JSONValue?) -> [JSONValue] {
+        for listed in [payload["gpus"], payload["gpu"], hardware?["gpus"], hardware?["gpu"]] {
+            guard let listed else { continue }
+            let entries = listed.elements ?? [listed]
+            if entries.contains(where: { $0.members != nil }) { return entries }
+        }
+        return []
+    }
+
+    private static func gpu(_ value: JSONValue, position: Int64, limit: Int) -> GPU? {
         guard value.members != nil else { return nil }
-        var total = megabytes(value, "total_vram")
-        var available = megabytes(value, "available_vram")
-        var used = megabytes(value, "used_vram")
-        if total == nil, let available, let used { total = available + used }
-        if available == nil, let total, let used, total >= used { available = total - used }
-        if used == nil, let total, let available, total >= available { used = total - available }
         let index = value["index"]?.integer ?? position
-        guard (0..<1_024).contains(index) else { return nil }
+        guard indices.contains(index) else { return nil }
+        var memory = VideoMemory(value)
+        memory.derive()
         return GPU(
-            index: index, name: words(value["name"]), vendor: words(value["vendor"]), totalMb: total,
-            availableMb: available, usedMb: used)
+            index: index, name: words(value["name"]), vendor: words(value["vendor"]), memory: memory,
+            extra: extra(value, beside: ["index", "name", "vendor"] + VideoMemory.names, limit: limit))
     }
 
-    private static func megabytes(_ value: JSONValue, _ name: String) -> Int64? {
-        // 64 TiB of video memory is a typing error, not a GPU.
-        let plausible: ClosedRange<Int64> = 0...(64 << 20)
-        if let size = value["\(name)_mb"]?.integer, plausible.contains(size) { return size }
-        if let size = value["\(name)_gb"]?.integer, (0...(plausible.upperBound / 1024)).contains(size) {
-            return size * 1024
-        }
-        return nil
+    private static func extra(_ value: JSONValue?, beside known: [String], limit: Int) -> [UInt8] {
+        KeptJSON.object((value?.members ?? []).filter { !known.contains($0.name) }, limit: limit)
+    }
+
+    private static func count(_ value: JSONValue?) -> Int? {
+        value?["gpu_count"]?.integer.flatMap { indices.contains($0) ? Int($0) : nil }
     }
 
     private static func words(_ value: JSONValue?) -> String { (value?.text ?? "").cut(toUTF8Bytes: 128) }

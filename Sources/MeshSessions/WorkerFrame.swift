@@ -39,11 +39,20 @@ package struct WorkerFrame: Sendable {
         let fields = try JSONScanner.fields(of: bytes)
         let requestID = fields.string("request_id", in: bytes) ?? ""
         let payload = fields.value("payload", in: bytes)
-        if let operation = fields.string("op", in: bytes), fields.value("status", in: bytes) == nil {
+        if let operation = fields.string("op", in: bytes), !isReply(fields, to: operation, bytes) {
             return WorkerFrame(kind: .operation(operation), requestID: requestID, payload: payload, fields: fields)
         }
         return WorkerFrame(
             kind: .reply(replyEvent(fields, bytes)), requestID: requestID, payload: payload, fields: fields)
+    }
+
+    /// Some workers repeat the operation in their reply. `register` is never asked of them, so an event beside it, such
+    /// as its own name, makes it no reply.
+    private static func isReply(
+        _ fields: [JSONField], to operation: String, _ bytes: UnsafeRawBufferPointer
+    ) -> Bool {
+        if fields.value("status", in: bytes) != nil || fields.boolean("ok", in: bytes) != nil { return true }
+        return operation != "register" && fields.string("event", in: bytes) != nil
     }
 
     private static func replyEvent(_ fields: [JSONField], _ bytes: UnsafeRawBufferPointer) -> ReplyEvent {

@@ -1,50 +1,13 @@
-package import MeshModel
+import MeshModel
 package import MeshWire
-
-/// One model a worker lists.
-package struct WorkerModel: Hashable, Sendable {
-    package var id: String
-    package var contextTokens: Int64?
-    package var modalities: [String] = []
-
-    package init(id: String, contextTokens: Int64? = nil, modalities: [String] = []) {
-        self.id = id
-        self.contextTokens = contextTokens
-        self.modalities = modalities
-    }
-
-    /// Reads an answer to `models.list` in any of the released shapes: the list under `data` or `models` or bare,
-    /// items as strings or objects with `id`, `name` or `model`.
-    package static func list(_ document: JSONValue) -> [WorkerModel]? {
-        guard let items = document["data"]?.elements ?? document["models"]?.elements ?? document.elements
-        else { return nil }
-        var models: [WorkerModel] = []
-        for item in items.prefix(Limits.workerModels) {
-            guard let model = WorkerModel(item), !models.contains(where: { $0.id == model.id }) else { continue }
-            models.append(model)
-        }
-        return models
-    }
-
-    private init?(_ item: JSONValue) {
-        let name = item.text ?? item["id"]?.text ?? item["name"]?.text ?? item["model"]?.text
-        guard let name, !name.isEmpty, name.utf8.count <= Limits.recordTextBytes, HeaderRule.isValue(name) else {
-            return nil
-        }
-        id = name
-        let context =
-            item["context_window"]?.integer ?? item["context_length"]?.integer ?? item["max_context_length"]?.integer
-        contextTokens = context.flatMap { (1...100_000_000).contains($0) ? $0 : nil }
-        let listed = item["architecture"]?["input_modalities"]?.elements ?? []
-        modalities = listed.prefix(8).compactMap { $0.text }.filter { $0.utf8.count <= 32 }
-    }
-}
 
 /// What a worker said of itself when it registered.
 package struct WorkerProfile: Hashable, Sendable {
     package var server = ""
     package var hardware = HardwareSummary()
     package var endpoints: [String] = []
+    /// How many requests at once it says it takes, 1 to `Limits.workerSlots`; 0 when it does not say.
+    package var slots = 0
     /// Largest frame it takes; released clients close the socket above 1 MiB.
     package var maxFrameBytes = Limits.workerRequestFrameBytes
     /// Whether it answers `pause` and `resume` for one request, so that a slow buyer slows only its own stream.
@@ -53,32 +16,94 @@ package struct WorkerProfile: Hashable, Sendable {
     package var sendsBinary = false
     /// Whether it takes a request's body in binary frames after the request, as it gives credit.
     package var takesUploads = false
+    /// Its capabilities as it sent them, `server` and `transports` normalised, as one object of JSON text of at most
+    /// `Limits.workerCapabilityBytes`; empty when it sent none.
+    package private(set) var capabilities: [UInt8] = []
 
     package init() {}
 
-    /// Reads a `register` message; `payload.capabilities` wins over the top-level one.
+    /// Reads a `register` message.
     package init(register message: JSONValue) {
         let payload = message["payload"] ?? .object([])
-        let capabilities = payload["capabilities"] ?? message["capabilities"] ?? .object([])
-        let name = capabilities["server"]?.text ?? capabilities["server"]?["name"]?.text ?? ""
-        let version = capabilities["version"]?.text ?? capabilities["server"]?["version"]?.text ?? ""
-        server = "\(name) \(version)".cut(toUTF8Bytes: 128).filter { !$0.isNewline }
         hardware = HardwareSummary(payload: payload)
-        endpoints = Self.endpoints(payload, capabilities)
-        let frame = capabilities["max_frame_bytes"]?.integer ?? Int64(Limits.workerRequestFrameBytes)
-        maxFrameBytes = Int(min(max(frame, Int64(Limits.workerRequestFrameBytes)), Int64(Limits.workerFrameBytes)))
-        controlsFlow = capabilities["flow_control"]?.flag ?? false
-        sendsBinary = capabilities["binary_frames"]?.flag ?? false
-        takesUploads = capabilities["uploads"]?.flag ?? false
+        take(Self.capabilities(of: message) ?? .object([]), listed: Self.texts(payload["studio_endpoints"]))
     }
 
-    /// What it offers beside chat, without a leading slash: the Studio endpoints it lists, and the families that
-    /// `openai_compat` says it has.
-    private static func endpoints(_ payload: JSONValue, _ capabilities: JSONValue) -> [String] {
-        let studio = capabilities["studio"]
-        let listed = payload["studio_endpoints"]?.elements ?? studio?["endpoints"]?.elements ?? []
-        var names = listed.compactMap { $0.text } + (studio?["endpoint_capabilities"]?.members ?? []).map(\.name)
-        for family in EndpointPath.Family.allCases where capabilities["openai_compat"]?[family.rawValue]?.flag == true {
+    /// Whether the mesh is told the same of both.
+    func isAnnouncedLike(_ other: WorkerProfile) -> Bool {
+        hardware.headline == other.hardware.headline && endpoints == other.endpoints && slots == other.slots
+            && takesUploads == other.takesUploads
+    }
+
+    /// The capabilities of a `register` message: those in the payload win over the top-level ones, where they say
+    /// anything. Nil when it has none.
+    package static func capabilities(of message: JSONValue) -> JSONValue? {
+        let told = [message["payload"]?["capabilities"], message["capabilities"]].compactMap { $0 }
+            .filter { $0.members != nil }
+        return told.first { $0 != .object([]) } ?? told.first
+    }
+
+    /// Takes over the answer to `capabilities`, for a worker that registered without.
+    /// - Returns: whether there was anything in it.
+    package mutating func take(answer document: JSONValue) -> Bool {
+        let inner = document["capabilities"] ?? document
+        guard let members = inner.members, !members.isEmpty else { return false }
+        take(inner, listed: endpoints)
+        return true
+    }
+
+    /// - Parameter listed: Studio endpoints it named beside its capabilities.
+    private mutating func take(_ told: JSONValue, listed: [String]) {
+        let name = told["server"]?.text ?? told["server"]?["name"]?.text ?? ""
+        let version = told["version"]?.text ?? told["server"]?["version"]?.text ?? ""
+        server = [name, version].filter { !$0.isEmpty }.joined(separator: " ").cut(toUTF8Bytes: 128)
+            .filter { !$0.isNewline }
+        endpoints = Self.endpoints(listed, told)
+        let frame = told["max_frame_bytes"]?.integer ?? Int64(Limits.workerRequestFrameBytes)
+        maxFrameBytes = Int(min(max(frame, Int64(Limits.workerRequestFrameBytes)), Int64(Limits.workerFrameBytes)))
+        slots = Self.slots(told)
+        controlsFlow = told["flow_control"]?.flag ?? false
+        sendsBinary = told["binary_frames"]?.flag ?? false
+        takesUploads = told["uploads"]?.flag ?? false
+        capabilities = KeptJSON.object(Self.normalised(told), limit: Limits.workerCapabilityBytes)
+    }
+
+    private static func slots(_ told: JSONValue) -> Int {
+        for name in ["slots", "max_concurrency"] {
+            if let slots = told[name]?.integer, (1...Int64(Limits.workerSlots)).contains(slots) { return Int(slots) }
+        }
+        return 0
+    }
+
+    /// `server` becomes a text with `version` beside it, `transports` a list.
+    private static func normalised(_ told: JSONValue) -> [JSONValue.Member] {
+        var members = told.members ?? []
+        for (position, member) in members.enumerated() {
+            guard let inner = member.value.members else { continue }
+            switch member.name {
+            case "transports": members[position].value = .strings(inner.filter { $0.value.flag == true }.map(\.name))
+            case "server":
+                members[position].value = member.value["name"] ?? .null
+                if told["version"] == nil, let version = member.value["version"] {
+                    members.append(.init("version", version))
+                }
+            default: break
+            }
+        }
+        return members
+    }
+
+    /// What it offers beside chat, without a leading slash: every Studio endpoint it names anywhere, unless it says that
+    /// its Studio is off, and the families that `openai_compat` says it has.
+    private static func endpoints(_ listed: [String], _ told: JSONValue) -> [String] {
+        let studio = told["studio"]
+        var names: [String] = []
+        let flags = [studio?["enabled"]?.flag, studio?["supported"]?.flag].compactMap { $0 }
+        if flags.isEmpty || flags.contains(true) {
+            names = listed + texts(told["studio_endpoints"]) + texts(studio?["endpoints"])
+            names += (studio?["endpoint_capabilities"]?.members ?? []).map(\.name)
+        }
+        for family in EndpointPath.Family.allCases where told["openai_compat"]?[family.rawValue]?.flag == true {
             names.append("v1/\(family.rawValue)")
         }
         var endpoints: [String] = []
@@ -89,20 +114,9 @@ package struct WorkerProfile: Hashable, Sendable {
         }
         return endpoints
     }
-}
 
-/// Who a worker is, settled at the handshake; nothing it sends later changes it.
-package struct WorkerIdentity: Hashable, Sendable {
-    /// Record key of the provider's advert: names owner and provider id at once.
-    package var provider: RecordKey
-    package var providerID: String
-    package var scope: OwnerScope
-    package var clientID: String
+    private static func texts(_ value: JSONValue?) -> [String] { (value?.elements ?? []).compactMap(\.text) }
 
-    package init(provider: RecordKey, providerID: String, scope: OwnerScope, clientID: String) {
-        self.provider = provider
-        self.providerID = providerID
-        self.scope = scope
-        self.clientID = clientID
-    }
+    /// The capabilities it sent, to be shown.
+    package var capabilityMembers: [JSONValue.Member] { KeptJSON.members(capabilities) }
 }

@@ -90,6 +90,20 @@ extension MeshStore {
         }
     }
 
+    /// Adds the proof of a key that has none. Touches nothing else, so a token that was removed meanwhile stays away.
+    /// - Returns: whether there was such a key.
+    /// - Throws: `.invalid` for a proof of a wrong length.
+    @discardableResult
+    package func addAttachKeyProof(_ publicKey: PublicKey, _ proof: [UInt8]) throws(StoreError) -> Bool {
+        guard proof.count == 64 else { throw .invalid("the proof of an attach key has 64 bytes") }
+        return try write { database in
+            try database.execute(
+                sql: "UPDATE attach_keys SET proof = ? WHERE public_key = ? AND proof IS NULL",
+                arguments: [Data(proof), publicKey.data])
+            return database.changesCount > 0
+        }
+    }
+
     /// Removes a provider with its attach keys.
     /// - Returns: false when there was none.
     @discardableResult
@@ -124,6 +138,9 @@ extension MeshStore {
         guard keys.allSatisfy({ $0.label.utf8.count <= Limits.labelBytes }) else {
             throw .invalid("a registration token's label may have \(Limits.labelBytes) bytes")
         }
+        guard keys.allSatisfy({ $0.proof.map { $0.count == 64 } ?? true }) else {
+            throw .invalid("the proof of an attach key has 64 bytes")
+        }
         guard keys.allSatisfy({ $0.allowedHosts.count <= Limits.attachKeyHosts }) else {
             throw .invalid("a registration token may name \(Limits.attachKeyHosts) nodes")
         }
@@ -150,11 +167,12 @@ extension MeshStore {
             try database.execute(
                 sql: """
                     INSERT INTO attach_keys (public_key, provider, position, label, created_at, not_after,
-                        allowed_hosts, derivation) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                        allowed_hosts, derivation, proof) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
                     """,
                 arguments: [
                     key.publicKey.data, provider, position, key.label, key.createdAt.milliseconds,
                     key.notAfter?.milliseconds, Data(key.allowedHosts.flatMap(\.bytes)), key.derivation.rawValue,
+                    key.proof.map { Data($0) },
                 ])
         }
     }
@@ -197,7 +215,8 @@ extension MeshStore {
         else { throw damaged("an attach key") }
         return AttachKeyEntry(
             publicKey: key, label: row["label"], createdAt: Timestamp(milliseconds: row["created_at"]),
-            notAfter: Timestamp(row: row, "not_after"), allowedHosts: hosts, derivation: derivation)
+            notAfter: Timestamp(row: row, "not_after"), allowedHosts: hosts, derivation: derivation,
+            proof: (row["proof"] as Data?).map { [UInt8]($0) })
     }
 
     /// The keys that stand one behind the other in a column; nil when it does not hold whole ones.

@@ -7,6 +7,7 @@ enum Schema {
         migrator.registerMigration("1 accounts") { try $0.execute(sql: accounts) }
         migrator.registerMigration("2 records") { try $0.execute(sql: records) }
         migrator.registerMigration("3 attach key terms") { try $0.execute(sql: attachKeyTerms) }
+        migrator.registerMigration("4 attach key proofs") { try $0.execute(sql: attachKeyProofs) }
         return migrator
     }()
 
@@ -82,5 +83,9 @@ enum Schema {
         ALTER TABLE attach_keys ADD COLUMN allowed_hosts BLOB NOT NULL DEFAULT x''
             CHECK (length(allowed_hosts) % 32 = 0);
         ALTER TABLE attach_keys ADD COLUMN derivation INTEGER NOT NULL DEFAULT 0;
+        """
+
+    private static let attachKeyProofs = """
+        ALTER TABLE attach_keys ADD COLUMN proof BLOB CHECK (length(proof) = 64);
         """
 }

@@ -69,6 +69,12 @@ content = client.files.content(f"demo-{size}").read()
 assert len(content) == size and content == bytes(i & 255 for i in range(65536)) * (size // 65536)
 print("file ok", len(content))
 
+# And an upload that no node holds: it passes while it arrives.
+sent = client.files.create(file=("big.bin", content, "application/octet-stream"), purpose="assistants",
+                           extra_query={"provider": models[0].split("/")[0]})
+assert sent.bytes == len(content) and sent.filename == "big.bin", sent
+print("upload ok", sent.bytes)
+
 try:
     client.moderations.create(model=models[0], input="x")
     raise SystemExit("an endpoint nobody offers was answered")

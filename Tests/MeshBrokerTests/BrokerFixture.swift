@@ -105,10 +105,36 @@ struct BrokerFixture {
         return Broker.ProviderDraft(owner: operatorKey.publicKey, advert: advert)
     }
 
-    func worker(_ provider: RecordKey, attachKey: PublicKey, models: [String]) -> AttachedWorker {
+    /// A provider of a user of this node.
+    func draft(_ id: String, username: String, owner: PublicKey, attachKeys: [PublicKey]) -> Broker.ProviderDraft {
+        var draft = draft(id, attachKeys: attachKeys)
+        draft.owner = owner
+        let notAfter = Self.start.advanced(byMilliseconds: 400 * 86_400_000)
+        draft.advert.binding.username = username
+        draft.advert.binding.ownerKey = owner.bytes.protobuf
+        draft.advert.binding.homeNode = node.publicKey.bytes.protobuf
+        draft.advert.binding.notAfterMs = UInt64(notAfter.milliseconds)
+        draft.advert.binding.signature =
+            node.sign(
+                Statement.scopeBinding(username: username, owner: owner, home: node.publicKey, notAfter: notAfter)
+            ).protobuf
+        return draft
+    }
+
+    /// What the mesh would know of `type`: the newest record under each key, without those that were buried.
+    func told(_ type: RecordType) -> [VerifiedRecord] {
+        var newest: [RecordKey: VerifiedRecord] = [:]
+        for record in signed(type) { newest[record.key] = record }
+        return newest.values.filter { !$0.envelope.isTombstone }
+    }
+
+    func worker(
+        _ provider: RecordKey, owner: PublicKey? = nil, attachKey: PublicKey, number: Int = 1, models: [String]
+    ) -> AttachedWorker {
         AttachedWorker(
-            sessionID: "s1", provider: provider, owner: operatorKey.publicKey, attachKey: attachKey, clientID: "w1",
+            sessionID: "s\(number)", provider: provider, owner: owner ?? operatorKey.publicKey, attachKey: attachKey,
+            clientID: "w\(number)",
             models: models.map { AttachedWorker.Model(id: $0, contextTokens: 4_096, modalities: []) }, gpuClass: "",
-            gpuCount: 0, totalVramMb: 0, endpoints: [], since: Self.start)
+            gpuCount: 0, totalVramMb: 0, endpoints: [], since: Self.now(nowMs).wall)
     }
 }

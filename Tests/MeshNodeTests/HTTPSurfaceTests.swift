@@ -127,6 +127,8 @@ import Testing
             let reply = try await node.admin.call(method, path)
             #expect(reply.status == status)
             #expect(reply.errorCode == "method_not_allowed")
+            let allowed = try #require(reply["allow"]).components(separatedBy: ", ")
+            #expect(!allowed.isEmpty && !allowed.contains(method))
         }
     }
 

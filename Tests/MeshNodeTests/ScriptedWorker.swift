@@ -17,20 +17,24 @@ final class ScriptedWorker: Sendable {
 
     let connection: RawConnection
 
-    private init(connection: RawConnection) { self.connection = connection }
+    init(connection: RawConnection) { self.connection = connection }
 
     /// The answer to the upgrade request, and the connection it came on.
     static func dial(
         _ port: Int, path: String, headers: [String]
     ) async throws -> (reply: Reply, connection: RawConnection) {
         let connection = try await RawConnection.open(port: port)
+        return (try await dial(on: connection, path: path, headers: headers), connection)
+    }
+
+    static func dial(on connection: RawConnection, path: String, headers: [String]) async throws -> Reply {
         let lines =
             [
                 "GET \(path) HTTP/1.1", "host: node", "connection: upgrade", "upgrade: websocket",
                 "sec-websocket-version: 13", "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
             ] + headers
         connection.send(lines.joined(separator: "\r\n") + "\r\n\r\n")
-        return (try await connection.reply(), connection)
+        return try await connection.reply()
     }
 
     static func identity(_ provider: String, token: String, client: String, username: String = "global") -> [String] {
@@ -57,11 +61,24 @@ final class ScriptedWorker: Sendable {
         models: [String] = ["m1"], capabilities: String = "{}"
     ) async throws -> ScriptedWorker {
         let worker = try await connect(port, provider: provider, token: token, client: client, username: username)
-        worker.register(capabilities: capabilities)
-        _ = try await worker.event("registered")
-        let ask = try await worker.request("models.list")
-        worker.answer(ask, payload: #"{"data":[\#(models.map { #"{"id":"\#($0)"}"# }.joined(separator: ","))]}"#)
+        try await worker.begin(models: models, capabilities: capabilities)
         return worker
+    }
+
+    /// The same on a connection that the test has opened, with the operator's scope.
+    static func attach(on connection: RawConnection, headers: [String]) async throws -> ScriptedWorker {
+        let reply = try await dial(on: connection, path: "/api/coderai/wss", headers: headers)
+        guard reply.status == 101 else { throw NotSeen(description: "an upgrade, but \(reply.status) \(reply.text)") }
+        let worker = ScriptedWorker(connection: connection)
+        try await worker.begin(models: ["m1"], capabilities: "{}")
+        return worker
+    }
+
+    private func begin(models: [String], capabilities: String) async throws {
+        register(capabilities: capabilities)
+        _ = try await event("registered")
+        let ask = try await request("models.list")
+        answer(ask, payload: #"{"data":[\#(models.map { #"{"id":"\#($0)"}"# }.joined(separator: ","))]}"#)
     }
 
     // MARK: Saying
@@ -136,7 +153,7 @@ final class ScriptedWorker: Sendable {
         }
     }
 
-    private static func decode(_ bytes: [UInt8]) -> (frame: Frame, length: Int)? {
+    static func decode(_ bytes: [UInt8]) -> (frame: Frame, length: Int)? {
         guard bytes.count >= 2 else { return nil }
         var length = Int(bytes[1] & 0x7F)
         var start = 2

@@ -77,14 +77,15 @@ struct PreparedNode: Sendable {
 }
 
 /// Runs a node for as long as `body` takes, then stops it as SIGTERM would.
+/// - Parameter isKept: whether its data directory stays, for a node that is to run again.
 func withNode<Value: Sendable>(
     _ name: String = "north", prepared: PreparedNode? = nil, peers: [String] = [], allow: [String] = [],
-    firstContentMs: Int = 2_000, streamIdleMs: Int = 5_000,
+    firstContentMs: Int = 2_000, streamIdleMs: Int = 5_000, isKept: Bool = false,
     _ body: @Sendable (TestNode) async throws -> Value
 ) async throws -> Value {
     let ready: PreparedNode
     if let prepared { ready = prepared } else { ready = try await PreparedNode(name) }
-    defer { try? FileManager.default.removeItem(atPath: ready.directory) }
+    defer { if !isKept { try? FileManager.default.removeItem(atPath: ready.directory) } }
     let configuration = try await PreparedNode.configuration(
         name, ready.directory, peers: peers, allow: allow, firstContentMs: firstContentMs, streamIdleMs: streamIdleMs)
     let home = try NodeHome.open(configuration)

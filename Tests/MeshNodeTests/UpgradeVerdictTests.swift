@@ -1,3 +1,4 @@
+import Logging
 import MeshGateway
 import MeshModel
 import MeshRouting
@@ -30,7 +31,8 @@ private struct VerdictServer {
     init(_ admits: @escaping @Sendable (any Channel) -> EventLoopFuture<UpgradeVerdict>) async throws {
         let key = PublicKey(.zero)
         let catalog = CatalogHolder(node: key)
-        let sessions = SessionTable(metrics: WorkerMetrics(), catalog: catalog)
+        let sessions = SessionTable(
+            metrics: WorkerMetrics(), catalog: catalog, logger: Logger(label: "test"))
         let shared = GatewayContext(
             identity: NodeFacts(key: key, operatorKey: key, name: "solo"), authenticator: Authenticator(),
             catalog: catalog, dispatcher: Dispatcher(node: key, sessions: sessions, remote: NoNodes()),

@@ -12,9 +12,11 @@ import Testing
     private static let wall = Timestamp(milliseconds: 1_800_000_000_000)
 
     private static func key(
-        _ key: PublicKey, notAfter: Timestamp? = nil, hosts: [PublicKey] = [], derivation: TokenDerivation? = .argon2id
+        _ key: PublicKey, notAfter: Timestamp? = nil, hosts: [PublicKey] = [], derivation: TokenDerivation? = .argon2id,
+        isProven: Bool = true
     ) -> CatalogAttachKey {
-        CatalogAttachKey(key: key, label: "", notAfter: notAfter, allowedHosts: hosts, derivation: derivation)
+        CatalogAttachKey(
+            key: key, label: "", notAfter: notAfter, allowedHosts: hosts, derivation: derivation, isProven: isProven)
     }
 
     private static func provider(
@@ -46,7 +48,9 @@ import Testing
                 Self.provider(7, home: Self.there, scope: .global, keys: [Self.key(some)]),
                 Self.provider(8, home: Self.there, id: "other", keys: [Self.key(some)]),
                 Self.provider(9, home: Self.there, keys: []),
-            ]) == [1, 6])
+                Self.provider(10, home: Self.there, keys: [Self.key(some, isProven: false)]),
+                Self.provider(11, home: Self.here, keys: [Self.key(some, isProven: false)]),
+            ]) == [11, 1, 6])
     }
 
     @Test func thoseOfThisNodeAreTriedFirstAndThereIsABound() {
@@ -70,6 +74,31 @@ import Testing
         let found = catalog.provider(
             attachKey: token, scope: .user("alice"), providerID: "lab", wall: Self.wall)
         #expect(found?.key.raw.low == 2)
+    }
+
+    private static func found(_ providers: [CatalogProvider], _ token: PublicKey) -> UInt64? {
+        Catalog(node: here, nodes: [], providers: providers)
+            .provider(attachKey: token, scope: .user("alice"), providerID: "lab", wall: wall)?.key.raw.low
+    }
+
+    /// The copy has the lowest key and would be found first; but whoever copies a key cannot sign with it.
+    @Test func aCopiedKeyAdmitsNobodyAtAThirdNode() {
+        let token = SigningKey.random().publicKey
+        let copy = Self.provider(1, home: Self.there, keys: [Self.key(token, derivation: .seed, isProven: false)])
+        let real = Self.provider(
+            2, home: SigningKey.random().publicKey, keys: [Self.key(token, derivation: .seed)])
+        #expect(Self.found([copy, real], token) == 2)
+        #expect(Self.found([copy], token) == nil, "nor while the real advert has not come yet")
+        // Who was given the token can prove it for two; no seller does.
+        let thief = Self.provider(3, home: Self.there, keys: [Self.key(token, derivation: .seed)])
+        #expect(Self.found([real, thief], token) == nil)
+    }
+
+    @Test func atHomeATokenFromBeforeThereWereProofsIsGood() {
+        let token = SigningKey.random().publicKey
+        let old = Self.key(token, derivation: .seed, isProven: false)
+        #expect(Self.found([Self.provider(1, home: Self.here, keys: [old])], token) == 1)
+        #expect(Self.found([Self.provider(1, home: Self.there, keys: [old])], token) == nil)
     }
 
     @Test func anAdvertsTermsReachTheCatalog() throws {

@@ -1,8 +1,10 @@
+import Foundation
 import MeshCrypto
 import MeshModel
 import MeshRouting
 import MeshWire
 import SwiftProtobuf
+import Synchronization
 import Testing
 
 /// The records of one provider with one worker, each signed by the key that must; a test breaks one link.
@@ -10,6 +12,8 @@ struct Chain {
     let network = NetworkID(Bytes16(high: 7, low: 7))
     let wall = Timestamp(milliseconds: 1_800_000_000_000)
     let node = SigningKey.random()
+    /// The node whose catalog it is: another one, for its own workers need no records.
+    let reader = SigningKey.random()
     let operatorKey = SigningKey.random()
     let owner = SigningKey.random()
     let attach = SigningKey.random()
@@ -38,6 +42,7 @@ struct Chain {
         advert.access = .public
         var key = Aisbf_Mesh_V1_AttachKey()
         key.publicKey = attach.publicKey.bytes.protobuf
+        key.proof = attach.sign(Statement.attachKey(owner: advertSigner.publicKey, providerID: "lab")).protobuf
         advert.attachKeys = [key]
         if !global { bind(username: "alice", owner: owner.publicKey, home: node, notAfter: notAfter) }
         grant.hostingNode = node.publicKey.bytes.protobuf
@@ -56,6 +61,11 @@ struct Chain {
             home.sign(
                 Statement.scopeBinding(username: username, owner: owner, home: home.publicKey, notAfter: notAfter)
             ).protobuf
+    }
+
+    /// What stands in the advert as the key's proof, or something a little different.
+    func proof(by key: SigningKey? = nil, owner: PublicKey? = nil, providerID: String = "lab") -> Data {
+        (key ?? attach).sign(Statement.attachKey(owner: owner ?? self.owner.publicKey, providerID: providerID)).protobuf
     }
 
     func sign(_ type: RecordType, _ body: RecordBody, _ bytes: [UInt8], by signer: SigningKey) throws -> VerifiedRecord
@@ -85,12 +95,25 @@ struct Chain {
         if attachment.grantHash.isEmpty { attachment.grantHash = granted.hash.bytes.protobuf }
         let attached = try sign(
             .attachment, .attachment(attachment), RecordBody.bytes(of: attachment), by: attachmentSigner)
-        var builder = CatalogBuilder(node: node.publicKey, cryptography: Sodium.shared)
+        var builder = CatalogBuilder(node: reader.publicKey, cryptography: Sodium.shared)
         return builder.build(
             .init(
                 descriptors: descriptors ? [described] : [], adverts: [offered], grants: grants ? [granted] : [],
                 attachments: [attached]), reachable: reachable, wall: time ?? wall)
     }
+}
+
+/// Counts the proofs of attach keys that are checked.
+final class CountingCryptography: RecordCryptography {
+    private let count = Mutex(0)
+    var proofs: Int { count.withLock { $0 } }
+
+    func verify(signature: [UInt8], message: [UInt8], key: PublicKey) -> Bool {
+        if message.starts(with: SignatureDomain.attachKey.bytes) { count.withLock { $0 += 1 } }
+        return Sodium.shared.verify(signature: signature, message: message, key: key)
+    }
+    func hash16(_ message: [UInt8], key: [UInt8]) -> Bytes16 { Sodium.shared.hash16(message, key: key) }
+    func hash32(_ message: [UInt8]) -> Bytes32 { Sodium.shared.hash32(message) }
 }
 
 @Suite struct CatalogChainTests {
@@ -212,5 +235,90 @@ struct Chain {
         #expect(!found(chain.attach.publicKey, .global, "lab"))
         #expect(!found(chain.attach.publicKey, .user("alice"), "other"))
         #expect(!found(chain.owner.publicKey, .user("alice"), "lab"))
+    }
+
+    /// Each way in which a key may stand in an advert without a word of its holder that holds.
+    static let unproven: [@Sendable (inout Chain) -> Void] = [
+        { $0.advert.attachKeys[0].proof = .init() },
+        { $0.advert.attachKeys[0].proof = [UInt8](repeating: 7, count: 64).protobuf },
+        { $0.advert.attachKeys[0].proof.removeLast() },
+        { $0.advert.attachKeys[0].proof.append(0) },
+        { $0.advert.attachKeys[0].proof = $0.proof(by: .random()) },
+        { $0.advert.attachKeys[0].proof = $0.proof(owner: $0.operatorKey.publicKey) },
+        { $0.advert.attachKeys[0].proof = $0.proof(providerID: "la") },
+        { $0.advert.attachKeys[0].proof = $0.proof(providerID: "LAB") },
+        { chain in
+            // What the key signed for another purpose is no proof.
+            let statement = Statement.principal(
+                owner: chain.owner.publicKey, entry: chain.node.publicKey, notAfter: chain.wall)
+            chain.advert.attachKeys[0].proof = chain.attach.sign(statement).protobuf
+        },
+        { chain in
+            // The proof of one key does not speak for another, whatever their order.
+            var other = chain.advert.attachKeys[0]
+            other.publicKey = SigningKey.random().publicKey.bytes.protobuf
+            chain.advert.attachKeys[0].proof = .init()
+            chain.advert.attachKeys = [other, chain.advert.attachKeys[0]]
+        },
+    ]
+
+    @Test(arguments: unproven.indices) func anUnprovenKeyAdmitsNobodyButItsGrantsHold(_ index: Int) throws {
+        var chain = Chain()
+        Self.unproven[index](&chain)
+        let catalog = try chain.catalog()
+        #expect(
+            catalog.provider(
+                attachKey: chain.attach.publicKey, scope: .user("alice"), providerID: "lab", wall: chain.wall) == nil)
+        // A grant is signed with the key itself, which is proof enough.
+        #expect(catalog.providers.first?.hosts.count == 1)
+    }
+
+    @Test func proofsAreCheckedOnceAndEachHomeHasItsAllowance() throws {
+        let chain = Chain()
+        let counter = CountingCryptography()
+        var builder = CatalogBuilder(node: chain.reader.publicKey, cryptography: counter)
+        func build(_ adverts: [VerifiedRecord]) throws -> Catalog {
+            let described = try chain.sign(
+                .nodeDescriptor, .nodeDescriptor(chain.descriptor), RecordBody.bytes(of: chain.descriptor),
+                by: chain.node)
+            return builder.build(
+                .init(descriptors: [described], adverts: adverts, grants: [], attachments: []), reachable: [],
+                wall: chain.wall)
+        }
+        func advert(_ id: String, keys: Int, note: String = "") throws -> VerifiedRecord {
+            var body = chain.advert
+            body.providerID = id
+            body.displayName = note
+            body.attachKeys = (0..<keys).map { number in
+                let key = SigningKey(seed: [UInt8](repeating: UInt8(number), count: 32)) ?? .random()
+                var entry = Aisbf_Mesh_V1_AttachKey()
+                entry.publicKey = key.publicKey.bytes.protobuf
+                entry.proof = key.sign(Statement.attachKey(owner: chain.owner.publicKey, providerID: id)).protobuf
+                return entry
+            }
+            return try chain.sign(
+                .providerAdvert, .providerAdvert(body), RecordBody.bytes(of: body), by: chain.owner)
+        }
+        func proven(_ catalog: Catalog) -> Int {
+            catalog.providers.flatMap(\.attachKeys).filter(\.isProven).count
+        }
+        let first = try advert("one", keys: 3)
+        #expect(proven(try build([first])) == 3)
+        var before = counter.proofs
+        #expect(before == 3)
+        #expect(proven(try build([first])) == 3)
+        #expect(counter.proofs == before)
+        // A newer advert with the same keys and one more.
+        #expect(proven(try build([try advert("one", keys: 4, note: "new")])) == 4)
+        #expect(counter.proofs == before + 1)
+        #expect(!builder.isUnfinished)
+
+        let many = try (0..<5).map { try advert("p\($0)", keys: 20) }
+        before = counter.proofs
+        #expect(proven(try build(many)) == Limits.attachKeyProofsPerRound)
+        #expect(builder.isUnfinished)
+        #expect(proven(try build(many)) == 100)
+        #expect(!builder.isUnfinished)
+        #expect(counter.proofs == before + 100)
     }
 }

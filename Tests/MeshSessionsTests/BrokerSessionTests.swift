@@ -14,9 +14,11 @@ import Testing
         }
     }
 
-    static func live() -> BrokerSession {
+    /// Registered, and has been given a hundred requests.
+    static func live(_ register: String = register) -> BrokerSession {
         var session = SessionFixtures.session()
         _ = session.receive(register, at: 0)
+        session.requestSent(BrokerSession.firstRequestNumber + 99)
         return session
     }
 
@@ -29,7 +31,7 @@ import Testing
         #expect(frames.count == 2 && session.isLive)
         #expect(frames[0]["event"] == "registered" && frames[0]["status"] == "ok" && frames[0]["accepted"] == true)
         #expect(frames[0]["request_id"] == "reg-1" && frames[0]["session_id"] == "s-1")
-        #expect(frames[0]["owner_user_id"] == "ada" && frames[0]["expires_at"] == 1_800_000_000)
+        #expect(frames[0]["owner_user_id"] == "ada" && frames[0]["expires_at"] == 1_747_046_401)
         #expect(
             frames[1]["op"] == "models.list" && frames[1]["request_id"] == "q1" && frames[1]["client_id"] == "gpu-1")
         #expect(actions.contains(.registered(session.profile)))
@@ -46,8 +48,11 @@ import Testing
         #expect(greeting.count == 1 && greeting[0]["accepted"] == true && greeting[0]["request_id"] == "s-1")
         #expect(!session.isLive)
         #expect(try Self.sent(session.tick(at: 2_000)).isEmpty)
-        let frames = try Self.sent(session.receive(register, at: 2_100))
+        #expect(greeting[0]["expires_at"] == 1_747_046_401)
+        let frames = try Self.sent(session.receive(register, at: 3_600_000))
         #expect(frames.first?["event"] == "registered" && frames.first?["status"] == "ok" && session.isLive)
+        // A day from now, not from when it connected.
+        #expect(frames.first?["expires_at"] == 1_747_050_000)
     }
 
     @Test func withoutRegisterTheSessionIsClosed() {
@@ -67,12 +72,36 @@ import Testing
         (#"{"op":"register","payload":{"registration_token":"wrong"}}"#, .tokenMismatch),
         (#"{"op":"register","registration_token":"secret","payload":{"registration_token":"wrong"}}"#, .tokenMismatch),
         (#"{"op":"register","payload":["# + String(repeating: "0,", count: 5_000) + "0]}", .registerExpected),
+        (#"{"op":"register","payload":NaN"#, .notJSON), ("NaN", .notJSON),
     ])
     func aWrongFirstFrameCloses(frame: String, reason: CloseReason) {
         var session = SessionFixtures.session()
         #expect(session.receive(frame, at: 10) == [.close(reason)])
         #expect(!session.isLive && session.receive(Self.register, at: 20).isEmpty)
         #expect(reason.code == 1008)
+    }
+
+    @Test func longRequestIDsAreNotRepeated() throws {
+        let id = String(repeating: "x", count: 100_000)
+        var session = Self.live()
+        for operation in ["register", "heartbeat"] {
+            for frame in try Self.sent(session.receive(#"{"op":"\#(operation)","request_id":"\#(id)"}"#, at: 1)) {
+                #expect(frame.bytes.count < 2_000)
+            }
+        }
+    }
+
+    @Test func aRegisterThatIsTooLargeIsToldSo() throws {
+        let frame =
+            #"{"op":"register","request_id":"r","payload":""# + String(repeating: "x", count: 1 << 20) + #""}"#
+        var session = SessionFixtures.session()
+        #expect(session.receive(frame, at: 10) == [.close(.registerTooLarge)])
+        #expect(CloseReason.registerTooLarge.code == 1009)
+        var live = Self.live()
+        let actions = live.receive(frame, at: 10)
+        let error = try #require(try Self.sent(actions).first)
+        #expect(actions.contains(.badFrame) && live.isLive && error["request_id"] == "r")
+        #expect(error["error"]?.text?.contains("\(frame.utf8.count) bytes") == true)
     }
 
     @Test func aWrongTokenLaterIsAnErrorOnly() throws {
@@ -124,6 +153,70 @@ import Testing
         #expect(session.receive(#"{"op":"heartbeat"}"#, at: 40_001).count == 1)
     }
 
+    /// What the mesh is told of a worker is told again when it changes, and not more often than every ten seconds.
+    @Test func changedHardwareIsNewsAndItsUseIsNot() {
+        func isNews(_ actions: [BrokerSession.Action]) -> Bool {
+            actions.contains { if case .profileChanged = $0 { true } else { false } }
+        }
+        func beat(_ gpu: String) -> String { #"{"op":"heartbeat","payload":{"gpus":[{"index":0,\#(gpu)}]}}"# }
+        var session = Self.live()
+        _ = session.receive(beat(#""available_vram_mb":1,"temperature":60"#), at: 1_000)
+        #expect(!isNews(session.tick(at: 1_500)))
+        _ = session.receive(beat(#""total_vram_mb":49152"#), at: 2_000)
+        #expect(session.tick(at: 2_500).contains(.profileChanged(session.profile)))
+        _ = session.receive(beat(#""name":"A""#), at: 3_000)
+        session.seen(now: SessionFixtures.now(12_000).instant)
+        #expect(!isNews(session.tick(at: 12_499)) && isNews(session.tick(at: 12_500)))
+        #expect(!isNews(session.tick(at: 13_000)))
+        _ = session.receive(#"{"op":"heartbeat","payload":{"gpus":[{"index":1}]}}"#, at: 20_000)
+        #expect(!isNews(session.tick(at: 22_000)) && isNews(session.tick(at: 22_500)))
+    }
+
+    /// Whoever counts frames and not pings must hear something; any answer to it will do.
+    @Test(arguments: [
+        #""status":"ok","event":"heartbeat","payload":{"ts":1}"#, #""status":"error","error":"unsupported operation""#,
+        #""ok":false,"error":"what?""#, #""op":"heartbeat","status":"ok""#, #""op":"heartbeat","event":"heartbeat""#,
+        #""payload":{}"#,
+    ])
+    func anIdleWorkerHearsAHeartbeat(answer: String) throws {
+        var session = Self.live()
+        _ = session.receive(#"{"request_id":"q1","payload":{"data":[]}}"#, at: 100)
+        var beats: [(at: Int64, frame: JSONValue)] = []
+        for at in stride(from: Int64(500), through: 100_000, by: 500) {
+            session.seen(now: SessionFixtures.now(at).instant)
+            if at == 30_000 { _ = session.controlFrame("cancel", number: 1_000_000) }
+            if at == 60_000 { session.requestSent(1_000_000) }
+            for frame in try Self.sent(session.tick(at: at)) {
+                beats.append((at, frame))
+                let id = try #require(frame["request_id"]?.text)
+                #expect(session.receive(#"{"request_id":"\#(id)",\#(answer)}"#, at: at).isEmpty)
+            }
+        }
+        #expect(beats.map(\.at) == [20_500, 50_000, 80_000, 100_000])
+        #expect(beats.allSatisfy { $0.frame["op"] == "heartbeat" && $0.frame["payload"]?.members?.isEmpty == true })
+        #expect(beats.allSatisfy { $0.frame["v"] == 1 && $0.frame["client_id"] == "gpu-1" })
+        #expect(Set(beats.compactMap { $0.frame["request_id"]?.text }).count == beats.count)
+    }
+
+    /// Python writes a float that is no number without quotes.
+    @Test func bareNumbersAreNoReasonToCloseAnything() throws {
+        let register =
+            #"{"op":"register","request_id":"r","payload":{"hardware":{"load":NaN,"hostname":"NaN","gpus":[{"total_vram_mb":100,"available_vram_mb":-Infinity,"used_vram_mb":Infinity}]}}}"#
+        var session = SessionFixtures.session()
+        let frames = try Self.sent(session.receive(register, at: 1))
+        #expect(frames.first?["status"] == "ok" && session.isLive && session.profile.hardware.hostname == "NaN")
+        #expect(session.profile.hardware.gpus.map(\.totalMb) == [100] && session.profile.hardware.gpus[0].usedMb == nil)
+        let beat = session.receive(#"{"op":"heartbeat","request_id":"h","payload":{"temperature":NaN}}"#, at: 2)
+        #expect(try Self.sent(beat).first?["event"] == "heartbeat" && !beat.contains(.badFrame))
+        let list = #"{"request_id":"q1","payload":{"data":[{"id":"m","score":NaN}]}}"#
+        #expect(session.receive(list, at: 3) == [.modelsListed([WorkerModel(id: "m")])])
+        // Answers are passed on as they are, and a buyer's reader may stumble over it.
+        session.requestSent(1_000_000)
+        #expect(session.receive(#"{"request_id":"q1000000","payload":{"a":NaN}}"#, at: 4) == [.badFrame])
+        #expect(session.receive(#"{"op":"other","payload":NaN}"#, at: 4) == [.badFrame])
+        #expect(session.receive(#"{"op":"heartbeat","payload":NaN,}"#, at: 4) == [.badFrame])
+    }
+
     @Test func silencePingsAndThenCloses() {
         var session = Self.live()
         #expect(session.tick(at: 4_999).isEmpty)
@@ -136,13 +229,39 @@ import Testing
 
     @Test func aFloodOfBadFramesCostsTheSession() {
         var session = Self.live()
-        let bad = ["no JSON", #"{"op":"unheard-of"}"#, #"{"request_id":"theirs","payload":{}}"#, "[]"]
+        let bad = [
+            "no JSON", #"{"op":"unheard-of"}"#, #"{"request_id":"theirs","payload":{}}"#, "[]",
+            #"{"request_id":"q1000100","payload":{}}"#, #"{"request_id":"q9223372036854775807","event":"chunk"}"#,
+            #"{"request_id":"q1000000","event":"unheard-of"}"#, #"{"event":"registered"}"#,
+            #"{"request_id":"q2","payload":{"data":[]}}"#, #"{"request_id":"q18446744073709551615","payload":{}}"#,
+            #"{"request_id":"q18446744073708551515","payload":{}}"#,
+        ]
         for index in 1..<Limits.workerBadFrames {
             #expect(session.receive(bad[index % bad.count], at: 1) == [.badFrame])
         }
         #expect(session.isLive)
         #expect(session.receive("x", at: 1) == [.badFrame, .close(.tooManyBadFrames)])
         #expect(session.close(.nodeStopping).isEmpty)
+    }
+
+    /// Nothing is held against it for ever.
+    @Test func aBadFrameEverySecondNeverEndsTheSession() {
+        var session = Self.live()
+        for second in 0..<1_000 { #expect(session.receive("x", at: Int64(second) * 1_000) == [.badFrame]) }
+        #expect(session.isLive)
+        for _ in 1..<Limits.workerBadFrames { _ = session.receive("x", at: 2_000_000) }
+        #expect(session.isLive && session.receive("x", at: 2_059_999).contains(.close(.tooManyBadFrames)))
+    }
+
+    @Test func repliesToWhatHasEndedCostNothing() {
+        var session = Self.live()
+        for _ in 0..<1_000 {
+            #expect(
+                session.receive(#"{"request_id":"q1000099","event":"chunk"}"#, at: 1)
+                    == [.reply(number: 1_000_099, .chunk)])
+            #expect(session.receive(#"{"event":"heartbeat","status":"ok"}"#, at: 1).isEmpty)
+        }
+        #expect(session.isLive)
     }
 
     @Test func repliesGoToTheirRequest() {

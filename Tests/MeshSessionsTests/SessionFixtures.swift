@@ -21,7 +21,7 @@ enum SessionFixtures {
     static func session(_ scope: OwnerScope = .user("ada")) -> BrokerSession {
         BrokerSession(
             identity: identity(scope), sessionID: "s-1", tokenText: "secret", greetingGraceMs: 1_500,
-            expiresAt: Timestamp(milliseconds: 1_800_000_000_000), now: start)
+            now: now(0))
     }
 
     static func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }

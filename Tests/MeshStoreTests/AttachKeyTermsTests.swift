@@ -11,7 +11,8 @@ import Testing
         let keys = [
             AttachKeyEntry(
                 publicKey: publicKey(10), label: "old rig", createdAt: time, notAfter: time,
-                allowedHosts: [publicKey(3), publicKey(2)], derivation: .argon2id),
+                allowedHosts: [publicKey(3), publicKey(2)], derivation: .argon2id,
+                proof: [UInt8](repeating: 5, count: 64)),
             attachKey(11),
         ]
         try store.createProvider(provider("gpu", attachKeys: keys))
@@ -34,8 +35,28 @@ import Testing
         }
     }
 
-    /// A database as the release before left it: migrations 1 and 2, and what was in it.
-    @Test func aDatabaseOfTheReleaseBeforeIsBroughtUpToDate() throws {
+    @Test func aProofIsAddedOnceAndBringsNoKeyBack() throws {
+        let scratch = try ScratchDirectory()
+        let store = try MeshStore.open(scratch.database)
+        let old = AttachKeyEntry(publicKey: publicKey(10), label: "rig", createdAt: time, notAfter: time)
+        try store.createProvider(provider("gpu", attachKeys: [old, attachKey(11)]))
+        let proof = [UInt8](repeating: 5, count: 64)
+        #expect(try store.addAttachKeyProof(old.publicKey, proof))
+        #expect(try !store.addAttachKeyProof(old.publicKey, [UInt8](repeating: 6, count: 64)))
+        var proven = old
+        proven.proof = proof
+        #expect(try store.provider(scope: .user("mia"), id: "gpu")?.attachKeys == [proven, attachKey(11)])
+        try store.replaceAttachKeys(scope: .user("mia"), id: "gpu", [])
+        #expect(try !store.addAttachKeyProof(publicKey(11), proof))
+        #expect(try store.provider(scope: .user("mia"), id: "gpu")?.attachKeys == [])
+        guard case .invalid? = storeError({ try store.addAttachKeyProof(publicKey(11), [1]) }) else {
+            Issue.record("half a proof was stored")
+            return
+        }
+    }
+
+    /// A database as the first release left it: migrations 1 and 2, and what was in it.
+    @Test func aDatabaseOfTheFirstReleaseIsBroughtUpToDate() throws {
         let scratch = try ScratchDirectory()
         let current = try MeshStore.open(scratch.database)
         try current.createProvider(
@@ -46,7 +67,9 @@ import Testing
         try queue.write { database in
             try database.execute(sql: "ALTER TABLE attach_keys DROP COLUMN allowed_hosts")
             try database.execute(sql: "ALTER TABLE attach_keys DROP COLUMN derivation")
-            try database.execute(sql: "DELETE FROM grdb_migrations WHERE identifier LIKE '3 %'")
+            try database.execute(sql: "ALTER TABLE attach_keys DROP COLUMN proof")
+            try database.execute(
+                sql: "DELETE FROM grdb_migrations WHERE identifier LIKE '3 %' OR identifier LIKE '4 %'")
             #expect(
                 try String.fetchAll(database, sql: "SELECT identifier FROM grdb_migrations ORDER BY identifier")
                     == ["1 accounts", "2 records"])

@@ -65,6 +65,25 @@ enum RecordFixtures {
         return sign(.providerAdvert, by: owner, name: Array("gpu".utf8), body: RecordBody.bytes(of: body))
     }
 
+    /// As nodes write it since attach keys come with a proof; `advert` is one of before.
+    static var provenAdvert: [UInt8] {
+        let body = Aisbf_Mesh_V1_ProviderAdvert.with {
+            $0.providerID = "gpu"
+            $0.homeNode = Data(node.publicKey.bytes)
+            $0.access = .public
+            $0.attachKeys = [
+                .with {
+                    $0.publicKey = Data(attachKey.publicKey.bytes)
+                    $0.label = "rig"
+                    $0.derivation = 1
+                    $0.proof = Data(attachKey.sign(Statement.attachKey(owner: owner.publicKey, providerID: "gpu")))
+                }
+            ]
+            $0.kind = "coderai"
+        }
+        return sign(.providerAdvert, by: owner, name: Array("gpu".utf8), body: RecordBody.bytes(of: body))
+    }
+
     static var grant: [UInt8] {
         let provider = Array(repeating: UInt8(6), count: 16)
         let body = Aisbf_Mesh_V1_AttachGrant.with {
@@ -99,7 +118,7 @@ enum RecordFixtures {
 
     static let all: [(name: String, bytes: [UInt8])] = [
         ("descriptor", descriptor), ("beacon", beacon), ("advert", advert), ("grant", grant),
-        ("attachment", attachment), ("tombstone", tombstone),
+        ("attachment", attachment), ("tombstone", tombstone), ("proven advert", provenAdvert),
     ]
 
     static func verify(_ bytes: [UInt8], wall: Timestamp = wall) -> Result<VerifiedRecord, RecordRejection> {

@@ -5,7 +5,7 @@ import SwiftProtobuf
 import Testing
 
 @Suite struct RecordRefusalTests {
-    static let indices = 0..<6
+    static let indices = RecordFixtures.all.indices
 
     @Test(arguments: indices) func everyFixtureVerifies(index: Int) {
         #expect(RecordFixtures.rejection(RecordFixtures.all[index].bytes) == nil)

@@ -5,6 +5,7 @@ enum ReferenceRules {
     static let errors = "Docs/Reference/errors.md"
     static let limits = "Docs/Reference/limits.md"
     static let metrics = "Docs/Reference/metrics.md"
+    static let workerSession = "Docs/Protocol/worker-session.md"
 
     /// One row per error code: `| `code` | status | …`.
     static func errorFindings(page: String) throws -> [Finding] {
@@ -23,6 +24,20 @@ enum ReferenceRules {
             .map { "\($0) is missing or not explained" }
         let gone = rows.map { $0[0] }.filter { !declared.contains($0) }.map { "\($0) is no limit" }
         return (missing + gone).map { Finding(rule: "limits-page", path: limits, line: 1, text: $0) }
+    }
+
+    /// One row per reason for which a worker's socket is closed: `| code | reason |`, in any order.
+    static func closeReasonFindings(page: String, source: String) throws -> [Finding] {
+        let texts = try PackageManifest.matches(#"^\s*case\s+(\w+)\s*=\s*"([^"]+)""#, source)
+        let codes = try PackageManifest.matches(#"^\s*case\s+([.\w,\s]+):\s*(\d{4})$"#, source)
+        let declared = texts.map { text in
+            let code = codes.first { $0[0].split(whereSeparator: { ".,\n ".contains($0) }).contains { $0 == text[0] } }
+            return [code?[1] ?? "", text[1]]
+        }
+        let rows = try PackageManifest.matches(#"^\|\s*(\d{4})\s*\|\s*([^|\n]*?)\s*\|$"#, page)
+        let missing = declared.filter { !rows.contains($0) }.map { "\($0[1]) with code \($0[0]) is missing" }
+        let gone = rows.filter { !declared.contains($0) }.map { "\($0[1]) with code \($0[0]) is no reason" }
+        return (missing + gone).map { Finding(rule: "close-reasons", path: workerSession, line: 1, text: $0) }
     }
 
     /// Metric names as they are written at the place that makes them.

@@ -73,6 +73,12 @@ import Testing
         try expectNone(ReferenceRules.limitFindings(page: page, source: source))
     }
 
+    @Test func everyCloseReasonIsDocumented() throws {
+        let page = try #require(tree.file(ReferenceRules.workerSession)).text
+        let source = try #require(tree.file("Sources/MeshSessions/CloseReason.swift")).text
+        try expectNone(ReferenceRules.closeReasonFindings(page: page, source: source))
+    }
+
     @Test func everyMetricIsDocumented() throws {
         let page = try #require(tree.file(ReferenceRules.metrics)).text
         let names = try tree.swift.filter { $0.path.hasPrefix("Sources/") }

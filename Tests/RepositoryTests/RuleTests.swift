@@ -193,6 +193,18 @@ import Testing
         #expect(try ReferenceRules.limitFindings(page: "| `a` | 1 |  |\n| `c` | 2 | y |", source: source).count == 3)
     }
 
+    @Test func closeReasonsAreChecked() throws {
+        let source = """
+                case a = "one"
+                case bb = "two"
+                    case .a,
+                        .c: 1008
+                    case .bb: 1011
+            """
+        #expect(try ReferenceRules.closeReasonFindings(page: "| 1008 | one |\n| 1011 | two |", source: source) == [])
+        #expect(try ReferenceRules.closeReasonFindings(page: "| 1011 | one |", source: source).count == 3)
+    }
+
     @Test func metricPageIsChecked() throws {
         let names = try ReferenceRules.metricNames(
             in: "Counter(label: \"a.b\")\nTimer(\n    label: \"t\", dimensions: [])")

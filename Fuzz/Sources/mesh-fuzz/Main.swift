@@ -23,7 +23,7 @@ package func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt 
 /// What one input is given to.
 enum FuzzTarget: String, CaseIterable {
     case base64, eventStream = "event-stream", forwardSignature = "forward-signature", hardware, json
-    case linkFrame = "link-frame", multipart, path, percent, record, workerFrame = "worker-frame"
+    case linkFrame = "link-frame", multipart, path, percent, record, upload, workerFrame = "worker-frame"
     case workerSession = "worker-session"
 
     static let chosen: FuzzTarget = {
@@ -48,6 +48,7 @@ enum FuzzTarget: String, CaseIterable {
         case .path: PathTarget.run(input)
         case .percent: PercentTarget.run(input)
         case .record: RecordTarget.run(input)
+        case .upload: UploadTarget.run(input)
         case .workerFrame: WorkerFrameTarget.run(input)
         case .workerSession: WorkerSessionTarget.run(input)
         }

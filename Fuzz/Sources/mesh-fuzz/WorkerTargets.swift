@@ -46,7 +46,8 @@ enum WorkerSessionTarget {
         var now = Now(instant: Instant(nanoseconds: 1), wall: Timestamp(milliseconds: 1_746_960_000_000))
         var session = BrokerSession(
             identity: identity, sessionID: "s-1", tokenText: "secret", greetingGraceMs: 1_500,
-            expiresAt: Timestamp(milliseconds: 1_800_000_000_000), now: now.instant)
+            now: now)
+        session.requestSent(BrokerSession.firstRequestNumber + 9)
         var exchange = AnswerExchange(form: form, deadlines: AnswerExchange.Deadlines(), now: now.instant)
         var ledger = Ledger(form: form)
         for frame in reader.rest.split(separator: 0xFF, omittingEmptySubsequences: false) {
@@ -133,7 +134,7 @@ private struct Ledger {
                 expect(models.count <= Limits.workerModels, "too many models")
                 expect(models.allSatisfy { HeaderRule.isValue($0.id) && !$0.id.isEmpty }, "a model name")
             case .hardwareChanged(let hardware): HardwareTarget.check(hardware)
-            case .registered(let profile): HardwareTarget.check(profile)
+            case .registered(let profile), .profileChanged(let profile): HardwareTarget.check(profile)
             default: break
             }
         }
@@ -182,7 +183,8 @@ enum HardwareTarget {
         check(hardware)
         let once = hardware
         hardware.merge(update)
-        expect(hardware == once, "the same beat twice is another hardware")
+        let isSame = hardware.memory == once.memory && hardware.gpus.map(\.memory) == once.gpus.map(\.memory)
+        expect(isSame && hardware.headline == once.headline, "the same beat twice is another hardware")
         _ = WorkerModel.list(message)
     }
 
@@ -190,13 +192,17 @@ enum HardwareTarget {
         check(profile.hardware)
         expect(profile.server.utf8.count <= 128, "a long server name")
         expect(profile.endpoints.count <= 64 && profile.endpoints.allSatisfy { $0.utf8.count <= 128 }, "endpoints")
+        expect(profile.capabilities.count <= Limits.workerCapabilityBytes, "much kept of capabilities")
+        expect((0...Limits.workerSlots).contains(profile.slots), "\(profile.slots) slots")
         expect(profile.maxFrameBytes <= Limits.workerFrameBytes, "a frame size nobody takes")
     }
 
     static func check(_ hardware: HardwareSummary) {
         expect(hardware.gpus.count <= 64, "too many GPUs")
         expect(hardware.hostname.utf8.count <= 128 && hardware.platform.utf8.count <= 128, "long names")
-        expect(hardware.totalVramMb >= 0, "negative memory")
+        expect(hardware.totalVramMb >= 0 && hardware.gpuCount >= 0, "negative memory")
+        let extra = hardware.gpus.reduce(hardware.extra.count) { $0 + $1.extra.count }
+        expect(extra <= Limits.workerHardwareExtraBytes, "\(extra) bytes of other fields")
         for gpu in hardware.gpus {
             for size in [gpu.totalMb, gpu.availableMb, gpu.usedMb] {
                 expect((0...(128 << 20)).contains(size ?? 0), "\(size ?? 0) MiB")

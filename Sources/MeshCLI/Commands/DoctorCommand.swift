@@ -67,6 +67,7 @@ struct Examination {
         if let status = try? await client.get("status") {
             findings += running(status)
             findings.append(await peers(client))
+            findings += await tokens(client)
         } else {
             findings.append(
                 Finding(.note, "node", "not running for this data directory; start it with 'aisbf node run'"))
@@ -140,5 +141,20 @@ struct Examination {
             )
         }
         return Finding(.ok, "peers", "\(linked) of \(peers.count) known nodes linked")
+    }
+
+    /// Tokens of the first release, which admit workers at this node only.
+    private func tokens(_ client: AdminClient) async -> [Finding] {
+        let providers = (try? await client.get("providers"))?["providers"]?.elements ?? []
+        let names = providers.filter { provider in
+            (provider["tokens"]?.elements ?? []).contains { $0["proven"] == .bool(false) }
+        }.compactMap { $0["name"]?.text }
+        guard !names.isEmpty else { return [] }
+        return [
+            Finding(
+                .note, "tokens",
+                "old tokens of \(names.prefix(8).joined(separator: ", ")) are good at this node only: let a worker attach here once, or rotate them"
+            )
+        ]
     }
 }

@@ -87,6 +87,12 @@ struct ProviderCommand: AsyncParsableCommand {
                 ("BUSY", "in_flight"), ("TOK/S", "tokens_per_second"), ("FIRST MS", "first_content_ms"),
             ])
             Console.print("\n" + workers.table(provider["workers"]?.elements ?? []).text)
+            let closes = provider["closes"]?.elements ?? []
+            guard !closes.isEmpty else { return }
+            let ends = TableLayout([
+                ("CLOSED", "client_id"), ("AT", "closed_at"), ("CODE", "code"), ("REASON", "reason"),
+            ])
+            Console.print("\n" + ends.table(closes.reversed()).text)
         }
     }
 

@@ -64,7 +64,7 @@ struct TokenCommand: AsyncParsableCommand {
             ("TOKEN", { $0["id"]?.cell ?? "" }), ("LABEL", { $0["label"]?.cell ?? "" }),
             ("CREATED", { $0["created_at"]?.cell ?? "" }), ("NOT AFTER", { $0["not_after"]?.cell ?? "" }),
             ("NODES", { ($0["allowed_nodes"]?.elements ?? []).isEmpty ? "any" : $0["allowed_nodes"]?.cell ?? "" }),
-            ("IMPORTED", { $0["imported"]?.cell ?? "" }),
+            ("IMPORTED", { $0["imported"]?.cell ?? "" }), ("PROVEN", { $0["proven"]?.cell ?? "" }),
         ])
     }
 

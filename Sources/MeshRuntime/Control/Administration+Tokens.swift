@@ -40,7 +40,8 @@ extension Administration {
             let entry = AttachKeyEntry(
                 publicKey: token.key.publicKey, label: request.label.isEmpty ? "token" : request.label, createdAt: now,
                 notAfter: request.lifeSeconds.map { now.advanced(byMilliseconds: $0 * 1_000) },
-                allowedHosts: request.allowedNodes, derivation: request.imported == nil ? .seed : .argon2id)
+                allowedHosts: request.allowedNodes, derivation: request.imported == nil ? .seed : .argon2id,
+                proof: Self.proof(of: token.key, owner: provider.ownerKey, providerID: provider.providerID))
             provider.attachKeys.removeAll { $0.hasEnded(at: now) }
             guard !provider.attachKeys.contains(where: { $0.publicKey == entry.publicKey }) else {
                 throw MeshError(.conflict, "the provider has this token already; remove it first to change its terms")
@@ -86,7 +87,10 @@ extension Administration {
             for index in keys.indices { keys[index].notAfter = min(keys[index].notAfter ?? end, end) }
             // The youngest stay when there is no room for all.
             keys = keys.suffix(Limits.attachKeysPerProvider - 1)
-            keys.append(AttachKeyEntry(publicKey: token.key.publicKey, label: "rotated", createdAt: now))
+            keys.append(
+                AttachKeyEntry(
+                    publicKey: token.key.publicKey, label: "rotated", createdAt: now,
+                    proof: Self.proof(of: token.key, owner: provider.ownerKey, providerID: provider.providerID)))
             provider.attachKeys = keys
             try replaceTokens(of: provider)
             return provider

@@ -4,6 +4,7 @@ package import MeshModel
 package import MeshStore
 import MeshWire
 import NIOPosix
+import Synchronization
 
 /// What the operator can do to this node: users, providers, tokens, API keys. Every change is stored before it is
 /// told to anybody.
@@ -14,6 +15,8 @@ package final class Administration: Sendable {
     private let authenticator: Authenticator
     private let signers: Signers
     private let control: ControlPlane
+    /// Keys in adverts of this node that are not proven yet.
+    private let unproven = Mutex<[PublicKey]>([])
 
     package init(
         store: MeshStore, directory: DataDirectory, identity: NodeIdentity, authenticator: Authenticator,
@@ -95,7 +98,9 @@ package final class Administration: Sendable {
                 providerID: id, scope: scope, ownerKey: owner, access: access,
                 displayName: displayName.isEmpty ? id : displayName, maxConcurrency: maxConcurrency,
                 attachKeys: [
-                    AttachKeyEntry(publicKey: token.key.publicKey, label: "first", createdAt: SystemClock.wall)
+                    AttachKeyEntry(
+                        publicKey: token.key.publicKey, label: "first", createdAt: SystemClock.wall,
+                        proof: Self.proof(of: token.key, owner: owner, providerID: id))
                 ], createdAt: SystemClock.wall)
             try requireRoom(provider)
             try store.createProvider(provider)
@@ -171,7 +176,41 @@ package final class Administration: Sendable {
     private func reloadKeys() throws { authenticator.load(keys: try store.apiKeys(), users: try store.users()) }
 
     func publishProviders() throws {
-        control.submit(.providers(try store.providers().map { try draft($0) }))
+        let providers = try store.providers()
+        control.submit(.providers(try providers.map { try draft($0) }))
+        let keys = providers.flatMap(\.attachKeys).filter { $0.proof == nil }.map(\.publicKey)
+        unproven.withLock { $0 = keys }
+    }
+
+    /// Proves the keys of tokens from before there were proofs: this node made them and kept no seed, but it has the
+    /// seed again once a worker has presented the token here. Cheap while there is nothing to do; call it every second.
+    package func completeProofs() async throws {
+        let presented = unproven.withLock { keys in keys.filter { signers.key($0) != nil } }
+        guard !presented.isEmpty else { return }
+        try await blocking { [self] in
+            for provider in try store.providers() { try completeProofs(of: provider, presented) }
+            try publishProviders()
+            // What would not fit the advert is not tried again before something changes.
+            unproven.withLock { keys in keys.removeAll { presented.contains($0) } }
+        }
+    }
+
+    private func completeProofs(of provider: ProviderAccount, _ presented: [PublicKey]) throws {
+        var provider = provider
+        for index in provider.attachKeys.indices {
+            let entry = provider.attachKeys[index]
+            guard entry.proof == nil, presented.contains(entry.publicKey), let key = signers.key(entry.publicKey)
+            else { continue }
+            let proof = Self.proof(of: key, owner: provider.ownerKey, providerID: provider.providerID)
+            provider.attachKeys[index].proof = proof
+            guard (try? requireRoom(provider)) != nil else { return }
+            try store.addAttachKeyProof(entry.publicKey, proof)
+        }
+    }
+
+    /// Says, with the key of a token, which provider the token is for.
+    static func proof(of key: SigningKey, owner: PublicKey, providerID: String) -> [UInt8] {
+        key.sign(Statement.attachKey(owner: owner, providerID: providerID))
     }
 
     private func draft(_ provider: ProviderAccount) throws -> Broker.ProviderDraft {
@@ -195,6 +234,7 @@ package final class Administration: Sendable {
             key.notAfterMs = entry.notAfter.map { UInt64(clamping: $0.milliseconds) } ?? 0
             key.allowedHosts = entry.allowedHosts.map(\.bytes.protobuf)
             key.derivation = entry.derivation.rawValue
+            if let proof = entry.proof { key.proof = proof.protobuf }
             return key
         }
         if case .user(let username) = provider.scope { advert.binding = try binding(username, provider) }

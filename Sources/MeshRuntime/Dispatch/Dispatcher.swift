@@ -15,6 +15,15 @@ package enum Candidate: Sendable {
         case .local(_, let provider), .remote(_, let provider): provider
         }
     }
+
+    /// Whether both are the same session, or the same host of the same provider.
+    package func isSame(as other: Candidate) -> Bool {
+        switch (self, other) {
+        case (.local(let mine, _), .local(let theirs, _)): mine === theirs
+        case (.remote(let mine, _), .remote(let theirs, _)): mine == theirs && provider.key == other.provider.key
+        case (.local, .remote), (.remote, .local): false
+        }
+    }
 }
 
 /// Carries requests to other nodes. `ForwardClient` does; a node without links has none.

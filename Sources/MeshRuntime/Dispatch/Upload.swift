@@ -135,9 +135,10 @@ package final class UploadFlow: Sendable {
         steer()
     }
 
-    /// Reads on while there is room here.
+    /// Reads on while there is room here. Behind the last byte nothing of the upload comes any more, but the next
+    /// request may, and so may the end of the connection.
     private func steer() {
-        let wants = !state.value.isWhole && state.value.held.readableBytes < Limits.uploadWindowBytes
+        let wants = state.value.isWhole || state.value.held.readableBytes < Limits.uploadWindowBytes
         guard wants != state.value.isReading else { return }
         state.value.isReading = wants
         setReading.value(wants)

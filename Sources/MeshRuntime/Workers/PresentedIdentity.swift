@@ -1,4 +1,6 @@
+import MeshCrypto
 import MeshModel
+import MeshSessions
 import MeshWire
 import NIOHTTP1
 
@@ -15,13 +17,12 @@ struct WorkerPath: Hashable, Sendable {
         let segments = parts[0].split(separator: "/").map(String.init)
         guard segments.suffix(2) == ["coderai", "wss"] else { return nil }
         let front = segments.dropLast(2)
-        if front.last == "api" {
-            scope = .global
-        } else if front.count >= 3, front.dropLast().last == "u", front.dropLast(2).last == "api",
-            let name = front.last,
-            let username = PercentEncoding.decode(name), NameRule.isValid(username)
-        {
+        // The user's form first: `api` is a name like any other.
+        if front.count >= 3, front.dropLast().last == "u", front.dropLast(2).last == "api", let name = front.last {
+            guard let username = PercentEncoding.decode(name), NameRule.isValid(username) else { return nil }
             scope = OwnerScope(username: username)
+        } else if front.last == "api" {
+            scope = .global
         } else {
             return nil
         }
@@ -43,8 +44,10 @@ struct PresentedIdentity: Sendable {
             return headers.first(name: header).flatMap { $0.isEmpty ? nil : $0 }
         }
         providerID = value("provider_id") ?? "coderai"
-        let client = value("client_id") ?? "anon-\(SystemClock.wall.seconds)"
-        clientID = String(client.filter { $0.isASCII && !$0.isWhitespace && $0 != "\"" && $0 != "\\" }.prefix(128))
+        clientID =
+            value("client_id").flatMap { text in
+                WorkerIdentity.clientID(presented: text) { hexText(Array(Sodium.shared.hash16($0, key: []).bytes)) }
+            } ?? "anon-\(SystemClock.wall.seconds)"
         username = value("username") ?? path.scope.username
         let bearer = headers.first(name: "authorization").flatMap { text -> String? in
             text.lowercased().hasPrefix("bearer ") ? String(text.dropFirst(7)) : nil

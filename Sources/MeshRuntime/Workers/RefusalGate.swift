@@ -14,10 +14,10 @@ package final class RefusalGate: Sendable {
     package init() {}
 
     /// Whether the caller has used up its refusals for this minute.
-    package func isClosed(_ caller: String, now: Instant) -> Bool {
+    package func isClosed(_ caller: String, limit: Int = Limits.workerRefusalsPerMinute, now: Instant) -> Bool {
         windows.withLock { windows in
             guard let window = windows[caller], now.milliseconds(since: window.since) < 60_000 else { return false }
-            return window.refusals >= Limits.workerRefusalsPerMinute
+            return window.refusals >= limit
         }
     }
 

@@ -1,3 +1,4 @@
+package import Logging
 package import MeshModel
 package import MeshRouting
 package import MeshSessions
@@ -15,7 +16,13 @@ package enum WorkerEvent: Sendable {
 package final class SessionTable: Sendable {
     private struct Key: Hashable {
         var provider: RecordKey
-        var clientID: String
+        /// Bytes and no text: texts that look the same are equal.
+        var clientID: [UInt8]
+
+        init(provider: RecordKey, clientID: String) {
+            self.provider = provider
+            self.clientID = Array(clientID.utf8)
+        }
     }
 
     private struct State {
@@ -30,10 +37,14 @@ package final class SessionTable: Sendable {
     private let state = Mutex(State())
     private let observer = Mutex<(@Sendable (WorkerEvent) -> Void)?>(nil)
     private let catalog: CatalogHolder
+    private let ends = SessionEnds()
+    let tickers = WorkerTickers()
+    private let logger: Logger
     let metrics: WorkerMetrics
 
     /// - Parameter catalog: says how many requests a provider takes at once.
-    package init(metrics: WorkerMetrics, catalog: CatalogHolder) {
+    package init(metrics: WorkerMetrics, catalog: CatalogHolder, logger: Logger) {
+        self.logger = logger
         self.metrics = metrics
         self.catalog = catalog
     }
@@ -113,6 +124,9 @@ package final class SessionTable: Sendable {
             if let window = old?.current.performance ?? state.remembered.removeValue(forKey: key) {
                 session.measure { $0 = window }
             }
+            // The same client as before has the same models, until it lists them again: what waits at the old socket
+            // can go on at the new one at once.
+            if let models = old?.current.models { session.update { if $0.models.isEmpty { $0.models = models } } }
             return (false, old)
         }
         if outcome.isFull { return session.close(.tooManySessions) }
@@ -127,7 +141,19 @@ package final class SessionTable: Sendable {
 
     func changed(_ session: WorkerSession) { notify(.changed(session)) }
 
-    func ended(_ session: WorkerSession) {
+    /// The last sessions of a provider that ended here, the newest last.
+    package func recentEnds(of provider: RecordKey) -> [SessionEnd] { ends.of(provider) }
+
+    func ended(_ session: WorkerSession, _ cause: SessionEnd.Cause) {
+        let end = SessionEnd(clientID: session.identity.clientID, at: SystemClock.wall, cause: cause)
+        ends.add(end, of: session.identity.provider)
+        logger.info(
+            "worker session ended",
+            metadata: [
+                "session.id": "\(session.sessionID)", "provider.id": "\(session.identity.providerID)",
+                "provider.owner": "\(session.identity.scope.username)", "worker.client_id": "\(end.clientID)",
+                "reason": "\(end.reason)", "code": "\(end.code.map { String($0) } ?? "none")",
+            ])
         let key = Key(provider: session.identity.provider, clientID: session.identity.clientID)
         let removed = state.withLock { state -> Bool in
             // The late close of a replaced socket must not touch the session that replaced it.

@@ -82,13 +82,15 @@ package final class WorkerAdmission: Sendable {
         let sessionID = "ses_" + hexText(Sodium.shared.randomBytes(12))
         let machine = BrokerSession(
             identity: admitted.identity, sessionID: sessionID, tokenText: admitted.tokenText,
-            greetingGraceMs: greetingGraceMs, expiresAt: now.wall.advanced(byMilliseconds: 86_400_000),
-            now: now.instant)
+            greetingGraceMs: greetingGraceMs, now: now)
         let connection = WorkerConnection(machine: machine, sessions: sessions) { [sessions] handler, eventLoop in
             WorkerSession(
                 identity: admitted.identity, sessionID: sessionID, attachKey: admitted.key.publicKey,
                 connectedAt: now.wall, handler: handler, eventLoop: eventLoop, sessions: sessions)
         }
+        // Most of thousands of workers are idle most of the time; a busy one's buffer grows by itself.
+        try channel.syncOptions?.setOption(
+            .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 128, initial: 512, maximum: 65_536))
         try channel.pipeline.syncOperations.addHandler(connection)
     }
 
@@ -130,9 +132,8 @@ package final class WorkerAdmission: Sendable {
         let now = SystemClock.now
         let machine = BrokerSession(
             identity: admitted.identity, sessionID: "dry-run", tokenText: admitted.tokenText,
-            greetingGraceMs: greetingGraceMs, expiresAt: now.wall.advanced(byMilliseconds: 86_400_000), now: now.instant
-        )
-        return machine.registeredDocument(requestID: document["request_id"]?.text ?? "dry-run")
+            greetingGraceMs: greetingGraceMs, now: now)
+        return machine.registeredDocument(requestID: document["request_id"]?.text ?? "dry-run", wall: now.wall)
     }
 
     // MARK: Who it is
@@ -140,12 +141,18 @@ package final class WorkerAdmission: Sendable {
     private struct Attempt: Sendable {
         var scope: OwnerScope
         var presented: PresentedIdentity
+        /// Where it comes from and to which provider, for the count of refusals.
         var caller: String
+        /// The same with the token it comes with. Whoever goes on with a token that was good yesterday must not lock
+        /// out its neighbours with a good one.
+        var callerWithToken: String
 
         init(path: WorkerPath, headers: HTTPHeaders, address: String) {
             scope = path.scope
             presented = PresentedIdentity(path: path, headers: headers)
             caller = "\(address) \(path.scope.username.prefix(64)) \(presented.providerID.prefix(64))"
+            // Keyed by this process, and kept in the place of the token.
+            callerWithToken = "\(caller) \(presented.token.hashValue)"
         }
     }
 
@@ -174,16 +181,23 @@ package final class WorkerAdmission: Sendable {
                     retryAfterSeconds: Limits.workerRetryAfterSeconds, statusOverride: 503))
         }
         let now = SystemClock.instant
-        guard !refusals.isClosed(attempt.caller, now: now) else {
+        guard !refusals.isClosed(attempt.callerWithToken, now: now),
+            !refusals.isClosed(attempt.caller, limit: Limits.workerRefusalsPerCaller, now: now)
+        else {
             sessions.metrics.refused()
             return .failure(Self.refusal)
         }
         guard let finding = identify(attempt) else {
-            refusals.refused(attempt.caller, now: now)
-            sessions.metrics.refused()
+            count(attempt, now: now)
             return .failure(Self.refusal)
         }
         return .success(finding)
+    }
+
+    private func count(_ attempt: Attempt, now: Instant) {
+        refusals.refused(attempt.caller, now: now)
+        refusals.refused(attempt.callerWithToken, now: now)
+        sessions.metrics.refused()
     }
 
     /// Work on a guess is counted as a refusal before it is done. Whoever waits for work that is under way costs
@@ -192,15 +206,20 @@ package final class WorkerAdmission: Sendable {
         _ attempt: Attempt, among candidates: [ImportedTokens.Candidate],
         then: @escaping @Sendable (Admitted?) -> Void
     ) {
+        let guesses = "\(attempt.caller) imported"
+        guard !refusals.isClosed(guesses, now: SystemClock.instant) else {
+            count(attempt, now: SystemClock.instant)
+            return then(nil)
+        }
         let isWork = !imported.isUnderWay(attempt.presented.token, among: candidates)
-        if isWork { refusals.refused(attempt.caller, now: SystemClock.instant) }
+        if isWork { refusals.refused(guesses, now: SystemClock.instant) }
         imported.find(attempt.presented.token, among: candidates) { [self] answer in
             guard case .found = answer, case .admitted(let admitted) = identify(attempt) else {
-                if !isWork { refusals.refused(attempt.caller, now: SystemClock.instant) }
-                sessions.metrics.refused()
+                if !isWork { refusals.refused(guesses, now: SystemClock.instant) }
+                count(attempt, now: SystemClock.instant)
                 return then(nil)
             }
-            if isWork { refusals.forgive(attempt.caller) }
+            if isWork { refusals.forgive(guesses) }
             then(admitted)
         }
     }

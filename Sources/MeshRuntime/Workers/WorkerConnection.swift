@@ -28,7 +28,7 @@ package final class WorkerConnection: ChannelInboundHandler {
     private var isFlushDue = false
     private var isFlushScheduled = false
     private var isRegistered = false
-    private var timer: Scheduled<Void>?
+    private var isClosing = false
     private var lastTick = SystemClock.instant
     private var lastUnsent = (bytes: 0, since: SystemClock.instant)
 
@@ -44,11 +44,16 @@ package final class WorkerConnection: ChannelInboundHandler {
     package func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         session = makeSession(self, context.eventLoop)
-        scheduleTick(context)
+        sessions.tickers.ticker(of: context.eventLoop).add(self)
     }
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let frame = unwrapInboundIn(data)
+        // Behind this node's close nothing counts but the worker's answer to it.
+        if isClosing {
+            if frame.opcode == .connectionClose { context.close(promise: nil) }
+            return
+        }
         let now = SystemClock.now
         machine.seen(now: now.instant)
         switch frame.opcode {
@@ -61,8 +66,10 @@ package final class WorkerConnection: ChannelInboundHandler {
             if unsentBytes <= Limits.workerUnsentBytes { write(.pong, frame.unmaskedData) }
         case .connectionClose:
             // Answer the close and let the peer's half of the handshake finish.
-            write(.connectionClose, frame.unmaskedData)
+            let said = frame.unmaskedData
+            write(.connectionClose, said)
             flush()
+            ended(.worker(code: said.getInteger(at: said.readerIndex)))
             context.close(promise: nil)
         default: break
         }
@@ -76,17 +83,17 @@ package final class WorkerConnection: ChannelInboundHandler {
     }
 
     package func channelInactive(context: ChannelHandlerContext) {
-        ended()
+        ended(.lost)
         context.fireChannelInactive()
     }
 
     package func handlerRemoved(context: ChannelHandlerContext) {
-        ended()
+        ended(.lost)
         self.context = nil
     }
 
     package func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if let reason = CloseReason(webSocketError: error) { close(reason) }
+        if let reason = CloseReason(webSocketError: error) { return close(reason) }
         context.close(promise: nil)
     }
 
@@ -128,6 +135,7 @@ package final class WorkerConnection: ChannelInboundHandler {
                 ))
         }
         nextNumber += 1
+        machine.requestSent(number)
         attempt.number.store(number, ordering: .relaxed)
         inFlight[number] = InFlight(
             exchange: AnswerExchange(
@@ -258,6 +266,8 @@ package final class WorkerConnection: ChannelInboundHandler {
     /// The next bytes of a request's upload, as many as its worker gave credit for.
     func pass(_ bytes: ByteBuffer, ofUpload number: UInt64) {
         guard let context, let upload = inFlight[number]?.upload else { return }
+        // A buyer on a slow line is one who sends.
+        inFlight[number]?.exchange.uploadProgressed(now: SystemClock.instant)
         let id = "q\(number)"
         var data = context.channel.allocator.buffer(capacity: 2 + id.utf8.count + bytes.readableBytes)
         data.writeInteger(1 as UInt8)
@@ -311,6 +321,9 @@ package final class WorkerConnection: ChannelInboundHandler {
             session?.update { $0.models = models }
             if let session { sessions.changed(session) }
         case .hardwareChanged(let hardware): session?.update { $0.profile.hardware = hardware }
+        case .profileChanged(let profile):
+            session?.update { $0.profile = profile }
+            if let session { sessions.changed(session) }
         case .badFrame: sessions.metrics.badFrame()
         case .reply: break
         }
@@ -318,16 +331,9 @@ package final class WorkerConnection: ChannelInboundHandler {
 
     // MARK: Time and end
 
-    private func scheduleTick(_ context: ChannelHandlerContext) {
-        let interval = machine.isLive ? TimeAmount.milliseconds(500) : .milliseconds(250)
-        timer = context.eventLoop.assumeIsolated().scheduleTask(in: interval) { [weak self] in
-            guard let self, let context = self.context else { return }
-            self.tick()
-            if context.channel.isActive { self.scheduleTick(context) }
-        }
-    }
-
-    private func tick() {
+    /// Called by the ticker, twice a second.
+    func tick() {
+        guard context != nil, !isClosing else { return }
         let now = SystemClock.instant
         if machine.heard(since: lastTick) { session?.sawLife(SystemClock.wall) }
         lastTick = now
@@ -360,22 +366,31 @@ package final class WorkerConnection: ChannelInboundHandler {
 
     func close(_ reason: CloseReason) { machine.close(reason).forEach(perform) }
 
+    /// The worker is told why, and has a moment to take it: a socket that is closed with something unread is reset, and
+    /// the reason would be lost with it.
     private func closeNow(_ reason: CloseReason) {
-        guard let context else { return }
+        guard let context, !isClosing else { return }
+        isClosing = true
         var data = context.channel.allocator.buffer(capacity: 2 + reason.rawValue.utf8.count)
         data.write(webSocketErrorCode: WebSocketErrorCode(codeNumber: Int(reason.code)))
         data.writeString(reason.rawValue)
         write(.connectionClose, data)
         flush()
         sessions.metrics.closed(reason)
-        context.close(promise: nil)
-        ended()
+        ended(.node(reason))
+        let channel = context.channel
+        switch reason {
+        case .silent, .notReading: channel.close(promise: nil)
+        default:
+            channel.eventLoop.scheduleTask(in: .milliseconds(Limits.workerCloseLingerMs)) {
+                channel.close(promise: nil)
+            }
+        }
     }
 
     /// The socket is gone, or as good as: nobody waits for it any longer. Safe to call twice.
-    private func ended() {
-        timer?.cancel()
-        timer = nil
+    private func ended(_ cause: SessionEnd.Cause) {
+        if let context { sessions.tickers.ticker(of: context.eventLoop).remove(self) }
         _ = machine.close(.silent)
         let lost = inFlight.sorted { $0.key < $1.key }
         inFlight = [:]
@@ -390,7 +405,7 @@ package final class WorkerConnection: ChannelInboundHandler {
         }
         if let session {
             self.session = nil
-            sessions.ended(session)
+            sessions.ended(session, cause)
         }
     }
 

@@ -253,6 +253,10 @@ package nonisolated struct Aisbf_Mesh_V1_AttachKey: Sendable {
   /// How the key follows from the token: 0 = the token is its seed, 1 = Argon2id (Docs/Protocol/tokens.md).
   package var derivation: UInt32 = 0
 
+  /// By this key itself, over the domain string, the advert's signer and the provider id: that who lists the key has
+  /// the token. Empty in adverts of releases that did not know it.
+  package var proof: Data = Data()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -317,6 +321,9 @@ package nonisolated struct Aisbf_Mesh_V1_Attachment: Sendable {
 
   /// Whether its worker takes uploads in binary frames, as they come.
   package var takesUploads: Bool = false
+
+  /// How long its requests took on the whole, as its node measured it; 0 when not known.
+  package var latencyMs: UInt32 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -723,7 +730,7 @@ nonisolated extension Aisbf_Mesh_V1_ModelOffer: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Aisbf_Mesh_V1_AttachKey: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".AttachKey"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}public_key\0\u{1}label\0\u{3}not_after_ms\0\u{3}allowed_hosts\0\u{1}derivation\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}public_key\0\u{1}label\0\u{3}not_after_ms\0\u{3}allowed_hosts\0\u{1}derivation\0\u{1}proof\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -736,6 +743,7 @@ nonisolated extension Aisbf_Mesh_V1_AttachKey: SwiftProtobuf.Message, SwiftProto
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.notAfterMs) }()
       case 4: try { try decoder.decodeRepeatedBytesField(value: &self.allowedHosts) }()
       case 5: try { try decoder.decodeSingularUInt32Field(value: &self.derivation) }()
+      case 6: try { try decoder.decodeSingularBytesField(value: &self.proof) }()
       default: break
       }
     }
@@ -757,6 +765,9 @@ nonisolated extension Aisbf_Mesh_V1_AttachKey: SwiftProtobuf.Message, SwiftProto
     if self.derivation != 0 {
       try visitor.visitSingularUInt32Field(value: self.derivation, fieldNumber: 5)
     }
+    if !self.proof.isEmpty {
+      try visitor.visitSingularBytesField(value: self.proof, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -766,6 +777,7 @@ nonisolated extension Aisbf_Mesh_V1_AttachKey: SwiftProtobuf.Message, SwiftProto
     if lhs.notAfterMs != rhs.notAfterMs {return false}
     if lhs.allowedHosts != rhs.allowedHosts {return false}
     if lhs.derivation != rhs.derivation {return false}
+    if lhs.proof != rhs.proof {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -823,7 +835,7 @@ nonisolated extension Aisbf_Mesh_V1_AttachGrant: SwiftProtobuf.Message, SwiftPro
 
 nonisolated extension Aisbf_Mesh_V1_Attachment: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Attachment"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}provider_record_key\0\u{3}owner_key\0\u{3}grant_key\0\u{3}grant_hash\0\u{3}client_hash\0\u{1}models\0\u{1}hardware\0\u{1}slots\0\u{1}endpoints\0\u{3}since_ms\0\u{3}tokens_per_second\0\u{3}first_content_ms\0\u{3}takes_uploads\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}provider_record_key\0\u{3}owner_key\0\u{3}grant_key\0\u{3}grant_hash\0\u{3}client_hash\0\u{1}models\0\u{1}hardware\0\u{1}slots\0\u{1}endpoints\0\u{3}since_ms\0\u{3}tokens_per_second\0\u{3}first_content_ms\0\u{3}takes_uploads\0\u{3}latency_ms\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -844,6 +856,7 @@ nonisolated extension Aisbf_Mesh_V1_Attachment: SwiftProtobuf.Message, SwiftProt
       case 11: try { try decoder.decodeSingularUInt32Field(value: &self.tokensPerSecond) }()
       case 12: try { try decoder.decodeSingularUInt32Field(value: &self.firstContentMs) }()
       case 13: try { try decoder.decodeSingularBoolField(value: &self.takesUploads) }()
+      case 14: try { try decoder.decodeSingularUInt32Field(value: &self.latencyMs) }()
       default: break
       }
     }
@@ -893,6 +906,9 @@ nonisolated extension Aisbf_Mesh_V1_Attachment: SwiftProtobuf.Message, SwiftProt
     if self.takesUploads != false {
       try visitor.visitSingularBoolField(value: self.takesUploads, fieldNumber: 13)
     }
+    if self.latencyMs != 0 {
+      try visitor.visitSingularUInt32Field(value: self.latencyMs, fieldNumber: 14)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -910,6 +926,7 @@ nonisolated extension Aisbf_Mesh_V1_Attachment: SwiftProtobuf.Message, SwiftProt
     if lhs.tokensPerSecond != rhs.tokensPerSecond {return false}
     if lhs.firstContentMs != rhs.firstContentMs {return false}
     if lhs.takesUploads != rhs.takesUploads {return false}
+    if lhs.latencyMs != rhs.latencyMs {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
