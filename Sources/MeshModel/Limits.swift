@@ -128,6 +128,7 @@ package enum Limits {
     package static let answerWindowBytes = 1 << 20
     package static let answerFrameBytes = 64 << 10
     package static let answerHeldBytes = workerFrameBytes + (1 << 20)
+    package static let chunkPieces = 4_096
     package static let workerEndpoints = 64
     package static let workersCompared = 3
     package static let workersScanned = 512

@@ -55,7 +55,9 @@ package enum ErrorCode: String, CaseIterable, Sendable {
     }
 
     /// OpenAI's `error.type` for the status, which its SDKs turn into exception classes.
-    package var type: String {
+    package var type: String { Self.type(ofStatus: status) }
+
+    package static func type(ofStatus status: Int) -> String {
         switch status {
         case 401: "authentication_error"
         case 403: "permission_error"

@@ -7,7 +7,7 @@ enum AnswerEvent {
         case content
         /// Shows that the worker is at it, but is no part of the answer: a load-status chunk or a comment.
         case preliminary
-        /// An error before any content is a real failure.
+        /// Before any content it is a real failure, after it the last event.
         case failure(MeshError)
     }
 
@@ -35,19 +35,42 @@ enum AnswerEvent {
         return kept.count == lines.count ? event : Array(kept.joined(separator: [0x0A]))
     }
 
-    /// Reads an event that no content went before.
+    /// Reads an event whole. After content only an event that `mayBeFailure` is worth it.
     static func meaning(_ event: [UInt8]) -> Meaning {
         let data = data(event)
-        if data.isEmpty { return .preliminary }
-        return data.withUnsafeBytes { bytes in
+        return data.isEmpty ? .preliminary : meaning(ofDocument: data)
+    }
+
+    static func meaning(ofDocument document: [UInt8]) -> Meaning {
+        document.withUnsafeBytes { bytes in
             guard let fields = try? JSONScanner.fields(of: bytes) else { return .content }
             if fields.string("id", in: bytes) == "chatcmpl-load" { return .preliminary }
-            guard let slice = fields.value("error", in: bytes), slice.kind == .string || slice.kind == .object,
-                let error = try? JSONValue.parse(bytes, in: slice.range)
-            else { return .content }
-            let words = error.text ?? error["message"]?.text ?? "no message"
-            return .failure(MeshError(.workerError, "the worker says: \(words.cut(toUTF8Bytes: 500))"))
+            return WorkerFailure(fields, in: bytes).map { .failure($0.error()) } ?? .content
         }
+    }
+
+    /// Whether a field of the event could be called `error`: told by a search, because nearly no event is one.
+    static func mayBeFailure(_ event: [UInt8]) -> Bool {
+        event.withUnsafeBytes { bytes in
+            var at = 0
+            while at + 7 <= bytes.count {
+                if bytes[at] == 0x22, bytes[at + 1] == UInt8(ascii: "e"),
+                    bytes[at..<(at + 7)].elementsEqual("\"error\"".utf8)
+                {
+                    return true
+                }
+                at += 1
+            }
+            return false
+        }
+    }
+
+    private static let fieldNames = ["data:", "event:", "id:", "retry:", ":"].map { Array($0.utf8) }
+
+    /// Whether a text begins as an event stream does: with a field or a comment, after any number of line breaks.
+    static func isStreamText(_ text: [UInt8]) -> Bool {
+        guard let start = text.firstIndex(where: { $0 != 0x0A && $0 != 0x0D }) else { return false }
+        return fieldNames.contains { text[start...].starts(with: $0) }
     }
 
     private static let usageName = Array("\"usage\"".utf8)
@@ -55,7 +78,7 @@ enum AnswerEvent {
     /// Where the object of a `"usage": {` begins in an event, if it has one.
     static func usage(in event: [UInt8]) -> Int? {
         let name = Self.usageName
-        guard event.count > 64 else { return nil }
+        guard event.count > 24 else { return nil }
         return event.withUnsafeBytes { bytes in
             // The name stands near the end; chunks without usage are told by a search from there.
             var at = bytes.count - name.count - 2

@@ -6,7 +6,8 @@ import MeshWire
 ///
 /// States: `waiting` (nothing but keep-alives came) → `streaming` (content was delivered) → `finished`. A failure
 /// in `waiting` is `fail`, so that a real status or another candidate is still possible; in `streaming` it is an
-/// in-band error event and the end. `[DONE]` is delivered exactly once, whether the worker sent it or not.
+/// in-band error event and the end. `[DONE]` is delivered exactly once, whether the worker sent it or not, and never
+/// after an error.
 package struct AnswerExchange: Sendable {
     package enum Action: Hashable, Sendable {
         /// Before any body; only once.
@@ -42,24 +43,6 @@ package struct AnswerExchange: Sendable {
         case finished
     }
 
-    package struct Deadlines: Hashable, Sendable {
-        package var firstContentMs: Int64
-        package var idleMs: Int64
-        package var totalMs: Int64
-        /// Whether somebody else asked for less time than this node allows.
-        package var areShortened: Bool
-
-        package init(
-            firstContentMs: Int64 = Limits.firstContentMs, idleMs: Int64 = Limits.streamIdleMs,
-            totalMs: Int64 = Limits.requestTotalMs, areShortened: Bool = false
-        ) {
-            self.areShortened = areShortened
-            self.firstContentMs = firstContentMs
-            self.idleMs = idleMs
-            self.totalMs = totalMs
-        }
-    }
-
     /// `events` becomes `bytes` when the worker says that its answer is no event stream.
     private var form: Form
     private let deadlines: Deadlines
@@ -70,13 +53,14 @@ package struct AnswerExchange: Sendable {
     private var finalStatus = 0
     private var isOthersFault = false
     private var state = State.waiting
-    private var reframer = EventStreamReframer()
+    private var events = AnswerEvents()
     /// A plain request that is answered in chunks is collected here.
     private var collected: [UInt8] = []
+    /// Whether part of the answer itself has come: not only news of the work.
+    private var hasResult = false
     private var beats = PendingBeats()
-    /// Events before the first content, see `deliver`.
-    private var held: [UInt8] = []
-    private var hasContent = false
+    /// When the request is over by what was allowed and what the worker announced; `beats` may end it before.
+    private var patience: Instant
     /// Bytes still to come where the head told the length: it goes to the buyer as `content-length`, and one byte more
     /// would be read as the beginning of the next answer on that connection.
     private var owed: Int?
@@ -86,7 +70,10 @@ package struct AnswerExchange: Sendable {
     private var creditDue = 0
     /// Whether the request is not whole at the worker yet.
     private var isUploading: Bool
-    package private(set) var deadline: Instant
+
+    package var deadline: Instant { min(total, patience, beats.due ?? total) }
+    /// Whether the deadline stands for a handler that was at work and says nothing more.
+    private var isLost: Bool { beats.due.map { $0 < min(total, patience) } ?? false }
 
     package init(form: Form, deadlines: Deadlines, isUploading: Bool = false, now: Instant) {
         self.form = form
@@ -94,7 +81,7 @@ package struct AnswerExchange: Sendable {
         self.deadlines = deadlines
         started = now
         total = now.advanced(byMilliseconds: deadlines.totalMs)
-        deadline = min(total, now.advanced(byMilliseconds: deadlines.firstContentMs))
+        patience = now.advanced(byMilliseconds: deadlines.firstContentMs)
     }
 
     package var isFinished: Bool {
@@ -125,32 +112,38 @@ package struct AnswerExchange: Sendable {
             return []
         case .start:
             guard let head = WorkerAnswer.start(frame, in: bytes) else { return failed(Self.badAnswer) }
-            deadline = min(total, now.advanced(byMilliseconds: deadlines.idleMs))
+            partArrived(now: now)
             return startArrived(head)
-        case .progress where form != .events:
-            deadline = max(deadline, min(total, now.advanced(byMilliseconds: deadlines.idleMs)))
-            return []
-        case .chunk, .progress:
-            guard let chunk = WorkerAnswer.chunk(frame, in: bytes) else { return failed(Self.badAnswer) }
-            deadline = min(total, now.advanced(byMilliseconds: deadlines.idleMs))
-            guard form == .bytes else { return chunkArrived(chunk) }
-            guard pay(chunk.count) else { return failed(Self.wrongLength) }
-            let head = begun { AnswerHead(status: 200, contentType: WorkerAnswer.chunkType(frame, in: bytes)) }
-            return chunk.isEmpty ? head : head + [.body(chunk)]
-        case .done:
-            if let payload = frame.payload { usage.read(payload, in: bytes) }
-            // Some workers put the whole answer into the event that ends the work.
-            if case .waiting = state, collected.isEmpty,
-                let whole = WorkerAnswer.whole(frame, in: bytes), WorkerAnswer.isWrapped(frame, in: bytes)
-            {
-                return wholeArrived(whole)
-            }
-            return doneArrived()
-        case .error: return failed(WorkerAnswer.error(frame, in: bytes))
+        case .progress: return progressArrived(frame, bytes, now)
+        case .chunk:
+            guard let pieces = WorkerAnswer.pieces(frame, in: bytes) else { return failed(Self.badAnswer) }
+            partArrived(now: now)
+            return chunkArrived(pieces, frame, bytes)
+        case .done: return ended(frame, bytes)
+        case .error: return failed(WorkerFailure(frame, in: bytes).error())
         case .answer:
-            guard let whole = WorkerAnswer.whole(frame, in: bytes) else { return failed(Self.badAnswer) }
-            return wholeArrived(whole)
+            guard let whole = WorkerAnswer.whole(frame, in: bytes, usage: &usage) else {
+                return failed(Self.badAnswer)
+            }
+            return wholeArrived(whole, frame, bytes)
         }
+    }
+
+    /// How the work goes: part of a stream of events, where it can be one, and a keep-alive elsewhere. Words for a log
+    /// are no event, and glued to a chunk they would spoil it.
+    private mutating func progressArrived(
+        _ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer, _ now: Instant
+    ) -> [Action] {
+        let pieces = form == .events ? WorkerAnswer.pieces(frame, in: bytes) ?? [] : []
+        let news = pieces.filter { piece in
+            if case .json = piece { true } else { AnswerEvent.isStreamText(piece.content) }
+        }
+        guard !news.isEmpty else {
+            workContinues(now: now)
+            return []
+        }
+        partArrived(now: now)
+        return deliver(events.append(wholes: news, usage: &usage))
     }
 
     /// The request cannot be answered any more: worker lost, deadline passed, frame garbled.
@@ -195,7 +188,7 @@ package struct AnswerExchange: Sendable {
     /// nobody has consumed; more is a violation that costs the request, or a fast worker could fill this node.
     package mutating func binaryArrived(_ payload: UnsafeRawBufferPointer, now: Instant) -> Bytes {
         guard !isFinished else { return .actions([]) }
-        deadline = min(total, now.advanced(byMilliseconds: deadlines.idleMs))
+        partArrived(now: now)
         taken += payload.count
         guard taken <= Limits.answerWindowBytes else {
             return .actions(failed(MeshError(.workerBadAnswer, "the worker sent more than it was given room for")))
@@ -205,7 +198,7 @@ package struct AnswerExchange: Sendable {
             guard case .streaming = state else { return .actions(failed(Self.badAnswer)) }
             guard pay(payload.count) else { return .actions(failed(Self.wrongLength)) }
             return .pass
-        case .events, .document: return .actions(chunkArrived(Array(payload)))
+        case .events, .document: return .actions(chunkArrived([.bytes(Array(payload))], nil, payload))
         }
     }
 
@@ -223,7 +216,8 @@ package struct AnswerExchange: Sendable {
     /// The worker takes the request's upload: as long as it does, nobody waits for an answer.
     package mutating func uploadProgressed(now: Instant) {
         guard case .waiting = state else { return }
-        deadline = max(deadline, min(total, now.advanced(byMilliseconds: deadlines.firstContentMs)))
+        patience = max(patience, now.advanced(byMilliseconds: deadlines.firstContentMs))
+        beats.seen(now: now)
     }
 
     /// The request is whole at the worker.
@@ -237,7 +231,8 @@ package struct AnswerExchange: Sendable {
         if form == .events, head.isEventStream, head.status < 400 { return [] }
         form = .bytes
         // What came before was news of a stream that this answer is not.
-        held = []
+        _ = events.release()
+        hasResult = true
         owed = head.length
         finalStatus = head.status
         return begun { head }
@@ -253,11 +248,16 @@ package struct AnswerExchange: Sendable {
     /// Call when `deadline` has passed.
     package mutating func deadlinePassed() -> [Action] {
         let seconds = deadlines.firstContentMs / 1000
+        let isLost = isLost
         // A peer that shortened the time, a buyer who took nothing while the worker waited for credit, or one who did
         // not send what the worker waited for.
-        isOthersFault = deadlines.areShortened || taken > 0 || isUploading
+        isOthersFault = (deadlines.areShortened && !isLost) || taken > 0 || isUploading
         switch state {
         case .finished: return []
+        case .waiting where isLost:
+            return failed(
+                MeshError(
+                    .workerLost, "the worker was at work and says nothing more; try again", retryAfterSeconds: 2))
         case .waiting:
             return failed(
                 MeshError(
@@ -282,60 +282,69 @@ package struct AnswerExchange: Sendable {
         {
             seconds = min(estimate, Limits.workerPendingMs / 1000)
         }
-        let estimated = max(deadline, now.advanced(byMilliseconds: seconds * 1000))
-        deadline = min(total, estimated, beats.nextExpected(now: now) ?? estimated)
+        patience = max(patience, now.advanced(byMilliseconds: seconds * 1000))
+        beats.beat(now: now)
     }
 
-    private mutating func chunkArrived(_ chunk: [UInt8]) -> [Action] {
-        guard form == .events else {
-            guard collected.count + chunk.count <= Limits.workerFrameBytes else {
-                return failed(MeshError(.workerBadAnswer, "the worker's answer is longer than this node holds"))
+    /// A part of the answer came: the next has its own time.
+    private mutating func partArrived(now: Instant) {
+        patience = now.advanced(byMilliseconds: deadlines.idleMs)
+        beats.seen(now: now)
+    }
+
+    private mutating func workContinues(now: Instant) {
+        patience = max(patience, now.advanced(byMilliseconds: deadlines.idleMs))
+        beats.seen(now: now)
+    }
+
+    // MARK: Parts
+
+    private mutating func chunkArrived(
+        _ pieces: [AnswerPiece], _ frame: WorkerFrame?, _ bytes: UnsafeRawBufferPointer
+    ) -> [Action] {
+        switch form {
+        case .events:
+            let actions = deliver(events.append(pieces, usage: &usage))
+            hasResult = hasResult || !actions.isEmpty || events.hasPartial
+            return actions
+        case .document: return collect(pieces)
+        case .bytes:
+            guard pay(pieces.reduce(0) { $0 + $1.content.count }) else { return failed(Self.wrongLength) }
+            hasResult = true
+            let head = begun {
+                AnswerHead(status: 200, contentType: WorkerAnswer.chunkType(frame, pieces, in: bytes))
             }
-            collected += chunk
-            return []
+            return head + pieces.map(\.content).filter { !$0.isEmpty }.map { .body($0) }
         }
-        let events: [[UInt8]]
-        do throws(EventStreamReframer.Overflow) { events = try reframer.append(chunk) } catch {
-            return failed(
-                MeshError(.workerBadAnswer, "the worker sent an event longer than \(Limits.eventBytes) bytes"))
-        }
-        return deliver(events)
     }
 
-    /// Events on their way to the buyer, joined into one body so that one write carries them. What comes before the
-    /// first content (load status, comments) is held back until content follows: delivered at once, it would
-    /// commit this worker, and neither a real status nor another candidate would be possible any more.
-    private mutating func deliver(_ events: [[UInt8]]) -> [Action] {
-        var body: [UInt8] = []
-        for event in events where !AnswerEvent.isDoneMarker(event) {
-            let event = AnswerEvent.withoutDoneLines(event)
-            if event.isEmpty { continue }
-            if !hasContent {
-                switch AnswerEvent.meaning(event) {
+    private mutating func collect(_ pieces: [AnswerPiece]) -> [Action] {
+        for piece in pieces {
+            if case .json(let document) = piece {
+                switch AnswerEvent.meaning(ofDocument: document) {
+                case .preliminary: continue
                 case .failure(let error): return failed(error)
-                case .preliminary:
-                    hold(event)
-                    continue
-                case .content: hasContent = true
+                case .content: break
                 }
             }
-            if let range = AnswerEvent.usage(in: event) { readUsage(event, range) }
-            body.append(contentsOf: event)
-            body += [0x0A, 0x0A]
+            guard collected.count + piece.content.count <= Limits.workerFrameBytes else {
+                return failed(MeshError(.workerBadAnswer, "the worker's answer is longer than this node holds"))
+            }
+            collected += piece.content
         }
-        guard !body.isEmpty else { return [] }
-        return eventsBegun() + [.body(body)]
+        hasResult = hasResult || !collected.isEmpty
+        return []
     }
 
-    /// Reads the usage object that starts at `start`: the last event of a stream may have one.
-    private mutating func readUsage(_ event: [UInt8], _ start: Int) {
-        event.withUnsafeBytes { bytes in
-            let rest = UnsafeRawBufferPointer(rebasing: bytes[start...])
-            guard let end = AnswerEvent.objectEnd(rest),
-                let fields = try? JSONScanner.fields(of: rest, in: 0..<end)
-            else { return }
-            usage.read(fields, in: rest)
-        }
+    private mutating func deliver(_ delivery: AnswerEvents.Delivery) -> [Action] {
+        var actions = delivery.body.isEmpty ? [] : eventsBegun() + [.body(delivery.body)]
+        guard let failure = delivery.failure else { return actions }
+        guard delivery.isTold else { return actions + failed(failure) }
+        // The buyer has read the worker's own words, and they are the end of the stream.
+        state = .finished
+        finalStatus = max(failure.status, ErrorCode.workerError.status)
+        actions.append(.end)
+        return actions
     }
 
     private mutating func eventsBegun() -> [Action] {
@@ -346,25 +355,34 @@ package struct AnswerExchange: Sendable {
     private mutating func begun(_ head: () -> AnswerHead) -> [Action] {
         guard case .waiting = state else { return [] }
         state = .streaming
-        defer { held = [] }
+        let held = events.release()
         return held.isEmpty ? [.head(head())] : [.head(head()), .body(held)]
     }
 
-    /// Old news goes first when there is too much of it.
-    private mutating func hold(_ event: [UInt8]) {
-        if held.count + event.count > Limits.streamBufferBytes { held = [] }
-        guard event.count < Limits.streamBufferBytes else { return }
-        held += event
-        held += [0x0A, 0x0A]
+    // MARK: The end
+
+    private mutating func ended(_ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer) -> [Action] {
+        switch WorkerAnswer.ending(frame, in: bytes, usage: &usage) {
+        case .nothing: return doneArrived()
+        case .failure(let error): return failed(error)
+        case .unreadable: return hasResult ? doneArrived() : failed(Self.badAnswer)
+        case .pieces(let pieces):
+            let actions = chunkArrived(pieces, frame, bytes)
+            return isFinished ? actions : actions + doneArrived()
+        case .whole(let whole):
+            // After the answer's own parts it could only be the same once more, unless it says that all went wrong.
+            if whole.head.status >= 400 { return wholeArrived(whole, frame, bytes) }
+            if hasResult || (form == .events && whole.body.isEmpty) { return doneArrived() }
+            return wholeArrived(whole, frame, bytes)
+        }
     }
 
     private mutating func doneArrived() -> [Action] {
         switch form {
         case .document:
             guard !collected.isEmpty else { return failed(Self.badAnswer) }
-            state = .finished
             let head = AnswerHead(status: 200, contentType: "application/json", length: collected.count)
-            return [.head(head), .body(collected), .end]
+            return documentArrived(.init(head: head, body: collected, source: .text))
         case .bytes:
             guard case .streaming = state else { return failed(Self.badAnswer) }
             guard owed ?? 0 == 0 else { return failed(Self.wrongLength) }
@@ -372,48 +390,76 @@ package struct AnswerExchange: Sendable {
             return [.end]
         case .events: break
         }
-        var actions = reframer.finish().map { deliver([$0]) } ?? []
+        var actions = deliver(events.finish(usage: &usage))
         if isFinished { return actions }
         actions += eventsBegun()
         state = .finished
         return actions + [.body(Self.doneMarker), .end]
     }
 
-    private mutating func wholeArrived(_ whole: WorkerAnswer.Whole) -> [Action] {
-        let status = whole.head.status
-        if status >= 400 || form != .events || !Self.becomesEvents(whole) {
-            guard case .waiting = state else {
-                return failed(MeshError(.streamInterrupted, "the worker ended the answer with status \(status)"))
-            }
-            guard status >= 400 || isReadable(whole) else { return failed(Self.badAnswer) }
-            state = .finished
-            finalStatus = status
-            return [.head(whole.head), .body(whole.body), .end]
-        }
+    private mutating func wholeArrived(
+        _ whole: WorkerAnswer.Whole, _ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer
+    ) -> [Action] {
+        if whole.head.status >= 400 { return refused(whole) }
+        guard form == .events else { return documentArrived(whole) }
         // Older clients answer a streamed request with the whole event stream, or the whole object, in one frame.
-        let isStream = whole.head.isEventStream || whole.body.starts(with: Array("data:".utf8))
-        let actions = chunkArrived(isStream ? whole.body : WorkerAnswer.dataEvent(whole.body))
+        let piece: AnswerPiece
+        let isDocument = whole.head.isText || whole.head.isJSON
+        let flaw = whole.isStream ? nil : flaw(of: whole, mustBeJSON: whole.isTypeGuessed)
+        if whole.isStream {
+            piece = .text(whole.body)
+        } else if isDocument, let flaw {
+            return failed(flaw)
+        } else if isDocument || (whole.isTypeGuessed && flaw == nil) {
+            piece = .json(ChatCompletion.chunk(whole.body) ?? whole.body)
+        } else if case .waiting = state {
+            // A picture cannot be events, and is answered as what it is.
+            return documentArrived(whole)
+        } else if !hasResult, let payload = WorkerAnswer.content(frame, in: bytes) {
+            // Too late for that: it goes as the worker wrapped it.
+            piece = .json(Array(bytes[payload.range]))
+        } else {
+            return failed(MeshError(.streamInterrupted, "the worker ended its stream with something that is no event"))
+        }
+        let actions = deliver(events.append(wholes: [piece], usage: &usage))
         return isFinished ? actions : actions + doneArrived()
     }
 
-    /// Text and JSON can be events; a picture cannot, and is answered as what it is.
-    private static func becomesEvents(_ whole: WorkerAnswer.Whole) -> Bool {
-        let type = whole.head.contentType.lowercased()
-        return type.hasPrefix("text/") || type.hasPrefix("application/json")
+    private mutating func documentArrived(_ whole: WorkerAnswer.Whole) -> [Action] {
+        guard case .waiting = state else {
+            return failed(MeshError(.streamInterrupted, "the worker answered a second time, in another form"))
+        }
+        if form == .document, whole.isStream {
+            return failed(AnswerEvents.failure(in: whole.body) ?? Self.badAnswer)
+        }
+        if let flaw = flaw(of: whole, mustBeJSON: whole.isTypeGuessed && form == .document) { return failed(flaw) }
+        state = .finished
+        finalStatus = whole.head.status
+        return [.head(whole.head), .body(whole.body), .end]
     }
 
-    /// A success that says it is JSON and is none is garbage, and no answer.
-    private mutating func isReadable(_ whole: WorkerAnswer.Whole) -> Bool {
-        guard whole.head.contentType.hasPrefix("application/json") else { return true }
+    private mutating func refused(_ whole: WorkerAnswer.Whole) -> [Action] {
+        guard case .waiting = state else { return failed(WorkerFailure.body(of: whole).failure.error()) }
+        switch WorkerFailure.answer(for: whole, isChat: form != .bytes) {
+        case .failure(let error): return failed(error)
+        case .success(let whole):
+            state = .finished
+            finalStatus = whole.head.status
+            return [.head(whole.head), .body(whole.body), .end]
+        }
+    }
+
+    /// Why a success is none: it says that it is JSON and is garbage, or it only tells of a failure.
+    private mutating func flaw(of whole: WorkerAnswer.Whole, mustBeJSON: Bool) -> MeshError? {
+        guard whole.head.isJSON || mustBeJSON else { return nil }
         return whole.body.withUnsafeBytes { bytes in
             // The one scan of a plain answer also finds its usage.
             guard let fields = try? JSONScanner.fields(of: bytes) else {
-                return (try? JSONScanner.value(of: bytes)) != nil
+                return (try? JSONScanner.value(of: bytes)) == nil ? Self.badAnswer : nil
             }
-            for name: StaticString in ["usage", "metrics"] {
-                if let slice = fields.value(name, in: bytes) { usage.read(slice, in: bytes) }
-            }
-            return true
+            usage.readInside(fields, in: bytes)
+            guard form == .document, fields.value("choices", in: bytes) == nil else { return nil }
+            return WorkerFailure(fields, in: bytes)?.error()
         }
     }
 

@@ -19,6 +19,14 @@ package struct AnswerHead: Hashable, Sendable {
 
     package var isEventStream: Bool { Self.isEventStream(contentType) }
 
+    /// Whether the type says that the body is JSON (RFC 6839, section 3.1, included).
+    package var isJSON: Bool {
+        let type = contentType.prefix { $0 != ";" && $0 != " " }.lowercased()
+        return type == "application/json" || type.hasSuffix("+json")
+    }
+
+    package var isText: Bool { contentType.lowercased().hasPrefix("text/") }
+
     package static func isEventStream(_ contentType: String) -> Bool {
         contentType.utf8.count >= 17
             && zip(contentType.utf8, "text/event-stream".utf8).allSatisfy { $0 | 0x20 == $1 || $0 == $1 }

@@ -1,19 +1,24 @@
 import MeshModel
 
 /// The rhythm of a worker's `pending` frames. Workers send them at once and then at an interval of their own; one whose
-/// handler has crashed sends nothing more at all, whatever it had estimated.
+/// handler has crashed sends nothing more at all, whatever it had estimated. Workers that never send one are not
+/// measured by this.
 struct PendingBeats: Sendable {
     private var last: Instant?
-    /// The longest wait between two of them so far.
-    private var intervalMs: Int64 = 0
+    /// The longest wait between two of them so far; until two have shown it, that of released clients.
+    private var intervalMs = Limits.pendingIntervalFloorMs
+    /// When the request is lost if nothing at all has come by then; nil before the first `pending`.
+    private(set) var due: Instant?
 
-    /// Notes one.
-    /// - Returns: when the request is lost if nothing at all has come by then: after twice the interval, once two have
-    ///   shown it; nil after the first.
-    mutating func nextExpected(now: Instant) -> Instant? {
-        defer { last = now }
-        guard let last else { return nil }
-        intervalMs = max(intervalMs, now.milliseconds(since: last), Limits.pendingIntervalFloorMs)
-        return now.advanced(byMilliseconds: 2 * intervalMs)
+    /// Notes a `pending`.
+    mutating func beat(now: Instant) {
+        if let last { intervalMs = max(intervalMs, now.milliseconds(since: last)) }
+        last = now
+        seen(now: now)
+    }
+
+    /// Notes any other sign of the worker's handler: part of an answer shows as well that it lives.
+    mutating func seen(now: Instant) {
+        if last != nil { due = now.advanced(byMilliseconds: 2 * intervalMs) }
     }
 }

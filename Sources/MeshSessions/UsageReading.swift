@@ -1,13 +1,16 @@
 import MeshModel
 package import MeshWire
 
-/// Token counts and speed, wherever a worker puts them: beside the answer, in its payload, in the body's `usage`, or
-/// in the last event of a stream.
+/// Token counts and speed, wherever a worker puts them: beside the answer, in its payload, in the `usage` or `metrics`
+/// of either, or in the last event of a stream. What stands further inside wins.
+///
+/// A worker's own latency is not among them: this node has its own clock, and a worker must not be able to lie itself
+/// faster.
 package struct UsageReading: Hashable, Sendable {
+    package var promptTokens: Int64?
     package var completionTokens: Int64?
     package var totalTokens: Int64?
     package var tokensPerSecond: Int64?
-    package var latencyMs: Int64?
 
     package init() {}
 
@@ -21,17 +24,25 @@ package struct UsageReading: Hashable, Sendable {
         func number(_ names: StaticString...) -> Int64? {
             for name in names {
                 guard let slice = fields.value(name, in: bytes), slice.kind == .number else { continue }
-                // A fraction of a token or millisecond says nothing here.
+                // A fraction of a token says nothing here; an exponent is nothing that somebody counted.
                 let whole = bytes[slice.range].prefix { (0x30...0x39).contains($0) }
-                guard (1...12).contains(whole.count) else { continue }
+                guard (1...12).contains(whole.count), !bytes[slice.range].contains(where: { $0 | 0x20 == 0x65 })
+                else { continue }
                 return whole.reduce(Int64(0)) { $0 * 10 + Int64($1 - 0x30) }
             }
             return nil
         }
+        promptTokens = number("prompt_tokens", "input_tokens") ?? promptTokens
         completionTokens = number("completion_tokens", "output_tokens") ?? completionTokens
         totalTokens = number("total_tokens") ?? totalTokens
         tokensPerSecond = number("tokens_per_second", "tok_per_s", "throughput_tps") ?? tokensPerSecond
-        latencyMs = number("latency_ms", "elapsed_ms") ?? latencyMs
+    }
+
+    /// Reads the `metrics` and the `usage` of an object.
+    package mutating func readInside(_ fields: [JSONField], in bytes: UnsafeRawBufferPointer) {
+        for name: StaticString in ["metrics", "usage"] {
+            if let slice = fields.value(name, in: bytes) { read(slice, in: bytes) }
+        }
     }
 
     /// The sample for a request that took `latencyMs` by this node's clock.
@@ -45,7 +56,13 @@ package struct UsageReading: Hashable, Sendable {
             speed = min(tokens * 1_000 / max(latencyMs, 1), 100_000)
         }
         return RequestSample(
-            latencyMs: latencyMs, firstContentMs: firstContentMs, totalTokens: totalTokens ?? completionTokens,
+            latencyMs: latencyMs, firstContentMs: firstContentMs, totalTokens: totalTokens ?? sum,
             tokensPerSecond: speed, isSuccess: isSuccess)
+    }
+
+    /// Each has at most twelve digits.
+    private var sum: Int64? {
+        guard promptTokens != nil || completionTokens != nil else { return nil }
+        return (promptTokens ?? 0) + (completionTokens ?? 0)
     }
 }

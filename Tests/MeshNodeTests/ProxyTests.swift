@@ -108,7 +108,7 @@ import Testing
             shop.worker.answer(second, payload: #"{"status_code":404,"body":{"error":"no such file"}}"#)
             let reply = try await got.reply()
             #expect(reply.status == 404)
-            #expect(reply.text == #"{"error":"no such file"}"#)
+            #expect(reply.errorCode == "worker_error" && reply.errorMessage.contains("no such file"))
         }
     }
 

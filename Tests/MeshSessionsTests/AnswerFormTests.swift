@@ -24,6 +24,15 @@ import Testing
     static let events = "200 text/event-stream"
     static let done = "data: [DONE]\n\n"
 
+    /// An error status whose body was in the worker's own words.
+    static func refused(
+        _ status: Int, _ words: String, type: String = "server_error", code: String = "worker_error"
+    ) -> Outcome {
+        let body =
+            #"{"error":{"message":"the worker says: \#(words)","type":"\#(type)","param":null,"code":"\#(code)"}}"#
+        return Outcome(head: "\(status) application/json", body: body)
+    }
+
     static let whole: [Row] = [
         Row(
             "plain", stream: false, [#"{"status":"ok","payload":{"id":"x"}}"#],
@@ -70,11 +79,11 @@ import Testing
         Row(
             "wrapped error status", stream: false,
             [#"{"status":"ok","payload":{"status_code":404,"body":{"error":"text"}}}"#],
-            Outcome(head: "404 application/json", body: #"{"error":"text"}"#)),
+            refused(404, "text", type: "invalid_request_error")),
         Row(
             "wrapped error status to a stream", stream: true,
             [#"{"payload":{"status_code":503,"body":{"error":"text"}}}"#],
-            Outcome(head: "503 application/json", body: #"{"error":"text"}"#)),
+            refused(503, "text")),
         Row(
             "header injection", stream: false,
             [#"{"payload":{"status_code":200,"content_type":"a\r\nb: c","body":{"a":1}}}"#],

@@ -123,7 +123,37 @@ import Testing
                 #"{"event":"chunk","payload":"data: a\n\n"}"#,
                 #"{"event":"chunk","payload":"data: {\"error\":\"no\"}\n\n"}"#, end,
             ],
-            stream("data: a\n\ndata: {\"error\":\"no\"}\n\n" + done)),
+            stream("data: a\n\ndata: {\"error\":\"no\"}\n\n")),
+        Row(
+            "later, in one frame, with an end marker", stream: true,
+            [
+                #"{"payload":{"status_code":200,"content_type":"text/event-stream","body":"data: a\n\ndata: {\"error\":{\"message\":\"no\"}}\n\ndata: [DONE]\n\n"}}"#
+            ],
+            stream("data: a\n\ndata: {\"error\":{\"message\":\"no\"}}\n\n")),
+        Row(
+            "later, nothing follows it", stream: true,
+            [#"{"event":"chunk","payload":"data: a\n\ndata: {\"error\":\"no\"}\n\ndata: b\n\n"}"#, end],
+            stream("data: a\n\ndata: {\"error\":\"no\"}\n\n")),
+        Row(
+            "later, the word alone", stream: true,
+            [
+                #"{"event":"chunk","payload":"data: a\n\n"}"#,
+                #"{"event":"chunk","payload":"data: {\"choices\":[{\"delta\":{\"content\":\"\\\"error\\\":\",\"error\":\"x\"}}]}\n\n"}"#,
+                #"{"event":"chunk","payload":"data: \"error\"\n\ndata: {\"error\":\"\"}\n\ndata: {\"error\":{}}\n\n"}"#,
+                end,
+            ],
+            stream(
+                "data: a\n\n"
+                    + "data: {\"choices\":[{\"delta\":{\"content\":\"\\\"error\\\":\",\"error\":\"x\"}}]}\n\n"
+                    + "data: \"error\"\n\ndata: {\"error\":\"\"}\n\ndata: {\"error\":{}}\n\n" + done)),
+        Row(
+            "first, with a code", stream: true,
+            [#"{"event":"chunk","payload":"data: {\"error\":{\"code\":\"busy\",\"message\":\"no\"}}\n\n"}"#],
+            Outcome(failure: .workerBusy)),
+        Row(
+            "first, code beside the text", stream: true,
+            [#"{"event":"chunk","payload":{"error":"no","code":"model_not_found"}}"#], Outcome(failure: .modelNotFound)
+        ),
     ]
 
     static let load =
@@ -150,7 +180,7 @@ import Testing
             [#"{"event":"chunk","payload":": wait\n\n"}"#, #"{"status":"error"}"#], Outcome(failure: .workerError)),
         Row(
             "then a status", stream: true, [load, #"{"payload":{"status_code":429,"body":"x"}}"#],
-            Outcome(head: "429 application/json", body: "x")),
+            AnswerFormTests.refused(429, "x", type: "rate_limit_error")),
     ]
 
     @Test(arguments: chunks + doneMarkers + wholeToStream + streamErrors + loading) func streams(row: Row) {
@@ -210,13 +240,21 @@ import Testing
     }
 
     @Test(arguments: [
-        ("10", Int64(10_100)), ("0", 300_100), ("-5", 300_100), ("\"x\"", 300_100), ("99999999999999999999", 300_100),
-        ("9223372036854775807", 400_000), ("1e9", 300_100), ("100.9", 100_100),
+        ("10", Int64(10_100)), ("50.9", 50_100), ("0", 60_100), ("-5", 60_100), ("\"x\"", 60_100), ("1e9", 60_100),
+        ("99999999999999999999", 60_100), ("9223372036854775807", 60_100), ("100", 60_100),
     ])
     func pendingMovesTheDeadline(estimate: String, expected: Int64) {
         var exchange = AnswerExchange(stream: true, deadlines: Self.deadlines)
         _ = exchange.receive(#"{"event":"pending","payload":{"estimated_timeout":\#(estimate)}}"#, at: 100)
         #expect(milliseconds(exchange) == expected)
+    }
+
+    @Test func pendingNeverGoesBeyondTheWhole() {
+        var exchange = AnswerExchange(stream: true, deadlines: Self.deadlines)
+        let pending = #"{"event":"pending","payload":{"estimated_timeout":9223372036854775807}}"#
+        for second in stride(from: Int64(0), through: 390, by: 30) { _ = exchange.receive(pending, at: second * 1_000) }
+        #expect(milliseconds(exchange) == 400_000)
+        #expect(Outcome(exchange.deadlinePassed()) == Outcome(failure: .workerTimeout))
     }
 
     @Test func pendingNeverShortensIt() {
@@ -226,13 +264,14 @@ import Testing
         #expect(milliseconds(exchange) == 60_000)
     }
 
-    /// Two show the interval; then silence for twice as long is the end, whatever the worker had estimated.
+    /// Silence for twice the interval is the end, whatever the worker had estimated. Until two have shown it, it is that
+    /// of released clients.
     @Test func pendingThatStopsMeansTheRequestIsLost() {
         var exchange = AnswerExchange(
             stream: true, deadlines: .init(firstContentMs: 10_000, idleMs: 500, totalMs: 4_000_000))
         let pending = #"{"event":"pending","payload":{"estimated_timeout":600}}"#
         _ = exchange.receive(pending, at: 0)
-        #expect(milliseconds(exchange) == 600_000)
+        #expect(milliseconds(exchange) == 60_000)
         _ = exchange.receive(pending, at: 40_000)
         #expect(milliseconds(exchange) == 120_000)
         _ = exchange.receive(pending, at: 80_000)
@@ -243,6 +282,35 @@ import Testing
         _ = hasty.receive(pending, at: 0)
         _ = hasty.receive(pending, at: 5)
         #expect(milliseconds(hasty) == 60_005)
+    }
+
+    /// Parts of the answer show as well that the handler lives, and silence after them as well that it does not.
+    @Test func aHandlerThatCrashesAfterPendingIsNoticed() {
+        let long = AnswerExchange.Deadlines(firstContentMs: 120_000, idleMs: 120_000, totalMs: 4_000_000)
+        let pending = #"{"event":"pending"}"#
+        var before = AnswerExchange(stream: true, deadlines: long)
+        _ = before.receive(pending)
+        #expect(milliseconds(before) == 60_000)
+        #expect(Outcome(before.deadlinePassed()) == Outcome(failure: .workerLost))
+        #expect(before.sample(now: SessionFixtures.now(60_000).instant)?.isSuccess == false)
+        var during = AnswerExchange(stream: true, deadlines: long)
+        _ = during.receive(pending)
+        _ = during.receive(#"{"event":"chunk","payload":"data: a\n\n"}"#, at: 20_000)
+        #expect(milliseconds(during) == 80_000)
+        _ = during.receive(#"{"event":"log"}"#, at: 30_000)
+        #expect(milliseconds(during) == 90_000)
+        #expect(Outcome(during.deadlinePassed()).body.contains("stream_interrupted"))
+        // Loading is no content: another worker may still be tried.
+        var loading = AnswerExchange(stream: true, deadlines: long)
+        _ = loading.receive(pending)
+        _ = loading.receive(AnswerStreamTests.load, at: 5_000)
+        #expect(milliseconds(loading) == 65_000)
+        #expect(Outcome(loading.deadlinePassed()) == Outcome(failure: .workerLost))
+        // Who never sends one is not measured by it.
+        var silent = AnswerExchange(stream: true, deadlines: long)
+        _ = silent.receive(AnswerStreamTests.load, at: 5_000)
+        #expect(milliseconds(silent) == 125_000)
+        #expect(Outcome(silent.deadlinePassed()) == Outcome(failure: .workerTimeout))
     }
 
     @Test func aPassedDeadlineFailsOrInterrupts() {

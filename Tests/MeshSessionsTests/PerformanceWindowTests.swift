@@ -74,6 +74,22 @@ import Testing
             (#""payload":{"a":1}"#, nil, nil),
             (#""payload":{"usage":{"total_tokens":-4,"completion_tokens":"many"}}"#, nil, nil),
             (#""payload":{"usage":{"total_tokens":99999999999999999999}}"#, nil, nil),
+            (#""payload":{"usage":{"total_tokens":1e9}}"#, nil, nil),
+            (#""payload":{"usage":{"prompt_tokens":20,"completion_tokens":50}}"#, 70, 50),
+            (#""payload":{"usage":{"prompt_tokens":20}}"#, 20, nil),
+            (#""payload":{"id":"x","prompt_tokens":1,"completion_tokens":2,"latency_ms":1}"#, 3, 2),
+            (#""payload":{"id":"x","total_tokens":5,"tok_per_s":7}"#, 5, 7),
+            (#""payload":{"status_code":200,"body":{"id":1},"total_tokens":5,"throughput_tps":7}"#, 5, 7),
+            (#""payload":{"status_code":200,"body":{"id":1},"usage":{"total_tokens":5}}"#, 5, nil),
+            (#""payload":{"status_code":200,"body":{"id":1},"metrics":{"completion_tokens":5}}"#, 5, 5),
+            (#""payload":{"status_code":200,"body":{"metrics":{"total_tokens":5}},"total_tokens":6}"#, 5, nil),
+            (
+                #""payload":{"status_code":200,"body":{"usage":{"total_tokens":5}}},"metrics":{"total_tokens":6}"#, 5,
+                nil
+            ),
+            (#""event":"done","payload":{"id":1,"usage":{"prompt_tokens":2,"completion_tokens":3}}"#, 5, 3),
+            (#""event":"done","payload":{"status_code":200,"body":"{\"usage\":{\"total_tokens\":9}}"}"#, 9, nil),
+            (#""event":"done","payload":{"id":1},"metrics":{"total_tokens":6}"#, 6, nil),
         ] as [(String, Int64?, Int64?)])
     func usageOfAWholeAnswer(payload: String, tokens: Int64?, perSecond: Int64?) {
         var exchange = AnswerExchange(stream: false)
@@ -102,5 +118,28 @@ import Testing
         #expect(sample?.totalTokens == 40)
         #expect(sample?.firstContentMs == 500)
         #expect(sample?.tokensPerSecond == 10)
+    }
+
+    /// The last chunk of a stream has the usage, or the event that ends it.
+    @Test func usageOfAStreamMayStandInItsEnd() {
+        var exchange = AnswerExchange(stream: true)
+        _ = exchange.receive(#"{"event":"chunk","payload":"data: a\n\n"}"#, at: 500)
+        _ = exchange.receive(#"{"event":"done","payload":{"metrics":{"prompt_tokens":10,"completion_tokens":30}}}"#)
+        let sample = exchange.sample(now: SessionFixtures.now(3_500).instant)
+        #expect(sample?.totalTokens == 40)
+        #expect(sample?.tokensPerSecond == 10)
+        var short = AnswerExchange(stream: true)
+        _ = short.receive(#"{"event":"chunk","payload":"data: {\"usage\":{\"total_tokens\":4}}\n\n"}"#)
+        _ = short.receive(AnswerStreamTests.end)
+        #expect(short.sample(now: SessionFixtures.now(9).instant)?.totalTokens == 4)
+    }
+
+    @Test func aStreamThatEndsInAnErrorIsAFailure() {
+        for error in [#"\"no\""#, #"{\"code\":\"model_not_found\",\"message\":\"no\"}"#] {
+            var exchange = AnswerExchange(stream: true)
+            _ = exchange.receive(#"{"event":"chunk","payload":"data: a\n\ndata: {\"error\":\#(error)}\n\n"}"#)
+            #expect(exchange.isFinished)
+            #expect(exchange.sample(now: SessionFixtures.now(9).instant)?.isSuccess == false)
+        }
     }
 }

@@ -64,7 +64,7 @@ extension AnswerExchange {
 }
 
 /// What a buyer has seen of one exchange.
-struct Outcome: Equatable, CustomStringConvertible {
+struct Outcome: Equatable, Sendable, CustomStringConvertible {
     var heads: [String] = []
     var body = ""
     var ends = 0

@@ -11,6 +11,10 @@ import Testing
         #"{"request_id":"q1000000","payload":{"status_code":200,"content_type":"text/event-stream","body":"data: a\n\ndata: [DONE]\n\n"}}"#,
         #"{"request_id":"q1000000","payload":{"status_code":200,"body_base64":"ZGF0YTogYQoK"}}"#,
         #"{"request_id":"q1000000","event":"chunk","payload":{"chunks":["data: \u00e4\n",{"data_base64":"Cg=="}],"sequence":1}}"#,
+        #"{"request_id":"q1000000","payload":{"object":"chat.completion","choices":[{"message":{"tool_calls":[{"id":1}]}}]}}"#,
+        #"{"request_id":"q1000000","payload":{"status_code":500,"body":"{\"error\":\"no\",\"code\":\"busy\"}"}}"#,
+        #"{"request_id":"q1000000","event":"completed","payload":{"chunks":["data: {\"error\":{}}\n\n",{"a":1}]}}"#,
+        #"{"request_id":"q1000000","event":"done","payload":{"id":1,"usage":{"prompt_tokens":3}}}"#,
         #"{"request_id":"q1000000","event":"pending","payload":{"estimated_timeout":300}}"#,
         #"{"request_id":"q1000000","status":"error","error":{"code":"busy","message":"\ud83d\ude00"}}"#,
     ].map { Array($0.utf8) }

@@ -93,6 +93,14 @@ import Testing
         #expect(throws: EventStreamReframer.Overflow.eventTooLarge) { try reframer.append([0x78]) }
     }
 
+    @Test func whoHoldsAWholeStreamMayTakeLongerEvents() throws {
+        var reframer = EventStreamReframer(eventBytes: Limits.eventBytes + 2)
+        #expect(reframer.isEmpty)
+        let events = try reframer.append([UInt8](repeating: 0x78, count: Limits.eventBytes + 2) + [0x0A, 0x0A, 0x79])
+        #expect(events.map(\.count) == [Limits.eventBytes + 2])
+        #expect(!reframer.isEmpty)
+    }
+
     @Test func aFinishedReframerStartsAnew() throws {
         var reframer = EventStreamReframer()
         _ = try reframer.append(Array("data: a long event without an end".utf8))

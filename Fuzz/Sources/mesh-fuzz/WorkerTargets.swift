@@ -12,10 +12,15 @@ enum WorkerFrameTarget {
                 check(whole.head)
             }
             if let head = WorkerAnswer.start(frame, in: bytes) { check(head) }
-            if let chunk = WorkerAnswer.chunk(frame, in: bytes) {
-                expect(chunk.count <= bytes.count + 16 * 4_096, "a chunk larger than its frame")
+            if let pieces = WorkerAnswer.pieces(frame, in: bytes) {
+                expect(pieces.count <= Limits.chunkPieces, "\(pieces.count) pieces")
+                let size = pieces.reduce(0) { $0 + $1.content.count }
+                expect(size <= bytes.count, "a chunk larger than its frame")
             }
-            expect(WorkerAnswer.error(frame, in: bytes).message.utf8.count < 1_024, "an error without an end")
+            var usage = UsageReading()
+            if case .whole(let whole) = WorkerAnswer.ending(frame, in: bytes, usage: &usage) { check(whole.head) }
+            let failure = WorkerFailure(frame, in: bytes).error()
+            expect(failure.message.utf8.count < 1_024, "an error without an end")
         }
     }
 

@@ -9,18 +9,24 @@ package struct EventStreamReframer: Sendable {
     /// How far `pending` is known to hold no blank line.
     private var searched = 0
 
-    package init() {}
+    private let eventBytes: Int
+
+    /// - Parameter eventBytes: the longest event. A stream that lies in memory as a whole anyway may have longer ones.
+    package init(eventBytes: Int = Limits.eventBytes) { self.eventBytes = eventBytes }
+
+    /// Whether nothing of an event is held.
+    package var isEmpty: Bool { pending.isEmpty }
 
     package enum Overflow: Error, Hashable, Sendable { case eventTooLarge }
 
     /// Adds a read and returns the events it completes, in order. What is held, and each event, is bounded by
-    /// `Limits.eventBytes`.
+    /// `eventBytes`.
     package mutating func append(_ bytes: [UInt8]) throws(Overflow) -> [[UInt8]] {
         if pending.isEmpty { pending = bytes } else { pending += bytes }
         var events: [[UInt8]] = []
         var start = 0
         while let (end, next) = blankLine(from: max(start, searched)) {
-            guard end - start <= Limits.eventBytes else { throw .eventTooLarge }
+            guard end - start <= eventBytes else { throw .eventTooLarge }
             if end > start { events.append(Array(pending[start..<end])) }
             start = next
             searched = next
@@ -28,7 +34,7 @@ package struct EventStreamReframer: Sendable {
         if start > 0 { pending.removeFirst(start) }
         // A terminator may be split across reads: look again at its possible first bytes.
         searched = max(0, pending.count - 3)
-        guard pending.count <= Limits.eventBytes else { throw .eventTooLarge }
+        guard pending.count <= eventBytes else { throw .eventTooLarge }
         return events
     }
 

@@ -1,0 +1,139 @@
+package import MeshModel
+package import MeshWire
+
+/// A worker's own words about a failure, bounded, for the buyer: in a reply frame, in an event of its stream, or in the
+/// body of an answer whose status says that it is one.
+package struct WorkerFailure: Hashable, Sendable {
+    package static let wordBytes = 500
+
+    package var text: String?
+    /// The worker's code; those that mean something to this node become codes of its own.
+    package var code: String?
+
+    /// The `error` of a document: a text, or an object with a `message`. Nil when it has none, or an empty one.
+    package init?(_ fields: [JSONField], in bytes: UnsafeRawBufferPointer) {
+        guard let slice = fields.value("error", in: bytes) else { return nil }
+        code = fields.string("code", in: bytes)
+        switch slice.kind {
+        case .string:
+            guard slice.range.count > 2 else { return nil }
+            text = fields.string("error", in: bytes)
+        case .object:
+            guard let members = try? JSONScanner.fields(of: bytes, in: slice.range), !members.isEmpty
+            else { return nil }
+            text = Self.message(members, in: bytes) ?? Self.start(of: bytes[slice.range])
+            code = members.string("code", in: bytes) ?? code
+        case .array, .number, .boolean, .null: return nil
+        }
+    }
+
+    /// A reply frame that says that the request failed: in `error`, or in its payload.
+    package init(_ frame: WorkerFrame, in bytes: UnsafeRawBufferPointer) {
+        let outer = WorkerFailure(frame.fields, in: bytes)
+        text = outer?.text
+        code = outer?.code ?? frame.fields.string("code", in: bytes)
+        guard let payload = frame.payload else { return }
+        if payload.kind == .string, text == nil {
+            text = String(decoding: JSONText.unescaped(payload, in: bytes), as: UTF8.self)
+        }
+        guard payload.kind == .object, let fields = try? JSONScanner.fields(of: bytes, in: payload.range)
+        else { return }
+        let inner = WorkerFailure(fields, in: bytes)
+        text = text ?? inner?.text ?? Self.message(fields, in: bytes)
+        code = code ?? inner?.code ?? fields.string("code", in: bytes)
+    }
+
+    private init(text: String?) { self.text = text }
+
+    private static func message(_ fields: [JSONField], in bytes: UnsafeRawBufferPointer) -> String? {
+        fields.string("message", in: bytes) ?? fields.string("detail", in: bytes)
+    }
+
+    /// Enough of a text for the words of an error.
+    private static func start(of bytes: some Sequence<UInt8>) -> String {
+        String(decoding: Array(bytes.prefix(4 * wordBytes)), as: UTF8.self)
+    }
+
+    /// - Parameter status: the worker's own, kept where the failure has one.
+    package func error(status: Int? = nil) -> MeshError {
+        let words = (text ?? "").cut(toUTF8Bytes: Self.wordBytes)
+        let missing = status.map { "it failed with status \($0)" } ?? "it failed, without a message"
+        let said = words.isEmpty ? missing : words
+        switch code {
+        case "model_not_found":
+            return MeshError(
+                .modelNotFound, "the worker says: \(said)", parameter: "model", statusOverride: status)
+        case "busy", "overloaded":
+            return MeshError(
+                .workerBusy, "the worker is busy: \(said)", retryAfterSeconds: 2, statusOverride: status)
+        default: return MeshError(.workerError, "the worker says: \(said)", statusOverride: status)
+        }
+    }
+
+    // MARK: Bodies of error statuses
+
+    package enum Body: Hashable, Sendable {
+        /// OpenAI's error object, which buyers' programs know how to read.
+        case known(WorkerFailure)
+        /// A document whose `error` is a text.
+        case errorText(WorkerFailure)
+        case other(WorkerFailure)
+
+        package var failure: WorkerFailure {
+            switch self {
+            case .known(let failure), .errorText(let failure), .other(let failure): failure
+            }
+        }
+    }
+
+    package static func body(of whole: WorkerAnswer.Whole) -> Body {
+        whole.body.withUnsafeBytes { bytes in
+            guard let fields = try? JSONScanner.fields(of: bytes) else {
+                let isText = whole.source != .bytes || whole.head.isText || whole.head.isJSON
+                return .other(WorkerFailure(text: isText ? start(of: bytes) : nil))
+            }
+            let error = fields.value("error", in: bytes)
+            var failure = WorkerFailure(fields, in: bytes) ?? WorkerFailure(text: message(fields, in: bytes))
+            if error?.kind == .string { return .errorText(failure) }
+            if let error, error.kind == .object,
+                let members = try? JSONScanner.fields(of: bytes, in: error.range),
+                members.value("message", in: bytes)?.kind == .string
+            {
+                return .known(failure)
+            }
+            failure.text = failure.text ?? start(of: bytes)
+            return .other(failure)
+        }
+    }
+
+    /// What the buyer gets for an error status. OpenAI's error object passes as it is, as does whatever an endpoint
+    /// other than chat gives; other words of the worker become OpenAI's error object, with the worker's status. A
+    /// failure is one that another worker may not have.
+    package static func answer(
+        for whole: WorkerAnswer.Whole, isChat: Bool
+    ) -> Result<WorkerAnswer.Whole, MeshError> {
+        let body = body(of: whole)
+        switch body {
+        case .known: return .success(whole)
+        case .other where !isChat: return .success(whole)
+        case .errorText, .other: break
+        }
+        let error = body.failure.error(status: whole.head.status)
+        if error.code == .workerBusy { return .failure(error) }
+        var answer = whole
+        answer.head.contentType = "application/json"
+        answer.head.fields.removeAll { $0.name.hasPrefix("content-") || $0.name == "etag" }
+        answer.body = Self.document(error).bytes
+        answer.head.length = answer.body.count
+        return .success(answer)
+    }
+
+    /// OpenAI's error object with the type of the worker's own status.
+    private static func document(_ error: MeshError) -> JSONValue {
+        guard case .object(var members)? = error.document(requestID: nil)["error"],
+            let type = members.firstIndex(where: { $0.name == "type" })
+        else { return error.document(requestID: nil) }
+        members[type].value = .string(ErrorCode.type(ofStatus: error.status))
+        return .object([.init("error", .object(members))])
+    }
+}
