@@ -45,7 +45,9 @@ import Testing
             }
             // A stranger cannot tell a provider of others from one that does not exist.
             #expect(try await node.sessions(carol).isEmpty)
-            let nobody: JSONValue = ["client_id": .null, "connected": false, "session_id": .null]
+            let nobody: JSONValue = [
+                "client_id": .null, "connected": false, "session_id": .null, "last_close": .null,
+            ]
             for provider in ["lab", "none"] {
                 var members: [JSONValue.Member] = [.init("provider_id", .string(provider))]
                 members += nobody.members ?? []
