@@ -167,10 +167,15 @@ package struct Broker: Sendable {
 
     private mutating func detach(_ sessionID: String) {
         guard let worker = workers.removeValue(forKey: sessionID) else { return }
-        let name = worker.attachmentName(host: node, cryptography)
-        if !workers.values.contains(where: { $0.attachmentName(host: node, cryptography) == name }) { own.drop(name) }
-        let grant = worker.grantName(host: node)
-        if !workers.values.contains(where: { $0.grantName(host: node) == grant }) { own.drop(grant) }
+        // By what the names are made of: to hash all others for each of a thousand that leave at once takes minutes.
+        var others = (attachment: false, grant: false)
+        for other in workers.values where other.provider == worker.provider {
+            if other.attachKey == worker.attachKey { others.grant = true }
+            if other.clientID == worker.clientID { others.attachment = true }
+            if others == (true, true) { break }
+        }
+        if !others.attachment { own.drop(worker.attachmentName(host: node, cryptography)) }
+        if !others.grant { own.drop(worker.grantName(host: node)) }
     }
 
     /// After a crash the node's own store still says that workers are attached which are not.
