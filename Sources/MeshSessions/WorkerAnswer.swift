@@ -15,7 +15,9 @@ package enum WorkerAnswer {
         guard let payload = frame.payload else { return nil }
         guard payload.kind == .object else { return payload.kind == .array ? plain(payload, bytes) : nil }
         guard let fields = try? JSONScanner.fields(of: bytes, in: payload.range) else { return nil }
-        guard let status = fields.integer("status_code", in: bytes) else { return plain(payload, bytes) }
+        guard let status = fields.integer("status_code", in: bytes) ?? statusOfFile(fields, bytes) else {
+            return plain(payload, bytes)
+        }
         guard let body = body(fields, bytes) else { return nil }
         // "Done, nothing to say": an empty body of status 200 says the same, and cannot be framed in two ways.
         let isEmpty = body.isEmpty && (status == 204 || status == 205)
@@ -29,7 +31,13 @@ package enum WorkerAnswer {
         guard let payload = frame.payload, payload.kind == .object,
             let fields = try? JSONScanner.fields(of: bytes, in: payload.range)
         else { return false }
-        return fields.value("status_code", in: bytes) != nil
+        return fields.value("status_code", in: bytes) != nil || statusOfFile(fields, bytes) != nil
+    }
+
+    /// Old clients wrap a file (`body_base64`) and nothing else, and give no status.
+    private static func statusOfFile(_ fields: [JSONField], _ bytes: UnsafeRawBufferPointer) -> Int64? {
+        fields.value("status_code", in: bytes) == nil && fields.value("body_base64", in: bytes)?.kind == .string
+            ? 200 : nil
     }
 
     private static func plain(_ payload: JSONSlice, _ bytes: UnsafeRawBufferPointer) -> Whole {
