@@ -48,7 +48,9 @@ package enum WorkerAnswer {
         guard let fields = try? JSONScanner.fields(of: bytes, in: payload.range) else { return nil }
         usage.read(fields, in: bytes)
         usage.readInside(fields, in: bytes)
-        guard let status = fields.integer("status_code", in: bytes) else { return plain(payload, bytes) }
+        guard let status = fields.integer("status_code", in: bytes) ?? statusOfFile(fields, bytes) else {
+            return plain(payload, bytes)
+        }
         guard let (body, source) = body(fields, bytes) else { return nil }
         // "Done, nothing to say": an empty body of status 200 says the same, and cannot be framed in two ways.
         let isEmpty = body.isEmpty && (status == 204 || status == 205)
@@ -63,6 +65,12 @@ package enum WorkerAnswer {
     package static func whole(_ frame: WorkerFrame, in bytes: UnsafeRawBufferPointer) -> Whole? {
         var usage = UsageReading()
         return whole(frame, in: bytes, usage: &usage)
+    }
+
+    /// Old clients wrap a file (`body_base64`) and nothing else, and give no status.
+    private static func statusOfFile(_ fields: [JSONField], _ bytes: UnsafeRawBufferPointer) -> Int64? {
+        fields.value("status_code", in: bytes) == nil && fields.value("body_base64", in: bytes)?.kind == .string
+            ? 200 : nil
     }
 
     private static func text(_ text: [UInt8]) -> Whole? {

@@ -83,6 +83,19 @@ import Testing
         }
     }
 
+    @Test func metricsAreTheOperatorsAlone() async throws {
+        try await withNode { node in
+            try await node.user("bob")
+            let bob = try await node.key(of: "bob")
+            let metrics = try await node.admin.call("GET", "/metrics")
+            #expect(metrics.status == 200 && metrics.text.contains("aisbf_worker_sessions"))
+            let refused = try await bob.call("GET", "/metrics")
+            #expect(refused.status == 403 && !refused.text.contains("aisbf_worker"))
+            let open = try await Buyer(port: node.buyerPort, key: nil).call("GET", "/metrics")
+            #expect(open.status == 401 && !open.text.contains("aisbf_worker"))
+        }
+    }
+
     @Test func everyFieldThatDashboardsExpectIsThere() async throws {
         try await withNode { node in
             try await node.user("alice")

@@ -103,8 +103,11 @@ func withNode<Value: Sendable>(
         let result: Result<Value, any Error>
         do { result = .success(try await started(test, body)) } catch { result = .failure(error) }
         await group.triggerGracefulShutdown()
-        while try await tasks.next() != nil {}
-        return try result.get()
+        let end = await tasks.nextResult()
+        // What went wrong in the test comes first: a node that it left in the middle may end badly.
+        let value = try result.get()
+        try end?.get()
+        return value
     }
 }
 

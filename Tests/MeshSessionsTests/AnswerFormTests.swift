@@ -61,6 +61,20 @@ import Testing
             ],
             Outcome(head: "200 image/png", body: "PNG")),
         Row(
+            "base64 without a status", stream: false,
+            [#"{"ok":true,"payload":{"content_type":"image/png","body_base64":"UE5H"}}"#],
+            Outcome(head: "200 image/png", body: "PNG")),
+        Row(
+            "base64 that is none, and no status", stream: false, [#"{"payload":{"body_base64":"U"}}"#],
+            Outcome(failure: .workerBadAnswer)),
+        Row(
+            "a field of that name in a plain object", stream: false, [#"{"payload":{"body_base64":["U"]}}"#],
+            Outcome(head: json, body: #"{"body_base64":["U"]}"#)),
+        Row(
+            "base64 beside a status that is none", stream: false,
+            [#"{"payload":{"status_code":"200","body_base64":"UE5H"}}"#],
+            Outcome(head: json, body: #"{"status_code":"200","body_base64":"UE5H"}"#)),
+        Row(
             "wrapped without body", stream: false, [#"{"payload":{"status_code":200}}"#],
             Outcome(failure: .workerBadAnswer)),
         // Statuses without a body, or before the answer, would split or end the buyer's HTTP answer.

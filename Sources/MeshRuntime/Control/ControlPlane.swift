@@ -103,6 +103,14 @@ package final class ControlPlane: Sendable {
     package func run(broker initial: Broker, links: any Links) async throws {
         var broker = initial
         let alarm = DeadlineAlarm(eventLoop: eventLoop) { [inbox] in inbox.yield(.input(.tick)) }
+        // Stopped while something is being signed: what is left unsaid is said after the next start, and what is known
+        // has to be saved.
+        do { try await handleEvents(&broker, alarm, links) } catch is CancellationError {}
+        alarm.set(nil)
+        try flushRecords()
+    }
+
+    private func handleEvents(_ broker: inout Broker, _ alarm: DeadlineAlarm, _ links: any Links) async throws {
         for await event in events {
             switch event {
             case .query(let read): read(broker)
@@ -118,8 +126,6 @@ package final class ControlPlane: Sendable {
             }
             alarm.set(broker.nextDeadline)
         }
-        alarm.set(nil)
-        try flushRecords()
     }
 
     private func perform(_ effect: Broker.Effect, _ links: any Links) async throws -> Broker.Input? {

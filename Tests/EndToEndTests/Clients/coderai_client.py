@@ -9,10 +9,15 @@ buyer asks for decides what is answered:
     fail-status   a 4xx whose body is {"error": "text"}          fail-openai   a 4xx with OpenAI's error object
     fail-late     an error after the first content of a stream   fail-event    an error event in the stream, no [DONE]
     crash         nothing at all, as a crashed handler
+
+Proxied requests are answered as that generation would: speech (A, B: base64 without a status; C: wrapped; D: chunks of
+base64; E: progress, then the result inside `completed`), images (a document in the same ways) and transcriptions (an echo
+of the form or of the bytes). Of requests it prints the operation, of proxied ones the method and path.
 """
 import argparse
 import asyncio
 import base64
+import hashlib
 import json
 import sys
 import time
@@ -122,7 +127,7 @@ class Worker:
         message = {"op": "register", "request_id": request_id, "registration_token": self.options.token, "payload": {
             "endpoint": "http://127.0.0.1:1", "transport": "websocket", "registration_token": self.options.token,
             "hardware": {"hostname": "test", "platform": "linux", "gpus": [gpu], "gpu_count": 1},
-            "studio_endpoints": ["v1/images/generations", "v1/audio/speech"],
+            "studio_endpoints": ["v1/images/generations", "v1/audio/speech", "v1/audio/transcriptions"],
             "capabilities": {"server": "codai", "version": f"{self.generation}.0", "transports": ["websocket"],
                              "tunnel_only": True, "openai_compat": {"chat_completions": True, "models": True},
                              "studio": {"enabled": True, "supported": True, "endpoints": ["v1/images/generations"]}}}}
@@ -231,13 +236,73 @@ class Worker:
         path = payload.get("endpoint_path", "")
         if not path.startswith(PROXIED):
             raise Failure("unsupported_endpoint", f"{path} is not proxied", 404)
+        say("proxied", payload.get("method"), path)
         if path == "/v1/audio/speech":
-            data = base64.b64encode(bytes(range(256))).decode()
-            await self.wrapped(request_id, started, 200, "audio/wav", body_base64=data, filename="speech.wav")
-        elif path.startswith("/v1/images"):
-            await self.reply(request_id, {"created": 1, "data": [{"b64_json": "iVBORw0KGgo="}]}, started)
+            await self.binary(request_id, bytes(range(256)) * 4, "audio/wav", "speech.wav", started)
+        elif path == "/v1/images/generations":
+            picture = {"created": 1, "data": [{"b64_json": "iVBORw0KGgo="}],
+                       "prompt": (payload.get("body") or {}).get("prompt")}
+            await self.working(request_id)
+            await self.result(request_id, picture, started)
+        elif path == "/v1/audio/transcriptions":
+            await self.result(request_id, self.echo(payload), started)
         else:
             raise Failure("not_found", f"nothing at {path}", 404)
+
+    def echo(self, payload):
+        """What of a form or of other bytes arrived, so that the buyer can compare. As released workers do, a `body`
+        wins over everything else."""
+        if "body" in payload:
+            return {"body": payload["body"]}
+        form = payload.get("multipart") or {}
+        if form:
+            files = [{"name": file["name"], "filename": file["filename"], "content_type": file["content_type"],
+                      "sha256": hashlib.sha256(base64.b64decode(file["data_base64"])).hexdigest()}
+                     for file in form.get("files", [])]
+            return {"fields": form.get("fields", []), "files": files}
+        data = base64.b64decode(payload.get("body_base64", ""))
+        return {"sha256": hashlib.sha256(data).hexdigest(), "content_type": payload.get("content_type")}
+
+    async def working(self, request_id):
+        """Generation E tells how far it is."""
+        if self.generation == "E":
+            for percent in (10, 60):
+                await self.send({"v": 1, "event": "progress", "status": "ok", "request_id": request_id,
+                                 "payload": {"percent": percent, "message": "sampling"}})
+
+    async def result(self, request_id, document, started):
+        """A document: as it is (A, B), wrapped (C, D), or wrapped inside the event that ends the work (E)."""
+        if self.generation == "E":
+            await self.completed(request_id, started, "application/json", body=json.dumps(document))
+        else:
+            await self.reply(request_id, document, started)
+
+    async def completed(self, request_id, started, content_type, **body):
+        await self.send({"v": 1, "event": "completed", "status": "ok", "request_id": request_id, "payload": {
+            "status_code": 200, "headers": {}, "content_type": content_type, **body},
+            "metrics": {"elapsed_ms": round((time.monotonic() - started) * 1000, 3)}})
+
+    async def binary(self, request_id, data, content_type, filename, started):
+        text = base64.b64encode(data).decode()
+        if self.generation in ("A", "B"):
+            payload = {"content_type": content_type, "body_base64": text, "filename": filename}
+            if self.generation == "A":
+                await self.send({"ok": True, "request_id": request_id, "payload": payload})
+            else:
+                await self.send({"v": 1, "request_id": request_id, "status": "ok", "payload": payload})
+        elif self.generation == "C":
+            await self.wrapped(request_id, started, 200, content_type, body_base64=text, filename=filename)
+        elif self.generation == "D":
+            # Raw reads of the backend, each encoded by itself.
+            for sequence, start in enumerate(range(0, len(data), 100), 1):
+                piece = base64.b64encode(data[start:start + 100]).decode()
+                await self.send({"v": 1, "event": "chunk", "request_id": request_id, "payload": {
+                    "content_type": content_type, "chunk": {"encoding": "base64", "data": piece},
+                    "sequence": sequence}})
+            await self.send({"v": 1, "event": "done", "request_id": request_id, "payload": {}})
+        else:
+            await self.working(request_id)
+            await self.completed(request_id, started, content_type, body_base64=text, filename=filename)
 
     # Chat completions
 
