@@ -114,7 +114,7 @@ struct Soak {
         var problems: [String] = []
         if tally.silent > 0 { problems.append("\(tally.silent) requests without an answer or an error") }
         if tally.answered == 0 { problems.append("no request was answered at all") }
-        if tally.cut == 0, command.seconds >= 60 { problems.append("no slow buyer was cut") }
+        if tally.slowOnes == 0, command.seconds >= 60 { problems.append("no slow buyer was cut") }
         for (index, node) in [stage.near, stage.far].enumerated() {
             // Idle connections of buyers who left are closed by now; leases and links stay.
             let deadline = Clock.now() + 60_000_000_000
@@ -156,7 +156,7 @@ final class Tally: Sendable {
     func silently() { state.withLock { $0.silent += 1 } }
 
     var silent: Int { state.withLock { $0.silent } }
-    var cut: Int { state.withLock { $0.cut } }
+    var slowOnes: Int { state.withLock { $0.cut } }
     var answered: Int { state.withLock { $0.answered } }
     var line: String {
         state.withLock {

@@ -70,6 +70,8 @@ package struct AnswerExchange: Sendable {
     private var creditDue = 0
     /// Whether the request is not whole at the worker yet.
     private var isUploading: Bool
+    /// Whether the worker has given room for any of it.
+    private var takesUpload = false
 
     package var deadline: Instant { min(total, patience, beats.due ?? total) }
     /// Whether the deadline stands for a handler that was at work and says nothing more.
@@ -216,6 +218,7 @@ package struct AnswerExchange: Sendable {
     /// The worker takes the request's upload: as long as it does, nobody waits for an answer.
     package mutating func uploadProgressed(now: Instant) {
         guard case .waiting = state else { return }
+        takesUpload = true
         patience = max(patience, now.advanced(byMilliseconds: deadlines.firstContentMs))
         beats.seen(now: now)
     }
@@ -250,8 +253,8 @@ package struct AnswerExchange: Sendable {
         let seconds = deadlines.firstContentMs / 1000
         let isLost = isLost
         // A peer that shortened the time, a buyer who took nothing while the worker waited for credit, or one who did
-        // not send what the worker waited for.
-        isOthersFault = (deadlines.areShortened && !isLost) || taken > 0 || isUploading
+        // not send what the worker waited for. A worker that never gave room for an upload has itself to blame.
+        isOthersFault = (deadlines.areShortened && !isLost) || taken > 0 || (isUploading && takesUpload)
         switch state {
         case .finished: return []
         case .waiting where isLost:
