@@ -79,7 +79,7 @@ package struct AttachedWorker: Hashable, Sendable {
                     id: $0.id, contextTokens: $0.contextTokens, modalities: Array($0.modalities.prefix(8)))
             }, slots: slots, gpuClass: gpuClass.cut(toUTF8Bytes: 64), gpuCount: gpuCount, totalVramMb: totalVramMb,
             endpoints: Array(endpoints.prefix(Limits.workerEndpoints)), tokensPerSecond: tokensPerSecond,
-            firstContentMs: firstContentMs, takesUploads: takesUploads)
+            firstContentMs: firstContentMs, latencyMs: latencyMs, takesUploads: takesUploads)
     }
 
     func clientHash(_ cryptography: some RecordCryptography) -> [UInt8] {
@@ -117,6 +117,8 @@ package struct AttachedWorker: Hashable, Sendable {
         body.endpoints = Array(endpoints.prefix(Limits.workerEndpoints))
         body.tokensPerSecond = tokensPerSecond
         body.firstContentMs = firstContentMs
+        body.latencyMs = latencyMs
+        body.slots = slots
         body.takesUploads = takesUploads
         body.sinceMs = UInt64(clamping: since.milliseconds)
         body.models = models.map { model in

@@ -111,7 +111,7 @@ package struct MeshView: Sendable {
                             "endpoints": .strings(host.endpoints),
                             "worker": .string(WorkerMark.text(clientHash: host.clientHash)),
                             "tokens_per_second": .integer(host.tokensPerSecond),
-                            "first_content_ms": .integer(host.firstContentMs),
+                            "first_content_ms": .integer(host.firstContentMs), "latency_ms": .integer(host.latencyMs),
                         ]
                     }),
             ]

@@ -38,6 +38,7 @@ package enum Limits {
     package static let forwardNonces = 1 << 20
     package static let forwardHops = 1
     package static let forwardAttempts = 3
+    package static let hostScores = 4_096
 
     // Buyer API
     package static let requestHeaderBytes = 16 << 10

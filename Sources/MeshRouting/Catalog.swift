@@ -26,13 +26,14 @@ package struct CatalogHost: Hashable, Sendable {
     /// As its node measured them; 0 when not known.
     package var tokensPerSecond: UInt32
     package var firstContentMs: UInt32
+    package var latencyMs: UInt32
     /// Whether it takes uploads in binary frames, as they come.
     package var takesUploads = false
 
     package init(
         node: PublicKey, nodeName: String, attachment: RecordKey, clientHash: [UInt8], models: [CatalogModel],
         slots: UInt32, gpuClass: String, gpuCount: UInt32, totalVramMb: UInt32, endpoints: [String],
-        tokensPerSecond: UInt32, firstContentMs: UInt32, takesUploads: Bool = false
+        tokensPerSecond: UInt32, firstContentMs: UInt32, latencyMs: UInt32 = 0, takesUploads: Bool = false
     ) {
         self.node = node
         self.nodeName = nodeName
@@ -46,6 +47,7 @@ package struct CatalogHost: Hashable, Sendable {
         self.endpoints = endpoints
         self.tokensPerSecond = tokensPerSecond
         self.firstContentMs = firstContentMs
+        self.latencyMs = latencyMs
         self.takesUploads = takesUploads
     }
 }
@@ -53,8 +55,12 @@ package struct CatalogHost: Hashable, Sendable {
 /// A worker's measured speed, as an attachment told it.
 package struct CatalogSpeed: Hashable, Sendable {
     package var clientHash: [UInt8]
-    package var tokensPerSecond: UInt32
-    package var firstContentMs: UInt32
+    package var speed: WorkerSpeed
+
+    package init(clientHash: [UInt8], speed: WorkerSpeed) {
+        self.clientHash = clientHash
+        self.speed = speed
+    }
 }
 
 package struct CatalogModel: Hashable, Sendable {

@@ -105,15 +105,12 @@ package struct CatalogBuilder: Sendable {
 
     /// What other nodes measured of the provider's workers, the newest last: for those that come here.
     private mutating func remembered(_ remote: [CatalogHost], of provider: RecordKey) -> [CatalogSpeed] {
-        let told = remote.filter { $0.tokensPerSecond > 0 || $0.firstContentMs > 0 }
+        let told = remote.filter { $0.speed != WorkerSpeed() }
         var known = speeds[provider, default: []]
         if told.isEmpty { return known }
         let renewed = Set(told.map(\.clientHash))
         known.removeAll { renewed.contains($0.clientHash) }
-        known += told.map {
-            CatalogSpeed(
-                clientHash: $0.clientHash, tokensPerSecond: $0.tokensPerSecond, firstContentMs: $0.firstContentMs)
-        }
+        known += told.map { CatalogSpeed(clientHash: $0.clientHash, speed: $0.speed) }
         known.removeFirst(max(known.count - Limits.speedsPerProvider, 0))
         speeds[provider] = known
         return known
@@ -210,6 +207,6 @@ package struct CatalogBuilder: Sendable {
             }, slots: body.slots, gpuClass: String(body.hardware.gpuClass.prefix(64)),
             gpuCount: body.hardware.gpuCount, totalVramMb: body.hardware.totalVramMb,
             endpoints: Array(body.endpoints.prefix(Limits.workerEndpoints)), tokensPerSecond: body.tokensPerSecond,
-            firstContentMs: body.firstContentMs, takesUploads: body.takesUploads)
+            firstContentMs: body.firstContentMs, latencyMs: body.latencyMs, takesUploads: body.takesUploads)
     }
 }

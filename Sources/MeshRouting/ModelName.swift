@@ -30,6 +30,11 @@ package struct Route: Hashable, Sendable {
     package var providers: [CatalogProvider]
     /// Empty when the request names none.
     package var model: String
+
+    package init(providers: [CatalogProvider], model: String) {
+        self.providers = providers
+        self.model = model
+    }
 }
 
 extension Catalog {

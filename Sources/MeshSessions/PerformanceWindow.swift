@@ -33,10 +33,13 @@ package struct PerformanceWindow: Hashable, Sendable {
     package struct Speed: Hashable, Sendable {
         package var tokensPerSecond: Int64
         package var firstContentMs: Int64
+        /// What a whole request is expected to take.
+        package var latencyMs: Int64
 
-        package init(tokensPerSecond: Int64, firstContentMs: Int64) {
+        package init(tokensPerSecond: Int64, firstContentMs: Int64, latencyMs: Int64 = 0) {
             self.tokensPerSecond = tokensPerSecond
             self.firstContentMs = firstContentMs
+            self.latencyMs = latencyMs
         }
     }
 
@@ -75,7 +78,8 @@ package struct PerformanceWindow: Hashable, Sendable {
     /// Expected cost of a request to an idle worker, for comparing workers of one provider: its usual latency, dearer
     /// the more of its requests fail. Unknown workers cost little, so that they become known.
     package var unitCost: Int64 {
-        let latency = min(max(averageCostMs ?? inherited?.firstContentMs ?? 1, 1), 1 << 32)
+        let expected = inherited.map { max($0.latencyMs, $0.firstContentMs) }
+        let latency = min(max(averageCostMs ?? expected ?? 1, 1), 1 << 32)
         return latency * 1_000 / max(successPerMille, 50)
     }
 

@@ -36,6 +36,43 @@ import Testing
         #expect(lastCatalog(fixture)?.providers.first?.hosts.map(\.models.first?.id) == ["m"])
     }
 
+    @Test func whatIsKnownOfAWorkerIsToldHereAndThere() throws {
+        var fixture = host()
+        var worker = fixture.worker(
+            fixture.signed(.providerAdvert).last?.key ?? RecordKey(.zero), attachKey: token.publicKey, models: ["m"])
+        worker.slots = 4
+        worker.tokensPerSecond = 31
+        worker.firstContentMs = 250
+        worker.latencyMs = 4_100
+        fixture.feed(.workerAttached(worker))
+        fixture.nowMs += 1_100
+        fixture.feed(.tick)
+        let told = try #require(fixture.signed(.attachment).last)
+        guard case .attachment(let body) = told.body else { return #expect(Bool(false)) }
+        #expect([body.slots, body.tokensPerSecond, body.firstContentMs, body.latencyMs] == [4, 31, 250, 4_100])
+        let here = try #require(lastCatalog(fixture)?.providers.first?.hosts.first)
+        #expect(here.slots == 4)
+        #expect(here.speed == WorkerSpeed(tokensPerSecond: 31, firstContentMs: 250, latencyMs: 4_100))
+        #expect(here.attachment == told.key)
+        #expect(here.clientHash == Array(body.clientHash))
+        // Another node's catalog shows the same, and remembers the speed for when the worker comes to it.
+        var entry = BrokerFixture(seed: 9)
+        entry.nowMs = fixture.nowMs
+        entry.describe(name: "entry")
+        entry.feed(.gossip(.restore(fixture.signed.filter { $0.type.isReconciled })))
+        guard let descriptor = fixture.signed(.nodeDescriptor).last else { return #expect(Bool(false)) }
+        entry.feed(
+            .gossip(
+                .linkUp(
+                    LinkID(raw: 1), peer: fixture.node.publicKey, dialled: false, address: nil, descriptor: descriptor))
+        )
+        entry.nowMs += 100
+        entry.feed(.tick)
+        let there = try #require(lastCatalog(entry)?.providers.first)
+        #expect(there.hosts == [here])
+        #expect(there.speeds == [CatalogSpeed(clientHash: here.clientHash, speed: here.speed)])
+    }
+
     @Test func aDetachedWorkerIsBuriedAndStillKnownAsSeen() {
         var fixture = host()
         fixture.feed(.workerDetached(sessionID: "s1"))

@@ -110,6 +110,24 @@ enum RecordFixtures {
         return sign(.attachment, by: node, name: provider + client, body: RecordBody.bytes(of: body))
     }
 
+    /// As nodes write it since they tell how long requests take.
+    static var measuredAttachment: [UInt8] {
+        let provider = Array(repeating: UInt8(6), count: 16)
+        let client = Array(repeating: UInt8(8), count: 16)
+        let body = Aisbf_Mesh_V1_Attachment.with {
+            $0.providerRecordKey = Data(provider)
+            $0.ownerKey = Data(owner.publicKey.bytes)
+            $0.grantKey = Data(repeating: 7, count: 16)
+            $0.grantHash = Data(repeating: 7, count: 32)
+            $0.clientHash = Data(client)
+            $0.tokensPerSecond = 31
+            $0.firstContentMs = 100
+            $0.takesUploads = true
+            $0.latencyMs = 4_100
+        }
+        return sign(.attachment, by: node, name: provider + client, body: RecordBody.bytes(of: body))
+    }
+
     static var tombstone: [UInt8] {
         let body = Aisbf_Mesh_V1_Tombstone.with { $0.name = Data("gpu".utf8) }
         return sign(
@@ -119,6 +137,7 @@ enum RecordFixtures {
     static let all: [(name: String, bytes: [UInt8])] = [
         ("descriptor", descriptor), ("beacon", beacon), ("advert", advert), ("grant", grant),
         ("attachment", attachment), ("tombstone", tombstone), ("proven advert", provenAdvert),
+        ("measured attachment", measuredAttachment),
     ]
 
     static func verify(_ bytes: [UInt8], wall: Timestamp = wall) -> Result<VerifiedRecord, RecordRejection> {

@@ -40,7 +40,8 @@ package final class Dispatcher: Sendable {
     private let node: PublicKey
     private let sessions: SessionTable
     private let remote: any RemoteDispatch
-    private let turn = Atomic<Int>(0)
+    private let turn = Atomic<UInt64>(0)
+    private let measurements = HostMeasurements()
 
     package init(node: PublicKey, sessions: SessionTable, remote: any RemoteDispatch) {
         self.node = node
@@ -49,7 +50,7 @@ package final class Dispatcher: Sendable {
     }
 
     /// Where `route` may be served now: a local worker of each provider first, then one sibling of such a worker, then
-    /// reachable hosts in turns. At most `Limits.forwardAttempts`.
+    /// reachable hosts by what this node measured of them (`HostScores`). At most `Limits.forwardAttempts`.
     package func candidates(_ route: Route, _ need: WorkerNeed) -> [Candidate] {
         var found: [Candidate] = []
         var sibling: Candidate?
@@ -59,20 +60,23 @@ package final class Dispatcher: Sendable {
             if sibling == nil, workers.count > 1 { sibling = .local(workers[1], provider) }
         }
         if let sibling { found.append(sibling) }
-        var hosts: [Candidate] = []
+        return Array((found + hosts(of: route, need, limit: Limits.forwardAttempts)).prefix(Limits.forwardAttempts))
+    }
+
+    private func hosts(of route: Route, _ need: WorkerNeed, limit: Int) -> [Candidate] {
+        var candidates: [Candidate] = []
+        var hosts: [HostScores.Host] = []
         for provider in route.providers {
-            for host in provider.remoteHosts where host.has(need) {
-                let isKnown = hosts.contains {
-                    if case .remote(host.node, let other) = $0 { other.key == provider.key } else { false }
-                }
-                if !isKnown, remote.isReachable(host.node) { hosts.append(.remote(host.node, provider)) }
+            for worker in provider.remoteHosts where worker.has(need) {
+                let host = HostScores.Host(node: worker.node, provider: provider.key)
+                if hosts.contains(host) || !remote.isReachable(worker.node) { continue }
+                hosts.append(host)
+                candidates.append(.remote(worker.node, provider))
             }
         }
-        if hosts.count > 1 {
-            let start = turn.wrappingAdd(1, ordering: .relaxed).oldValue.magnitude % UInt(hosts.count)
-            hosts = Array(hosts[Int(start)...] + hosts[..<Int(start)])
-        }
-        return Array((found + hosts).prefix(Limits.forwardAttempts))
+        guard hosts.count > 1 else { return candidates }
+        let turn = turn.wrappingAdd(1, ordering: .relaxed).oldValue
+        return measurements.order(hosts, limit: limit, turn: turn).map { candidates[$0] }
     }
 
     /// Whether a connected worker of `route` has the model but does not offer the endpoint: trying again later is no
@@ -94,11 +98,14 @@ package final class Dispatcher: Sendable {
         receiver: any AnswerReceiver
     ) -> any AttemptHandle {
         switch candidate {
-        case .local(let session, _): session.start(request, receiver: receiver)
+        case .local(let session, _): return session.start(request, receiver: receiver)
         case .remote(let node, let provider):
-            remote.forward(
+            let measurement = HostMeasurement(
+                measurements, HostScores.Host(node: node, provider: provider.key), isTimed: request.upload == nil)
+            let handle = remote.forward(
                 request, to: node, provider: provider.key, principal: principal, requestID: requestID,
-                attempt: attempt, receiver: receiver)
+                attempt: attempt, receiver: MeasuredReceiver(receiver, measurement))
+            return MeasuredHandle(handle: handle, measurement: measurement)
         }
     }
 }

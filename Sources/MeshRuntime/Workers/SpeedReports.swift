@@ -6,11 +6,11 @@ import MeshSessions
 /// every node something.
 package struct SpeedReports: Sendable {
     private var checkedAt: Instant?
-    private var told: [String: Int64] = [:]
+    private var told: [String: WorkerSpeed] = [:]
 
     package init() {}
 
-    /// The sessions whose speed has changed by more than a quarter since it was told, asked at most once a minute.
+    /// The sessions whose speed, tokens or times, has changed by more than a quarter since it was told, asked at most once a minute.
     package mutating func due(now: Instant, _ sessions: @autoclosure () -> [WorkerSession]) -> [WorkerSession] {
         guard let last = checkedAt else {
             checkedAt = now
@@ -18,17 +18,19 @@ package struct SpeedReports: Sendable {
         }
         guard now.milliseconds(since: last) >= Limits.speedReportMs else { return [] }
         checkedAt = now
-        var next: [String: Int64] = [:]
+        var next: [String: WorkerSpeed] = [:]
         var due: [WorkerSession] = []
         for session in sessions() {
-            let speed = session.current.performance.averageTokensPerSecond ?? 0
-            let known = told[session.sessionID] ?? 0
-            if abs(speed - known) * 4 > max(known, 1) {
-                next[session.sessionID] = speed
-                due.append(session)
-            } else {
-                next[session.sessionID] = known
-            }
+            let window = session.current.performance
+            // What another node measured is no news of this one.
+            guard window.count > 0 else { continue }
+            let speed = WorkerSpeed(
+                tokensPerSecond: window.averageTokensPerSecond ?? 0, firstContentMs: window.averageFirstContentMs ?? 0,
+                latencyMs: window.averageLatencyMs ?? 0)
+            let known = told[session.sessionID] ?? WorkerSpeed()
+            let isNews = speed.isNews(after: known)
+            next[session.sessionID] = isNews ? speed : known
+            if isNews { due.append(session) }
         }
         told = next
         return due
@@ -44,7 +46,8 @@ extension WorkerSession {
         measure {
             guard $0.count == 0 else { return }
             $0.inherited = .init(
-                tokensPerSecond: Int64(known.tokensPerSecond), firstContentMs: Int64(known.firstContentMs))
+                tokensPerSecond: known.speed.tokensPerSecond, firstContentMs: known.speed.firstContentMs,
+                latencyMs: known.speed.expectedLatencyMs)
         }
     }
 }
