@@ -335,6 +335,7 @@ extension AttachedWorker {
             endpoints: details.profile.endpoints, since: session.connectedAt,
             tokensPerSecond: UInt32(clamping: details.performance.averageTokensPerSecond ?? 0),
             firstContentMs: UInt32(clamping: details.performance.averageFirstContentMs ?? 0),
-            takesUploads: details.profile.takesUploads, slots: UInt32(clamping: details.profile.slots))
+            takesUploads: details.profile.takesUploads, slots: UInt32(clamping: details.profile.slots),
+            latencyMs: UInt32(clamping: details.performance.averageLatencyMs ?? 0))
     }
 }

@@ -1,3 +1,4 @@
+import Logging
 import MeshCrypto
 import MeshModel
 import MeshRouting
@@ -55,7 +56,9 @@ import Testing
             })
         route = Route(providers: [provider], model: "m")
         dispatcher = Dispatcher(
-            node: here, sessions: SessionTable(metrics: WorkerMetrics(), catalog: CatalogHolder(node: here)),
+            node: here,
+            sessions: SessionTable(
+                metrics: WorkerMetrics(), catalog: CatalogHolder(node: here), logger: Logger(label: "test")),
             remote: remote)
     }
 
