@@ -77,6 +77,7 @@ package enum Limits {
     package static let workerClientIDBytes = 128
     package static let workerRequestIDBytes = 1_024
     package static let workerRequestsAtOnce = 1_024
+    package static let workerSessionsPerProvider = 4_096
     package static let workerSessions = 20_000
     package static let workerBadFrames = 100
     package static let workerBadFrameWindowMs: Int64 = 60_000

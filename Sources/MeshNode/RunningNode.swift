@@ -336,6 +336,7 @@ extension AttachedWorker {
             tokensPerSecond: UInt32(clamping: details.performance.averageTokensPerSecond ?? 0),
             firstContentMs: UInt32(clamping: details.performance.averageFirstContentMs ?? 0),
             takesUploads: details.profile.takesUploads, slots: UInt32(clamping: details.profile.slots),
-            latencyMs: UInt32(clamping: details.performance.averageLatencyMs ?? 0))
+            latencyMs: UInt32(
+                clamping: details.performance.averageLatencyMs ?? details.performance.inherited?.latencyMs ?? 0))
     }
 }

@@ -26,6 +26,10 @@ package struct RequestSample: Hashable, Sendable {
 package struct PerformanceWindow: Hashable, Sendable {
     private var samples: [RequestSample] = []
     private var next = 0
+    private var goodLatency = Mean()
+    private var tokens = Mean()
+    private var tokensPerSecond = Mean()
+    private var firstContent = Mean()
     package private(set) var last: RequestSample?
     /// What another node had measured of this worker before it came here; counts until there are own samples.
     package var inherited: Speed?
@@ -50,29 +54,38 @@ package struct PerformanceWindow: Hashable, Sendable {
         if samples.count < Limits.performanceSamples {
             samples.append(sample)
         } else {
+            count(samples[next], times: -1)
             samples[next] = sample
             next = (next + 1) % Limits.performanceSamples
         }
+        count(sample, times: 1)
+    }
+
+    private mutating func count(_ sample: RequestSample, times: Int64) {
+        if sample.isSuccess { goodLatency.count(sample.latencyMs, times) }
+        tokens.count(sample.totalTokens, times)
+        tokensPerSecond.count(sample.tokensPerSecond, times)
+        firstContent.count(sample.firstContentMs, times)
     }
 
     package var count: Int { samples.count }
-    package var averageLatencyMs: Int64? { Self.mean(samples.filter(\.isSuccess).map(\.latencyMs)) }
+    package var averageLatencyMs: Int64? { goodLatency.mean }
     /// What a request costs on the whole: one that failed cost its time as well, and never less than a good one, or a
     /// worker whose backend is down would look like the fastest of all.
     private var averageCostMs: Int64? {
+        // Asked after every request: the samples are looked through only where there are failures among them.
+        if goodLatency.number == Int64(samples.count) { return goodLatency.mean }
         let good = averageLatencyMs ?? Limits.failedRequestCostMs
-        return Self.mean(samples.map { $0.isSuccess ? $0.latencyMs : max($0.latencyMs, good) })
+        var cost = Mean()
+        for sample in samples { cost.count(sample.isSuccess ? sample.latencyMs : max(sample.latencyMs, good), 1) }
+        return cost.mean
     }
-    package var averageTokens: Int64? { Self.mean(samples.compactMap(\.totalTokens)) }
-    package var averageTokensPerSecond: Int64? {
-        Self.mean(samples.compactMap(\.tokensPerSecond)) ?? inherited?.tokensPerSecond
-    }
-    package var averageFirstContentMs: Int64? {
-        Self.mean(samples.compactMap(\.firstContentMs)) ?? inherited?.firstContentMs
-    }
+    package var averageTokens: Int64? { tokens.mean }
+    package var averageTokensPerSecond: Int64? { tokensPerSecond.mean ?? inherited?.tokensPerSecond }
+    package var averageFirstContentMs: Int64? { firstContent.mean ?? inherited?.firstContentMs }
     /// Thousandths; 1,000 while nothing is known.
     package var successPerMille: Int64 {
-        samples.isEmpty ? 1_000 : Int64(samples.filter(\.isSuccess).count) * 1_000 / Int64(samples.count)
+        samples.isEmpty ? 1_000 : goodLatency.number * 1_000 / Int64(samples.count)
     }
 
     /// Expected cost of a request to an idle worker, for comparing workers of one provider: its usual latency, dearer
@@ -83,9 +96,18 @@ package struct PerformanceWindow: Hashable, Sendable {
         return latency * 1_000 / max(successPerMille, 50)
     }
 
-    private static func mean(_ values: [Int64]) -> Int64? {
-        guard !values.isEmpty else { return nil }
-        // Each is below 2^40, and there are at most a hundred.
-        return values.reduce(0) { $0 &+ min($1, 1 << 40) } / Int64(values.count)
+    /// The mean of the values in the window, kept as they come and go.
+    private struct Mean: Hashable, Sendable {
+        private(set) var number: Int64 = 0
+        private var sum: Int64 = 0
+
+        var mean: Int64? { number > 0 ? sum / number : nil }
+
+        /// Each value counts as at most 2^40, and there are at most a hundred.
+        mutating func count(_ value: Int64?, _ times: Int64) {
+            guard let value else { return }
+            number += times
+            sum += times * min(max(value, 0), 1 << 40)
+        }
     }
 }

@@ -58,27 +58,6 @@ import Testing
         }
     }
 
-    /// A socket that is closed with something unread is reset, and what was written last is lost with it.
-    @Test func theReasonArrivesAtAWorkerThatNeverStopsSending() async throws {
-        try await Shop.open { shop in
-            let (_, token) = try await Self.seller(shop)
-            let worker = try await Self.attach(shop, token)
-            let junk = ScriptedWorker.encode(
-                1, Array(#"{"request_id":"q1000000","event":"chunk","payload":{"chunk":"x"}}"#.utf8))
-            let flood = Task {
-                while !Task.isCancelled {
-                    worker.connection.send(Array(repeating: junk, count: 100).flatMap { $0 })
-                    try? await Task.sleep(for: .milliseconds(2))
-                }
-            }
-            defer { flood.cancel() }
-            _ = try await shop.node.administer(
-                "POST", "providers/alice/rig/rotate-token", #"{"overlap_seconds":0}"#)
-            #expect(try await worker.closed().reason == "this registration token is no longer valid")
-            try await eventually("the end of the connection") { worker.connection.isClosed }
-        }
-    }
-
     @Test func aRequestGoesOnAtTheConnectionThatTookOver() async throws {
         try await Shop.open { shop in
             let connection = try await shop.buyer.start(#"{"model":"lab/m1"}"#)

@@ -9,6 +9,32 @@ import Testing
             latencyMs: latencyMs, firstContentMs: nil, totalTokens: nil, tokensPerSecond: speed, isSuccess: isSuccess)
     }
 
+    /// What is kept as samples come and go is what looking through all of them gives.
+    @Test func sumsThatAreKeptAgreeWithTheSamples() {
+        var dice = SeededGenerator(seed: 7)
+        var window = PerformanceWindow()
+        var all: [RequestSample] = []
+        func mean(_ values: [Int64]) -> Int64? {
+            values.isEmpty ? nil : values.reduce(0, +) / Int64(values.count)
+        }
+        for _ in 0..<350 {
+            func number() -> Int64? { Bool.random(using: &dice) ? Int64.random(in: 0...9_999, using: &dice) : nil }
+            let sample = RequestSample(
+                latencyMs: Int64.random(in: 0...9_999, using: &dice), firstContentMs: number(), totalTokens: number(),
+                tokensPerSecond: number(), isSuccess: Int.random(in: 0..<4, using: &dice) > 0)
+            window.add(sample)
+            all.append(sample)
+            let kept = all.suffix(Limits.performanceSamples)
+            let good = kept.filter(\.isSuccess)
+            #expect(window.count == kept.count)
+            #expect(window.averageLatencyMs == mean(good.map(\.latencyMs)))
+            #expect(window.averageTokens == mean(kept.compactMap(\.totalTokens)))
+            #expect(window.averageTokensPerSecond == mean(kept.compactMap(\.tokensPerSecond)))
+            #expect(window.averageFirstContentMs == mean(kept.compactMap(\.firstContentMs)))
+            #expect(window.successPerMille == Int64(good.count) * 1_000 / Int64(kept.count))
+        }
+    }
+
     @Test func onlyTheLastHundredCount() {
         var window = PerformanceWindow()
         for latency in 0..<250 { window.add(Self.sample(Int64(latency))) }

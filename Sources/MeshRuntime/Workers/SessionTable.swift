@@ -27,7 +27,7 @@ package final class SessionTable: Sendable {
 
     private struct State {
         var byKey: [Key: WorkerSession] = [:]
-        var byProvider: [RecordKey: [WorkerSession]] = [:]
+        var byProvider: [RecordKey: ProviderWorkers] = [:]
         var loads: [RecordKey: ProviderLoad] = [:]
         var turn = 0
         /// What was measured of workers that are away: their client id is who they are, not their socket.
@@ -61,7 +61,7 @@ package final class SessionTable: Sendable {
     package var count: Int { state.withLock { $0.byKey.count } }
 
     package func sessions(of provider: RecordKey) -> [WorkerSession] {
-        state.withLock { $0.byProvider[provider] ?? [] }
+        state.withLock { $0.byProvider[provider]?.all ?? [] }
     }
 
     /// The worker of `provider` that has what is needed and can be expected to be done first.
@@ -74,7 +74,7 @@ package final class SessionTable: Sendable {
     func best(of provider: RecordKey, _ need: WorkerNeed) -> [WorkerSession] {
         let (sessions, turn) = state.withLock { state in
             state.turn &+= 1
-            return (state.byProvider[provider] ?? [], state.turn)
+            return (state.byProvider[provider]?.offering(need.model) ?? [], state.turn)
         }
         if sessions.count <= 1 { return sessions.filter { $0.offers(need) } }
         var found: [(session: WorkerSession, cost: Int64)] = []
@@ -127,16 +127,22 @@ package final class SessionTable: Sendable {
         let key = Key(provider: session.identity.provider, clientID: session.identity.clientID)
         let outcome = state.withLock { state -> (isFull: Bool, replaced: WorkerSession?) in
             // More may have been let in at once than are left to register.
-            if state.byKey[key] == nil, state.byKey.count >= Limits.workerSessions { return (true, nil) }
+            let siblings = state.byProvider[key.provider]?.all.count ?? 0
+            if state.byKey[key] == nil,
+                state.byKey.count >= Limits.workerSessions || siblings >= Limits.workerSessionsPerProvider
+            {
+                return (true, nil)
+            }
             let old = state.byKey.updateValue(session, forKey: key)
-            if let old { state.byProvider[key.provider]?.removeAll { $0 === old } }
-            state.byProvider[key.provider, default: []].append(session)
+            if let old { state.byProvider[key.provider]?.remove(old) }
             if let window = old?.current.performance ?? state.remembered.removeValue(forKey: key) {
                 session.measure { $0 = window }
             }
             // The same client as before has the same models, until it lists them again: what waits at the old socket
             // can go on at the new one at once.
             if let models = old?.current.models { session.update { if $0.models.isEmpty { $0.models = models } } }
+            state.byProvider[key.provider, default: ProviderWorkers()].put(
+                session, models: session.current.models.map(\.id))
             return (false, old)
         }
         if outcome.isFull { return session.close(.tooManySessions) }
@@ -149,7 +155,15 @@ package final class SessionTable: Sendable {
         if let replaced { notify(.ended(replaced)) }
     }
 
-    func changed(_ session: WorkerSession) { notify(.changed(session)) }
+    func changed(_ session: WorkerSession) {
+        let key = Key(provider: session.identity.provider, clientID: session.identity.clientID)
+        state.withLock { state in
+            // One that was replaced, or has ended, is in no index any more.
+            guard state.byKey[key] === session else { return }
+            state.byProvider[key.provider]?.put(session, models: session.current.models.map(\.id))
+        }
+        notify(.changed(session))
+    }
 
     /// The last sessions of a provider that ended here, the newest last.
     package func recentEnds(of provider: RecordKey) -> [SessionEnd] { ends.of(provider) }
@@ -169,11 +183,16 @@ package final class SessionTable: Sendable {
             // The late close of a replaced socket must not touch the session that replaced it.
             guard state.byKey[key] === session else { return false }
             // A full table starts over: what is lost is learned again.
-            if state.remembered.count >= Limits.performanceWorkers { state.remembered = [:] }
-            state.remembered[key] = session.current.performance
+            let window = session.current.performance
+            if window.count > 0 {
+                if state.remembered.count >= Limits.performanceWorkers { state.remembered = [:] }
+                state.remembered[key] = window
+            }
             state.byKey.removeValue(forKey: key)
-            state.byProvider[key.provider]?.removeAll { $0 === session }
-            if state.byProvider[key.provider]?.isEmpty == true { state.byProvider.removeValue(forKey: key.provider) }
+            state.byProvider[key.provider]?.remove(session)
+            if state.byProvider[key.provider]?.all.isEmpty ?? false {
+                state.byProvider.removeValue(forKey: key.provider)
+            }
             return true
         }
         guard removed else { return }
@@ -185,7 +204,8 @@ package final class SessionTable: Sendable {
     /// does not list it, or lists it with an end that has come or for other nodes.
     package func revoke(by catalog: Catalog, wall: Timestamp) {
         let sessions = state.withLock { $0.byProvider }
-        for (provider, sessions) in sessions {
+        for (provider, workers) in sessions {
+            let sessions = workers.all
             let keys = catalog.provider(provider)?.attachKeys.filter { $0.admits(host: catalog.node, at: wall) } ?? []
             for session in sessions where !keys.contains(where: { $0.key == session.attachKey }) {
                 session.close(.tokenRevoked)

@@ -88,9 +88,6 @@ package final class WorkerAdmission: Sendable {
                 identity: admitted.identity, sessionID: sessionID, attachKey: admitted.key.publicKey,
                 connectedAt: now.wall, handler: handler, eventLoop: eventLoop, sessions: sessions)
         }
-        // Most of thousands of workers are idle most of the time; a busy one's buffer grows by itself.
-        try channel.syncOptions?.setOption(
-            .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 128, initial: 512, maximum: 65_536))
         try channel.pipeline.syncOperations.addHandler(connection)
     }
 

@@ -66,6 +66,10 @@ package struct HTTPListener: Sendable {
             .serverChannelOption(.backlog, value: 4_096)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+            // A connection keeps its first buffer: thousands of idle workers need none of 2 KiB. Others' grow by themselves.
+            .childChannelOption(
+                .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 128, initial: 512, maximum: 65_536)
+            )
             .childChannelOption(
                 .writeBufferWaterMark,
                 value: .init(low: Limits.streamBufferBytes / 8, high: Limits.streamBufferBytes / 4)
