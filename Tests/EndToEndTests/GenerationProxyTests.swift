@@ -6,7 +6,7 @@ import Testing
     private static let speech = (0..<1_024).map { UInt8(truncatingIfNeeded: $0) }
 
     @Test(arguments: GenerationTests.generations)
-    func soundAndPicturesComeThroughGeneration(_ generation: String) async throws {
+    func soundPicturesAndFormsComeThroughGeneration(_ generation: String) async throws {
         let market = try await Market.open(["log": ["level": "trace"]])
         let client = try market.start(generation)
         #expect(await market.lists(GenerationTests.models), "\(client.output)")
@@ -36,6 +36,8 @@ import Testing
         #expect(try await market.ask("echo").status == 200, "\(client.output)")
         #expect(client.output.components(separatedBy: "request proxy").count == 3, "\(client.output)")
 
+        try await Self.aFormAndOtherBytesArriveWhole(market, client)
+
         // Three of them dial with the token in the URL.
         #expect(market.shop.process.output.contains("\n"), "the node logs nothing at all")
         #expect(!market.shop.process.output.contains(market.token))
@@ -43,15 +45,12 @@ import Testing
         #expect(!market.shop.process.output.contains(market.token))
     }
 
-    @Test(arguments: ["A", "E"]) func aFormAndOtherBytesArriveWhole(_ generation: String) async throws {
-        let market = try await Market.open()
-        let client = try market.start(generation)
-        #expect(await market.lists(GenerationTests.models), "\(client.output)")
+    /// What the worker got of a form and of other bytes is what was sent.
+    private static func aFormAndOtherBytesArriveWhole(_ market: Market, _ client: ChildProcess) async throws {
         let sound = (0..<100_000).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
         let file = "\(market.shop.node.directory.path)/sound.wav"
         try Data(sound).write(to: URL(fileURLWithPath: file))
-        let hash = try await Self.sha256(file)
-
+        let hash = try await sha256(file)
         let form = try await market.post(
             "audio/transcriptions",
             ["-F", "model=gpu/echo", "-F", "prompt=süß", "-F", "file=@\(file);type=audio/wav;filename=a b.wav"])
@@ -62,13 +61,11 @@ import Testing
         let files = form.document?["files"] as? [[String: String]]
         #expect(
             files == [["name": "file", "filename": "a b.wav", "content_type": "audio/wav", "sha256": hash]], "\(form)")
-
         let bytes = try await market.post(
             "audio/transcriptions?model=gpu/echo", ["-H", "content-type: audio/wav", "--data-binary", "@\(file)"])
         #expect(bytes.status == 200, "\(bytes)\n\(client.output)")
         #expect(bytes.document?["sha256"] as? String == hash, "\(bytes)")
         #expect(bytes.document?["content_type"] as? String == "audio/wav")
-        await market.close()
     }
 
     /// A worker that does one thing at a time, asked for four.
@@ -76,17 +73,15 @@ import Testing
         let market = try await Market.open()
         let client = try market.start(generation, ["--serial"])
         #expect(await market.lists(GenerationTests.models), "\(client.output)")
-        for _ in 0..<2 {
-            async let whole = market.ask("echo")
-            async let streamed = market.ask("slow", stream: true)
-            async let speech = market.post("audio/speech", json: #"{"model":"gpu/echo","input":"Hi"}"#)
-            async let picture = market.post("images/generations", json: #"{"model":"gpu/echo","prompt":"p"}"#)
-            let text = "Generation \(generation) says: Hi – äöü €uro 😀 done"
-            #expect(try await whole.text == text, "\(client.output)")
-            #expect(try await streamed.text == text, "\(client.output)")
-            #expect(try await speech.body == Self.speech, "\(client.output)")
-            #expect(try await picture.document?["prompt"] as? String == "p", "\(client.output)")
-        }
+        async let whole = market.ask("echo")
+        async let streamed = market.ask("slow", stream: true)
+        async let speech = market.post("audio/speech", json: #"{"model":"gpu/echo","input":"Hi"}"#)
+        async let picture = market.post("images/generations", json: #"{"model":"gpu/echo","prompt":"p"}"#)
+        let text = "Generation \(generation) says: Hi – äöü €uro 😀 done"
+        #expect(try await whole.text == text, "\(client.output)")
+        #expect(try await streamed.text == text, "\(client.output)")
+        #expect(try await speech.body == Self.speech, "\(client.output)")
+        #expect(try await picture.document?["prompt"] as? String == "p", "\(client.output)")
         #expect(!client.output.contains("closed"), "\(client.output)")
         await market.close()
     }

@@ -45,4 +45,23 @@ import Testing
             }
         }
     }
+
+    /// One that reads late finds the close frame all the same.
+    @Test func aFloodingWorkerThatReadsLateIsToldToo() async throws {
+        try await Shop.open(streamIdleMs: 20_000) { shop in
+            let buyer = try await shop.buyer.start(#"{"model":"lab/m1","stream":true}"#)
+            let request = try await shop.worker.request("chat.completions")
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await Self.flood(shop.worker, request) }
+                try await eventually("the flood at the buyer", within: 20) { buyer.received > 1 << 20 }
+                try await shop.worker.connection.readNothing()
+                _ = try await shop.node.administer("POST", "providers/global/lab/rotate-token", "{}")
+                try await eventually("the end of the session", within: 20) { try await shop.node.sessions().isEmpty }
+                try await shop.worker.connection.readAgain()
+                let close = try await shop.worker.closed()
+                #expect(close.code == 1008 && close.reason == "this registration token is no longer valid")
+                group.cancelAll()
+            }
+        }
+    }
 }
