@@ -22,6 +22,8 @@ final class BuyerExchange: Sendable {
         var handle: (any AttemptHandle)?
         /// The head of the answer, once it is on its way to the buyer.
         var head: AnswerHead?
+        /// The end of what was delivered of a stream of events.
+        var lastBytes: [UInt8] = []
         var isPaused = false
         var blockedSince: Instant?
         /// Since when more waits for the buyer than a stream may hold.
@@ -156,6 +158,7 @@ final class BuyerExchange: Sendable {
 
     private func bodyArrived(_ bytes: ByteBuffer) {
         handler.value.shared.metrics.delivered(bytes.readableBytes)
+        if isEventStream { state.value.lastBytes = Array(bytes.readableBytesView.suffix(2)) }
         if handler.value.isWritable, state.value.held.readableBytes == 0 {
             handler.value.write(.body(.byteBuffer(bytes)))
             handler.value.flushSoon()
@@ -196,6 +199,7 @@ final class BuyerExchange: Sendable {
     private func answerEnded() {
         state.value.handle = nil
         state.value.isComplete = true
+        upload?.discard()
         guard state.value.head != nil else {
             return fail(MeshError(.workerBadAnswer, "the worker ended its answer before it began"))
         }
@@ -216,7 +220,9 @@ final class BuyerExchange: Sendable {
         if let head = state.value.head {
             guard isEventStream(head) else { return cutOff() }
             // Content is out: the failure is the stream's last event, never silence.
-            let event = Array("data: ".utf8) + error.document(requestID: requestID).bytes + Array("\n\n".utf8)
+            // Another node's pieces need not end where an event does.
+            let start = state.value.lastBytes.suffix(2).elementsEqual([0x0A, 0x0A]) ? "data: " : "\n\ndata: "
+            let event = Array(start.utf8) + error.document(requestID: requestID).bytes + Array("\n\n".utf8)
             state.value.isComplete = true
             bodyArrived(ByteBuffer(bytes: event))
             if state.value.held.readableBytes == 0, !state.value.isOver { finishStream() }
@@ -295,7 +301,7 @@ final class BuyerExchange: Sendable {
 
     /// The request turned out to be none while it arrived.
     func refuse(_ error: MeshError) {
-        guard !state.value.isOver else { return }
+        guard !state.value.isOver, !state.value.isComplete else { return }
         let handle = state.value.handle
         state.value.attempt = nil
         state.value.handle = nil

@@ -53,7 +53,8 @@ extension GatewayContext {
         let need = WorkerNeed(model: model, endpoint: endpoint, worker: call.worker, takesUploads: true)
         guard let upload = call.upload(model: model), !dispatcher.candidates(route, need).isEmpty else { return nil }
         var check = try UploadCheck(
-            contentType: head.headers.first(name: "content-type") ?? "application/octet-stream", model: model)
+            contentType: head.headers.first(name: "content-type") ?? "application/octet-stream", model: model,
+            length: upload.length)
         try check.pass(upload.beginning)
         let payload = call.payload(model: model)
         guard payload.readableBytes <= Limits.uploadHeadBytes else { return nil }

@@ -17,8 +17,8 @@ package final class GatewayContext: Sendable {
     let inFlight = Atomic<Int>(0)
     private let draining = Atomic<Bool>(false)
     let coldInFlight = Atomic<Int>(0)
-    /// Bytes of large request bodies that connections are collecting now.
-    let collectedBytes = Atomic<Int>(0)
+    /// Bytes of large request bodies that are held now.
+    let heldBodyBytes = Atomic<Int>(0)
 
     package init(
         identity: NodeFacts, authenticator: Authenticator, catalog: CatalogHolder, dispatcher: Dispatcher,

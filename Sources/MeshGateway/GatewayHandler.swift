@@ -53,7 +53,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     private var isRequestWhole = true
     /// Whether the upload under way has room for more.
     private var uploadReads = true
-    /// What of this connection's body stands in the node's count of bodies that are being collected.
+    /// What of this connection's body stands in the node's count of those it holds: until the request is answered, for
+    /// until then another candidate may need it.
     private var counted = 0
     /// Why the request that comes next did not become a WebSocket.
     private var upgradeRefusal: MeshError?
@@ -171,25 +172,26 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             reading = .idle
             if collected.readableBytes == 0 { collected = bytes } else { collected.writeImmutableBuffer(bytes) }
             let limit = Self.bodyLimit(hot?.route)
-            if var hot, hot.mayStream, collected.readableBytes >= Limits.uploadHeldBytes {
-                hot.mayStream = false
-                reading = streamed(hot, head, collected)
-            } else if collected.readableBytes > limit {
+            if collected.readableBytes > limit {
                 reading = .refused(head, Self.tooLarge(limit), left: limit)
             } else if !count(collected.readableBytes) {
                 let error = MeshError(
                     .rateLimited, "this node takes in as many large requests as it can hold; try again shortly",
                     retryAfterSeconds: 1)
                 reading = .refused(head, error, left: limit)
+            } else if var hot, hot.mayStream, collected.readableBytes >= Limits.uploadHeldBytes {
+                hot.mayStream = false
+                reading = streamed(hot, head, collected)
             } else {
                 reading = .body(head, collected, hot)
             }
-            if case .body = reading {} else { _ = count(0) }
+            if case .refused = reading { _ = count(0) }
         case .uploading(let flow, var check):
             reading = .answering
             do throws(MeshError) { try check.pass(bytes) } catch { return exchange?.refuse(error) ?? () }
             reading = .uploading(flow, check)
             flow.arrived(bytes)
+            _ = count(flow.heldBytes)
         case .refused(let head, let error, let left):
             reading = .refused(head, error, left: left - bytes.readableBytes)
             if left < bytes.readableBytes {
@@ -204,7 +206,6 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         switch reading {
         case .body(let head, let bytes, let hot):
             reading = .answering
-            _ = count(0)
             if let hot { startInference(hot, head, bytes) } else { startCold(head, bytes) }
         case .uploading(let flow, var check):
             reading = .answering
@@ -234,14 +235,14 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         MeshError(.bodyTooLarge, "the request body is larger than \(limit >> 10) KiB, the most this route takes")
     }
 
-    /// Counts a body of `bytes` that is being collected; false when the node has no room for it. Small ones are bounded
+    /// Counts a body of `bytes` that is held here; false when the node has no room for it. Small ones are bounded
     /// by the number of connections.
     private func count(_ bytes: Int) -> Bool {
         let now = bytes > Limits.coldBodyBytes ? bytes : 0
         guard now != counted else { return true }
-        let total = shared.collectedBytes.add(now - counted, ordering: .relaxed).newValue
+        let total = shared.heldBodyBytes.add(now - counted, ordering: .relaxed).newValue
         counted = now
-        return now == 0 || total <= Limits.collectedBodiesBytes
+        return now == 0 || total <= Limits.heldBodiesBytes
     }
 
     private static func declaredLength(_ head: HTTPRequestHead) -> Int {
@@ -327,6 +328,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     /// The answer broke off where no error can be written any more: the connection ends with it, without the mark of
     /// a complete answer, so that the buyer can tell.
     func cutOff() {
+        _ = count(0)
         flushNow()
         keepAlive = false
         guard exchange != nil else { return }
@@ -402,7 +404,11 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     private func responseEnded() {
         lastProgress = SystemClock.instant
         guard let context else { return }
-        uploadReads = true
+        _ = count(0)
+        if !uploadReads {
+            uploadReads = true
+            setReading(true)
+        }
         guard !keepAlive || closing || !isRequestWhole else {
             context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
             reading = .idle

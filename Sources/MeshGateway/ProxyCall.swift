@@ -1,4 +1,5 @@
 import MeshModel
+import MeshRuntime
 import MeshWire
 import NIOCore
 import NIOHTTP1
@@ -63,6 +64,9 @@ struct ProxyCall: Sendable {
             fields = found
         }
         let length = head.headers.first(name: "content-length").flatMap { Int64($0) }
+        guard length ?? 0 <= Limits.uploadStreamBytes else {
+            throw MeshError(.bodyTooLarge, "the upload is larger than \(Limits.uploadStreamBytes >> 30) GiB")
+        }
         let call = ProxyCall(
             head, endpoint, query ?? [], .upload(beginning, model: fields.modelRange, length: length),
             inside: fields.model, streams: fields.streams)
@@ -72,7 +76,7 @@ struct ProxyCall: Sendable {
     /// Whether the type of a body allows to pass it on before it is whole.
     static func mayStream(_ head: HTTPRequestHead) -> Bool {
         guard head.method == .POST, let type = head.headers.first(name: "content-type") else { return false }
-        return !type.lowercased().hasPrefix("application/json")
+        return type.first != " " && !UploadCheck.isJSON(type)
     }
 
     private init(

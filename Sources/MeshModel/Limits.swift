@@ -77,7 +77,7 @@ package enum Limits {
     package static let workerClientIDBytes = 128
     package static let workerRequestIDBytes = 1_024
     package static let workerRequestsAtOnce = 1_024
-    package static let workerSessionsPerProvider = 4_096
+    package static let workerSessionsPerOwner = 8_192
     package static let workerSessions = 20_000
     package static let workerBadFrames = 100
     package static let workerBadFrameWindowMs: Int64 = 60_000
@@ -119,10 +119,12 @@ package enum Limits {
     package static let sessionEndProviders = 4_096
     package static let pendingIntervalFloorMs: Int64 = 30_000
     package static let uploadBodyBytes = 11 << 20
-    package static let collectedBodiesBytes = 512 << 20
+    package static let heldBodiesBytes = 512 << 20
     package static let uploadHeldBytes = 1 << 20
     package static let uploadPieceBytes = 64 << 10
     package static let uploadWindowBytes = 256 << 10
+    package static let uploadPaceBytes = 64 << 10
+    package static let uploadPaceMs: Int64 = 60_000
     package static let uploadStreamBytes: Int64 = 1 << 36
     package static let uploadHeadBytes = 128 << 10
     package static let watchedFieldBytes = 4 << 10
@@ -130,6 +132,7 @@ package enum Limits {
     package static let answerWindowBytes = 1 << 20
     package static let answerFrameBytes = 64 << 10
     package static let answerHeldBytes = workerFrameBytes + (1 << 20)
+    package static let eventsPerRead = 65_536
     package static let chunkPieces = 4_096
     package static let workerEndpoints = 64
     package static let workersCompared = 3

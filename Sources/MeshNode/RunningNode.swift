@@ -269,8 +269,7 @@ package final class RunningNode: Service {
         while !Task.isCancelled {
             do { try await Task.sleep(for: .seconds(1)) } catch { return }
             for session in speeds.due(now: SystemClock.instant, parts.sessions.all) {
-                guard let provider = parts.catalog.current.provider(session.identity.provider) else { continue }
-                parts.control.submit(.workerAttached(AttachedWorker(session, owner: provider.owner)))
+                parts.sessions.changed(session)
             }
             do {
                 try await NIOThreadPool.singleton.runIfActive { [parts] in try parts.control.flushRecords() }

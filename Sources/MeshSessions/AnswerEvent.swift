@@ -12,7 +12,8 @@ enum AnswerEvent {
     }
 
     static func isDoneMarker(_ event: [UInt8]) -> Bool {
-        event.count < 64 && data(event).filter { $0 != 0x20 } == Array("[DONE]".utf8)
+        event.count < 64 && event.contains(UInt8(ascii: "["))
+            && data(event).filter { $0 != 0x20 } == Array("[DONE]".utf8)
     }
 
     /// The event without lines that are end markers of their own. A worker that forgets the blank line before its last
@@ -31,7 +32,7 @@ enum AnswerEvent {
         }
         guard mayHaveOne else { return event }
         let lines = event.split(whereSeparator: { $0 == 0x0A || $0 == 0x0D })
-        let kept = lines.filter { !isDoneMarker(Array($0)) }
+        let kept = lines.filter { $0.count >= 64 || !isDoneMarker(Array($0)) }
         return kept.count == lines.count ? event : Array(kept.joined(separator: [0x0A]))
     }
 

@@ -80,7 +80,8 @@ struct AnswerEvents: Sendable {
     }
 
     private static let tooLong = MeshError(
-        .workerBadAnswer, "the worker sent an event longer than \(Limits.eventBytes) bytes")
+        .workerBadAnswer,
+        "the worker sent an event longer than \(Limits.eventBytes) bytes, or more than \(Limits.eventsPerRead) at once")
 
     private mutating func take(all events: [[UInt8]], _ delivery: inout Delivery, _ usage: inout UsageReading) {
         for event in events where delivery.failure == nil { take(event, &delivery, &usage) }

@@ -70,8 +70,6 @@ package struct AnswerExchange: Sendable {
     private var creditDue = 0
     /// Whether the request is not whole at the worker yet.
     private var isUploading: Bool
-    /// Whether the worker has given room for any of it.
-    private var takesUpload = false
 
     package var deadline: Instant { min(total, patience, beats.due ?? total) }
     /// Whether the deadline stands for a handler that was at work and says nothing more.
@@ -124,11 +122,24 @@ package struct AnswerExchange: Sendable {
         case .done: return ended(frame, bytes)
         case .error: return failed(WorkerFailure(frame, in: bytes).error())
         case .answer:
-            guard let whole = WorkerAnswer.whole(frame, in: bytes, usage: &usage) else {
-                return failed(Self.badAnswer)
-            }
+            let whole = WorkerAnswer.whole(frame, in: bytes, usage: &usage)
+            // Behind the chunks of a stream it repeats them, or only says that they were all.
+            if form == .events, hasResult, isRepeat(whole, frame, bytes) { return doneArrived() }
+            guard let whole else { return failed(Self.badAnswer) }
             return wholeArrived(whole, frame, bytes)
         }
+    }
+
+    /// Whether an answer behind chunks can be what they came to. A picture, or what nobody can read, is none.
+    private mutating func isRepeat(
+        _ whole: WorkerAnswer.Whole?, _ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer
+    ) -> Bool {
+        guard let whole else {
+            let content = WorkerAnswer.content(frame, in: bytes)?.kind
+            return content == nil || content == .null || content == .object
+        }
+        guard whole.head.status < 400 else { return false }
+        return whole.body.isEmpty || whole.isStream || flaw(of: whole, mustBeJSON: true) == nil
     }
 
     /// How the work goes: part of a stream of events, where it can be one, and a keep-alive elsewhere. Words for a log
@@ -215,18 +226,23 @@ package struct AnswerExchange: Sendable {
         return creditDue
     }
 
-    /// The worker takes the request's upload: as long as it does, nobody waits for an answer.
+    /// Bytes of the request's upload go to the worker: as long as they do, nobody waits for an answer.
     package mutating func uploadProgressed(now: Instant) {
-        guard case .waiting = state else { return }
-        takesUpload = true
+        guard case .waiting = state, isUploading else { return }
         patience = max(patience, now.advanced(byMilliseconds: deadlines.firstContentMs))
         beats.seen(now: now)
     }
 
+    /// The buyer sends the upload too slowly for what it holds up: nobody's failure here.
+    package mutating func uploadStalled() -> [Action] {
+        isOthersFault = true
+        return failed(MeshError(.requestTimeout, "the rest of the request body did not arrive in time"))
+    }
+
     /// The request is whole at the worker.
     package mutating func uploadEnded(now: Instant) {
-        isUploading = false
         uploadProgressed(now: now)
+        isUploading = false
     }
 
     private mutating func startArrived(_ head: AnswerHead) -> [Action] {
@@ -249,12 +265,13 @@ package struct AnswerExchange: Sendable {
     }
 
     /// Call when `deadline` has passed.
-    package mutating func deadlinePassed() -> [Action] {
+    /// - Parameter awaitsUpload: whether the worker has room for bytes of the upload that did not come.
+    package mutating func deadlinePassed(awaitsUpload: Bool = false) -> [Action] {
         let seconds = deadlines.firstContentMs / 1000
         let isLost = isLost
         // A peer that shortened the time, a buyer who took nothing while the worker waited for credit, or one who did
-        // not send what the worker waited for. A worker that never gave room for an upload has itself to blame.
-        isOthersFault = (deadlines.areShortened && !isLost) || taken > 0 || (isUploading && takesUpload)
+        // not send what the worker waited for. A worker that gave no room for it has itself to blame.
+        isOthersFault = (deadlines.areShortened && !isLost) || taken > 0 || awaitsUpload
         switch state {
         case .finished: return []
         case .waiting where isLost:

@@ -52,9 +52,15 @@ package struct MultipartScanner: Sendable {
 
     /// The next bytes of the body. After an error the body is refused as a whole: feed it no more.
     package mutating func feed(_ bytes: UnsafeRawBufferPointer) throws(MultipartError) -> [Event] {
-        pending.append(contentsOf: bytes)
         var events: [Event] = []
-        while try step(&events) {}
+        var start = 0
+        // In pieces: what is done with goes from the front, and the rest moves up behind it.
+        while start < bytes.count {
+            let end = min(start + Self.pieceBytes, bytes.count)
+            pending.append(contentsOf: UnsafeRawBufferPointer(rebasing: bytes[start..<end]))
+            while try step(&events) {}
+            start = end
+        }
         return events
     }
 
@@ -200,6 +206,7 @@ package struct MultipartScanner: Sendable {
         bytes.withUnsafeBytes(body)
     }
 
+    private static let pieceBytes = 8_192
     /// Spaces may stand behind a boundary; nobody sends this many.
     private static let longestBoundaryLine = 256
 }

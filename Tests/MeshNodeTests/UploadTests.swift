@@ -1,5 +1,6 @@
 import MeshModel
 import MeshNode
+import MeshRuntime
 import MeshWire
 import NIOCore
 import Testing
@@ -215,6 +216,41 @@ import Testing
             #expect(reply.errorCode == "invalid_request")
             #expect(reply.document?["error"]?["param"]?.text == parameter)
         }
+    }
+
+    /// The connection is read on behind a form that was refused at its very end, before any of it was wanted.
+    @Test func aConnectionLivesOnBehindAFormWithoutAnEnd() async throws {
+        try await Shop.open(capabilities: Self.capabilities) { shop in
+            let body = Array(Self.form(file: Self.sound((1 << 20) + 20_000)).dropLast(9))
+            let connection = try await Self.begin(shop.node.buyerPort, key: shop.buyer.key, length: body.count)
+            connection.send(body)
+            let reply = try await connection.reply()
+            #expect(reply.status == 400 && reply.errorCode == "invalid_request")
+            connection.request("GET", "/v1/models", key: shop.buyer.key)
+            #expect(try await connection.reply().status == 200)
+        }
+    }
+
+    @Test(
+        arguments: [
+            ("application/json", nil, 1, 2), ("application/vnd.x+json; charset=utf-8", nil, 1, 2),
+            (" multipart/form-data; boundary=b", nil, 1, 2), ("audio/wav", 3, 2, 1), ("audio/wav", 1, 2, 0),
+            ("audio/wav", 2, 2, nil), ("audio/wav", nil, 2, nil),
+        ] as [(type: String, length: Int64?, comes: Int, fails: Int?)])
+    func whatWasAnnouncedIsWhatComes(type: String, length: Int64?, comes: Int, fails: Int?) throws {
+        // 2: at once; 0: while it passes; 1: at its end.
+        var step: Int? = 2
+        do {
+            var check = try UploadCheck(contentType: type, model: nil, length: length)
+            step = 0
+            try check.pass(ByteBuffer(repeating: 0x78, count: comes))
+            step = 1
+            try check.end()
+            step = nil
+        } catch {
+            #expect(error.code == .invalidRequest)
+        }
+        #expect(step == fails)
     }
 
     @Test func aBuyerWhoLeavesCancelsIt() async throws {

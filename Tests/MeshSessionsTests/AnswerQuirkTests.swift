@@ -16,6 +16,16 @@ import Testing
     static let progressEvent = "data: {\"step\":1}\n\n"
     static func stream(_ body: String) -> Outcome { AnswerStreamTests.stream(body) }
 
+    /// The whole answer once more behind its chunks, or only word that they were all.
+    static let repeats: [Row] = [
+        #"{"status":"ok","payload":{"object":"chat.completion","choices":[{"message":{"content":"a"}}]}}"#,
+        #"{"status":"ok","payload":{}}"#, #"{"status":"ok"}"#, #"{"status":"ok","payload":{"status_code":200}}"#,
+    ].map { last in Row("chunks, then \(last)", stream: true, [content, last], stream("data: a\n\ndata: [DONE]\n\n")) }
+
+    @Test(arguments: repeats) func whatIsRepeatedIsDeliveredOnce(row: Row) {
+        #expect(Outcome(stream: row.stream, row.frames).description == row.outcome)
+    }
+
     static let statuses: [Row] = [
         Row(
             "OpenAI's error object", stream: false,

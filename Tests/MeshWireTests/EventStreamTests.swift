@@ -101,6 +101,14 @@ import Testing
         #expect(!reframer.isEmpty)
     }
 
+    @Test func aFloodOfTinyEventsIsRefusedBeforeItIsCut() throws {
+        var reframer = EventStreamReframer()
+        let event = Array("x\n\n".utf8)
+        let most = Array([[UInt8]](repeating: event, count: Limits.eventsPerRead).joined())
+        #expect(try reframer.append(most).count == Limits.eventsPerRead)
+        #expect(throws: EventStreamReframer.Overflow.tooManyEvents) { try reframer.append(most + event) }
+    }
+
     @Test func aFinishedReframerStartsAnew() throws {
         var reframer = EventStreamReframer()
         _ = try reframer.append(Array("data: a long event without an end".utf8))

@@ -25,6 +25,7 @@ package final class UploadFlow: Sendable {
         var held = ByteBuffer()
         var granted = 0
         var isWhole = false
+        var isDiscarded = false
         var isReading = true
         var isWanted = false
         /// Whether anything has gone on: from then on no other attempt can have the upload.
@@ -60,7 +61,7 @@ package final class UploadFlow: Sendable {
     // MARK: Who sends
 
     package func arrived(_ bytes: ByteBuffer) {
-        guard !state.value.isWhole else { return }
+        guard !state.value.isWhole, !state.value.isDiscarded else { return }
         // Taken out first so that the buffer is unique and grows in place.
         var held = state.value.held
         state.value.held = ByteBuffer()
@@ -74,6 +75,17 @@ package final class UploadFlow: Sendable {
         state.value.isWhole = true
         pump()
     }
+
+    /// Nobody wants the rest: what still comes is read and dropped.
+    package func discard() {
+        revoke()
+        state.value.isDiscarded = true
+        state.value.held = ByteBuffer()
+        steer()
+    }
+
+    /// Bytes that came and were not passed on.
+    package var heldBytes: Int { state.value.held.readableBytes }
 
     /// Whether somebody waits for bytes that the sender does not send.
     package var isStarving: Bool {
@@ -138,7 +150,8 @@ package final class UploadFlow: Sendable {
     /// Reads on while there is room here. Behind the last byte nothing of the upload comes any more, but the next
     /// request may, and so may the end of the connection.
     private func steer() {
-        let wants = state.value.isWhole || state.value.held.readableBytes < Limits.uploadWindowBytes
+        let wants =
+            state.value.isWhole || state.value.isDiscarded || state.value.held.readableBytes < Limits.uploadWindowBytes
         guard wants != state.value.isReading else { return }
         state.value.isReading = wants
         setReading.value(wants)

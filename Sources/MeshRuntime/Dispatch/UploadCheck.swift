@@ -9,10 +9,19 @@ package struct UploadCheck: Sendable {
     private let model: String?
     private var modelsSeen = 0
     private var passed: Int64 = 0
+    /// What was announced; what comes has to be as much.
+    private let length: Int64?
 
-    /// - Parameter model: what the form's field `model` has to be; nil: it may not have one.
-    package init(contentType: String, model: String?) throws(MeshError) {
+    /// - Parameters:
+    ///   - model: what the form's field `model` has to be; nil: it may not have one.
+    ///   - length: bytes in all, where they were told.
+    package init(contentType: String, model: String?, length: Int64?) throws(MeshError) {
         self.model = model
+        self.length = length
+        // A type that one reader takes for a form and another does not would be looked at by one of them only.
+        guard contentType.first != " ", !Self.isJSON(contentType) else {
+            throw MeshError(.invalidRequest, "a body of this type is not passed on while it arrives")
+        }
         guard MultipartForm.isForm(contentType) else { return }
         guard let boundary = MultipartForm.boundary(contentType: contentType) else {
             throw MeshError(.invalidRequest, "the content-type of the form has no usable boundary")
@@ -28,6 +37,7 @@ package struct UploadCheck: Sendable {
         guard passed <= Limits.uploadStreamBytes else {
             throw MeshError(.bodyTooLarge, "the upload is larger than \(Limits.uploadStreamBytes >> 30) GiB")
         }
+        guard passed <= length ?? .max else { throw Self.otherLength }
         guard scanner != nil else { return }
         let result: Result<[MultipartScanner.Event], MultipartError> = bytes.withUnsafeReadableBytes { raw in
             do throws(MultipartError) { return .success(try scanner?.feed(raw) ?? []) } catch { return .failure(error) }
@@ -49,7 +59,17 @@ package struct UploadCheck: Sendable {
 
     /// The last byte has passed.
     package mutating func end() throws(MeshError) {
+        guard passed == length ?? passed else { throw Self.otherLength }
         do throws(MultipartError) { try scanner?.finish() } catch { throw Self.unreadable(error) }
+    }
+
+    private static let otherLength = MeshError(
+        .invalidRequest, "the upload has another length than it was announced with")
+
+    /// Whether a body of this type is JSON, whose `model` may stand anywhere in it.
+    package static func isJSON(_ contentType: String) -> Bool {
+        let type = contentType.lowercased().split(separator: ";").first.map { $0.filter { $0 != " " } } ?? ""
+        return type == "application/json" || type == "text/json" || type.hasSuffix("+json")
     }
 
     private static func unreadable(_ error: MultipartError) -> MeshError {

@@ -131,7 +131,10 @@ package final class ForwardServer: Sendable {
         }
         var upload: (about: ForwardBody.Upload, check: UploadCheck, verified: VerifiedForward)?
         if let about = cut.upload {
-            upload = (about, try UploadCheck(contentType: about.contentType, model: cut.need.model), verified)
+            upload = (
+                about, try UploadCheck(contentType: about.contentType, model: cut.need.model, length: about.length),
+                verified
+            )
         }
         return Checked(
             session: session,
@@ -189,6 +192,7 @@ private final class ForwardAnswer: AnswerReceiver {
         var isComplete = false
         var isOver = false
         var hasHead = false
+        var isWatched = false
         /// Counts the pieces the peer has taken.
         var progress = 0
     }
@@ -242,7 +246,7 @@ private final class ForwardAnswer: AnswerReceiver {
 
     /// The request turned out to be none.
     func fail(_ error: MeshError) {
-        guard !state.value.isOver else { return }
+        guard !state.value.isOver, !state.value.isComplete else { return }
         let handle = state.value.handle
         let hasHead = state.value.hasHead
         finish()
@@ -279,8 +283,11 @@ private final class ForwardAnswer: AnswerReceiver {
 
     /// A peer that takes nothing for too long loses the answer: it must not hold a worker's place and this node's memory.
     private func watch() {
+        guard !state.value.isWatched else { return }
+        state.value.isWatched = true
         let known = state.value.progress
         eventLoop.scheduleTask(in: .milliseconds(Limits.streamBlockedMs)) { [self] in
+            state.value.isWatched = false
             guard !state.value.isOver, state.value.isPaused else { return }
             if state.value.progress == known { cut() } else { watch() }
         }

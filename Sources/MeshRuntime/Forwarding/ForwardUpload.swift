@@ -55,7 +55,7 @@ final class ForwardUpload: ForwardBodyReceiver {
     /// The request is over.
     func close() {
         state.value.failed = nil
-        state.value.flow?.revoke()
+        state.value.flow?.discard()
         state.value.flow = nil
     }
 

@@ -32,6 +32,22 @@ package final class SessionTable: Sendable {
         var turn = 0
         /// What was measured of workers that are away: their client id is who they are, not their socket.
         var remembered: [Key: PerformanceWindow] = [:]
+        /// Whose each session is, and how many each owner has.
+        var owners: [Key: PublicKey] = [:]
+        var placesTaken: [PublicKey: Int] = [:]
+
+        /// False when the owner's workers have as many places as one owner's may.
+        mutating func takePlace(_ owner: PublicKey?) -> Bool {
+            guard let owner else { return true }
+            guard placesTaken[owner, default: 0] < Limits.workerSessionsPerOwner else { return false }
+            placesTaken[owner, default: 0] += 1
+            return true
+        }
+
+        mutating func givePlace(of key: Key) {
+            guard let owner = owners.removeValue(forKey: key), let taken = placesTaken[owner] else { return }
+            placesTaken[owner] = taken > 1 ? taken - 1 : nil
+        }
     }
 
     private let state = Mutex(State())
@@ -49,7 +65,7 @@ package final class SessionTable: Sendable {
         self.catalog = catalog
     }
 
-    /// Set once, before the listener opens.
+    /// Set once, before the listener opens. It must not block, nor ask this table anything.
     package func observe(_ observer: @escaping @Sendable (WorkerEvent) -> Void) {
         self.observer.withLock { $0 = observer }
     }
@@ -125,12 +141,10 @@ package final class SessionTable: Sendable {
 
     func registered(_ session: WorkerSession) {
         let key = Key(provider: session.identity.provider, clientID: session.identity.clientID)
+        let owner = catalog.current.provider(key.provider)?.owner
         let outcome = state.withLock { state -> (isFull: Bool, replaced: WorkerSession?) in
             // More may have been let in at once than are left to register.
-            let siblings = state.byProvider[key.provider]?.all.count ?? 0
-            if state.byKey[key] == nil,
-                state.byKey.count >= Limits.workerSessions || siblings >= Limits.workerSessionsPerProvider
-            {
+            if state.byKey[key] == nil, state.byKey.count >= Limits.workerSessions || !state.takePlace(owner) {
                 return (true, nil)
             }
             let old = state.byKey.updateValue(session, forKey: key)
@@ -143,26 +157,27 @@ package final class SessionTable: Sendable {
             if let models = old?.current.models { session.update { if $0.models.isEmpty { $0.models = models } } }
             state.byProvider[key.provider, default: ProviderWorkers()].put(
                 session, models: session.current.models.map(\.id))
+            if old == nil { state.owners[key] = owner }
+            notify(.registered(session))
+            // After its successor: what both stand for in the mesh must not vanish for a moment, and must not stay
+            // for ever when the successor leaves.
+            if let old { notify(.ended(old)) }
             return (false, old)
         }
         if outcome.isFull { return session.close(.tooManySessions) }
-        let replaced = outcome.replaced
-        replaced?.close(.replaced)
+        outcome.replaced?.close(.replaced)
         metrics.sessions(count)
-        notify(.registered(session))
-        // After its successor: what both stand for in the mesh must not vanish for a moment, and must not stay for
-        // ever when the successor leaves.
-        if let replaced { notify(.ended(replaced)) }
     }
 
-    func changed(_ session: WorkerSession) {
+    /// Tells the rest of the node that a session offers something else now, or is known better.
+    package func changed(_ session: WorkerSession) {
         let key = Key(provider: session.identity.provider, clientID: session.identity.clientID)
         state.withLock { state in
             // One that was replaced, or has ended, is in no index any more.
             guard state.byKey[key] === session else { return }
             state.byProvider[key.provider]?.put(session, models: session.current.models.map(\.id))
+            notify(.changed(session))
         }
-        notify(.changed(session))
     }
 
     /// The last sessions of a provider that ended here, the newest last.
@@ -193,11 +208,11 @@ package final class SessionTable: Sendable {
             if state.byProvider[key.provider]?.all.isEmpty ?? false {
                 state.byProvider.removeValue(forKey: key.provider)
             }
+            state.givePlace(of: key)
+            notify(.ended(session))
             return true
         }
-        guard removed else { return }
-        metrics.sessions(count)
-        notify(.ended(session))
+        if removed { metrics.sessions(count) }
     }
 
     /// Closes the sessions whose token is not good here any more, wherever the owner lives: the owner's current advert
@@ -217,6 +232,8 @@ package final class SessionTable: Sendable {
         for session in all { session.close(reason) }
     }
 
+    /// Called in the lock, so that everybody hears of sessions in the order in which they came, changed and went: one
+    /// that changed a moment after it was replaced would otherwise stay for ever.
     private func notify(_ event: WorkerEvent) {
         let observer = observer.withLock { $0 }
         observer?(event)

@@ -259,13 +259,13 @@ package final class WorkerConnection: ChannelInboundHandler {
         guard let upload = inFlight[number]?.upload, let payload = frame.payload, payload.kind == .object,
             let room = (try? JSONScanner.fields(of: bytes, in: payload.range))?.integer("bytes", in: bytes), room > 0
         else { return sessions.metrics.unmatchedReply() }
-        inFlight[number]?.exchange.uploadProgressed(now: now)
         upload.credited(Int(clamping: room))
     }
 
     /// The next bytes of a request's upload, as many as its worker gave credit for.
     func pass(_ bytes: ByteBuffer, ofUpload number: UInt64) {
         guard let context, let upload = inFlight[number]?.upload else { return }
+        upload.arrived(bytes.readableBytes)
         // A buyer on a slow line is one who sends.
         inFlight[number]?.exchange.uploadProgressed(now: SystemClock.instant)
         let id = "q\(number)"
@@ -284,6 +284,7 @@ package final class WorkerConnection: ChannelInboundHandler {
 
     func endUpload(_ number: UInt64) {
         inFlight[number]?.exchange.uploadEnded(now: SystemClock.instant)
+        inFlight[number]?.upload?.ended()
         control("upload_end", number, known: inFlight[number]?.upload != nil)
     }
 
@@ -340,11 +341,17 @@ package final class WorkerConnection: ChannelInboundHandler {
         lastTick = now
         machine.tick(now: now).forEach(perform)
         watchReading(now)
-        let late = inFlight.filter { $0.value.exchange.deadline <= now }.map(\.key)
-        for number in late {
-            guard let actions = inFlight[number]?.exchange.deadlinePassed(), let entry = inFlight[number] else {
-                continue
-            }
+        let late = inFlight.filter {
+            $0.value.exchange.deadline <= now || $0.value.upload?.isStalled(now: now) ?? false
+        }
+        for number in late.keys {
+            let awaitsUpload = inFlight[number]?.upload?.isAwaited ?? false
+            let isStalled = (inFlight[number]?.exchange.deadline ?? now) > now
+            let outcome =
+                isStalled
+                ? inFlight[number]?.exchange.uploadStalled()
+                : inFlight[number]?.exchange.deadlinePassed(awaitsUpload: awaitsUpload)
+            guard let actions = outcome, let entry = inFlight[number] else { continue }
             deliver(actions, entry.receiver)
             control("cancel", number, known: true)
             finish(number)

@@ -216,13 +216,17 @@ extension RequestStream {
             trailers.isEmpty
             ? .data(.init(data: .byteBuffer(ByteBuffer()), endStream: true))
             : .headers(.init(headers: HPACKHeaders(trailers), endStream: true))
-        context.write(wrapOutboundOut(last), promise: nil)
-        scheduleFlush(context)
-        // An answer before the end of the request: the rest of the request is not wanted.
-        if !hasWholeBody {
-            let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
-            context.eventLoop.execute { bound.value.close(promise: nil) }
+        guard !hasWholeBody else {
+            context.write(wrapOutboundOut(last), promise: nil)
+            return scheduleFlush(context)
         }
+        // An answer before the end of the request: the rest of the request is not wanted. The stream closes when the
+        // answer has left, for closing drops what the peer's window still holds back.
+        let sent = context.eventLoop.makePromise(of: Void.self)
+        let channel = context.channel
+        sent.futureResult.whenComplete { _ in channel.close(promise: nil) }
+        context.write(wrapOutboundOut(last), promise: sent)
+        scheduleFlush(context)
     }
 
     func reset() {

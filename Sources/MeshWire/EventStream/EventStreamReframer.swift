@@ -17,17 +17,23 @@ package struct EventStreamReframer: Sendable {
     /// Whether nothing of an event is held.
     package var isEmpty: Bool { pending.isEmpty }
 
-    package enum Overflow: Error, Hashable, Sendable { case eventTooLarge }
+    package enum Overflow: Error, Hashable, Sendable {
+        case eventTooLarge
+        case tooManyEvents
+    }
 
     /// Adds a read and returns the events it completes, in order. What is held, and each event, is bounded by
-    /// `eventBytes`.
+    /// `eventBytes`, their number by `Limits.eventsPerRead`.
     package mutating func append(_ bytes: [UInt8]) throws(Overflow) -> [[UInt8]] {
         if pending.isEmpty { pending = bytes } else { pending += bytes }
         var events: [[UInt8]] = []
         var start = 0
         while let (end, next) = blankLine(from: max(start, searched)) {
             guard end - start <= eventBytes else { throw .eventTooLarge }
-            if end > start { events.append(Array(pending[start..<end])) }
+            if end > start {
+                guard events.count < Limits.eventsPerRead else { throw .tooManyEvents }
+                events.append(Array(pending[start..<end]))
+            }
             start = next
             searched = next
         }
