@@ -124,8 +124,8 @@ final class MockWorker: ChannelInboundHandler {
     private func flush(_ channel: any Channel) {
         guard output.readableBytes > 0 else { return }
         channel.writeAndFlush(output, promise: nil)
+        // Taken anew when it is needed: a thousand buffers that wait would be a thousand that no cache holds.
         output = ByteBuffer()
-        output.reserveCapacity(16_384)
     }
 
     /// Reads one frame (RFC 6455 section 5.2; a server's frames are not masked); false when it is not complete.
@@ -216,6 +216,7 @@ final class MockWorker: ChannelInboundHandler {
     /// Queues one text frame; `flush` sends what has gathered.
     private func append(_ parts: [UInt8]..., opcode: UInt8 = 0x81) {
         let length = parts.reduce(0) { $0 + $1.count }
+        if output.readableBytes == 0 { output.reserveCapacity(length + 14) }
         output.writeInteger(opcode)
         if length < 126 {
             output.writeInteger(UInt8(length) | 0x80)

@@ -42,6 +42,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     private(set) var context: ChannelHandlerContext?
     private var exchange: BuyerExchange?
     private var isFlushScheduled = false
+    /// Seeded once a connection: the system's generator costs a call of the kernel for every request.
+    private var dice = SeededGenerator(seed: .random(in: 0 ... .max))
     private var keepAlive = true
     private var version = HTTPVersion.http1_1
     private var closing = false
@@ -213,7 +215,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             flow.ended()
         case .refused(let head, let error, _):
             reading = .answering
-            let requestID = RequestID.make()
+            let requestID = RequestID.make(&dice)
             // A WebSocket that was refused reaches this handler as a plain request.
             answer(
                 .error(error, requestID: requestID), requestID: requestID, isHead: head.method == .HEAD,
@@ -297,13 +299,13 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             let (request, route) = try shared.work(hot.route, head, bytes, principal)
             start(request, route, principal)
         } catch {
-            let requestID = RequestID.make()
+            let requestID = RequestID.make(&dice)
             answer(.error(error, requestID: requestID), requestID: requestID, isHead: false, code: error.code)
         }
     }
 
     private func start(_ request: WorkRequest, _ route: Route, _ principal: Principal, upload: UploadFlow? = nil) {
-        let requestID = RequestID.make()
+        let requestID = RequestID.make(&dice)
         guard let context else { return }
         guard !shared.isDraining else {
             let error = MeshError(.draining, "this node is shutting down; use another node", retryAfterSeconds: 5)
@@ -346,7 +348,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     // MARK: Everything else
 
     private func startCold(_ head: HTTPRequestHead, _ bytes: ByteBuffer) {
-        let requestID = RequestID.make()
+        let requestID = RequestID.make(&dice)
         // The answer to a HEAD has no body, or the next answer would begin inside it.
         let isHead = head.method == .HEAD
         guard let context, let (segments, query) = RequestPath.parse(head.uri) else {
@@ -467,7 +469,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             keepAlive = false
             reading = .answering
             _ = count(0)
-            let requestID = RequestID.make()
+            let requestID = RequestID.make(&dice)
             let error = MeshError(.requestTimeout, "the request body did not arrive in time")
             answer(.error(error, requestID: requestID), requestID: requestID, isHead: false, code: error.code)
         case .uploading(let flow, _) where flow.isStarving && quiet >= Limits.streamBlockedMs:

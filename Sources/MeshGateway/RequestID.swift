@@ -1,7 +1,8 @@
+import MeshModel
+
 enum RequestID {
     /// Unguessable enough not to collide; it names a request in logs and to support, and authorises nothing.
-    static func make() -> String {
-        var generator = SystemRandomNumberGenerator()
+    static func make(_ generator: inout SeededGenerator) -> String {
         let high = generator.next() as UInt64
         let low = generator.next() as UInt64
         return String(unsafeUninitializedCapacity: 28) { text in
