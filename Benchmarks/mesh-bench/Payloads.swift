@@ -24,7 +24,7 @@ enum Payloads {
     /// Asks the mock for a stream that comes all at once.
     static let burstMarker = Array(#""burst":true"#.utf8)
     static let burstChunk = String(repeating: "z", count: 32_000)
-    static let burstChunks = 32
+    static let burstChunks = 256
     static let headEnd = Array("\r\n\r\n".utf8)
 
     /// A POST of 1 KiB.

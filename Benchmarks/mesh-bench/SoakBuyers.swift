@@ -5,7 +5,7 @@ import NIOPosix
 struct Shopper: Sendable {
     enum Manner: CaseIterable, Sendable {
         case plain, streamed, slow, leaving
-        /// Asks for a megabyte at once and does not read for longer than a node waits.
+        /// Asks for more at once than the kernel holds for it, and does not read for longer than a node waits.
         case stalled
     }
 
