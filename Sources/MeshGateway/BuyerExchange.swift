@@ -30,7 +30,7 @@ final class BuyerExchange: Sendable {
         var overSince: Instant?
         var lastAnswer = SystemClock.instant
         /// What a slow buyer has not taken yet.
-        var held = ByteBuffer()
+        var held = ByteQueue()
         var isComplete = false
         var isOver = false
     }
@@ -159,13 +159,13 @@ final class BuyerExchange: Sendable {
     private func bodyArrived(_ bytes: ByteBuffer) {
         handler.value.shared.metrics.delivered(bytes.readableBytes)
         if isEventStream { state.value.lastBytes = Array(bytes.readableBytesView.suffix(2)) }
-        if handler.value.isWritable, state.value.held.readableBytes == 0 {
+        if handler.value.isWritable, state.value.held.isEmpty {
             handler.value.write(.body(.byteBuffer(bytes)))
             handler.value.flushSoon()
             state.value.handle?.consumed(bytes.readableBytes)
             return
         }
-        hold(bytes)
+        state.value.held.append(bytes)
         if !state.value.isPaused {
             state.value.isPaused = true
             state.value.blockedSince = SystemClock.instant
@@ -177,7 +177,7 @@ final class BuyerExchange: Sendable {
     /// Workers that cannot be told to pause send in bursts: who reads has a moment to take one. A whole answer may be
     /// large; a stream is cut that nobody reads.
     private func isHoldingTooMuch() -> Bool {
-        let held = state.value.held.readableBytes
+        let held = state.value.held.count
         guard held > Limits.streamBufferBytes, isEventStream else {
             state.value.overSince = nil
             return held > Limits.answerHeldBytes
@@ -188,14 +188,6 @@ final class BuyerExchange: Sendable {
         return held > Limits.streamBurstBytes || now.milliseconds(since: since) >= Limits.streamBurstMs
     }
 
-    private func hold(_ bytes: ByteBuffer) {
-        // Taken out first so that the buffer is unique and grows in place.
-        var held = state.value.held
-        state.value.held = ByteBuffer()
-        held.writeImmutableBuffer(bytes)
-        state.value.held = held
-    }
-
     private func answerEnded() {
         state.value.handle = nil
         state.value.isComplete = true
@@ -203,7 +195,7 @@ final class BuyerExchange: Sendable {
         guard state.value.head != nil else {
             return fail(MeshError(.workerBadAnswer, "the worker ended its answer before it began"))
         }
-        if state.value.held.readableBytes == 0 { finishStream() }
+        if state.value.held.isEmpty { finishStream() }
     }
 
     private func finishStream() {
@@ -225,7 +217,7 @@ final class BuyerExchange: Sendable {
             let event = Array(start.utf8) + error.document(requestID: requestID).bytes + Array("\n\n".utf8)
             state.value.isComplete = true
             bodyArrived(ByteBuffer(bytes: event))
-            if state.value.held.readableBytes == 0, !state.value.isOver { finishStream() }
+            if state.value.held.isEmpty, !state.value.isOver { finishStream() }
             return
         }
         let response = Response.error(error, requestID: requestID)
@@ -244,7 +236,7 @@ final class BuyerExchange: Sendable {
         let handle = state.value.handle
         state.value.handle = nil
         handle?.cancel()
-        state.value.held = ByteBuffer()
+        state.value.held.removeAll()
         handler.value.cutOff()
     }
 
@@ -277,20 +269,17 @@ final class BuyerExchange: Sendable {
     // MARK: What the buyer does
 
     func writabilityChanged(_ isWritable: Bool) {
-        guard isWritable, state.value.head != nil, state.value.held.readableBytes > 0 else { return }
+        guard isWritable, state.value.head != nil, !state.value.held.isEmpty else { return }
         // In pieces, so that how fast the buyer takes them can be seen.
-        while handler.value.isWritable, state.value.held.readableBytes > 0, !state.value.isOver {
-            guard let piece = state.value.held.readSlice(length: min(state.value.held.readableBytes, 65_536)) else {
-                break
-            }
+        while handler.value.isWritable, !state.value.held.isEmpty, !state.value.isOver {
+            guard let piece = state.value.held.take(65_536) else { break }
             handler.value.write(.body(.byteBuffer(piece)))
             handler.value.flushNow()
             state.value.handle?.consumed(piece.readableBytes)
         }
         state.value.blockedSince = SystemClock.instant
-        if state.value.held.readableBytes <= Limits.streamBufferBytes { state.value.overSince = nil }
-        guard state.value.held.readableBytes == 0 else { return }
-        state.value.held = ByteBuffer()
+        if state.value.held.count <= Limits.streamBufferBytes { state.value.overSince = nil }
+        guard state.value.held.isEmpty else { return }
         state.value.blockedSince = nil
         if state.value.isPaused {
             state.value.isPaused = false
@@ -324,7 +313,7 @@ final class BuyerExchange: Sendable {
         {
             return tooSlow()
         }
-        if state.value.held.readableBytes > 0, isHoldingTooMuch() { return tooSlow() }
+        if !state.value.held.isEmpty, isHoldingTooMuch() { return tooSlow() }
         if isOverdue() { return }
         guard isEventStream, !state.value.isOver, quietMs >= 10_000, handler.value.isWritable else { return }
         handler.value.write(.body(.byteBuffer(ByteBuffer(string: ": waiting\n\n"))))
@@ -373,7 +362,7 @@ final class BuyerExchange: Sendable {
         state.value.attempt = nil
         state.value.handle?.cancel()
         state.value.handle = nil
-        state.value.held = ByteBuffer()
+        state.value.held.removeAll()
         let error = MeshError(.streamTooSlow, "the stream was cut because it was not read for too long")
         handler.value.shared.metrics.failed(error.code)
         guard isEventStream else { return handler.value.cutOff() }

@@ -22,7 +22,7 @@ package protocol UploadSink: AnyObject, Sendable {
 /// while that is enough. Lives on the sender's event loop.
 package final class UploadFlow: Sendable {
     private struct State {
-        var held = ByteBuffer()
+        var held = ByteQueue()
         var granted = 0
         var isWhole = false
         var isDiscarded = false
@@ -54,7 +54,7 @@ package final class UploadFlow: Sendable {
         self.length = length
         self.begin = NIOLoopBound(begin, eventLoop: eventLoop)
         self.setReading = NIOLoopBound(setReading, eventLoop: eventLoop)
-        state = NIOLoopBoundBox(State(held: held), eventLoop: eventLoop)
+        state = NIOLoopBoundBox(State(held: ByteQueue(held)), eventLoop: eventLoop)
         steer()
     }
 
@@ -62,11 +62,7 @@ package final class UploadFlow: Sendable {
 
     package func arrived(_ bytes: ByteBuffer) {
         guard !state.value.isWhole, !state.value.isDiscarded else { return }
-        // Taken out first so that the buffer is unique and grows in place.
-        var held = state.value.held
-        state.value.held = ByteBuffer()
-        if held.readableBytes == 0 { held = bytes } else { held.writeImmutableBuffer(bytes) }
-        state.value.held = held
+        state.value.held.append(bytes)
         pump()
     }
 
@@ -80,16 +76,16 @@ package final class UploadFlow: Sendable {
     package func discard() {
         revoke()
         state.value.isDiscarded = true
-        state.value.held = ByteBuffer()
+        state.value.held.removeAll()
         steer()
     }
 
     /// Bytes that came and were not passed on.
-    package var heldBytes: Int { state.value.held.readableBytes }
+    package var heldBytes: Int { state.value.held.count }
 
     /// Whether somebody waits for bytes that the sender does not send.
     package var isStarving: Bool {
-        !state.value.isWhole && state.value.granted > 0 && state.value.held.readableBytes == 0
+        !state.value.isWhole && state.value.granted > 0 && state.value.held.count == 0
     }
     /// When something last went on.
     package var lastTaken: Instant { state.value.lastTaken }
@@ -126,16 +122,15 @@ package final class UploadFlow: Sendable {
     }
 
     private func pump() {
-        while let sink = state.value.sink, state.value.granted > 0, state.value.held.readableBytes > 0 {
-            let count = min(state.value.granted, state.value.held.readableBytes, Limits.uploadPieceBytes)
-            guard let piece = state.value.held.readSlice(length: count) else { break }
-            state.value.granted -= count
+        while let sink = state.value.sink, state.value.granted > 0, state.value.held.count > 0 {
+            let most = min(state.value.granted, Limits.uploadPieceBytes)
+            guard let piece = state.value.held.take(most) else { break }
+            state.value.granted -= piece.readableBytes
             state.value.hasBegun = true
             state.value.lastTaken = SystemClock.instant
             sink.uploadArrived(piece)
         }
-        if state.value.held.readableBytes == 0 {
-            state.value.held = ByteBuffer()
+        if state.value.held.count == 0 {
             if state.value.isWhole, !state.value.hasEnded, let sink = state.value.sink {
                 state.value.hasEnded = true
                 state.value.hasBegun = true
@@ -151,7 +146,7 @@ package final class UploadFlow: Sendable {
     /// request may, and so may the end of the connection.
     private func steer() {
         let wants =
-            state.value.isWhole || state.value.isDiscarded || state.value.held.readableBytes < Limits.uploadWindowBytes
+            state.value.isWhole || state.value.isDiscarded || state.value.held.count < Limits.uploadWindowBytes
         guard wants != state.value.isReading else { return }
         state.value.isReading = wants
         setReading.value(wants)

@@ -187,7 +187,7 @@ package final class ForwardServer: Sendable {
 private final class ForwardAnswer: AnswerReceiver {
     private struct State {
         var handle: (any AttemptHandle)?
-        var held = ByteBuffer()
+        var held = ByteQueue()
         var isPaused = false
         var isComplete = false
         var isOver = false
@@ -233,7 +233,7 @@ private final class ForwardAnswer: AnswerReceiver {
             case .body(let bytes): write(bytes)
             case .end:
                 state.value.isComplete = true
-                if state.value.held.readableBytes == 0 {
+                if state.value.held.isEmpty {
                     forward.end()
                     finish()
                 }
@@ -255,26 +255,21 @@ private final class ForwardAnswer: AnswerReceiver {
     }
 
     private func write(_ bytes: ByteBuffer) {
-        var bytes = bytes
-        if state.value.held.readableBytes == 0 { pass(&bytes) }
-        guard bytes.readableBytes > 0 else { return }
-        var held = state.value.held
-        state.value.held = ByteBuffer()
-        held.writeImmutableBuffer(bytes)
-        state.value.held = held
+        state.value.held.append(bytes)
+        pass()
+        guard !state.value.held.isEmpty else { return }
         if !state.value.isPaused {
             state.value.isPaused = true
             state.value.handle?.pause()
             watch()
         }
         // A whole answer may be large; a stream that nobody reads is cut.
-        if held.readableBytes > Limits.answerHeldBytes { cut() }
+        if state.value.held.count > Limits.answerHeldBytes { cut() }
     }
 
     /// Writes as long as the peer takes it, piece by piece: what it does not take stays here, where it is counted.
-    private func pass(_ bytes: inout ByteBuffer) {
-        while forward.isWritable, bytes.readableBytes > 0 {
-            guard let piece = bytes.readSlice(length: min(bytes.readableBytes, 65_536)) else { return }
+    private func pass() {
+        while forward.isWritable, let piece = state.value.held.take(65_536) {
             forward.write(piece)
             state.value.progress &+= 1
             state.value.handle?.consumed(piece.readableBytes)
@@ -302,13 +297,8 @@ private final class ForwardAnswer: AnswerReceiver {
 
     private func drain() {
         guard !state.value.isOver else { return }
-        var held = state.value.held
-        state.value.held = ByteBuffer()
-        pass(&held)
-        guard held.readableBytes == 0 else {
-            state.value.held = held
-            return
-        }
+        pass()
+        guard state.value.held.isEmpty else { return }
         if state.value.isPaused {
             state.value.isPaused = false
             state.value.handle?.resume()
