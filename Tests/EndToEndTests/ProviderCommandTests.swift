@@ -59,6 +59,9 @@ import Testing
             return (show?["workers"] as? [Any])?.isEmpty == true
         }
         #expect(gone)
+        let after = try await shop.node.cli(["provider", "show", "alice/gpu"])
+        let end = try #require(Self.rows(after.output).last { $0.first == "worker-01" }, "\(after.output)")
+        #expect(end.contains("1000") && end.last == "closed by the worker", "\(after.output)")
         await shop.close()
     }
 }

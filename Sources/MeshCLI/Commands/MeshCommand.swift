@@ -42,7 +42,10 @@ struct MeshCommand: AsyncParsableCommand {
         @Sendable private static func attachment(_ value: JSONValue) -> String {
             let name = value["node_name"]?.text ?? value["node_id"]?.text ?? "?"
             if value["usable"] == .bool(false) { return "\(name) (not usable)" }
-            let details = [hardware(value["hardware"]), speed(value["tokens_per_second"])].compactMap { $0 }
+            let details = [
+                hardware(value["hardware"]), number(value["tokens_per_second"], "tok/s"),
+                number(value["first_content_ms"], "ms to first content"),
+            ].compactMap { $0 }
             return details.isEmpty ? name : "\(name) (\(details.joined(separator: "; ")))"
         }
 
@@ -54,9 +57,10 @@ struct MeshCommand: AsyncParsableCommand {
             return (count == "1" ? gpu : "\(count) × \(gpu)") + (megabytes > 0 ? ", \(megabytes / 1_024) GiB" : "")
         }
 
-        private static func speed(_ value: JSONValue?) -> String? {
-            guard let cell = value?.cell, let speed = Int64(cell), speed > 0 else { return nil }
-            return "\(speed) tok/s"
+        /// Nil where nothing was measured yet.
+        private static func number(_ value: JSONValue?, _ unit: String) -> String? {
+            guard let cell = value?.cell, let number = Int64(cell), number > 0 else { return nil }
+            return "\(number) \(unit)"
         }
     }
 
