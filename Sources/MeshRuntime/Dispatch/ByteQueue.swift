@@ -20,6 +20,9 @@ package struct ByteQueue: Sendable {
             var grown = buffers.removeLast()
             grown.writeImmutableBuffer(bytes)
             buffers.append(grown)
+        } else if bytes.storageCapacity > 2 * (bytes.readableBytes + Self.joined) {
+            // A small part of a large read would hold on to all of it.
+            buffers.append(ByteBuffer(bytes: bytes.readableBytesView))
         } else {
             buffers.append(bytes)
         }

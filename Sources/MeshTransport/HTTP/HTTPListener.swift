@@ -152,6 +152,9 @@ package struct HTTPListener: Sendable {
             HTTP2Setting(parameter: .maxConcurrentStreams, value: 256),
             HTTP2Setting(parameter: .maxHeaderListSize, value: Limits.requestHeaderBytes),
         ]
+        do { try channel.pipeline.syncOperations.addHandler(ReadSplitter()) } catch {
+            return channel.eventLoop.makeFailedFuture(error)
+        }
         return channel.configureHTTP2Pipeline(
             mode: .server, connectionConfiguration: connection, streamConfiguration: .init()
         ) { stream in

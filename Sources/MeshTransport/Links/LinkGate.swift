@@ -70,7 +70,9 @@ final class LinkGate: ChannelInboundHandler, RemovableChannelHandler {
             let pipeline = context.pipeline.syncOperations
             let coalescer = FlushCoalescer()
             try pipeline.addHandler(coalescer, position: .after(self))
-            try pipeline.addHandler(http, position: .after(coalescer))
+            let splitter = ReadSplitter()
+            try pipeline.addHandler(splitter, position: .after(coalescer))
+            try pipeline.addHandler(http, position: .after(splitter))
             try pipeline.addHandler(connection, position: .after(http))
             over()
             try connection.start(multiplexer: http.syncMultiplexer())
