@@ -208,6 +208,7 @@ package final class RunningNode: Service {
             while try await group.next() != nil {}
         }
         try home.store.close()
+        home.directory.release()
     }
 
     private func restore() async throws {

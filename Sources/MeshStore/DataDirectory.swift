@@ -1,6 +1,7 @@
 import Glibc
 package import MeshCrypto
 import MeshModel
+import Synchronization
 
 /// Where a node keeps what is its own. Knowing the paths needs no lock: a command that only wants to find the admin
 /// socket of a running node uses this.
@@ -40,17 +41,26 @@ package struct DataDirectoryLayout: Hashable, Sendable {
     }
 }
 
-/// A node's data directory, opened and locked for this process until the value goes away.
+/// A node's data directory, opened and locked for this process until it is released, or the value goes away.
 package final class DataDirectory: Sendable {
     package let layout: DataDirectoryLayout
-    private let lockFile: Int32
+    private let lockFile: Mutex<Int32?>
 
     private init(layout: DataDirectoryLayout, lockFile: Int32) {
         self.layout = layout
-        self.lockFile = lockFile
+        self.lockFile = Mutex(lockFile)
     }
 
-    deinit { close(lockFile) }
+    deinit { release() }
+
+    /// Gives up the lock. A stopped node calls it: parts of it may be held on to for a moment by what still closes.
+    package func release() {
+        let file = lockFile.withLock { file in
+            defer { file = nil }
+            return file
+        }
+        if let file { close(file) }
+    }
 
     /// Creates the directory where it is missing (mode 0700, with its parents), takes the lock and removes what a
     /// crash left half written.

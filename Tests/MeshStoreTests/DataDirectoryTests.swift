@@ -28,6 +28,12 @@ import Testing
         #expect(first?.layout.lockHolder == getpid())
         first = nil
         #expect(storeError { _ = try DataDirectory.open(scratch.path) } == nil)
+        // Who is done says so, and need not be gone.
+        let second = try DataDirectory.open(scratch.path)
+        second.release()
+        second.release()
+        #expect(storeError { _ = try DataDirectory.open(scratch.path) } == nil)
+        #expect(storeError { _ = try DataDirectory.open(scratch.path) } == nil)
     }
 
     /// A parent that is no directory, and one that even root cannot write to.
