@@ -62,7 +62,7 @@ extension GatewayContext {
             operation: .proxy, body: payload, form: call.wantsStream ? .events : .bytes, need: need,
             mayRepeat: !endpoint.family.keepsState, deadlines: deadlines)
         return UploadWork(
-            request: request, route: route, beginning: upload.beginning, length: upload.length, check: check)
+            request: request, route: route, beginning: upload.beginning, check: check)
     }
 
     /// By the model the request names, else by the provider it names, else by who offers the endpoint.
@@ -81,6 +81,5 @@ struct UploadWork {
     var request: WorkRequest
     var route: Route
     var beginning: ByteBuffer
-    var length: Int64?
     var check: UploadCheck
 }

@@ -275,7 +275,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     private func startUpload(_ work: UploadWork, _ principal: Principal) -> Reading {
         guard let context else { return .ending }
         let flow = UploadFlow(
-            eventLoop: context.eventLoop, length: work.length, held: work.beginning,
+            eventLoop: context.eventLoop, held: work.beginning,
             setReading: { [weak self] isReading in
                 self?.uploadReads = isReading
                 self?.setReading(isReading)

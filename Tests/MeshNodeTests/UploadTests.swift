@@ -42,6 +42,15 @@ import Testing
         }
     }
 
+    /// The next word to the worker, behind what may still come of an upload, is to stop.
+    static func isCancelled(_ worker: ScriptedWorker) async throws {
+        while true {
+            let frame = try await worker.next("the cancel")
+            guard frame.opcode == 1 else { continue }
+            return #expect(frame.document?["op"]?.text == "cancel")
+        }
+    }
+
     /// The bytes of the next binary frame, which has to be of `request`.
     static func piece(_ worker: ScriptedWorker, _ request: JSONValue) async throws -> [UInt8]? {
         let frame = try await worker.next("the next piece of the upload")
@@ -205,12 +214,7 @@ import Testing
             #expect(try await Self.piece(shop.worker, request)?.count == 100)
             connection.send(tail)
             Self.credit(shop.worker, request, 8 << 20)
-            while true {
-                let frame = try await shop.worker.next("the cancel")
-                guard frame.opcode == 1 else { continue }
-                #expect(frame.document?["op"]?.text == "cancel")
-                break
-            }
+            try await Self.isCancelled(shop.worker)
             let reply = try await connection.reply()
             #expect(reply.status == 400)
             #expect(reply.errorCode == "invalid_request")
@@ -262,12 +266,7 @@ import Testing
             Self.credit(shop.worker, request, 4 << 20)
             _ = try await Self.piece(shop.worker, request)
             connection.close()
-            while true {
-                let frame = try await shop.worker.next("the cancel")
-                guard frame.opcode == 1 else { continue }
-                #expect(frame.document?["op"]?.text == "cancel")
-                break
-            }
+            try await Self.isCancelled(shop.worker)
         }
     }
 
@@ -386,12 +385,7 @@ import Testing
             Self.credit(worker, second, 64 << 10)
             _ = try await Self.piece(worker, second)
             left.close()
-            while true {
-                let frame = try await worker.next("the cancel")
-                guard frame.opcode == 1 else { continue }
-                #expect(frame.document?["op"]?.text == "cancel")
-                break
-            }
+            try await Self.isCancelled(worker)
         }
     }
 }

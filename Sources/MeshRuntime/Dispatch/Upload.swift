@@ -4,9 +4,6 @@ import Synchronization
 
 /// A request's body that is passed on while it arrives: nobody holds more of it than the next one has room for.
 package protocol UploadSource: Sendable {
-    /// Bytes in all, where the sender told.
-    var length: Int64? { get }
-
     /// Room for `bytes` more; the first call starts the flow. From any thread.
     func grant(_ bytes: Int, to sink: any UploadSink)
 }
@@ -37,7 +34,6 @@ package final class UploadFlow: Sendable {
     }
 
     package let eventLoop: any EventLoop
-    package let length: Int64?
     private let state: NIOLoopBoundBox<State>
     private let begin: NIOLoopBound<() -> Void>
     private let setReading: NIOLoopBound<(Bool) -> Void>
@@ -47,11 +43,10 @@ package final class UploadFlow: Sendable {
     ///   - begin: somebody has room for the first bytes.
     ///   - setReading: stops and starts the sender's socket. It reads at the beginning. Both are called on `eventLoop`.
     package init(
-        eventLoop: any EventLoop, length: Int64?, held: ByteBuffer = ByteBuffer(),
+        eventLoop: any EventLoop, held: ByteBuffer = ByteBuffer(),
         begin: @escaping () -> Void = {}, setReading: @escaping (Bool) -> Void
     ) {
         self.eventLoop = eventLoop
-        self.length = length
         self.begin = NIOLoopBound(begin, eventLoop: eventLoop)
         self.setReading = NIOLoopBound(setReading, eventLoop: eventLoop)
         state = NIOLoopBoundBox(State(held: ByteQueue(held)), eventLoop: eventLoop)
@@ -155,7 +150,6 @@ package final class UploadFlow: Sendable {
     private final class Ticket: UploadSource {
         let flow: UploadFlow
         let isRevoked = Atomic<Bool>(false)
-        var length: Int64? { flow.length }
 
         init(flow: UploadFlow) { self.flow = flow }
 

@@ -82,7 +82,7 @@ package final class ForwardServer: Sendable {
         var session: WorkerSession
         var request: WorkRequest
         /// Nil where the body is whole.
-        var upload: (about: ForwardBody.Upload, check: UploadCheck, verified: VerifiedForward)?
+        var upload: (check: UploadCheck, verified: VerifiedForward)?
     }
 
     private func verify(_ forward: IncomingForward, _ body: ByteBuffer) throws(MeshError) -> Checked {
@@ -129,10 +129,10 @@ package final class ForwardServer: Sendable {
                 .workerUnavailable, "no worker for '\(cut.need.model?.prefix(128) ?? "this")' is attached here now",
                 retryAfterSeconds: 2)
         }
-        var upload: (about: ForwardBody.Upload, check: UploadCheck, verified: VerifiedForward)?
+        var upload: (check: UploadCheck, verified: VerifiedForward)?
         if let about = cut.upload {
             upload = (
-                about, try UploadCheck(contentType: about.contentType, model: cut.need.model, length: about.length),
+                try UploadCheck(contentType: about.contentType, model: cut.need.model, length: about.length),
                 verified
             )
         }
@@ -164,7 +164,7 @@ package final class ForwardServer: Sendable {
         served.increment()
         var request = checked.request
         let upload = checked.upload.map {
-            ForwardUpload(forward, verified: $0.verified, check: $0.check, length: $0.about.length)
+            ForwardUpload(forward, verified: $0.verified, check: $0.check)
         }
         request.upload = upload?.ticket()
         let writer = ForwardAnswer(forward: forward, worker: checked.session.mark) { [self] in

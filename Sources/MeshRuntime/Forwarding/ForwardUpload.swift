@@ -20,11 +20,11 @@ final class ForwardUpload: ForwardBodyReceiver {
     private let state: NIOLoopBoundBox<State>
 
     /// On the link's event loop.
-    init(_ forward: IncomingForward, verified: VerifiedForward, check: UploadCheck, length: Int64?) {
+    init(_ forward: IncomingForward, verified: VerifiedForward, check: UploadCheck) {
         self.verified = verified
         state = NIOLoopBoundBox(State(check: check), eventLoop: forward.eventLoop)
         state.value.flow = UploadFlow(
-            eventLoop: forward.eventLoop, length: length, begin: { [self] in forward.continueBody(self) },
+            eventLoop: forward.eventLoop, begin: { [self] in forward.continueBody(self) },
             setReading: { forward.setReading($0) })
     }
 
