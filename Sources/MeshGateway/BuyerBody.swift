@@ -19,8 +19,12 @@ package struct BuyerBody: Sendable {
                 return .failure(
                     MeshError(.invalidJSON, "the request body is not a valid JSON object: \(error.description)"))
             }
+            for name: StaticString in ["model", "stream"] where fields.countIgnoringCase(name, in: raw) > 1 {
+                return .failure(
+                    MeshError(.invalidRequest, "the field '\(name)' stands in the body twice", parameter: "\(name)"))
+            }
             guard let model = fields.value("model", in: raw), model.kind == .string else {
-                if !needsModel, fields.value("model", in: raw) == nil {
+                if !needsModel, fields.countIgnoringCase("model", in: raw) == 0 {
                     return .success(
                         BuyerBody(
                             bytes: bytes, model: "", wantsStream: fields.boolean("stream", in: raw) ?? false,
@@ -30,10 +34,6 @@ package struct BuyerBody: Sendable {
                     MeshError(
                         .invalidRequest, "the body needs a string field 'model'; GET /v1/models lists what there is",
                         parameter: "model"))
-            }
-            for name: StaticString in ["model", "stream"] where fields.count(name, in: raw) > 1 {
-                return .failure(
-                    MeshError(.invalidRequest, "the field '\(name)' stands in the body twice", parameter: "\(name)"))
             }
             if let stream = fields.value("stream", in: raw), stream.kind != .boolean, stream.kind != .null {
                 return .failure(MeshError(.invalidRequest, "'stream' must be true or false", parameter: "stream"))

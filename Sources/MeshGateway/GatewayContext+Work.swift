@@ -72,6 +72,12 @@ extension GatewayContext {
         if let model = call.model { return try catalog.resolve(model, for: principal).get() }
         let known = catalog.current
         if let provider = call.provider { return try known.resolve(provider: provider, for: principal).get() }
+        guard call.mayBeUnnamed else {
+            throw MeshError(
+                .invalidRequest,
+                "name the model this is for: as 'model' in the body, in the query or in the header aisbf-model; or a provider, as 'provider' in the query or in the header aisbf-provider",
+                parameter: "model")
+        }
         return try known.resolve(endpoint: endpoint, for: principal).get()
     }
 }

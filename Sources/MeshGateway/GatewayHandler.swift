@@ -360,7 +360,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             return answer(.error(error, requestID: requestID), requestID: requestID, isHead: isHead, code: error.code)
         }
         let request = Request(
-            method: isHead ? .GET : head.method, segments: segments, query: query, headers: head.headers,
+            method: isHead ? .GET : head.method, segments: segments, target: head.uri, query: query,
+            headers: head.headers,
             body: Array(bytes.readableBytesView), isLocalOperator: isLocalOperator, requestID: requestID,
             address: context.channel.remoteAddress?.ipAddress ?? "local")
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)

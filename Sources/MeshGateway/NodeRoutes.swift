@@ -81,16 +81,18 @@ package struct NodeRoutes: ColdRoutes {
                 throw MeshError(
                     .methodNotAllowed, "models can only be read, with GET", allowedMethods: "GET, HEAD")
             }
-            let listing = context.catalog.current.listing(for: principal)
-            if path.count == 1 {
+            let catalog = context.catalog.current
+            guard path.count > 1 else {
+                let listing = catalog.listing(for: principal)
                 return .json(["object": "list", "data": .array(listing.map { modelDocument($0, context) })])
             }
-            let id = path.dropFirst().joined(separator: "/")
-            guard let found = listing.first(where: { $0.id == id }) else {
-                throw MeshError(
-                    .modelNotFound, "there is no model '\(id.prefix(256))'; GET /v1/models lists what there is")
+            // Sent as it is listed, or escaped: an id that looks like an escaped one may be either.
+            let raw = RequestPath.modelID(request.target).flatMap { PercentEncoding.plain($0) }
+            for id in [path[1], raw].compactMap(\.self) {
+                if let found = catalog.listed(id, for: principal) { return .json(modelDocument(found, context)) }
             }
-            return .json(modelDocument(found, context))
+            throw MeshError(
+                .modelNotFound, "there is no model '\(path[1].prefix(256))'; GET /v1/models lists what there is")
         case "chat" where path == ["chat", "completions"]:
             throw MeshError(
                 .methodNotAllowed, "chat completions are requested with POST", allowedMethods: "POST")
@@ -213,6 +215,15 @@ package struct NodeRoutes: ColdRoutes {
 
 /// `/v1/…`, `/api/v1/…` and `/api/u/{username}/…` are one API.
 enum BuyerPath {
+    /// Whether the API lies directly below `segments`.
+    static func isBase(_ segments: [String]) -> Bool {
+        switch segments {
+        case ["v1"], ["api", "v1"]: true
+        default:
+            segments.starts(with: ["api", "u"]) && (segments.count == 3 || segments.count == 4 && segments[3] == "v1")
+        }
+    }
+
     static func strip(_ segments: [String]) -> (path: [String], username: String?)? {
         if segments.first == "v1" { return (Array(segments.dropFirst()), nil) }
         guard segments.first == "api", segments.count >= 2 else { return nil }

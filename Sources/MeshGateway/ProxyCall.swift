@@ -1,5 +1,6 @@
 import MeshModel
 import MeshRuntime
+import MeshSessions
 import MeshWire
 import NIOCore
 import NIOHTTP1
@@ -39,11 +40,7 @@ struct ProxyCall: Sendable {
     static func read(
         _ head: HTTPRequestHead, _ endpoint: EndpointPath, _ bytes: ByteBuffer
     ) throws(MeshError) -> ProxyCall {
-        let query = head.uri.split(separator: "?", maxSplits: 1).dropFirst().first.map {
-            PercentEncoding.query(String($0))
-        }
-        let content = try content(head, bytes)
-        return ProxyCall(head, endpoint, query ?? [], content)
+        try ProxyCall(head, endpoint, try content(head, bytes))
     }
 
     /// The same of a call whose body is passed on while it arrives.
@@ -54,12 +51,11 @@ struct ProxyCall: Sendable {
     static func readUpload(
         _ head: HTTPRequestHead, _ endpoint: EndpointPath, beginning: ByteBuffer
     ) throws(MeshError) -> ProxyCall? {
-        guard mayStream(head) else { return nil }
-        let query = head.uri.split(separator: "?", maxSplits: 1).dropFirst().first.map {
-            PercentEncoding.query(String($0))
-        }
+        guard mayStream(head), let type = try contentType(head) else { return nil }
+        let kind = BodyKind(contentType: type, beginning: beginning.readableBytesView)
+        guard kind == .form || kind == .bytes else { return nil }
         var fields = UploadFields()
-        if let type = head.headers.first(name: "content-type"), MultipartForm.isForm(type) {
+        if kind == .form {
             guard let found = try UploadFields(contentType: type, beginning: beginning) else { return nil }
             fields = found
         }
@@ -67,28 +63,38 @@ struct ProxyCall: Sendable {
         guard length ?? 0 <= Limits.uploadStreamBytes else {
             throw MeshError(.bodyTooLarge, "the upload is larger than \(Limits.uploadStreamBytes >> 30) GiB")
         }
-        let call = ProxyCall(
-            head, endpoint, query ?? [], .upload(beginning, model: fields.modelRange, length: length),
-            inside: fields.model, streams: fields.streams)
+        let call = try ProxyCall(
+            head, endpoint, .upload(beginning, model: fields.modelRange, length: length), inside: fields.model,
+            streams: fields.streams)
         return call.model == nil && call.provider == nil ? nil : call
     }
 
     /// Whether the type of a body allows to pass it on before it is whole.
     static func mayStream(_ head: HTTPRequestHead) -> Bool {
         guard head.method == .POST, let type = head.headers.first(name: "content-type") else { return false }
-        return type.first != " " && !UploadCheck.isJSON(type)
+        let kind = BodyKind(contentType: type)
+        return type.first != " " && (kind == .form || kind == .bytes)
     }
 
     private init(
-        _ head: HTTPRequestHead, _ endpoint: EndpointPath, _ query: [(name: String, value: String)],
-        _ content: Content, inside known: String? = nil, streams wanted: Bool = false
-    ) {
-        func named(_ name: String) -> String? { query.last { $0.name == name && !$0.value.isEmpty }?.value }
+        _ head: HTTPRequestHead, _ endpoint: EndpointPath, _ content: Content, inside known: String? = nil,
+        streams wanted: Bool = false
+    ) throws(MeshError) {
+        let text = head.uri.split(separator: "?", maxSplits: 1).dropFirst().first ?? ""
+        let query = PercentEncoding.query(String(text))
         self.endpoint = endpoint
         self.content = content
         method = head.method.rawValue
-        accept = head.headers.first(name: "accept").flatMap { $0.utf8.count <= 256 ? $0 : nil }
-        contentType = head.headers.first(name: "content-type")
+        accept = head.headers.first(name: "accept").flatMap {
+            $0.utf8.count <= 256 && HeaderRule.isValue($0) ? $0 : nil
+        }
+        let type = try Self.contentType(head)
+        // A backend that went by the type would look for the fields of a form in it.
+        if case .json = content, BodyKind(contentType: type) != .json || type == nil {
+            contentType = "application/json"
+        } else {
+            contentType = type
+        }
         var inside = known
         var streams = wanted || (accept?.lowercased().contains("text/event-stream") ?? false)
         switch content {
@@ -97,12 +103,13 @@ struct ProxyCall: Sendable {
             inside = body.model.isEmpty ? nil : body.model
             streams = streams || body.wantsStream
         case .form(let bytes, let parts):
-            inside = Self.field("model", parts, bytes)
+            inside = try Self.model(parts, bytes)
             streams = streams || Self.field("stream", parts, bytes) == "true"
         }
-        model = inside ?? named("model") ?? head.headers.first(name: "aisbf-model")
-        provider = named("provider") ?? head.headers.first(name: "aisbf-provider")
-        worker = named("worker") ?? head.headers.first(name: "aisbf-worker")
+        let asked = try Self.named("model", query)
+        model = inside ?? asked ?? head.headers.first(name: "aisbf-model")
+        provider = try Self.named("provider", query) ?? head.headers.first(name: "aisbf-provider")
+        worker = try Self.named("worker", query) ?? head.headers.first(name: "aisbf-worker")
         wantsStream = streams
         isModelInside = inside != nil
         self.query = query.filter { item in
@@ -116,14 +123,51 @@ struct ProxyCall: Sendable {
         "auth", "authorization", "bearer", "secret", "password",
     ]
 
+    /// Whether the request may go to whoever alone offers its endpoint: it asks for what an earlier one left there, and
+    /// carries nothing. Whatever is sent goes only where its sender said.
+    var mayBeUnnamed: Bool {
+        guard case .none = content, method != HTTPMethod.POST.rawValue else { return false }
+        return endpoint.family.keepsState
+    }
+
+    /// What the query says under a name that decides where the request goes.
+    private static func named(_ name: String, _ query: [(name: String, value: String)]) throws(MeshError) -> String? {
+        let values = query.filter { $0.name == name && !$0.value.isEmpty }.map(\.value)
+        guard let first = values.first else { return nil }
+        guard values.allSatisfy({ $0 == first }) else {
+            throw MeshError(.invalidRequest, "the query names '\(name)' twice, and differently", parameter: name)
+        }
+        return first
+    }
+
+    /// The type of the body as it goes on; nil where none was sent.
+    private static func contentType(_ head: HTTPRequestHead) throws(MeshError) -> String? {
+        guard let type = head.headers.first(name: "content-type"), !type.isEmpty else { return nil }
+        guard HeaderRule.isValue(type) else {
+            throw MeshError(
+                .invalidRequest, "the content-type is too long, or holds characters that no header may hold")
+        }
+        return type
+    }
+
     private static func content(_ head: HTTPRequestHead, _ bytes: ByteBuffer) throws(MeshError) -> Content {
         guard bytes.readableBytes > 0, head.method != .GET else {
             return .none
         }
-        let type = head.headers.first(name: "content-type") ?? "application/json"
-        let lowered = type.lowercased()
-        if lowered.hasPrefix("application/json") { return .json(try BuyerBody.read(bytes, needsModel: false)) }
-        guard MultipartForm.isForm(lowered) else { return .bytes(bytes) }
+        let type = try contentType(head)
+        switch BodyKind(contentType: type, beginning: bytes.readableBytesView) {
+        case .json: return .json(try BuyerBody.read(bytes, needsModel: false))
+        case .form: return try form(bytes, contentType: type ?? "")
+        case .bytes: return .bytes(bytes)
+        case .urlencoded:
+            throw MeshError(
+                .invalidRequest,
+                "the body is neither JSON nor multipart/form-data; forms of application/x-www-form-urlencoded are not taken"
+            )
+        }
+    }
+
+    private static func form(_ bytes: ByteBuffer, contentType type: String) throws(MeshError) -> Content {
         guard let boundary = MultipartForm.boundary(contentType: type) else {
             throw MeshError(.invalidRequest, "the content-type of the form has no usable boundary")
         }
@@ -143,6 +187,17 @@ struct ProxyCall: Sendable {
         case .failure(let error):
             throw MeshError(.invalidRequest, "the form in the body cannot be read: \(error.description)")
         }
+    }
+
+    /// The form's model. One that a backend could read in another way than this node is refused.
+    private static func model(_ parts: [MultipartForm.Part], _ bytes: ByteBuffer) throws(MeshError) -> String? {
+        let named = parts.filter { $0.name == "model" }
+        guard let part = named.first else { return nil }
+        let text = bytes.getBytes(at: bytes.readerIndex + part.range.lowerBound, length: part.range.count)
+        guard named.count == 1, part.filename == nil, let name = UploadFields.modelName(text ?? []) else {
+            throw UploadFields.unusableModel
+        }
+        return name
     }
 
     private static func field(_ name: String, _ parts: [MultipartForm.Part], _ bytes: ByteBuffer) -> String? {
@@ -211,11 +266,12 @@ struct ProxyCall: Sendable {
         return (spliced, length.map { $0 + Int64(model.utf8.count - range.count) })
     }
 
-    /// The buyer's query, and the workers' id of the model where the body does not name it.
+    /// The buyer's query, a name that stands in it several times with the list of its values, and the workers' id of the model where the body does not name it.
     private func parameters(model: String?) -> [JSONValue.Member] {
         var members: [JSONValue.Member] = []
         for item in query where !members.contains(where: { $0.name == item.name }) {
-            members.append(.init(item.name, .string(item.value)))
+            let values = query.filter { $0.name == item.name }.map(\.value)
+            members.append(.init(item.name, values.count == 1 ? .string(item.value) : .strings(values)))
         }
         if !isModelInside, let model { members.append(.init("model", .string(model))) }
         return members

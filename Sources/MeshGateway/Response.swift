@@ -38,6 +38,8 @@ package struct Request: Sendable {
     package var method: HTTPMethod
     /// Decoded path segments, without the query.
     package var segments: [String]
+    /// Path and query as they came.
+    package var target: String
     package var query: [(name: String, value: String)]
     package var headers: HTTPHeaders
     package var body: [UInt8]
@@ -60,17 +62,38 @@ package struct Request: Sendable {
 }
 
 /// The segments of a request target, decoded; nil for a path no route can have (broken escapes, dot segments,
-/// slashes hidden in escapes).
+/// slashes hidden in escapes). What follows `models` is one segment, whatever it holds: the id of a model may have
+/// slashes, and clients escape them or do not.
 package enum RequestPath {
     package static func parse(_ uri: String) -> (segments: [String], query: [(name: String, value: String)])? {
         let parts = uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         guard let path = parts.first, path.utf8.first == UInt8(ascii: "/"), path.utf8.count <= 2_048 else { return nil }
         var segments: [String] = []
-        for part in path.split(separator: "/") {
+        let (above, model) = cutAtModel(path)
+        for part in above.split(separator: "/") {
             guard let segment = PercentEncoding.decode(part), segment != ".", segment != "..", !segment.contains("/")
             else { return nil }
             segments.append(segment)
         }
+        if let model {
+            guard let id = PercentEncoding.decode(model) ?? PercentEncoding.plain(model) else { return nil }
+            segments.append(id)
+        }
         return (segments, parts.count == 2 ? PercentEncoding.query(String(parts[1])) : [])
+    }
+
+    /// The id that stands behind `/models/` of the buyer API, as it came.
+    static func modelID(_ uri: String) -> Substring? { cutAtModel(uri.prefix { $0 != "?" }).model }
+
+    private static func cutAtModel(_ path: Substring) -> (above: Substring, model: Substring?) {
+        let parts = path.split(separator: "/", maxSplits: 6, omittingEmptySubsequences: true)
+        let found = parts.indices.first { index in
+            parts[index] == "models" && BuyerPath.isBase(parts[..<index].map(String.init))
+        }
+        guard let index = found else { return (path, nil) }
+        let end = parts[index].endIndex
+        guard end < path.endIndex else { return (path, nil) }
+        let model = path[path.index(after: end)...]
+        return model.isEmpty ? (path, nil) : (path[..<end], model)
     }
 }

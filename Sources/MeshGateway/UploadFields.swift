@@ -30,16 +30,26 @@ struct UploadFields {
         }
         for event in events {
             switch event {
+            case .fileBegan("model", _): throw Self.unusableModel
             case .fileBegan: return
-            case .field("model", let value?, let range):
-                model = String(validating: value, as: UTF8.self).flatMap {
-                    (1...512).contains($0.utf8.count) ? $0 : nil
-                }
-                modelRange = model == nil ? nil : range
+            case .field("model", let value, let range):
+                guard model == nil, let name = Self.modelName(value ?? []) else { throw Self.unusableModel }
+                model = name
+                modelRange = range
             case .field("stream", let value?, _): streams = value.elementsEqual("true".utf8)
             case .field, .fileEnded: break
             }
         }
         return nil
     }
+
+    static func modelName(_ bytes: [UInt8]) -> String? {
+        guard (1...512).contains(bytes.count) else { return nil }
+        return String(validating: bytes, as: UTF8.self)
+    }
+
+    static let unusableModel = MeshError(
+        .invalidRequest,
+        "the form's field 'model' has to stand in it once, as text of 1 to 512 bytes and not as a file",
+        parameter: "model")
 }

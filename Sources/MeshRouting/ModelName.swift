@@ -129,6 +129,15 @@ extension Catalog {
         return listed.sorted { ($0.id, $0.provider.key) < ($1.id, $1.provider.key) }
     }
 
+    /// What `listing` shows as `id`, or under another name that leads to the same.
+    package func listed(_ id: String, for principal: Principal) -> Listed? {
+        guard case .route(let route) = meaning(of: id, for: principal), route.providers.count == 1,
+            let provider = route.providers.first,
+            let model = provider.hosts.lazy.flatMap(\.models).first(where: { $0.id == route.model })
+        else { return nil }
+        return Listed(id: shortestName(provider, model.id, principal), provider: provider, model: model)
+    }
+
     /// `provider/model` where that is enough, else the full name.
     private func shortestName(_ provider: CatalogProvider, _ model: String, _ principal: Principal) -> String {
         let short = "\(provider.providerID)/\(model)"

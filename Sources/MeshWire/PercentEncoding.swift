@@ -27,6 +27,11 @@ package enum PercentEncoding {
         return String(validating: output, as: UTF8.self)
     }
 
+    /// `text` itself, unless it holds control characters: for names that may have a `%` of their own.
+    package static func plain(_ text: some StringProtocol) -> String? {
+        text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F } ? String(text) : nil
+    }
+
     /// The pairs of a query string, at most 64; broken ones are left out.
     package static func query(_ text: String) -> [(name: String, value: String)] {
         text.split(separator: "&").prefix(64).compactMap { pair in

@@ -46,12 +46,8 @@ struct ProxyRequest: Sendable {
         if let query = fields.value("query_params", in: buffer), query.kind == .object,
             case .object(let members)? = try? JSONValue.parse(buffer, in: query.range)
         {
-            request.query = members.compactMap { member in
-                switch member.value {
-                case .string(let text), .number(let text): (member.name, text)
-                case .boolean(let flag): (member.name, flag ? "true" : "false")
-                case .null, .array, .object: nil
-                }
+            request.query = members.flatMap { member in
+                (member.value.elements ?? [member.value]).compactMap(Self.text).map { (member.name, $0) }
             }
         }
         upload = try Self.upload(fields, buffer)
@@ -64,6 +60,14 @@ struct ProxyRequest: Sendable {
         }
         self.request = request
         streams = fields.boolean("stream", in: buffer) ?? false
+    }
+
+    private static func text(_ value: JSONValue) -> String? {
+        switch value {
+        case .string(let text), .number(let text): text
+        case .boolean(let flag): flag ? "true" : "false"
+        case .null, .array, .object: nil
+        }
     }
 
     private static func upload(

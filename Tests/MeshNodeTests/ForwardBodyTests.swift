@@ -55,6 +55,23 @@ import Testing
         #","model":"m1","body":{"model":"m2"}"#, #","body":{"model":"m2"}"#,
         #","model":"m1","body":{"model":"m1","model":"m2"}"#, #","model":"m1","body":{"mod\u0065l":"m2"}"#,
         #","model":"m1","body":{"model":["m1"]}"#, #","body":[]"#, #","body":"text""#,
+        #","model":"m1","body":{"Model":"m2"}"#, #","model":"m1","body":{"model":"m1","MODEL":"m2"}"#,
+        #","model":["m1"],"body":{}"#,
+        // JSON that a reader of forms would find another model in, forms and JSON that go as bytes.
+        #","model":"m1","content_type":"application/x-www-form-urlencoded","body":{"model":"m1","x":"&model=m2"}"#,
+        #","model":"m1","content_type":"application/x-www-form-urlencoded","body_base64":"bW9kZWw9bTI=""#,
+        #","model":"m1","content_type":"multipart/form-data; boundary=b","body_base64":"AAE=""#,
+        #","model":"m1","content_type":"application/json","body_base64":"AAE=""#,
+        #","model":"m1","body_base64":"AAE=""#,
+        // {"model":"m2"} in UTF-8, behind spaces and a byte order mark, and in UTF-16.
+        #","model":"m1","content_type":"audio/wav","body_base64":"eyJtb2RlbCI6Im0yIn0=""#,
+        #","model":"m1","content_type":"text/plain","body_base64":"77u/DQogIHsibW9kZWwiOiJtMiJ9""#,
+        #","model":"m1","content_type":"text/plain","body_base64":"AHsAIgBtAG8AZABlAGwAIgA6""#,
+        #","model":"m1","content_type":"audio/wav","body_base64":"eyJ\u0074""#,
+        #","model":"m1","content_type":"audio/wav","body_base64":7"#,
+        // Line breaks in what becomes a header.
+        #","content_type":"application/json\r\nx: y","body":{}"#, #","content_type":7,"body":{}"#,
+        #","content_type":"audio/wav\nx: y","body_base64":"AAE=""#, #","content_type":"a\u0000b","body_base64":"AAE=""#,
         // An upload where none follows.
         #","content_type":"audio/wav","upload":{}"#,
     ])
@@ -64,7 +81,8 @@ import Testing
 
     @Test(arguments: [
         #"{"accept":"a","cookie":"b"}"#, #"{"authorization":"Bearer x"}"#, #"{"Accept":"a"}"#, #"{"accept":["a"]}"#,
-        #"{"accept":"a","accept":"b"}"#, #"{"accept":"a","acc\u0065pt":"b"}"#, #"{"host":"x"}"#, "[]", #""accept: a""#,
+        #"{"accept":"a","accept":"b"}"#, #"{"accept":"a","acc\u0065pt":"b"}"#, #"{"accept":"a\r\nx: y"}"#,
+        #"{"accept":"a\u0000"}"#, #"{"accept":"a\u007f"}"#, #"{"host":"x"}"#, "[]", #""accept: a""#,
     ])
     func headersBesideAcceptAreRefused(headers: String) { #expect(Self.isRefused(Self.proxy(headers: headers))) }
 
@@ -75,6 +93,13 @@ import Testing
         #expect(Self.isRefused(Self.proxy(query: #"{"a":1}"#)))
         #expect(Self.isRefused(Self.proxy(query: #"{"a":"1","a":"2"}"#)))
         #expect(Self.isRefused(Self.proxy(query: #"{"a":{"b":"c"}}"#)))
+        #expect(Self.isRefused(Self.proxy(query: #"{"a":["1",2]}"#)))
+        #expect(Self.isRefused(Self.proxy(query: #"{"model":"m2"}"#)))
+        #expect(Self.isRefused(Self.proxy(#","model":"m1""#, query: #"{"model":"m2"}"#)))
+        #expect(Self.isRefused(Self.proxy(#","model":"m1""#, query: #"{"model":["m1","m2"]}"#)))
+        #expect(Self.isRefused(Self.proxy(#","model":"m1""#, query: #"{"Model":"m1"}"#)))
+        let values = (0..<65).map { #""\#($0)""# }.joined(separator: ",")
+        #expect(Self.isRefused(Self.proxy(query: #"{"a":[\#(values)]}"#)))
         let many = (0..<65).map { #""k\#($0)":"v""# }.joined(separator: ",")
         #expect(Self.isRefused(Self.proxy(query: "{\(many)}")))
         for text in ["", "null", "[]", "{", "{}", #"{"endpoint_path":"/v1/images/edits"}"#, Self.proxy() + "x"] {
@@ -99,6 +124,34 @@ import Testing
         #expect(Self.isRefused(Self.proxy(more, path: "/v1/audio/transcriptions"), hasUpload: true))
     }
 
+    /// A form is read part by part, and may name no model but the one that the request is judged by.
+    @Test(arguments: [
+        (#""fields":[{"name":"model","value":"m1"},{"name":"x","value":"\n"}],"files":[]"#, true),
+        (#""fields":[{"name":"x","value":"1"},{"name":"x","value":"2"}]"#, true),
+        (#""files":[{"name":"f","filename":"a b.wav","content_type":"audio/wav","data_base64":"AAE="}]"#, true),
+        (#""fields":[{"name":"model","value":"m2"}],"files":[]"#, false),
+        (#""fields":[{"name":"mod\u0065l","value":"m2"}],"files":[]"#, false),
+        (#""fields":[{"name":"model","value":"m1"},{"name":"model","value":"m1"}],"files":[]"#, false),
+        (#""fields":[{"name":"model","value":["m1"]}],"files":[]"#, false),
+        (#""fields":[{"name":"x","name":"model","value":"m2"}],"files":[]"#, false),
+        (#""fields":[{"name":"x","value":"m2","filename":"f"}],"files":[]"#, false),
+        (#""fields":[],"fields":[{"name":"model","value":"m2"}]"#, false),
+        (#""fields":{"name":"model","value":"m2"}"#, false), (#""fields":["model"]"#, false),
+        (#""parts":[]"#, false),
+        (#""files":[{"name":"model","filename":"a","content_type":"text/plain","data_base64":"bTI="}]"#, false),
+        (#""files":[{"name":"f","filename":"a\r\nb","content_type":"text/plain","data_base64":"bTI="}]"#, false),
+        (#""files":[{"name":"f","filename":"a","content_type":"a\r\nx: y","data_base64":"bTI="}]"#, false),
+        (#""files":[{"name":"f\n","filename":"a","content_type":"a/b","data_base64":"bTI="}]"#, false),
+        (#""files":[{"name":"f","filename":"a","content_type":"a/b"}]"#, false),
+    ])
+    func formsAreReadPartByPart(form: String, isTaken: Bool) {
+        let text = Self.proxy(#","model":"m1","content_type":"multipart/form-data","multipart":{\#(form)}"#)
+        #expect(Self.isRefused(text) == !isTaken)
+        // Without a model to judge by none may be named.
+        let unnamed = Self.proxy(#","content_type":"multipart/form-data","multipart":{\#(form)}"#)
+        #expect(Self.isRefused(unnamed) == (!isTaken || form.contains(#""name":"model""#)))
+    }
+
     @Test func whatAnEntryNodeMakesIsTaken() throws {
         let json = try Self.read(
             Self.proxy(#","model":"m1","body":{"model":"m1","x":[1]}"#, headers: #"{"accept":"a"}"#))
@@ -110,7 +163,8 @@ import Testing
         for body in [
             #","model":"m1","body":{"x":1}"#, #","body":{}"#, #","content_type":"a/b","body_base64":"AAE=""#,
             #","content_type":"multipart/form-data","multipart":{"fields":[],"files":[]}"#,
-            #","worker":"00112233aabb""#,
+            #","worker":"00112233aabb""#, #","content_type":"application/x+json; charset=utf-8","body":{"x":1}"#,
+            #","content_type":"audio/wav","body_base64":"""#, #","content_type":"audio/wav","body_base64":"ICAg""#,
         ] {
             #expect(!Self.isRefused(Self.proxy(body)), "\(body)")
         }

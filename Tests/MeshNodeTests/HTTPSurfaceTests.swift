@@ -102,7 +102,7 @@ import Testing
 
     @Test(arguments: [
         "/v1/../api/admin/v1/users", "/v1/%2e%2e/api/admin/v1/users", "/v1/chat%2fcompletions", "/v1/%zz", "/v1/%",
-        "/v1/models/%ff", "//", "/%00", "/v1/./models", "/api/u//models", "/api/u/bob",
+        "//", "/%00", "/v1/./models", "/api/u//models", "/api/u/bob",
     ])
     func tricksWithPathsLeadNowhere(path: String) async throws {
         try await withNode { node in

@@ -103,7 +103,7 @@ import Testing
                 method: "GET", type: nil)
             let second = try await shop.worker.request("proxy")
             #expect(second["payload"]?["endpoint_path"]?.text == "/v1/files/f-1/content")
-            #expect(second["payload"]?["query_params"] == ["part": "2"])
+            #expect(second["payload"]?["query_params"] == ["part": ["2", "3"]])
             #expect(second["payload"]?["body"] == nil)
             shop.worker.answer(second, payload: #"{"status_code":404,"body":{"error":"no such file"}}"#)
             let reply = try await got.reply()

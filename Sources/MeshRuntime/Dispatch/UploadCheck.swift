@@ -9,6 +9,8 @@ package struct UploadCheck: Sendable {
     private let model: String?
     private var modelsSeen = 0
     private var passed: Int64 = 0
+    /// Whether a byte has come by which JSON is told from other bytes.
+    private var hasBegun = false
     /// What was announced; what comes has to be as much.
     private let length: Int64?
 
@@ -19,10 +21,9 @@ package struct UploadCheck: Sendable {
         self.model = model
         self.length = length
         // A type that one reader takes for a form and another does not would be looked at by one of them only.
-        guard contentType.first != " ", !Self.isJSON(contentType) else {
-            throw MeshError(.invalidRequest, "a body of this type is not passed on while it arrives")
-        }
-        guard MultipartForm.isForm(contentType) else { return }
+        let kind = BodyKind(contentType: contentType)
+        guard contentType.first != " ", kind == .form || kind == .bytes else { throw Self.otherType }
+        guard kind == .form else { return }
         guard let boundary = MultipartForm.boundary(contentType: contentType) else {
             throw MeshError(.invalidRequest, "the content-type of the form has no usable boundary")
         }
@@ -38,20 +39,29 @@ package struct UploadCheck: Sendable {
             throw MeshError(.bodyTooLarge, "the upload is larger than \(Limits.uploadStreamBytes >> 30) GiB")
         }
         guard passed <= length ?? .max else { throw Self.otherLength }
-        guard scanner != nil else { return }
+        guard scanner != nil else {
+            // The model that a backend would find in it may stand anywhere.
+            if !hasBegun, let isJSON = BodyKind.beginsAsJSON(bytes.readableBytesView) {
+                hasBegun = true
+                if isJSON { throw Self.otherType }
+            }
+            return
+        }
         let result: Result<[MultipartScanner.Event], MultipartError> = bytes.withUnsafeReadableBytes { raw in
             do throws(MultipartError) { return .success(try scanner?.feed(raw) ?? []) } catch { return .failure(error) }
         }
         switch result {
         case .failure(let error): throw Self.unreadable(error)
         case .success(let events):
-            for case .field(let name, let value, _) in events where name == "model" {
-                modelsSeen += 1
-                guard let model, modelsSeen == 1, value?.elementsEqual(model.utf8) ?? false else {
-                    throw MeshError(
-                        .invalidRequest,
-                        "the form names its model behind a file, or twice; name it once, before its files",
-                        parameter: "model")
+            for event in events {
+                switch event {
+                case .fileBegan("model", _): throw Self.otherModel
+                case .field("model", let value, _):
+                    modelsSeen += 1
+                    guard let model, modelsSeen == 1, value?.elementsEqual(model.utf8) ?? false else {
+                        throw Self.otherModel
+                    }
+                case .field, .fileBegan, .fileEnded: break
                 }
             }
         }
@@ -66,11 +76,13 @@ package struct UploadCheck: Sendable {
     private static let otherLength = MeshError(
         .invalidRequest, "the upload has another length than it was announced with")
 
-    /// Whether a body of this type is JSON, whose `model` may stand anywhere in it.
-    package static func isJSON(_ contentType: String) -> Bool {
-        let type = contentType.lowercased().split(separator: ";").first.map { $0.filter { $0 != " " } } ?? ""
-        return type == "application/json" || type == "text/json" || type.hasSuffix("+json")
-    }
+    private static let otherType = MeshError(
+        .invalidRequest, "a body of this type is not passed on while it arrives")
+
+    private static let otherModel = MeshError(
+        .invalidRequest,
+        "the form names its model behind a file, as a file, or twice; name it once, as text, before its files",
+        parameter: "model")
 
     private static func unreadable(_ error: MultipartError) -> MeshError {
         MeshError(.invalidRequest, "the form in the body cannot be read: \(error.description)")

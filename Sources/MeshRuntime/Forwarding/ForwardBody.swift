@@ -33,7 +33,7 @@ struct ForwardBody: Sendable {
     }
 
     private static func chat(_ fields: [JSONField], _ raw: UnsafeRawBufferPointer) -> ForwardBody? {
-        guard let model = fields.string("model", in: raw), fields.count("model", in: raw) == 1,
+        guard let model = fields.string("model", in: raw), fields.countIgnoringCase("model", in: raw) == 1,
             fields.count("stream", in: raw) <= 1
         else { return nil }
         let streams = fields.boolean("stream", in: raw) ?? false
@@ -57,11 +57,13 @@ struct ForwardBody: Sendable {
         guard let path = fields.string("endpoint_path", in: raw), let endpoint = EndpointPath(path),
             endpoint.text == path, ["GET", "POST", "DELETE"].contains(fields.string("method", in: raw) ?? ""),
             ["body", "multipart", "body_base64", "upload"].filter(seen.contains).count <= 1,
-            isFlat(fields.value("headers", in: raw), raw, names: ["accept"]),
-            isFlat(fields.value("query_params", in: raw), raw, names: nil)
+            areHeaders(fields.value("headers", in: raw), raw),
+            [nil, .string].contains(fields.value("model", in: raw)?.kind)
         else { return nil }
         let model = fields.string("model", in: raw)
-        if let body = fields.value("body", in: raw), !named(body, raw, is: model) { return nil }
+        guard isQuery(fields.value("query_params", in: raw), raw, model: model),
+            ForwardContent.isUsable(fields, raw, model: model)
+        else { return nil }
         var upload: Upload?
         if let slice = fields.value("upload", in: raw) {
             guard let announced = Self.upload(slice, fields, raw) else { return nil }
@@ -89,29 +91,40 @@ struct ForwardBody: Sendable {
         return Upload(contentType: contentType, length: length)
     }
 
-    /// An object of texts, each once.
-    private static func isFlat(_ slice: JSONSlice?, _ raw: UnsafeRawBufferPointer, names: [String]?) -> Bool {
+    /// Nothing but `accept`, once, and nothing in it that would end a header.
+    private static func areHeaders(_ slice: JSONSlice?, _ raw: UnsafeRawBufferPointer) -> Bool {
+        guard let slice else { return true }
+        guard slice.kind == .object, let members = try? JSONScanner.fields(of: raw, in: slice.range) else {
+            return false
+        }
+        if members.isEmpty { return true }
+        guard members.count == 1, let accept = members.string("accept", in: raw) else { return false }
+        return HeaderRule.isValue(accept)
+    }
+
+    /// Names, each once, with a text or several; a model only if it is the one that the request is judged by.
+    private static func isQuery(_ slice: JSONSlice?, _ raw: UnsafeRawBufferPointer, model: String?) -> Bool {
         guard let slice else { return true }
         guard slice.kind == .object, let members = try? JSONScanner.fields(of: raw, in: slice.range) else {
             return false
         }
         var seen: [String] = []
+        var count = 0
         for member in members {
             let name = String(decoding: JSONText.unescaped(member.name, in: raw), as: UTF8.self)
-            guard member.value.kind == .string, !seen.contains(name), names?.contains(name) ?? true else {
-                return false
-            }
+            guard !seen.contains(name), let values = texts(member.value, raw) else { return false }
+            if name.lowercased() == "model", name != "model" || values != [model] { return false }
             seen.append(name)
+            count += values.count
         }
-        return seen.count <= 64
+        return count <= 64
     }
 
-    /// The model in the body is the one the request is judged by.
-    private static func named(_ body: JSONSlice, _ raw: UnsafeRawBufferPointer, is model: String?) -> Bool {
-        guard body.kind == .object else { return false }
-        guard let fields = try? JSONScanner.fields(of: raw, in: body.range) else { return false }
-        guard fields.count("model", in: raw) <= 1 else { return false }
-        guard fields.value("model", in: raw) != nil else { return true }
-        return fields.string("model", in: raw) == model
+    private static func texts(_ slice: JSONSlice, _ raw: UnsafeRawBufferPointer) -> [String]? {
+        if slice.kind == .string { return [String(decoding: JSONText.unescaped(slice, in: raw), as: UTF8.self)] }
+        guard slice.kind == .array, let elements = try? JSONScanner.elements(of: raw, in: slice.range, limit: 64),
+            elements.allSatisfy({ $0.kind == .string })
+        else { return nil }
+        return elements.map { String(decoding: JSONText.unescaped($0, in: raw), as: UTF8.self) }
     }
 }

@@ -88,6 +88,17 @@ package enum JSONText {
         return output
     }
 
+    /// Whether the string `slice` spells `name` (in lower case) with letters of any case.
+    package static func equalsIgnoringCase(
+        _ slice: JSONSlice, _ name: StaticString, in bytes: UnsafeRawBufferPointer
+    ) -> Bool {
+        let expected = UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount)
+        guard slice.hasEscapes || slice.range.count == expected.count + 2 else { return false }
+        return unescaped(slice, in: bytes).elementsEqual(expected) { byte, wanted in
+            byte == wanted || ((0x41...0x5A).contains(byte) && byte | 0x20 == wanted)
+        }
+    }
+
     /// Whether the string `slice` spells `name`.
     package static func equals(_ slice: JSONSlice, _ name: StaticString, in bytes: UnsafeRawBufferPointer) -> Bool {
         let expected = UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount)
@@ -129,5 +140,10 @@ extension [JSONField] {
     /// readers of such a body may believe different ones.
     package func count(_ name: StaticString, in bytes: UnsafeRawBufferPointer) -> Int {
         reduce(0) { $0 + (JSONText.equals($1.name, name, in: bytes) ? 1 : 0) }
+    }
+
+    /// The same for names that differ in the case of ASCII letters: Go's JSON takes them for one.
+    package func countIgnoringCase(_ name: StaticString, in bytes: UnsafeRawBufferPointer) -> Int {
+        reduce(0) { $0 + (JSONText.equalsIgnoringCase($1.name, name, in: bytes) ? 1 : 0) }
     }
 }
