@@ -15,6 +15,7 @@ extension Target.Dependency {
     static func nio(_ name: String) -> Self { .product(name: name, package: "swift-nio") }
     static let ssl = Self.product(name: "NIOSSL", package: "swift-nio-ssl")
     static let http2 = Self.product(name: "NIOHTTP2", package: "swift-nio-http2")
+    static let compression = Self.product(name: "NIOHTTPCompression", package: "swift-nio-extras")
     static let log = Self.product(name: "Logging", package: "swift-log")
     static let metrics = Self.product(name: "Metrics", package: "swift-metrics")
     static let signals = Self.product(name: "UnixSignals", package: "swift-service-lifecycle")
@@ -58,6 +59,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
         .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
@@ -119,7 +121,7 @@ let package = Package(
             "MeshWorker",
             [
                 "MeshModel", "MeshWire", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
-                .nio("NIOFoundationCompat"), .nio("NIOTLS"), .ssl, .http, .lifecycle, .log,
+                .nio("NIOFoundationCompat"), .nio("NIOTLS"), .ssl, .http, .compression, .lifecycle, .log,
             ]),
         // Ring 6
         ring(

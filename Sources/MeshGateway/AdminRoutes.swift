@@ -225,7 +225,8 @@ package struct AdminRoutes: Sendable {
         ]
     }
 
-    /// The provider with its secret, shown this once, and the worker file that is ready to paste.
+    /// The provider with its secret, shown this once, and the worker file without what only the seller knows: its
+    /// backend, and a client id where the host's name is not the right one.
     func secretDocument(_ provider: ProviderAccount, _ token: String, _ context: GatewayContext) -> JSONValue {
         let isGlobal = provider.scope == .global
         return [
@@ -234,9 +235,8 @@ package struct AdminRoutes: Sendable {
                 "broker": [
                     "enabled": true, "base_url": .string(apiURL), "scope": .string(isGlobal ? "global" : "user"),
                     "username": .string(provider.scope.username), "provider_id": .string(provider.providerID),
-                    "client_id": "worker-01", "registration_token": .string(token), "transport": "websocket",
-                ],
-                "backend": "demo",
+                    "registration_token": .string(token), "transport": "websocket",
+                ]
             ],
         ]
     }

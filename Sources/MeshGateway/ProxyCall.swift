@@ -30,6 +30,8 @@ struct ProxyCall: Sendable {
     private let endpoint: EndpointPath
     private let method: String
     private let accept: String?
+    /// `range` and `if-range` of a GET.
+    private let ranges: [JSONValue.Member]
     private let contentType: String?
     private let query: [(name: String, value: String)]
     private let content: Content
@@ -95,6 +97,7 @@ struct ProxyCall: Sendable {
         } else {
             contentType = type
         }
+        ranges = Self.ranges(head)
         var inside = known
         var streams = wanted || (accept?.lowercased().contains("text/event-stream") ?? false)
         switch content {
@@ -115,6 +118,24 @@ struct ProxyCall: Sendable {
         self.query = query.filter { item in
             !Self.ownNames.contains(item.name.lowercased()) && !item.value.hasPrefix(KeyText.apiKey.rawValue)
         }
+    }
+
+    /// What part of a file is asked for (RFC 9110, section 14.2). A value that cannot stand in a header is none, and
+    /// neither is one in several lines: a server may always answer with the whole.
+    private static func ranges(_ head: HTTPRequestHead) -> [JSONValue.Member] {
+        guard head.method == .GET, let range = single("range", head) else { return [] }
+        let condition = single("if-range", head)
+        // Without its condition a range could be cut from another version of the file.
+        guard condition != nil || !head.headers.contains(name: "if-range") else { return [] }
+        return [.init("range", .string(range))] + (condition.map { [.init("if-range", .string($0))] } ?? [])
+    }
+
+    private static func single(_ name: String, _ head: HTTPRequestHead) -> String? {
+        let values = head.headers[name]
+        guard values.count == 1, (1...256).contains(values[0].utf8.count),
+            values[0].utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F })
+        else { return nil }
+        return values[0]
     }
 
     /// Query names that are the node's business, and names under which clients put their keys.
@@ -213,7 +234,7 @@ struct ProxyCall: Sendable {
     func payload(model: String?) -> ByteBuffer {
         var head: [JSONValue.Member] = [
             .init("endpoint_path", .string(endpoint.text)), .init("method", .string(method)),
-            .init("headers", .object(accept.map { [.init("accept", .string($0))] } ?? [])),
+            .init("headers", .object((accept.map { [.init("accept", .string($0))] } ?? []) + ranges)),
             .init("query_params", .object(parameters(model: model))),
             .init("stream", .boolean(wantsStream)),
         ]

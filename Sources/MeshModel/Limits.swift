@@ -216,7 +216,17 @@ package enum Limits {
     package static let workerAgentHandshakeMs: Int64 = 15_000
     package static let workerBackendConnectMs: Int64 = 2_000
     package static let workerBackendIdleMs: Int64 = 600_000
+    package static let workerBackendInflatedBytes = 64 << 20
+    package static let workerBackendErrorBytes = 64 << 10
+    package static let workerBackendRedirects = 3
     package static let workerHardwareMs: Int64 = 5_000
+    package static let workerModelListBytes = 8 << 20
+    package static let workerModelListMs: Int64 = 20_000
+    package static let workerModelsIntervalMs: Int64 = 60_000
+    package static let workerModelsRetryMs: Int64 = 5_000
+    package static let workerDrainNoticeMs: Int64 = 2_000
+    package static let workerSummaryMs: Int64 = 60_000
+    package static let workerFailureLinesPerMinute = 60
     package static let workerAgentWholeBytes = 256 << 10
 
     // Multipart bodies (RFC 7578)

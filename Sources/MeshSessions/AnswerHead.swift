@@ -27,6 +27,15 @@ package struct AnswerHead: Hashable, Sendable {
 
     package var isText: Bool { contentType.lowercased().hasPrefix("text/") }
 
+    /// The same without `accept-ranges`, for an answer of a worker that may not pass a range on: what it announces is
+    /// what its backend could do.
+    package func withoutRanges() -> AnswerHead {
+        guard status != 206 else { return self }
+        var head = self
+        head.fields.removeAll { $0.name == "accept-ranges" }
+        return head
+    }
+
     package static func isEventStream(_ contentType: String) -> Bool {
         contentType.utf8.count >= 17
             && zip(contentType.utf8, "text/event-stream".utf8).allSatisfy { $0 | 0x20 == $1 || $0 == $1 }
@@ -48,7 +57,7 @@ package struct AnswerField: Hashable, Sendable {
 package enum AnswerFieldRule {
     private static let names: Set<String> = [
         "accept-ranges", "content-disposition", "content-language", "content-range", "etag", "last-modified",
-        "retry-after", "x-job-id", "x-task-id", "x-progress", "x-seed",
+        "retry-after", "retry-after-ms", "x-job-id", "x-task-id", "x-progress", "x-seed", "x-should-retry",
     ]
 
     /// - Parameter name: in lower case. What follows a prefix is checked too: a name goes into the answer as it is.

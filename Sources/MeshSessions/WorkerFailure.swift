@@ -56,7 +56,9 @@ package struct WorkerFailure: Hashable, Sendable {
 
     /// - Parameter status: the worker's own, kept where the failure has one.
     package func error(status: Int? = nil) -> MeshError {
-        let words = (text ?? "").cut(toUTF8Bytes: Self.wordBytes)
+        // Where the worker runs, and with which keys, is not for its buyers.
+        let words = PublicWords().cleaned((text ?? "").cut(toUTF8Bytes: 2 * Self.wordBytes))
+            .cut(toUTF8Bytes: Self.wordBytes)
         let missing = status.map { "it failed with status \($0)" } ?? "it failed, without a message"
         let said = words.isEmpty ? missing : words
         switch code {

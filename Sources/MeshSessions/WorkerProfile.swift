@@ -16,6 +16,8 @@ package struct WorkerProfile: Hashable, Sendable {
     package var sendsBinary = false
     /// Whether it takes a request's body in binary frames after the request, as it gives credit.
     package var takesUploads = false
+    /// Whether it passes `range` and `if-range` on to what serves the file.
+    package var passesRanges = false
     /// Its capabilities as it sent them, `server` and `transports` normalised, as one object of JSON text of at most
     /// `Limits.workerCapabilityBytes`; empty when it sent none.
     package private(set) var capabilities: [UInt8] = []
@@ -65,6 +67,7 @@ package struct WorkerProfile: Hashable, Sendable {
         controlsFlow = told["flow_control"]?.flag ?? false
         sendsBinary = told["binary_frames"]?.flag ?? false
         takesUploads = told["uploads"]?.flag ?? false
+        passesRanges = told["ranges"]?.flag ?? false
         capabilities = KeptJSON.object(Self.normalised(told), limit: Limits.workerCapabilityBytes)
     }
 

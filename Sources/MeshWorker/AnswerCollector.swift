@@ -45,6 +45,7 @@ actor AnswerCollector {
     func take(_ part: BackendPart) async throws {
         try Task.checkCancellation()
         switch part {
+        case .words: break
         case .head(let status, let headers, let contentType, let length):
             (self.status, self.headers, self.contentType, self.length) = (status, headers, contentType, length)
             if streams, status == 200, contentType.lowercased().hasPrefix("text/event-stream") { way = .events }
@@ -89,7 +90,8 @@ actor AnswerCollector {
         guard body.count <= Limits.workerFrameBytes / 2 else {
             throw BackendFailure(
                 code: "answer_too_large",
-                message: "the backend's answer is larger than \(Limits.workerFrameBytes / 2 >> 20) MiB")
+                message: "its backend's answer is larger than \(Limits.workerFrameBytes / 2 >> 20) MiB",
+                detail: "the answer is larger than \(Limits.workerFrameBytes / 2 >> 20) MiB")
         }
     }
 

@@ -8,6 +8,8 @@ package struct BackendRequest: Sendable {
     package var path: String
     package var query: [(name: String, value: String)]
     package var contentType: String
+    /// Fields of the buyer's request that the backend may see: `accept`, `range`, `if-range`.
+    package var headers: [(name: String, value: String)] = []
     /// The buyer's bytes, untouched.
     package var body: ByteBuffer?
     /// In the place of `body`: the buyer's bytes as they arrive.
@@ -26,21 +28,28 @@ package struct BackendRequest: Sendable {
 }
 
 package enum BackendPart: Sendable {
-    /// Always first, exactly once. Header names in lower case.
+    /// Exactly once, before the body. Header names in lower case.
     case head(status: Int, headers: [(name: String, value: String)], contentType: String, length: Int? = nil)
     case body(ByteBuffer)
+    /// What an error status says in the backend's own words, for the seller only; before the head.
+    case words(String)
 }
 
-/// No HTTP answer came; `message` says what to check and is shown to the buyer's node.
+/// No HTTP answer came, or none that a buyer may have.
 package struct BackendFailure: Error, Hashable, Sendable {
     package var code: String
+    /// For the buyer: nothing of the seller's addresses, paths and secrets.
     package var message: String
+    /// For the seller: what to check.
+    package var detail: String
 }
 
 /// What serves the models. The call returns when the answer has ended; `deliver` may suspend for back-pressure,
 /// and cancelling the task stops the backend's work.
 package protocol Backend: Sendable {
     var faults: DemoFaults { get }
+    /// What the seller calls it: its address.
+    var name: String { get }
     /// What it serves beside chat, as the worker advertises it.
     var endpoints: [String] { get }
     func perform(

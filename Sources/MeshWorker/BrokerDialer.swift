@@ -36,21 +36,54 @@ struct BrokerDialer: Sendable {
                     channel.eventLoop.makeCompletedFuture { try configure(channel, tls: tls) }
                 }
             outcome = try await upgrade.get()
-        } catch let error as NIOSSLError {
-            throw DialFailure(
-                cause: .lost, reason: "TLS failed: \(error); check broker.base_url and broker.tls_ca_file")
         } catch let error as DialFailure {
             throw error
         } catch is CancellationError {
             throw CancellationError()
         } catch {
-            throw DialFailure(cause: .unreachable, reason: "no connection to \(endpoint.description): \(error)")
+            throw failure(error)
         }
         switch outcome {
         case .upgraded(let channel): return channel
         case .refused(let refusal):
             let refusal = try await refusal.get()
-            throw DialFailure(cause: refusal.cause, reason: "HTTP \(refusal.status) \(refusal.text)")
+            throw DialFailure(cause: refusal.cause, reason: words(for: refusal))
+        }
+    }
+
+    private func failure(_ error: any Error) -> DialFailure {
+        let endpoint = configuration.endpoint
+        guard let tls = ConnectionWords.tlsText(error) else {
+            return DialFailure(cause: .unreachable, reason: ConnectionWords.text(error, to: endpoint.description))
+        }
+        let isUntrusted = tls.contains("not trusted")
+        let roots = configuration.tlsCAFile.map { "those in broker.tls_ca_file (\($0))" } ?? "the system's authorities"
+        let advice =
+            isUntrusted
+            ? " by \(roots): ask the node's operator for the certificate of the authority that signed it, or for the"
+                + " certificate itself where it is self-signed, and name the PEM file in broker.tls_ca_file"
+            : "; see broker.base_url"
+        return DialFailure(cause: .lost, reason: "\(endpoint.description): \(tls)\(advice)")
+    }
+
+    /// What is wrong when something answers that lets no worker in.
+    private func words(for refusal: Refusal) -> String {
+        let endpoint = configuration.endpoint
+        let said = "HTTP \(refusal.status) \(refusal.text)"
+        switch refusal.status {
+        case 0 where !endpoint.isTLS:
+            return "\(endpoint.description) closed the connection without an answer: if it speaks TLS, write https://"
+                + " in broker.base_url"
+        case 0: return "\(endpoint.description) closed the connection without an answer"
+        case 400 where !endpoint.isTLS && refusal.text.lowercased().contains("https"):
+            return "\(said): write https:// in broker.base_url"
+        case 301, 302, 303, 307, 308:
+            return "\(said): it redirects to \(refusal.location ?? "nowhere"); write that address in broker.base_url"
+        case 404:
+            return "\(said): there are no workers at \(endpoint.description); broker.base_url is the node's address,"
+                + " with a path only where a proxy adds one"
+        case 200..<300: return "\(said): no node of this mesh answers at \(endpoint.description); see broker.base_url"
+        default: return said
         }
     }
 
@@ -116,6 +149,7 @@ struct Refusal: Sendable {
     var status: Int
     var text: String
     var retryAfterSeconds: Int64?
+    var location: String?
 
     /// 503 and 429 with a time are a broker that has too much to do at the moment, not one that does not want us.
     var cause: BackOff.Cause {
@@ -129,6 +163,7 @@ private final class RefusalReader: ChannelInboundHandler {
     private var promise: EventLoopPromise<Refusal>?
     private var status = 0
     private var retryAfterSeconds: Int64?
+    private var location: String?
     private var body: [UInt8] = []
 
     init(_ promise: EventLoopPromise<Refusal>) { self.promise = promise }
@@ -138,6 +173,7 @@ private final class RefusalReader: ChannelInboundHandler {
         case .head(let head):
             status = Int(head.status.code)
             retryAfterSeconds = head.headers.first(name: "retry-after").flatMap { Int64($0) }
+            location = head.headers.first(name: "location").map { String($0.prefix(256)) }
         case .body(let part): body += part.readableBytesView.prefix(max(0, 1_024 - body.count))
         case .end:
             finish()
@@ -156,7 +192,8 @@ private final class RefusalReader: ChannelInboundHandler {
 
     private func finish() {
         let text = String(decoding: body, as: UTF8.self).filter { !$0.isNewline }
-        promise?.succeed(Refusal(status: status, text: text, retryAfterSeconds: retryAfterSeconds))
+        promise?.succeed(
+            Refusal(status: status, text: text, retryAfterSeconds: retryAfterSeconds, location: location))
         promise = nil
     }
 }

@@ -8,6 +8,7 @@ package struct DemoBackend: Backend {
     package let models: [String]
     package let tokensPerSecond: Int
     package let faults: DemoFaults
+    package var name: String { "the demo backend" }
 
     /// - Parameter tokensPerSecond: 0 = as fast as possible.
     package init(models: [String] = ["demo-chat"], tokensPerSecond: Int = 50, faults: DemoFaults = DemoFaults()) {

@@ -43,6 +43,7 @@ struct ProxyRequest: Sendable {
         if let type = fields.string("content_type", in: buffer), type.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) {
             request.contentType = type
         }
+        request.headers = Self.headers(fields, buffer).filter { method == "GET" || $0.name == "accept" }
         if let query = fields.value("query_params", in: buffer), query.kind == .object,
             case .object(let members)? = try? JSONValue.parse(buffer, in: query.range)
         {
@@ -67,6 +68,25 @@ struct ProxyRequest: Sendable {
         case .string(let text), .number(let text): text
         case .boolean(let flag): flag ? "true" : "false"
         case .null, .array, .object: nil
+        }
+    }
+
+    /// Fields of the buyer's that the backend may see. A value with anything but printable ASCII is none.
+    private static func headers(
+        _ fields: [JSONField], _ buffer: UnsafeRawBufferPointer
+    ) -> [(name: String, value: String)] {
+        guard let slice = fields.value("headers", in: buffer), slice.kind == .object,
+            let members = try? JSONScanner.fields(of: buffer, in: slice.range)
+        else { return [] }
+        let named = [
+            ("accept", members.string("accept", in: buffer)), ("range", members.string("range", in: buffer)),
+            ("if-range", members.string("if-range", in: buffer)),
+        ]
+        return named.compactMap { name, value in
+            guard let value, (1...256).contains(value.utf8.count),
+                value.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F })
+            else { return nil }
+            return (name, value)
         }
     }
 

@@ -6,6 +6,8 @@ import NIOCore
 /// WebSocket is not writable, so that a slow broker slows the backend down and not this process' memory up.
 struct RequestRunner: Sendable {
     let backend: any Backend
+    let models: ModelWatch
+    let report: WorkerReport
     let timings: WorkerTimings
     let gate: FlowGate
     /// Nil when the broker takes no binary frames.
@@ -34,12 +36,27 @@ struct RequestRunner: Sendable {
             try await gate.pass()
             try await send(message)
         }
+        let notes = AnswerNotes()
         do {
-            try await backend.perform(request) { part in try await collector.take(part) }
+            try await backend.perform(request) { part in
+                notes.take(part)
+                try await collector.take(part)
+            }
             try await collector.finish()
+            note(notes, of: request, requestID)
         } catch let failure as BackendFailure {
             try Task.checkCancellation()
+            report.failed(requestID, path: request.path, code: failure.code, reason: failure.detail)
+            models.suspect()
             try await send(.text(WorkerFrames.error(requestID, code: failure.code, message: failure.message)))
         }
+    }
+
+    private func note(_ notes: AnswerNotes, of request: BackendRequest, _ requestID: String) {
+        guard let failure = notes.failure else { return report.answered(notes.usage) }
+        report.failed(
+            requestID, path: request.path, status: failure.status, code: "backend_status", reason: failure.words)
+        // The model may be gone.
+        if failure.status == 404 { models.suspect() }
     }
 }

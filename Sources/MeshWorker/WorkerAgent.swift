@@ -1,4 +1,3 @@
-import AsyncHTTPClient
 package import Logging
 import MeshModel
 package import NIOCore
@@ -37,18 +36,30 @@ package struct WorkerAgent: Service {
         case .demo(let speed, let models, let faults):
             await serve(DemoBackend(models: models, tokensPerSecond: speed, faults: faults))
         case .openAI(let baseURL, let apiKey, let endpoints):
-            let client = OpenAIBackend.makeClient(group: group)
+            let client = BackendClient(group: group)
             await serve(OpenAIBackend(baseURL: baseURL, apiKey: apiKey, endpoints: endpoints, client: client))
             try await client.shutdown()
         }
     }
 
-    /// Dials, serves, waits, until shutdown.
+    /// Serves until shutdown, and looks after what the backend offers meanwhile.
     private func serve(_ backend: any Backend) async {
+        let models = ModelWatch(backend: backend, timings: timings, logger: logger)
+        let report = WorkerReport(logger: logger, intervalMs: timings.summaryMs)
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await models.run() }
+            group.addTask { await report.run() }
+            await serve(backend, models, report)
+            group.cancelAll()
+        }
+    }
+
+    /// Dials, serves, waits, until shutdown.
+    private func serve(_ backend: any Backend, _ models: ModelWatch, _ report: WorkerReport) async {
         var backOff = BackOff(seed: UInt64.random(in: .min ... .max))
         while !Task.isCancelled, !Task.isShuttingDownGracefully {
             let session = WorkerSession(
-                backend: backend, timings: timings, logger: logger,
+                backend: backend, models: models, report: report, timings: timings, logger: logger,
                 registration: WorkerRegistration(hardware: hardware, endpoints: backend.endpoints))
             let cause: BackOff.Cause
             do {
@@ -57,26 +68,35 @@ package struct WorkerAgent: Service {
                 case .shutdown: return
                 case .refused(let reason):
                     cause = .refused
-                    report("the broker refused this worker", reason)
+                    warn("the broker refused this worker", reason)
+                case .closed(let code, let reason) where reason.contains("same client"):
+                    // The other one dials again as this one does: whoever comes seldom leaves the other some peace.
+                    cause = .refused
+                    warn("another worker has taken this one's place", "\(code) \(reason). \(twinAdvice)")
                 case .closed(let code, let reason):
                     cause = code == 1008 ? .refused : .lost
-                    report("the broker closed the connection", "\(code) \(reason)")
+                    warn("the broker closed the connection", "\(code) \(reason)")
                 case .silent:
                     cause = .lost
-                    report("the broker went silent", "nothing came for \(timings.silenceMs / 1000) s")
+                    warn("the broker went silent", "nothing came for \(timings.silenceMs / 1000) s")
                 }
             } catch let failure as DialFailure {
                 cause = failure.cause
-                report(Self.words(for: cause), failure.reason)
+                warn(Self.words(for: cause), failure.reason)
             } catch {
                 if Task.isCancelled || Task.isShuttingDownGracefully { return }
                 cause = .lost
-                report("the connection to the broker failed", "\(error)")
+                warn("the connection to the broker failed", "\(error)")
             }
             let delay = backOff.next(after: cause, connectedMs: session.registeredMs)
             logger.info("retrying", metadata: ["retry.after_ms": .stringConvertible(delay)])
             try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .milliseconds(delay)) }
         }
+    }
+
+    private var twinAdvice: String {
+        "If it runs on another machine: both call themselves '\(configuration.clientID)'. Give each its own "
+            + "broker.client_id, or leave it out: then it is the host's name"
     }
 
     private static func words(for cause: BackOff.Cause) -> Logger.Message {
@@ -93,7 +113,7 @@ package struct WorkerAgent: Service {
         return try await session.run(channel)
     }
 
-    private func report(_ message: Logger.Message, _ reason: String) {
+    private func warn(_ message: Logger.Message, _ reason: String) {
         logger.warning(message, metadata: ["reason": .string(reason)])
     }
 }

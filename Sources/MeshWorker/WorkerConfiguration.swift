@@ -85,6 +85,8 @@ package struct WorkerConfiguration: Sendable {
                 "is missing; `aisbf provider create` prints it once (or set AISBF_REGISTRATION_TOKEN)")
         } else if !registrationToken.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) {
             reader.fail("broker.registration_token", "holds a space or a character that no token has; paste it again")
+        } else if let problem = Self.tokenProblem(registrationToken) {
+            reader.fail("broker.registration_token", "\(problem); paste it again")
         }
         tlsCAFile = reader.text("broker.tls_ca_file")
         if let tlsCAFile, !FileManager.default.isReadableFile(atPath: tlsCAFile) {
@@ -108,12 +110,23 @@ package struct WorkerConfiguration: Sendable {
         backend = kind
     }
 
+    /// Tokens of this mesh carry a checksum. One that was minted elsewhere is taken as it is.
+    private static func tokenProblem(_ token: String) -> String? {
+        guard KeyText.allCases.contains(where: { token.hasPrefix($0.rawValue) }),
+            case .failure(let error) = KeyText.registrationToken.parse(token)
+        else { return nil }
+        return error.message(expected: .registrationToken)
+    }
+
     private static func backend(_ reader: inout ConfigurationReader) -> BackendKind? {
         if reader.value("backend") == .string("demo") {
             return .demo(tokensPerSecond: 50, models: ["demo-chat"], faults: DemoFaults())
         }
         guard reader.value("backend")?.members != nil else {
-            reader.fail("backend", "is missing; give \"demo\" or {\"kind\": \"openai\", \"base_url\": …}")
+            reader.fail(
+                "backend",
+                "is missing: nothing is sold by accident; name your server, for Ollama "
+                    + #"{"kind": "openai", "base_url": "http://127.0.0.1:11434/v1"}, or "demo" for built-in text"#)
             return nil
         }
         switch reader.text("backend.kind") {

@@ -22,7 +22,7 @@ struct WorkerRegistration: Sendable {
                 "models.list", "chat.completions", "capabilities", "proxy", "heartbeat", "cancel", "pause", "resume",
                 "credit", "upload_end",
             ],
-            "flow_control": true, "binary_frames": true, "uploads": true,
+            "flow_control": true, "binary_frames": true, "uploads": true, "ranges": true,
             "studio": [
                 "enabled": .boolean(!endpoints.isEmpty), "supported": .boolean(!endpoints.isEmpty),
                 "endpoints": .strings(endpoints),
@@ -33,8 +33,8 @@ struct WorkerRegistration: Sendable {
     private func offers(_ family: String) -> Bool { endpoints.contains { $0.hasPrefix("v1/\(family)") } }
 
     /// The token stays in the handshake's headers; the frame carries no secret.
-    func register() async -> [UInt8] {
-        let hardware = await hardware.read()
+    /// - Parameter number: from 1; a worker registers again when what it offers has changed.
+    func register(_ number: Int, hardware: JSONValue) -> [UInt8] {
         var payload: [JSONValue.Member] = [
             .init("transport", "websocket"), .init("hardware", hardware),
             .init("studio_endpoints", .strings(endpoints)),
@@ -44,7 +44,7 @@ struct WorkerRegistration: Sendable {
             if let value = hardware[name] { payload.append(.init(name, value)) }
         }
         return JSONValue.object([
-            .init("v", 1), .init("op", "register"), .init("request_id", "register-1"),
+            .init("v", 1), .init("op", "register"), .init("request_id", .string("register-\(number)")),
             .init("payload", .object(payload)),
         ]).bytes
     }

@@ -17,18 +17,25 @@ enum SessionEnd: Error, Hashable, Sendable {
 /// One WebSocket from register to close. Everything it starts ends with `run`.
 final class WorkerSession: Sendable {
     let backend: any Backend
+    let models: ModelWatch
+    let report: WorkerReport
     let registration: WorkerRegistration
     let timings: WorkerTimings
     let logger: Logger
     private let requests = RequestTable()
     private let clock = SessionClock()
+    private let farewell = Farewell()
+    private let registers = Atomic<Int>(0)
     /// Bytes of a binary answer that the broker takes before it gives credit; 0 when it takes no binary frames.
     private let window = Atomic<Int>(0)
 
     init(
-        backend: any Backend, timings: WorkerTimings, logger: Logger, registration: WorkerRegistration
+        backend: any Backend, models: ModelWatch, report: WorkerReport, timings: WorkerTimings, logger: Logger,
+        registration: WorkerRegistration
     ) {
         self.backend = backend
+        self.models = models
+        self.report = report
         self.registration = registration
         self.timings = timings
         self.logger = logger
@@ -40,18 +47,26 @@ final class WorkerSession: Sendable {
     typealias Writer = NIOAsyncChannelOutboundWriter<WebSocketFrame>
 
     func run(_ channel: BrokerChannel) async throws -> SessionEnd {
-        try await channel.executeThenClose { inbound, outbound in
+        let hardware = await registration.hardware.read()
+        let changes = await models.changes()
+        return try await channel.executeThenClose { inbound, outbound in
             try await withThrowingTaskGroup(of: SessionEnd.self) { group in
                 group.addTask { [self] in try await read(inbound, outbound) }
                 group.addTask { [self] in try await watch() }
                 group.addTask { [self] in try await ping(outbound) }
                 group.addTask { [self] in try await beat(outbound) }
-                group.addTask { [self] in try await drainAtShutdown(outbound) }
+                group.addTask { [self] in try await tellChanges(changes, hardware, outbound) }
+                group.addTask { [self] in try await drainAtShutdown(hardware, outbound) }
                 defer { group.cancelAll() }
-                try await outbound.write(Self.text(await registration.register()))
+                try await register(hardware, outbound)
                 return try await group.next() ?? .closed(code: 1006, reason: "")
             }
         }
+    }
+
+    private func register(_ hardware: JSONValue, _ outbound: Writer) async throws {
+        let number = registers.add(1, ordering: .relaxed).newValue
+        try await outbound.write(Self.text(registration.register(number, hardware: hardware)))
     }
 
     static func text(_ bytes: [UInt8]) -> WebSocketFrame { frame(.text, ByteBuffer(bytes: bytes)) }
@@ -200,12 +215,18 @@ final class WorkerSession: Sendable {
         }
         let send: @Sendable ([UInt8]) async throws -> Void = { try await write(.text($0)) }
         let runner = RequestRunner(
-            backend: backend, timings: timings, gate: job.gate, credit: job.credit, send: write)
+            backend: backend, models: models, report: report, timings: timings, gate: job.gate, credit: job.credit,
+            send: write)
         let payload = job.payload
         do {
             switch job.operation {
             case "models.list":
-                try await runner.run(BackendRequest(method: "GET", path: "/models"), requestID: id, streams: false)
+                let isLast = farewell.isGiven
+                let list = isLast ? ModelOffer().document.bytes : await models.list()
+                try await send(
+                    WorkerFrames.wrapped(
+                        id, status: 200, headers: [], contentType: "application/json", body: list, elapsedMs: 0))
+                if isLast { farewell.heard() }
             case "chat.completions":
                 if backend.faults.silent { return try await Self.waitForCancellation() }
                 let request = BackendRequest(
@@ -235,8 +256,9 @@ final class WorkerSession: Sendable {
         } catch is CancellationError {
             logger.debug("request cancelled", metadata: ["request.id": .string(id)])
         } catch {
+            report.failed(id, path: job.operation, code: "worker_error", reason: "\(error)")
             // Whatever failed here, the broker must not wait for an answer that never comes.
-            try? await send(WorkerFrames.error(id, code: "worker_error", message: "the worker failed: \(error)"))
+            try? await send(WorkerFrames.error(id, code: "worker_error", message: "the worker failed"))
         }
     }
 
@@ -281,10 +303,31 @@ final class WorkerSession: Sendable {
         }
     }
 
-    /// Takes nothing new, gives what runs its time, then says goodbye.
-    private func drainAtShutdown(_ outbound: Writer) async throws -> SessionEnd {
+    /// The node asks for the models after each `register`, and so hears of the change.
+    private func tellChanges(
+        _ changes: AsyncStream<Void>, _ hardware: JSONValue, _ outbound: Writer
+    ) async throws -> SessionEnd {
+        for await _ in changes where clock.registeredMs >= 0 && !farewell.isGiven {
+            try await register(hardware, outbound)
+        }
+        try await Self.waitForCancellation()
+        return .shutdown
+    }
+
+    /// Takes its models off the list, then takes nothing new, gives what runs its time, and says goodbye.
+    private func drainAtShutdown(_ hardware: JSONValue, _ outbound: Writer) async throws -> SessionEnd {
         try await gracefulShutdown()
         logger.info("shutting down: finishing the requests under way")
+        if clock.registeredMs >= 0 {
+            farewell.give()
+            try await register(hardware, outbound)
+            let noticed = ContinuousClock.now + .milliseconds(timings.drainNoticeMs)
+            while !farewell.isHeard, ContinuousClock.now < noticed {
+                try await Task.sleep(for: .milliseconds(5))
+            }
+            // What the node sent before it heard is on its way.
+            if farewell.isHeard { try await Task.sleep(for: .milliseconds(min(250, timings.drainNoticeMs))) }
+        }
         requests.drain()
         let deadline = ContinuousClock.now + .milliseconds(timings.drainMs)
         while !requests.isEmpty, ContinuousClock.now < deadline {
@@ -293,6 +336,17 @@ final class WorkerSession: Sendable {
         try? await outbound.write(Self.close(1000, "worker shuts down"))
         return .shutdown
     }
+}
+
+/// Whether the node was told that nothing new is taken, and whether it has asked what is left.
+private final class Farewell: Sendable {
+    private let given = Atomic<Bool>(false)
+    private let answered = Atomic<Bool>(false)
+
+    func give() { given.store(true, ordering: .releasing) }
+    func heard() { answered.store(true, ordering: .releasing) }
+    var isGiven: Bool { given.load(ordering: .acquiring) }
+    var isHeard: Bool { answered.load(ordering: .acquiring) }
 }
 
 /// When this session last heard the broker.

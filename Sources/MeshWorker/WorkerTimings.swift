@@ -8,6 +8,11 @@ package struct WorkerTimings: Sendable {
     package var pendingMs = Limits.workerAgentPendingMs
     package var handshakeMs = Limits.workerAgentHandshakeMs
     package var drainMs = Limits.drainMs
+    package var drainNoticeMs = Limits.workerDrainNoticeMs
+    package var modelsMs = Limits.workerModelsIntervalMs
+    package var modelsRetryMs = Limits.workerModelsRetryMs
+    package var modelsAnswerMs = Limits.workerModelListMs
+    package var summaryMs = Limits.workerSummaryMs
 
     package init() {}
 }

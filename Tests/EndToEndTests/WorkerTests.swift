@@ -21,6 +21,10 @@ import Testing
                 throw LocalMesh.Failure(description: "\(created) \(key)")
             }
             worker["backend"] = backend
+            // The host's name would do; a known one can be looked for.
+            var broker = worker["broker"] as? [String: Any] ?? [:]
+            broker["client_id"] = "worker-01"
+            worker["broker"] = broker
             let data = try JSONSerialization.data(withJSONObject: worker)
             let file = try node.directory.write(String(decoding: data, as: UTF8.self), to: "worker.json")
             return Shop(node: node, process: process, key: secret, workerFile: file)

@@ -17,6 +17,7 @@ private func ask(_ body: String, _ backend: DemoBackend = DemoBackend(tokensPerS
     try await backend.perform(request) { part in
         collected.parts.withLock { parts in
             switch part {
+            case .words: break
             case .head(let status, _, _, _): parts.status = status
             case .body(let bytes): parts.body += String(buffer: bytes)
             }

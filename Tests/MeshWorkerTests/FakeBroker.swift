@@ -18,6 +18,8 @@ final class FakeBroker: Sendable {
         /// The status of a refusal, and its `retry-after` in seconds.
         var refusal = (status: 403, retryAfter: Int?.none)
         var answersRegister = true
+        /// Whether it asks for the models after each `register`, as a node does.
+        var asksForModels = false
     }
     let state = Mutex(State())
     private let group: any EventLoopGroup
@@ -83,18 +85,31 @@ final class FakeBroker: Sendable {
         frames(of: requestID).map { $0["event"]?.text ?? $0["status"]?.text ?? "" }
     }
 
+    /// The models of the last list; nil before there was one.
+    var listed: [String]? {
+        let body = state.withLock { state in
+            state.frames.last { $0["request_id"]?.text?.hasPrefix("list-") == true }?["payload"]?["body"]?.text
+        }
+        let document = body.flatMap { try? JSONValue.parse(Array($0.utf8)) }
+        return document?["data"]?.elements?.compactMap { $0["id"]?.text }
+    }
+
     var registrations: Int { state.withLock { $0.frames.count { $0["op"]?.text == "register" } } }
 
     func received(_ frame: JSONValue, on channel: any Channel) {
-        let answers = state.withLock { state in
+        let (answers, asks) = state.withLock { state in
             state.frames.append(frame)
-            return state.answersRegister
+            return (state.answersRegister, state.asksForModels)
         }
         guard answers, frame["op"]?.text == "register" else { return }
         let text =
             #"{"v":1,"event":"registered","status":"ok","accepted":true,"session_id":"s1","request_id":"register-1"}"#
         channel.writeAndFlush(
             WebSocketFrame(fin: true, opcode: .text, data: ByteBuffer(string: text)), promise: nil)
+        guard asks else { return }
+        let question = #"{"v":1,"op":"models.list","request_id":"list-\#(registrations)","payload":{}}"#
+        channel.writeAndFlush(
+            WebSocketFrame(fin: true, opcode: .text, data: ByteBuffer(string: question)), promise: nil)
     }
 }
 

@@ -53,10 +53,13 @@ final class FakeOpenAIServer: Sendable {
 
         private func answer(_ context: ChannelHandlerContext) {
             let text = String(buffer: body)
-            server.state.withLock { state in
-                state.bodies.append(text)
-                state.headers.append(head?.headers ?? [:])
-                state.paths.append(head?.uri ?? "")
+            // The worker looks at the models by itself.
+            if head?.uri != "/v1/models" {
+                server.state.withLock { state in
+                    state.bodies.append(text)
+                    state.headers.append(head?.headers ?? [:])
+                    state.paths.append(head?.uri ?? "")
+                }
             }
             if text.contains("\"hang\"") {
                 streaming = true

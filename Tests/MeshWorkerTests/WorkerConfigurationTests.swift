@@ -38,6 +38,30 @@ import Testing
         #expect(configuration.backend == .demo(tokensPerSecond: 0, models: ["demo-chat"], faults: faults))
     }
 
+    @Test func `a token of this mesh is checked, and one of another kind is named`() throws {
+        let whole = KeyText.registrationToken.text(Array(repeating: 7, count: 32))
+        func problems(_ token: String, backend: JSONValue = "demo") -> [String] {
+            let document: JSONValue = [
+                "broker": [
+                    "base_url": "https://node.example", "username": "ann", "provider_id": "p",
+                    "registration_token": .string(token),
+                ], "backend": backend,
+            ]
+            do throws(WorkerConfiguration.Invalid) {
+                _ = try WorkerConfiguration.parse(document, environment: [:])
+                return []
+            } catch { return error.problems }
+        }
+        #expect(problems(whole).isEmpty && problems("minted-elsewhere").isEmpty)
+        #expect(problems(String(whole.dropLast())).first?.contains("checksum") == true)
+        #expect(problems(whole + "a").first?.contains("checksum") == true)
+        let key = KeyText.apiKey.text(Array(repeating: 7, count: 36))
+        #expect(problems(key).first?.contains("this is an API key") == true)
+        #expect(!problems(String(whole.dropLast())).contains { $0.contains(whole.prefix(20)) })
+        // Nobody sells demo text without having said so.
+        #expect(problems(whole, backend: nil).first?.hasPrefix("backend: is missing") == true)
+    }
+
     @Test(arguments: ["", "not json", "{", "[]"])
     func `a file that is no object is refused`(text: String) throws {
         let path = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString).path

@@ -23,6 +23,9 @@ struct ProviderCommand: AsyncParsableCommand {
         @Option(help: "Owner id admitted with --access named. May be repeated.") var named: [String] = []
         @Option(help: "Most requests at once.") var maxConcurrency: Int64?
         @Option(help: "A name for people.") var displayName: String?
+        @Option(
+            help: "What its workers sell: the base URL of an OpenAI-compatible server, or 'demo' for built-in text.")
+        var backend: String?
         @Option(help: "Write the worker's JSON to this file (mode 0600) instead of printing it.") var out: String?
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
@@ -42,7 +45,7 @@ struct ProviderCommand: AsyncParsableCommand {
             body["max_concurrency"] = maxConcurrency.map(JSONValue.integer)
             body["display_name"] = displayName.map(JSONValue.string)
             let answer = try await admin.client().send("POST", "providers", body: .object(body))
-            try WorkerFile.deliver(answer, to: out, json: output.json)
+            try WorkerFile.deliver(WorkerFile.selling(backend, answer), to: out, json: output.json)
         }
     }
 
@@ -145,6 +148,18 @@ struct ProviderName: ParsableArguments {
 
 /// The worker's configuration as the node hands it out: holds a secret.
 enum WorkerFile {
+    /// The answer with what the workers sell in its file; without one they do not start, so that nobody sells demo text
+    /// unasked.
+    static func selling(_ backend: String?, _ answer: JSONValue) -> JSONValue {
+        guard let backend, case .object(var members) = answer, case .object(var worker)? = members["worker"]
+        else { return answer }
+        worker["backend"] =
+            backend == "demo"
+            ? .string("demo") : .object(["kind": .string("openai"), "base_url": .string(backend)])
+        members["worker"] = .object(worker)
+        return .object(members)
+    }
+
     static func deliver(_ answer: JSONValue, to path: String?, json: Bool) throws {
         let worker = answer["worker"] ?? .null
         if let path {

@@ -45,8 +45,11 @@ struct ForwardBody: Sendable {
         "multipart", "body_base64", "upload",
     ]
 
+    /// The headers of a buyer's that go on to a worker.
+    private static let headerNames = ["accept", "range", "if-range"]
+
     /// The payload of `proxy`, as an entry node makes it and no wider: a path that a buyer may reach, no field twice
-    /// (a worker might read the other one), no header but `accept`, and one body.
+    /// (a worker might read the other one), no header but those, and one body.
     private static func proxy(_ fields: [JSONField], _ raw: UnsafeRawBufferPointer) -> ForwardBody? {
         var seen: [String] = []
         for field in fields {
@@ -91,15 +94,19 @@ struct ForwardBody: Sendable {
         return Upload(contentType: contentType, length: length)
     }
 
-    /// Nothing but `accept`, once, and nothing in it that would end a header.
+    /// Nothing but those, each once, and nothing in them that would end a header.
     private static func areHeaders(_ slice: JSONSlice?, _ raw: UnsafeRawBufferPointer) -> Bool {
         guard let slice else { return true }
         guard slice.kind == .object, let members = try? JSONScanner.fields(of: raw, in: slice.range) else {
             return false
         }
-        if members.isEmpty { return true }
-        guard members.count == 1, let accept = members.string("accept", in: raw) else { return false }
-        return HeaderRule.isValue(accept)
+        var seen: [String] = []
+        return members.allSatisfy { member in
+            let name = String(decoding: JSONText.unescaped(member.name, in: raw), as: UTF8.self)
+            guard headerNames.contains(name), !seen.contains(name), member.value.kind == .string else { return false }
+            seen.append(name)
+            return HeaderRule.isValue(String(decoding: JSONText.unescaped(member.value, in: raw), as: UTF8.self))
+        }
     }
 
     /// Names, each once, with a text or several; a model only if it is the one that the request is judged by.

@@ -300,7 +300,7 @@ package final class WorkerConnection: ChannelInboundHandler {
         receiver.deliver(
             actions.map { action in
                 switch action {
-                case .head(let head): .head(head)
+                case .head(let head): .head(machine.profile.passesRanges ? head : head.withoutRanges())
                 case .body(let bytes): .body(context.channel.allocator.buffer(bytes: bytes))
                 case .end: .end
                 case .fail(let error): .fail(error)

@@ -1,0 +1,35 @@
+import MeshModel
+import MeshWire
+
+/// What a backend says in the body of an error status.
+enum BackendErrorBody {
+    /// The words of it, 500 bytes at most, in one line: OpenAI's message, FastAPI's `detail`, or its beginning.
+    static func words(of body: [UInt8]) -> String {
+        let document = try? JSONValue.parse(body)
+        let error = document?["error"]
+        let said =
+            error?["message"]?.text ?? error?.text ?? document?["message"]?.text ?? document?["detail"]?.text
+            ?? String(decoding: body.prefix(2_000), as: UTF8.self)
+        let line = said.split { $0.isWhitespace }.joined(separator: " ")
+        return line.isEmpty ? "no words" : line.cut(toUTF8Bytes: 500)
+    }
+
+    /// The body without what is the seller's own; byte for byte where nothing of it is in it.
+    static func cleaned(_ body: [UInt8], _ words: PublicWords) -> [UInt8] {
+        guard let document = try? JSONValue.parse(body) else {
+            guard UTF8Carry.isWellFormed(body) else { return body }
+            return Array(words.cleaned(String(decoding: body, as: UTF8.self)).utf8)
+        }
+        let cleaned = cleaned(document, words)
+        return cleaned == document ? body : cleaned.bytes
+    }
+
+    private static func cleaned(_ value: JSONValue, _ words: PublicWords) -> JSONValue {
+        switch value {
+        case .string(let text): .string(words.cleaned(text))
+        case .array(let elements): .array(elements.map { cleaned($0, words) })
+        case .object(let members): .object(members.map { .init($0.name, cleaned($0.value, words)) })
+        case .null, .boolean, .number: value
+        }
+    }
+}

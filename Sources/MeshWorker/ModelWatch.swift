@@ -1,0 +1,264 @@
+import Logging
+import MeshModel
+import MeshWire
+import NIOCore
+import Synchronization
+
+/// What the backend offers, asked for again every minute, after errors that make it doubtful, and when the node asks.
+/// Who serves a session hears when it differs from what the node was told.
+actor ModelWatch {
+    private let backend: any Backend
+    private let timings: WorkerTimings
+    private let logger: Logger
+    private var offer = ModelOffer()
+    /// What the node has; nil before it asked.
+    private var told: [String]?
+    private var looks = 0
+    private var latest = 0
+    private var lastLook: ContinuousClock.Instant?
+    /// Looks in a row that found nobody.
+    private var inVain = 0
+    private var trouble: String?
+    private var listener: AsyncStream<Void>.Continuation?
+    private let doubt = Doubt()
+
+    init(backend: any Backend, timings: WorkerTimings, logger: Logger) {
+        self.backend = backend
+        self.timings = timings
+        self.logger = logger
+    }
+
+    /// Something happened that makes the list doubtful: it is looked at again soon.
+    nonisolated func suspect() { doubt.raise() }
+
+    /// Looks until its task is cancelled.
+    func run() async {
+        while !Task.isCancelled {
+            await look()
+            let pause = trouble == nil ? timings.modelsMs : timings.modelsRetryMs
+            // A doubt is no reason to ask a backend in trouble more often.
+            try? await Task.sleep(for: .milliseconds(timings.modelsRetryMs))
+            await doubt.wait(milliseconds: pause - timings.modelsRetryMs)
+        }
+    }
+
+    /// For one session: yields when the node has to be told of a change. The one before ends.
+    func changes() -> AsyncStream<Void> {
+        told = nil
+        listener?.finish()
+        let (stream, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+        listener = continuation
+        return stream
+    }
+
+    /// The answer to `models.list`, as it is now.
+    func list() async -> [UInt8] {
+        // Right after a look that found something new the node asks because of it.
+        let isFresh = lastLook.map { $0.duration(to: .now) < .seconds(1) } ?? false
+        if !isFresh { await look() }
+        told = offer.key
+        return offer.document.bytes
+    }
+
+    private func look() async {
+        looks += 1
+        let number = looks
+        do throws(BackendFailure) {
+            let found = try await fetch()
+            // A newer look knows better, and a task that ends knows nothing.
+            guard number > latest, !Task.isCancelled else { return }
+            take(found)
+        } catch {
+            guard number > latest, !Task.isCancelled else { return }
+            failed(error)
+        }
+        latest = number
+        lastLook = .now
+        if let told, told != offer.key { listener?.yield() }
+    }
+
+    private func take(_ found: ModelOffer) {
+        let isNews = found.key != offer.key || lastLook == nil || trouble != nil
+        offer = found
+        inVain = 0
+        guard !found.models.isEmpty else {
+            return report("GET /models lists none", "the backend has no models: nothing is offered until it has")
+        }
+        trouble = nil
+        guard isNews else { return }
+        let names = found.models.prefix(20).compactMap { $0["id"]?.text }.joined(separator: ", ")
+        let metadata: Logger.Metadata = [
+            "backend.url": .string(backend.name), "model.count": .stringConvertible(found.models.count),
+            "model.names": .string(names + (found.models.count > 20 ? ", …" : "")),
+        ]
+        logger.notice("offering the models of the backend", metadata: metadata)
+        if found.isCut {
+            logger.warning(
+                "the backend lists more models than can be offered; the rest is left out", metadata: metadata)
+        }
+    }
+
+    private func failed(_ failure: BackendFailure) {
+        inVain = failure.code == "backend_unreachable" ? inVain + 1 : 0
+        // A backend that is only slow or busy keeps its models; one that is gone loses them to others.
+        if inVain >= 2, !offer.models.isEmpty { offer = ModelOffer() }
+        let message: Logger.Message =
+            offer.models.isEmpty
+            ? "the backend does not list its models: nothing is offered until it does"
+            : "the backend does not list its models: those of before are offered"
+        report("GET /models: \(failure.detail)", message)
+    }
+
+    /// Once for each kind of trouble, not at each look.
+    private func report(_ reason: String, _ message: Logger.Message) {
+        let said = "\(message) \(reason)"
+        guard said != trouble else { return }
+        trouble = said
+        logger.warning(message, metadata: ["backend.url": .string(backend.name), "reason": .string(reason)])
+    }
+
+    // MARK: Asking
+
+    private func fetch() async throws(BackendFailure) -> ModelOffer {
+        let reader = ListReader()
+        let backend = backend
+        let limit = timings.modelsAnswerMs
+        let outcome: Result<Void, BackendFailure> = await withTaskGroup(of: Result<Void, BackendFailure>.self) {
+            group in
+            group.addTask {
+                do {
+                    try await backend.perform(BackendRequest(method: "GET", path: "/models")) { part in
+                        try await reader.take(part)
+                    }
+                    return .success(())
+                } catch {
+                    return .failure(error as? BackendFailure ?? Self.unusable("\(error)"))
+                }
+            }
+            group.addTask {
+                try? await Task.sleep(for: .milliseconds(limit))
+                return .failure(Self.unusable("no answer within \(limit / 1000) s"))
+            }
+            defer { group.cancelAll() }
+            return await group.next() ?? .failure(Self.unusable("no answer"))
+        }
+        try outcome.get()
+        return try await reader.offer()
+    }
+
+    static func unusable(_ detail: String) -> BackendFailure {
+        BackendFailure(
+            code: "backend_bad_answer", message: "its backend does not list its models", detail: detail)
+    }
+}
+
+/// A doubt that may come while nobody waits for it.
+private final class Doubt: Sendable {
+    private struct State {
+        var isRaised = false
+        var waiter: AsyncStream<Void>.Continuation?
+    }
+    private let state = Mutex(State())
+
+    func raise() {
+        state.withLock { state in
+            state.isRaised = true
+            state.waiter?.yield()
+        }
+    }
+
+    /// Returns when there is a doubt, or when the time is up.
+    func wait(milliseconds: Int64) async {
+        guard milliseconds > 0 else { return }
+        // A stream for each time: one whose reader was cancelled is over for good.
+        let (stream, waiter) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+        let isRaised = state.withLock { state in
+            state.waiter = waiter
+            return state.isRaised
+        }
+        if !isRaised {
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask { try? await Task.sleep(for: .milliseconds(milliseconds)) }
+                group.addTask { for await _ in stream { return } }
+                await group.next()
+                group.cancelAll()
+            }
+        }
+        state.withLock { $0 = State() }
+    }
+}
+
+/// Collects one answer to `GET /models`.
+private actor ListReader {
+    private var status = 0
+    private var body: [UInt8] = []
+
+    func take(_ part: BackendPart) throws(BackendFailure) {
+        switch part {
+        case .head(let status, _, _, _): self.status = status
+        case .words: break
+        case .body(let bytes):
+            guard body.count + bytes.readableBytes <= Limits.workerModelListBytes else {
+                throw ModelWatch.unusable("the list is larger than \(Limits.workerModelListBytes >> 20) MiB")
+            }
+            body += bytes.readableBytesView
+        }
+    }
+
+    func offer() throws(BackendFailure) -> ModelOffer {
+        guard status == 200 else {
+            throw ModelWatch.unusable("status \(status): \(BackendErrorBody.words(of: body))")
+        }
+        guard let document = try? JSONValue.parse(body), let offer = ModelOffer(document) else {
+            throw ModelWatch.unusable("the answer is no list of models")
+        }
+        return offer
+    }
+}
+
+/// The backend's models, cut to what a node keeps of them: lists of other providers' models come with pages about each.
+struct ModelOffer: Hashable, Sendable {
+    private(set) var models: [JSONValue] = []
+    /// The same, sorted: another order is no news.
+    private(set) var key: [String] = []
+    private(set) var isCut = false
+
+    /// Nothing is offered.
+    init() {}
+
+    /// OpenAI's list, one under `models`, or a bare one. Nil for what is none.
+    init?(_ document: JSONValue) {
+        guard let items = document["data"]?.elements ?? document["models"]?.elements ?? document.elements
+        else { return nil }
+        var size = 0
+        for item in items {
+            guard let model = Self.model(item) else { continue }
+            let text = model.bytes
+            size += text.count + 1
+            guard size < Limits.workerRegisterBytes - 64 else {
+                isCut = true
+                break
+            }
+            models.append(model)
+            key.append(String(decoding: text, as: UTF8.self))
+        }
+        key.sort()
+    }
+
+    private static func model(_ item: JSONValue) -> JSONValue? {
+        guard let name = item.text ?? item["id"]?.text ?? item["name"]?.text ?? item["model"]?.text, !name.isEmpty
+        else { return nil }
+        var members: [JSONValue.Member] = [.init("id", .string(name)), .init("object", "model")]
+        for field in ["context_window", "context_length", "max_context_length", "max_model_len"] {
+            guard let tokens = item[field]?.integer, tokens > 0 else { continue }
+            members.append(.init("context_length", .integer(tokens)))
+            break
+        }
+        if let modalities = item["architecture"]?["input_modalities"]?.elements {
+            members.append(.init("architecture", ["input_modalities": .array(Array(modalities.prefix(8)))]))
+        }
+        return .object(members)
+    }
+
+    var document: JSONValue { ["object": "list", "data": .array(models)] }
+}
