@@ -16,20 +16,8 @@ enum BackendErrorBody {
 
     /// The body without what is the seller's own; byte for byte where nothing of it is in it.
     static func cleaned(_ body: [UInt8], _ words: PublicWords) -> [UInt8] {
-        guard let document = try? JSONValue.parse(body) else {
-            guard UTF8Carry.isWellFormed(body) else { return body }
-            return Array(words.cleaned(String(decoding: body, as: UTF8.self)).utf8)
-        }
-        let cleaned = cleaned(document, words)
-        return cleaned == document ? body : cleaned.bytes
-    }
-
-    private static func cleaned(_ value: JSONValue, _ words: PublicWords) -> JSONValue {
-        switch value {
-        case .string(let text): .string(words.cleaned(text))
-        case .array(let elements): .array(elements.map { cleaned($0, words) })
-        case .object(let members): .object(members.map { .init($0.name, cleaned($0.value, words)) })
-        case .null, .boolean, .number: value
-        }
+        if let cleaned = JSONValue.cleaned(body, by: words) { return cleaned }
+        guard UTF8Carry.isWellFormed(body) else { return body }
+        return Array(words.cleaned(String(decoding: body, as: UTF8.self)).utf8)
     }
 }

@@ -54,7 +54,10 @@ struct BrokerDialer: Sendable {
     private func failure(_ error: any Error) -> DialFailure {
         let endpoint = configuration.endpoint
         guard let tls = ConnectionWords.tlsText(error) else {
-            return DialFailure(cause: .unreachable, reason: ConnectionWords.text(error, to: endpoint.description))
+            let text = ConnectionWords.text(error, to: endpoint.description)
+            let isHungUp = !endpoint.isTLS && text.contains("broke off")
+            let advice = isHungUp ? ": if it speaks TLS, write https:// in broker.base_url" : ""
+            return DialFailure(cause: .unreachable, reason: text + advice)
         }
         let isUntrusted = tls.contains("not trusted")
         let roots = configuration.tlsCAFile.map { "those in broker.tls_ca_file (\($0))" } ?? "the system's authorities"
@@ -69,7 +72,7 @@ struct BrokerDialer: Sendable {
     /// What is wrong when something answers that lets no worker in.
     private func words(for refusal: Refusal) -> String {
         let endpoint = configuration.endpoint
-        let said = "HTTP \(refusal.status) \(refusal.text)"
+        let said = "HTTP \(refusal.status) \(refusal.text.cut(toUTF8Bytes: 300))"
         switch refusal.status {
         case 0 where !endpoint.isTLS:
             return "\(endpoint.description) closed the connection without an answer: if it speaks TLS, write https://"

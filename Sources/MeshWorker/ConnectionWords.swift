@@ -46,7 +46,7 @@ enum ConnectionWords {
         }
         guard error is NIOSSLError || error is BoringSSLError else { return nil }
         if said.contains("CERTIFICATE_VERIFY_FAILED") { return "the certificate is not trusted" }
-        if said.contains("WRONG_VERSION_NUMBER") || said.contains("HTTP_REQUEST") {
+        if ["WRONG_VERSION_NUMBER", "HTTP_REQUEST", "EOF during handshake"].contains(where: said.contains) {
             return "the other side does not speak TLS: write http:// instead of https://, if that is right"
         }
         if said.contains("uncleanShutdown") { return "the connection ended without TLS's farewell" }

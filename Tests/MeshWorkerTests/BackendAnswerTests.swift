@@ -101,6 +101,27 @@ import Testing
         }
     }
 
+    /// It could not be sent a second time.
+    @Test func anUploadMeetsNoKeptConnection() async throws {
+        let raw = RawBackend { $0.onConnection == 1 ? [.send(RawBackend.answer(200, "{}"))] : [.close] }
+        try await Self.with(raw) { backend in
+            for _ in 0..<3 {
+                _ = try await Self.ask(backend, Self.chat())
+                let (rooms, room) = AsyncStream<Int>.makeStream()
+                let upload = UploadStream(length: 3) { room.yield($0) }
+                var request = BackendRequest(method: "POST", path: "/audio/transcriptions")
+                request.upload = upload
+                async let answer = Self.ask(backend, request)
+                for await _ in rooms { break }
+                #expect(upload.arrived(ByteBuffer(string: "abc")))
+                upload.ended()
+                let status = try await answer.status
+                #expect(status == 200)
+            }
+            #expect(raw.requests.filter { $0.method == "POST" && $0.body == Array("abc".utf8) }.count == 3)
+        }
+    }
+
     @Test func aNewConnectionThatEndsWithoutAnAnswerIsNotTriedAgain() async throws {
         let raw = RawBackend { _ in [.close] }
         try await Self.with(raw) { backend in
