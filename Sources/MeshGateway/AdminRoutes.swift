@@ -20,7 +20,7 @@ package struct AdminRoutes: Sendable {
 
     static func requireOperator(_ request: Request, _ context: GatewayContext) throws {
         if request.isLocalOperator { return }
-        let caller = try context.caller(request.headers).get()
+        let caller = try context.caller(request.headers, from: request.place).get()
         guard caller.scopes.contains(.admin) else {
             throw MeshError(.insufficientScope, "this API key does not have the scope 'admin'")
         }
@@ -30,7 +30,7 @@ package struct AdminRoutes: Sendable {
         let isRead = request.method == .GET
         // Whoever sells here may look at what is theirs.
         if isRead, path.first == "providers", !request.isLocalOperator {
-            let caller = try context.caller(request.headers).get()
+            let caller = try context.caller(request.headers, from: request.place).get()
             if !caller.scopes.contains(.admin) {
                 return try await ownProviders(of: caller, Array(path.dropFirst()), context)
             }

@@ -1,38 +1,72 @@
 import MeshModel
 import MeshRuntime
+import MeshTransport
 import NIOHTTP1
 
 /// Where an API key may stand in a request.
 enum Credentials {
-    static func secret(_ headers: HTTPHeaders) -> String? {
-        guard let authorization = headers.first(name: "authorization") else { return headers.first(name: "x-api-key") }
+    static func secret(_ headers: HTTPHeaders) throws(MeshError) -> String {
+        guard let authorization = headers.first(name: "authorization") else {
+            guard let secret = headers.first(name: "x-api-key") else {
+                throw MeshError(.invalidAPIKey, "no API key given; send 'Authorization: Bearer sk-aisbf-…'")
+            }
+            return secret
+        }
         // Byte by byte: this runs for every request, and walking characters costs more than the rest of it.
         let bytes = authorization.utf8
         guard bytes.count > 7, zip(bytes, "bearer ".utf8).allSatisfy({ $0 | 0x20 == $1 || $0 == $1 }) else {
-            return nil
+            throw malformed(bytes)
         }
         let secret = bytes.dropFirst(7).drop { $0 == 0x20 }
-        guard let end = secret.lastIndex(where: { $0 != 0x20 }) else { return nil }
-        return String(secret[...end])
+        guard let end = secret.lastIndex(where: { $0 != 0x20 }) else { throw malformed(bytes) }
+        return String(decoding: secret[...end], as: UTF8.self)
+    }
+
+    /// What is wrong with an authorization header that holds no key after `Bearer`. Repeats nothing of it.
+    private static func malformed(_ bytes: String.UTF8View) -> MeshError {
+        let words = bytes.split(separator: 0x20).map { String(decoding: $0, as: UTF8.self) }
+        let wanted = "send 'Authorization: Bearer sk-aisbf-…'"
+        let said =
+            switch (words.first?.lowercased(), words.count) {
+            case (nil, _): "the authorization header is empty"
+            case ("bearer"?, _): "the authorization header has no API key behind 'Bearer'"
+            case ("basic"?, 2...), ("digest"?, 2...), ("token"?, 2...), ("apikey"?, 2...):
+                "the authorization header has another scheme than 'Bearer'"
+            default: "the authorization header has no 'Bearer ' in front of the API key"
+            }
+        return MeshError(.invalidAPIKey, "\(said); \(wanted)")
     }
 }
 
 extension GatewayContext {
-    /// Whose key `headers` carry.
-    func caller(_ headers: HTTPHeaders) -> Result<Caller, MeshError> {
-        guard let secret = Credentials.secret(headers) else {
-            return .failure(MeshError(.invalidAPIKey, "no API key given; send 'Authorization: Bearer sk-aisbf-…'"))
+    /// Whose key `headers` carry. A good one is let in whatever came from the same place before; wrong ones are counted,
+    /// and told to wait when they are many.
+    func caller(_ headers: HTTPHeaders, from place: ConnectionPlace) -> Result<Caller, MeshError> {
+        let secret: String
+        do throws(MeshError) { secret = try Credentials.secret(headers) } catch { return .failure(error) }
+        if let caller = authenticator.caller(presenting: secret, wall: SystemClock.wall) {
+            place.prove()
+            return .success(caller)
         }
-        guard let caller = authenticator.caller(presenting: secret, wall: SystemClock.wall) else {
-            return .failure(MeshError(.invalidAPIKey, "this API key is not known here, or was revoked or has expired"))
+        let now = SystemClock.instant
+        let unknown = "this API key is not known here, or was revoked or has expired"
+        if let seconds = wrongKeys.secondsClosed(place.address, limit: Limits.wrongKeysPerMinute, now: now) {
+            return .failure(
+                MeshError(
+                    .rateLimited,
+                    "\(unknown), and too many such keys came from this address; try again in \(seconds) s",
+                    retryAfterSeconds: seconds))
         }
-        return .success(caller)
+        wrongKeys.refused(place.address, now: now)
+        return .failure(MeshError(.invalidAPIKey, unknown))
     }
 
     /// The caller of an inference route.
     /// - Parameter scope: the user whose scope the path names, who must be the caller.
-    func inferenceCaller(_ headers: HTTPHeaders, scope: String?) -> Result<Caller, MeshError> {
-        caller(headers).flatMap { caller in
+    func inferenceCaller(
+        _ headers: HTTPHeaders, scope: String?, from place: ConnectionPlace
+    ) -> Result<Caller, MeshError> {
+        caller(headers, from: place).flatMap { caller in
             guard caller.scopes.contains(.inference) else {
                 return .failure(MeshError(.insufficientScope, "this API key does not have the scope 'inference'"))
             }

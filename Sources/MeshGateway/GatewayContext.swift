@@ -17,6 +17,8 @@ package final class GatewayContext: Sendable {
     let inFlight = Atomic<Int>(0)
     private let draining = Atomic<Bool>(false)
     let coldInFlight = Atomic<Int>(0)
+    /// Counts wrong API keys per address.
+    let wrongKeys = RefusalGate()
     /// Bytes of large request bodies that are held now.
     let heldBodyBytes = Atomic<Int>(0)
 

@@ -1,7 +1,7 @@
 import MeshModel
 import MeshRouting
 import MeshRuntime
-import MeshTransport
+package import MeshTransport
 import MeshWire
 package import NIOCore
 package import NIOHTTP1
@@ -37,6 +37,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     }
 
     let shared: GatewayContext
+    private let carrier: Carrier
     private let isLocalOperator: Bool
     private var reading = Reading.idle
     private(set) var context: ChannelHandlerContext?
@@ -50,7 +51,10 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     private var lastProgress = SystemClock.instant
     private var requestStarted = SystemClock.instant
     private var timer: Scheduled<Void>?
+    /// What the other side had not taken at the last look.
     private var lastUnsent = 0
+    /// The same of a stream, whose channel cannot be asked.
+    private var unsentOfStream = 0
     /// Whether the request was read to its end.
     private var isRequestWhole = true
     /// Whether the upload under way has room for more.
@@ -61,8 +65,9 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     /// Why the request that comes next did not become a WebSocket.
     private var upgradeRefusal: MeshError?
 
-    package init(shared: GatewayContext, isLocalOperator: Bool = false) {
+    package init(shared: GatewayContext, carrier: Carrier, isLocalOperator: Bool = false) {
         self.shared = shared
+        self.carrier = carrier
         self.isLocalOperator = isLocalOperator
     }
 
@@ -109,7 +114,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         lastProgress = SystemClock.instant
         switch unwrapInboundIn(data) {
-        case .head(let head):
+        case .head(var head):
+            head.uri = RequestTarget.originForm(head.uri)
             // What comes behind the last answer of a connection is not read any more.
             if case .ending = reading { return }
             headArrived(head)
@@ -148,19 +154,17 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             upgradeRefusal = nil
             return .refused(head, error, left: Limits.coldBodyBytes)
         }
-        let size = head.headers.reduce(head.uri.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count }
-        guard size <= Limits.requestHeaderBytes else {
-            let error = MeshError(
-                .headersTooLarge, "the request's headers are larger than \(Limits.requestHeaderBytes >> 10) KiB")
-            return .refused(head, error, left: Limits.coldBodyBytes)
+        if let error = RequestBounds.problem(head) {
+            // Read to its end, so that whoever sends a large one gets the answer.
+            return .refused(head, error, left: Limits.requestBodyBytes)
         }
         let route = HotRoute(head)
-        let declared = Self.declaredLength(head)
-        let limit = Self.bodyLimit(route)
+        let declared = RequestBounds.declaredLength(head)
+        let limit = RequestBounds.bodyLimit(route)
         let mayStream = route?.isProxied ?? false && ProxyCall.mayStream(head)
-        if declared > limit, !mayStream { return .refused(head, Self.tooLarge(limit), left: limit) }
+        if declared > limit, !mayStream { return .refused(head, RequestBounds.tooLarge(head, route), left: limit) }
         guard let route else { return .body(head, ByteBuffer(), nil) }
-        return switch shared.inferenceCaller(head.headers, scope: route.username) {
+        return switch shared.inferenceCaller(head.headers, scope: route.username, from: carrier.place) {
         case .success(let caller):
             .body(head, ByteBuffer(), HotRequest(caller: caller, route: route, mayStream: mayStream))
         case .failure(let error): .refused(head, error, left: limit)
@@ -173,9 +177,9 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             // Taken out first so that the buffer is unique and grows in place.
             reading = .idle
             if collected.readableBytes == 0 { collected = bytes } else { collected.writeImmutableBuffer(bytes) }
-            let limit = Self.bodyLimit(hot?.route)
+            let limit = RequestBounds.bodyLimit(hot?.route)
             if collected.readableBytes > limit {
-                reading = .refused(head, Self.tooLarge(limit), left: limit)
+                reading = .refused(head, RequestBounds.tooLarge(head, hot?.route), left: limit)
             } else if !count(collected.readableBytes) {
                 let error = MeshError(
                     .rateLimited, "this node takes in as many large requests as it can hold; try again shortly",
@@ -224,19 +228,6 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         }
     }
 
-    /// Only inference takes large bodies, and only from callers whose key was found good.
-    private static func bodyLimit(_ route: HotRoute?) -> Int {
-        switch route?.call {
-        case .chat: Limits.requestBodyBytes
-        case .proxy: Limits.uploadBodyBytes
-        case nil: Limits.coldBodyBytes
-        }
-    }
-
-    private static func tooLarge(_ limit: Int) -> MeshError {
-        MeshError(.bodyTooLarge, "the request body is larger than \(limit >> 10) KiB, the most this route takes")
-    }
-
     /// Counts a body of `bytes` that is held here; false when the node has no room for it. Small ones are bounded
     /// by the number of connections.
     private func count(_ bytes: Int) -> Bool {
@@ -247,22 +238,18 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         return now == 0 || total <= Limits.heldBodiesBytes
     }
 
-    private static func declaredLength(_ head: HTTPRequestHead) -> Int {
-        head.headers.first(name: "content-length").flatMap { Int($0) } ?? 0
-    }
-
     // MARK: Uploads
 
     /// A body of which enough has come to decide: it goes on to a worker from now on, or is collected to its end.
     private func streamed(_ hot: HotRequest, _ head: HTTPRequestHead, _ collected: ByteBuffer) -> Reading {
-        let limit = Self.bodyLimit(hot.route)
+        let limit = RequestBounds.bodyLimit(hot.route)
         let principal = shared.principal(hot.caller)
         do throws(MeshError) {
             if let work = try shared.upload(hot.route, head, beginning: collected, principal) {
                 return startUpload(work, principal)
             }
         } catch { return .refused(head, error, left: limit) }
-        guard Self.declaredLength(head) > limit || collected.readableBytes > limit else {
+        guard RequestBounds.declaredLength(head) > limit || collected.readableBytes > limit else {
             return .body(head, collected, hot)
         }
         let error = MeshError(
@@ -363,7 +350,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             method: isHead ? .GET : head.method, segments: segments, target: head.uri, query: query,
             headers: head.headers,
             body: Array(bytes.readableBytesView), isLocalOperator: isLocalOperator, requestID: requestID,
-            address: context.channel.remoteAddress?.ipAddress ?? "local")
+            place: carrier.place)
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
         let shared = shared
         let eventLoop = context.eventLoop
@@ -392,15 +379,30 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         shared.metrics.answered(status)
         var headers = headers
         // Whoever is answered in the middle of a request may never send the rest of it.
-        if !isRequestWhole, version.major == 1 { keepAlive = false }
+        if !isRequestWhole || shared.isDraining, version.major == 1 { keepAlive = false }
         if version.major == 1, !keepAlive || closing { headers.add(name: "connection", value: "close") }
         write(.head(HTTPResponseHead(version: version, status: .init(statusCode: status), headers: headers)))
     }
 
     func write(_ part: HTTPServerResponsePart) {
         lastProgress = SystemClock.instant
-        context?.write(wrapOutboundOut(part), promise: nil)
+        guard let context else { return }
+        guard carrier.kind == .stream, case .body(.byteBuffer(var bytes)) = part else {
+            return context.write(wrapOutboundOut(part), promise: nil)
+        }
+        // In pieces, so that how fast the buyer takes them can be seen.
+        while let piece = bytes.readSlice(length: min(bytes.readableBytes, Self.streamPieceBytes)),
+            piece.readableBytes > 0
+        {
+            let sent = context.eventLoop.makePromise(of: Void.self)
+            let count = piece.readableBytes
+            unsentOfStream += count
+            sent.futureResult.assumeIsolated().whenComplete { [weak self] _ in self?.unsentOfStream -= count }
+            context.write(wrapOutboundOut(.body(.byteBuffer(piece))), promise: sent)
+        }
     }
+
+    private static let streamPieceBytes = 65_536
 
     /// Ends the answer. A connection that is not kept is closed when the last byte has left, and not before: closing
     /// throws away what still waits for a buyer who reads slowly.
@@ -458,7 +460,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
 
     private func patrol(_ context: ChannelHandlerContext) {
         // A buyer who takes a long answer slowly is not idle.
-        let unsent = (try? context.channel.syncOptions?.getOption(ChannelOptions.bufferedWritableBytes)) ?? 0
+        let unsent = carrier.kind == .stream ? unsentOfStream : context.channel.unsentSocketBytes
         if unsent < lastUnsent { lastProgress = SystemClock.instant }
         lastUnsent = unsent
         let quiet = SystemClock.instant.milliseconds(since: lastProgress)

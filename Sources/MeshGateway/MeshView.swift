@@ -32,14 +32,18 @@ package struct MeshView: Sendable {
     private let catalog: CatalogHolder
     private let sessions: SessionTable
     private let clock: ClockJudge
+    private let store: StoreWatch
 
-    package init(facts: Facts, control: ControlPlane, catalog: CatalogHolder, sessions: SessionTable, clock: ClockJudge)
-    {
+    package init(
+        facts: Facts, control: ControlPlane, catalog: CatalogHolder, sessions: SessionTable, clock: ClockJudge,
+        store: StoreWatch
+    ) {
         self.facts = facts
         self.control = control
         self.catalog = catalog
         self.sessions = sessions
         self.clock = clock
+        self.store = store
     }
 
     func status(_ context: GatewayContext) async -> JSONValue {
@@ -60,7 +64,18 @@ package struct MeshView: Sendable {
             "links": .integer(counts?.links ?? 0), "members": .integer(counts?.members ?? 0),
             "records": .integer(counts?.records ?? 0), "workers": .integer(sessions.count),
             "requests_in_flight": .integer(context.requestsInFlight), "clock_offset_ms": .integer(clock.medianOffsetMs),
-            "clock_ok": .boolean(!clock.isSuspect),
+            "clock_ok": .boolean(!clock.isSuspect), "store": storeDocument,
+        ]
+    }
+
+    /// Whether what the operator changes is kept, and the mesh told of it.
+    private var storeDocument: JSONValue {
+        let trouble = store.current
+        return [
+            "writable": .boolean(trouble == nil),
+            "problem": .optional(trouble?.problem),
+            "since": trouble.map { .integer($0.since.seconds) } ?? .null,
+            "free_bytes": store.freeBytes.map { .integer($0) } ?? .null,
         ]
     }
 

@@ -3,6 +3,7 @@ import MeshRouting
 package import MeshRuntime
 import MeshSessions
 import MeshTelemetry
+import MeshTransport
 import MeshWire
 import NIOHTTP1
 
@@ -11,15 +12,17 @@ package struct NodeRoutes: ColdRoutes {
     private let administration: AdminRoutes
     private let admission: WorkerAdmission
     private let sessions: SessionTable
+    private let store: StoreWatch
     private let exposition: @Sendable () -> String
 
     package init(
-        administration: AdminRoutes, admission: WorkerAdmission, sessions: SessionTable,
+        administration: AdminRoutes, admission: WorkerAdmission, sessions: SessionTable, store: StoreWatch,
         exposition: @escaping @Sendable () -> String
     ) {
         self.administration = administration
         self.admission = admission
         self.sessions = sessions
+        self.store = store
         self.exposition = exposition
     }
 
@@ -44,8 +47,7 @@ package struct NodeRoutes: ColdRoutes {
         }
         switch segments {
         case ["health"], ["healthz"]:
-            return .json(
-                ["status": .string(context.isDraining ? "draining" : "ok")], status: context.isDraining ? 503 : 200)
+            return health(context)
         case ["metrics"]:
             try requireOperator(request, context)
             return Response(
@@ -67,13 +69,21 @@ package struct NodeRoutes: ColdRoutes {
         }
     }
 
+    /// A node whose store cannot be written to serves its buyers all the same, and says what is wrong.
+    private func health(_ context: GatewayContext) -> Response {
+        var members = [JSONValue.Member("status", .string(context.isDraining ? "draining" : "ok"))]
+        if let trouble = store.current { members.append(.init("store", .string(trouble.problem))) }
+        return .json(.object(members), status: context.isDraining ? 503 : 200)
+    }
+
     // MARK: Buyers
 
     private func buyerRoute(_ request: Request, _ context: GatewayContext) throws -> Response {
         guard let (path, username) = BuyerPath.strip(request.segments) else {
-            throw MeshError(.notFound, "there is nothing at this path; the API is under /v1, see GET /v1/models")
+            throw WrongPath.error(request.segments)
+                ?? MeshError(.notFound, "there is nothing at this path; the API is under /v1, see GET /v1/models")
         }
-        let caller = try context.inferenceCaller(request.headers, scope: username).get()
+        let caller = try context.inferenceCaller(request.headers, scope: username, from: request.place).get()
         let principal = context.principal(caller)
         switch path.first {
         case "models":
@@ -102,6 +112,7 @@ package struct NodeRoutes: ColdRoutes {
                     .methodNotAllowed, "this route takes GET, POST and DELETE",
                     allowedMethods: "GET, POST, DELETE")
             }
+            if let known = WrongPath.error(request.segments) { throw known }
             throw MeshError(
                 .notFound,
                 "this node has no route '/\(path.joined(separator: "/"))'; Docs/Reference/http-api.md lists what there is"
@@ -152,7 +163,7 @@ package struct NodeRoutes: ColdRoutes {
         }
         return .json(
             try await admission.dryRun(
-                path: path, document: try request.document(), headers: request.headers, address: request.address))
+                path: path, document: try request.document(), headers: request.headers, address: request.place.address))
     }
 
     private func brokerSessions(_ request: Request, _ context: GatewayContext) throws -> Response {
@@ -205,7 +216,7 @@ package struct NodeRoutes: ColdRoutes {
     /// Whose workers the caller may see; nil: everybody's.
     private func shownOwner(_ request: Request, _ context: GatewayContext) throws -> PublicKey? {
         if request.isLocalOperator || (try? requireOperator(request, context)) != nil { return nil }
-        return try context.caller(request.headers).get().owner
+        return try context.caller(request.headers, from: request.place).get().owner
     }
 
     private func requireOperator(_ request: Request, _ context: GatewayContext) throws {

@@ -1,4 +1,5 @@
 package import MeshModel
+package import MeshTransport
 package import MeshWire
 package import NIOHTTP1
 
@@ -28,6 +29,8 @@ package struct Response: Sendable {
         var response = json(error.document(requestID: requestID), status: error.status)
         if let seconds = error.retryAfterSeconds { response.headers.append(("retry-after", String(seconds))) }
         if let methods = error.allowedMethods { response.headers.append(("allow", methods)) }
+        // Which encodings would do (RFC 7694, section 3).
+        if error.code == .unsupportedEncoding { response.headers.append(("accept-encoding", "identity")) }
         if error.status == 401 { response.headers.append(("www-authenticate", "Bearer")) }
         return response
     }
@@ -46,8 +49,8 @@ package struct Request: Sendable {
     /// Whether it came over the node's own Unix socket, which only the operator can open.
     package var isLocalOperator: Bool
     package var requestID: String
-    /// Where the connection comes from: an IP address, or `local`.
-    package var address: String
+    /// The connection it came on.
+    package var place: ConnectionPlace
 
     /// The body as a JSON object.
     package func document() throws(MeshError) -> JSONValue {

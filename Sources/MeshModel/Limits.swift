@@ -52,8 +52,14 @@ package enum Limits {
     package static let streamBurstMs: Int64 = 3_000
     package static let lingerMs: Int64 = 2_000
     package static let connections = 16_384
+    package static let connectionNewcomers = 4_096
+    package static let connectionNewcomersPerAddress = 2_048
+    package static let operatorConnections = 64
+    package static let filesReserved = 1_024
     package static let jsonDepth = 128
     package static let authenticationCacheEntries = 16_384
+    package static let wrongKeysPerMinute = 60
+    package static let refusedCallers = 16_384
     package static let coldRoutesAtOnce = 256
     package static let routesRemembered = 8_192
 
@@ -87,7 +93,6 @@ package enum Limits {
     package static let workerRegistersPer10s = 10
     package static let workerRefusalsPerMinute = 60
     package static let workerRefusalsPerCaller = 600
-    package static let workerRefusedCallers = 16_384
     package static let workerAdmissionsPerSecond = 200
     package static let workerAdmissionsBurst = 400
     package static let workerRetryAfterSeconds = 30
@@ -96,6 +101,7 @@ package enum Limits {
     package static let importedTokenCharacters = 16
     package static let importedTokenBytes = 512
     package static let importedTokenProviders = 4
+    package static let importedTokenGuesses = 60
     package static let attachKeyProofsPerRound = 64
     package static let tokenDerivationsAtOnce = 2
     package static let tokenDerivationsQueued = 64
@@ -163,6 +169,7 @@ package enum Limits {
     package static let metaValueBytes = 4_096
     package static let keyFileBytes = 16_384
     package static let storeReaders = 4
+    package static let storeRoomBytes: Int64 = 1 << 20
 
     // Telemetry
     package static let metricSeries = 10_000

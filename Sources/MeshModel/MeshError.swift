@@ -15,6 +15,7 @@ package enum ErrorCode: String, CaseIterable, Sendable {
     case requestTimeout = "request_timeout"
     case bodyTooLarge = "body_too_large"
     case headersTooLarge = "headers_too_large"
+    case unsupportedEncoding = "unsupported_encoding"
     case frameLimit = "worker_frame_limit"
     case rateLimited = "rate_limited"
     case clientClosed = "client_closed_request"
@@ -30,6 +31,7 @@ package enum ErrorCode: String, CaseIterable, Sendable {
     case streamInterrupted = "stream_interrupted"
     case streamTooSlow = "stream_consumer_too_slow"
     case draining = "node_draining"
+    case storeFull = "store_full"
     case internalError = "internal_error"
 
     /// HTTP status the code travels with.
@@ -43,6 +45,7 @@ package enum ErrorCode: String, CaseIterable, Sendable {
         case .requestTimeout: 408
         case .modelAmbiguous, .conflict: 409
         case .bodyTooLarge, .frameLimit: 413
+        case .unsupportedEncoding: 415
         case .misdirected: 421
         case .rateLimited: 429
         case .headersTooLarge: 431
@@ -51,6 +54,7 @@ package enum ErrorCode: String, CaseIterable, Sendable {
         case .workerError, .workerBadAnswer, .workerLost, .streamInterrupted, .streamTooSlow: 502
         case .workerUnavailable, .workerBusy, .nodeUnreachable, .draining: 503
         case .workerTimeout: 504
+        case .storeFull: 507
         }
     }
 

@@ -42,6 +42,7 @@ package final class RunningNode: Service {
         var administration: Administration
         var catalog: CatalogHolder
         var broker: Broker
+        var store: StoreWatch
     }
 
     private init(
@@ -74,11 +75,12 @@ package final class RunningNode: Service {
                 tls: try configuration.api.tls.map { try ServerTLS.context($0) },
                 upgrade: .init(
                     admits: { channel, head in parts.admission.admits(channel, head) },
-                    accept: { channel, head in try parts.admission.accept(channel, head) })
-            ) { GatewayHandler(shared: parts.gateway) }
+                    accept: { channel, head in try parts.admission.accept(channel, head) }),
+                places: .buyersAndWorkers(atMost: OpenFiles.connections(of: OpenFiles.raise()))
+            ) { GatewayHandler(shared: parts.gateway, carrier: $0) }
         }
         let admin = try await HTTPListener.bind(group: group, unixSocketPath: configuration.adminSocketPath) {
-            GatewayHandler(shared: parts.gateway, isLocalOperator: true)
+            GatewayHandler(shared: parts.gateway, carrier: $0, isLocalOperator: true)
         }
         let linkPort = try await bound("link.listen", configuration.link.listen) {
             try await parts.endpoint.bind(host: configuration.link.listen.host, port: configuration.link.listen.port)
@@ -132,6 +134,7 @@ package final class RunningNode: Service {
             catalog: catalog, sessions: sessions, keys: keyring, imported: ImportedTokens(metrics: workerMetrics),
             greetingGraceMs: configuration.workerGreetingGraceMs)
         let authenticator = Authenticator()
+        let store = StoreWatch(store: home.store, logger: logger)
         let administration = Administration(
             store: home.store, directory: home.directory, identity: home.identity, authenticator: authenticator,
             signers: signers, control: control)
@@ -139,10 +142,11 @@ package final class RunningNode: Service {
             facts: .init(
                 network: configuration.networkID, apiURL: configuration.api.url,
                 linkAddresses: configuration.link.advertise.map(\.description), software: software,
-                startedAt: SystemClock.wall), control: control, catalog: catalog, sessions: sessions, clock: clock)
+                startedAt: SystemClock.wall), control: control, catalog: catalog, sessions: sessions, clock: clock,
+            store: store)
         let routes = NodeRoutes(
             administration: AdminRoutes(administration: administration, mesh: view, apiURL: configuration.api.url),
-            admission: admission, sessions: sessions, exposition: { registry.exposition() })
+            admission: admission, sessions: sessions, store: store, exposition: { registry.exposition() })
         let gateway = GatewayContext(
             identity: NodeFacts(
                 key: key, operatorKey: home.identity.operatorKey.publicKey, name: configuration.nodeName),
@@ -156,7 +160,7 @@ package final class RunningNode: Service {
         return Parts(
             gateway: gateway, control: control, links: links, endpoint: endpoint, forwards: forwards,
             sessions: sessions,
-            admission: admission, administration: administration, catalog: catalog, broker: broker)
+            admission: admission, administration: administration, catalog: catalog, broker: broker, store: store)
     }
 
     /// Static peers and the allow-list; a node's own operator's other nodes are always welcome.
@@ -275,6 +279,7 @@ package final class RunningNode: Service {
             do {
                 try await NIOThreadPool.singleton.runIfActive { [parts] in try parts.control.flushRecords() }
             } catch is CancellationError { return }
+            parts.store.look()
             parts.sessions.revoke(by: parts.catalog.current, wall: SystemClock.wall)
             do { try await parts.administration.completeProofs() } catch {
                 logger.warning("a token's key could not be proven", metadata: ["error": "\(error)"])
@@ -289,17 +294,18 @@ package final class RunningNode: Service {
 
     // MARK: Stop
 
-    /// New requests are refused, running ones get `Limits.drainMs` to finish, then workers and links are closed.
+    /// New requests are refused, running ones get `Limits.drainMs` to finish, then workers and links are closed. The
+    /// listener stays until then: whoever asks hears that the node is going, a load balancer in `/health`.
     private func drain() async {
         logger.info("draining", metadata: ["requests.in_flight": "\(parts.gateway.requestsInFlight)"])
         parts.gateway.drain()
         parts.forwards.drain()
         parts.admission.stop()
-        try? await api.channel.close().get()
         let deadline = SystemClock.instant.advanced(byMilliseconds: Limits.drainMs)
         while parts.gateway.requestsInFlight + parts.forwards.requestsInFlight > 0, SystemClock.instant < deadline {
             try? await Task.sleep(for: .milliseconds(20))
         }
+        try? await api.channel.close().get()
         parts.sessions.closeAll(.nodeStopping)
         api.connections.quiesce()
         // The attachments' tombstones leave before the links do.

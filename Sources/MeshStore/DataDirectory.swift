@@ -128,13 +128,9 @@ package final class DataDirectory: Sendable {
             throw taken
                 ? .inUse(path: layout.root, pid: layout.lockHolder) : .unusable(path: layout.lock, reason: reason)
         }
+        // For messages only: the lock holds without it, also on a disk that is full.
         let text = Array("\(getpid())\n".utf8)
-        let written = ftruncate(file, 0) == 0 && pwrite(file, text, text.count, 0) == text.count
-        guard written else {
-            let reason = SecretFile.lastErrorText()
-            close(file)
-            throw .unusable(path: layout.lock, reason: reason)
-        }
+        if ftruncate(file, 0) == 0 { _ = pwrite(file, text, text.count, 0) }
         return file
     }
 

@@ -12,6 +12,7 @@ import MeshModel
 package struct MeshStore: Sendable {
     let pool: DatabasePool
     package let path: String
+    package let health: StoreHealth
 
     /// Opens or creates the database at `path` (mode 0600) and brings its tables up to date.
     /// - Parameter maximumPages: bound of the file in pages of 4 KiB, nil for SQLite's own.
@@ -26,17 +27,20 @@ package struct MeshStore: Sendable {
             // rule for all tables costs nothing that anybody waits for.
             try pool.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
             try Schema.migrator.migrate(pool)
-            return MeshStore(pool: pool, path: path)
+            return MeshStore(pool: pool, path: path, health: StoreHealth())
         } catch {
             throw StoreError(error, path: path)
         }
     }
 
     /// Waits for running calls, moves the write-ahead log into the database, so that one file is the whole backup of a
-    /// stopped node, and closes it. Calls made afterwards throw.
+    /// stopped node, and closes it. Without room for that the log stays as it is, and the next start reads it. Calls
+    /// made afterwards throw.
     package func close() throws(StoreError) {
         do {
-            _ = try pool.writeWithoutTransaction { try $0.checkpoint(.truncate) }
+            do { _ = try pool.writeWithoutTransaction { try $0.checkpoint(.truncate) } } catch {
+                guard StoreError(error, path: path).isLackOfRoom else { throw error }
+            }
             try pool.close()
         } catch {
             throw StoreError(error, path: path)
@@ -83,7 +87,11 @@ package struct MeshStore: Sendable {
 
     /// One transaction: all of `body` or nothing.
     func write<Value>(_ body: (Database) throws -> Value) throws(StoreError) -> Value {
-        do { return try pool.write(body) } catch { throw StoreError(error, path: path) }
+        do { return try pool.write(body) } catch {
+            let failure = StoreError(error, path: path)
+            health.failed(failure)
+            throw failure
+        }
     }
 
     /// A view of the database that no write changes meanwhile.

@@ -14,14 +14,14 @@ enum SecretFile {
         let (directory, name) = split(path)
         let unfinished = "\(directory)/\(unfinishedPrefix)\(name)-\(hexText(Sodium.shared.randomBytes(6)))"
         let file = open(unfinished, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
-        guard file >= 0 else { throw .unusable(path: path, reason: lastErrorText()) }
-        var failure = writeAll(bytes, to: file)
-        if failure == nil && fsync(file) != 0 { failure = lastErrorText() }
-        if close(file) != 0 && failure == nil { failure = lastErrorText() }
-        if failure == nil && rename(unfinished, path) != 0 { failure = lastErrorText() }
-        if let failure {
+        guard file >= 0 else { throw failure(path) }
+        var failed = writeAll(bytes, to: file, path)
+        if failed == nil && fsync(file) != 0 { failed = failure(path) }
+        if close(file) != 0 && failed == nil { failed = failure(path) }
+        if failed == nil && rename(unfinished, path) != 0 { failed = failure(path) }
+        if let failed {
             _ = unlink(unfinished)
-            throw .unusable(path: path, reason: failure)
+            throw failed
         }
         try synchronizeDirectory(directory)
     }
@@ -57,6 +57,11 @@ enum SecretFile {
         }
     }
 
+    /// What the last call's error means for `path`.
+    private static func failure(_ path: String) -> StoreError {
+        errno == ENOSPC || errno == EDQUOT ? .full(path: path) : .unusable(path: path, reason: lastErrorText())
+    }
+
     static func lastErrorText() -> String { String(cString: strerror(errno)) }
 
     static func synchronizeDirectory(_ directory: String) throws(StoreError) {
@@ -71,13 +76,13 @@ enum SecretFile {
         return (String(path[..<slash]), String(path[path.index(after: slash)...]))
     }
 
-    /// The reason it failed, nil when all was written.
-    private static func writeAll(_ bytes: [UInt8], to file: Int32) -> String? {
+    /// Why it failed, nil when all was written.
+    private static func writeAll(_ bytes: [UInt8], to file: Int32, _ path: String) -> StoreError? {
         var written = 0
         while written < bytes.count {
             let count = bytes[written...].withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
             if count < 0 && errno == EINTR { continue }
-            guard count > 0 else { return lastErrorText() }
+            guard count > 0 else { return failure(path) }
             written += count
         }
         return nil

@@ -17,7 +17,7 @@ package enum StoreError: Error, Hashable, Sendable, CustomStringConvertible {
     case corrupt(path: String, detail: String)
     /// The database was written by a newer version of this program.
     case newerSchema(path: String)
-    /// No room left for the database to grow.
+    /// No room left on the disk, or in this user's part of it.
     case full(path: String)
     /// Any other answer of SQLite.
     case database(path: String, detail: String)
@@ -49,11 +49,26 @@ package enum StoreError: Error, Hashable, Sendable, CustomStringConvertible {
             "the database \(path) was written by a newer version of this program; run that version, or restore a backup "
                 + "made before the upgrade"
         case .full(let path):
-            "there is no room for the database \(path) to grow; free some disk space and try again"
+            "there is no room for \(path) to grow; free some disk space and try again"
         case .database(let path, let detail):
             "the database \(path) answered: \(detail)"
         case .conflict(let text), .notFound(let text), .invalid(let text):
             text
+        }
+    }
+
+    package var isLackOfRoom: Bool {
+        if case .full = self { return true }
+        return false
+    }
+
+    /// Whether the store may take the same later, without anybody's doing at this node.
+    package var isPassing: Bool {
+        switch self {
+        case .full, .unusable: true
+        case .inUse, .readableByOthers, .damagedKey, .missingKey, .corrupt, .newerSchema, .database, .conflict,
+            .notFound, .invalid:
+            false
         }
     }
 
@@ -72,6 +87,10 @@ package enum StoreError: Error, Hashable, Sendable, CustomStringConvertible {
         switch failure.resultCode {
         case .SQLITE_CORRUPT, .SQLITE_NOTADB: self = .corrupt(path: path, detail: detail)
         case .SQLITE_FULL: self = .full(path: path)
+        // A disk that is full shows at other places too: the index of the write-ahead log, for one.
+        case .SQLITE_IOERR where FreeSpace.isExhausted(beside: path),
+            .SQLITE_CANTOPEN where FreeSpace.isExhausted(beside: path):
+            self = .full(path: path)
         case .SQLITE_CANTOPEN, .SQLITE_READONLY, .SQLITE_PERM, .SQLITE_IOERR:
             self = .unusable(path: path, reason: detail)
         default: self = .database(path: path, detail: detail)

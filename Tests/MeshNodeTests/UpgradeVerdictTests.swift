@@ -40,7 +40,7 @@ private struct VerdictServer {
         listener = try await HTTPListener.bind(
             group: MultiThreadedEventLoopGroup.singleton, host: "127.0.0.1", port: 0, tls: nil,
             upgrade: .init(admits: { channel, _ in admits(channel) }, accept: { _, _ in })
-        ) { GatewayHandler(shared: shared) }
+        ) { GatewayHandler(shared: shared, carrier: $0) }
     }
 
     func stop() async throws {

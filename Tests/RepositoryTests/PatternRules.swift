@@ -72,6 +72,11 @@ extension PatternRule {
     static let program: [PatternRule] = [
         PatternRule(
             "unstructured-task", #"\bTask(\s*<[^>]*>)?\s*(\.(detached|immediate)\b|\s*\{|\()"#, applies: isProgram),
+        // The channel of an HTTP/2 stream ends the process when it is asked for any other option. Sockets are asked in
+        // one place.
+        PatternRule(
+            "channel-option", #"\.(get|set)Option\s*\((?!\s*\.autoRead\b)|\bChannelOptions\b"#,
+            applies: { isProgram($0) && $0.path != "Sources/MeshTransport/HTTP/Carrier.swift" }),
         PatternRule("testing-in-program", #"^\s*@testable\b|^\s*import\s+(Testing|XCTest)\b"#, applies: isProgram),
     ]
 

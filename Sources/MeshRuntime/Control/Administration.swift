@@ -186,7 +186,7 @@ package final class Administration: Sendable {
     /// seed again once a worker has presented the token here. Cheap while there is nothing to do; call it every second.
     package func completeProofs() async throws {
         let presented = unproven.withLock { keys in keys.filter { signers.key($0) != nil } }
-        guard !presented.isEmpty else { return }
+        guard !presented.isEmpty, store.health.state == .writable else { return }
         try await blocking { [self] in
             for provider in try store.providers() { try completeProofs(of: provider, presented) }
             try publishProviders()
@@ -279,8 +279,12 @@ package final class Administration: Sendable {
             case .conflict(let text): throw MeshError(.conflict, text)
             case .notFound(let text): throw MeshError(.notFound, text)
             case .invalid(let text): throw MeshError(.invalidRequest, text)
-            case .unusable, .inUse, .readableByOthers, .damagedKey, .missingKey, .corrupt, .newerSchema, .full,
-                .database:
+            case .full:
+                throw MeshError(
+                    .storeFull,
+                    "the disk of this node is full and nothing of this was stored; free some space and try again",
+                    retryAfterSeconds: 30)
+            case .unusable, .inUse, .readableByOthers, .damagedKey, .missingKey, .corrupt, .newerSchema, .database:
                 throw MeshError(.internalError, "the node's store failed; its log says why")
             }
         }

@@ -42,6 +42,7 @@ package final class ControlPlane: Sendable {
     private let epoch: UInt32
     private let unsaved = Mutex<[StoreChange]>([])
     private let framesWaiting = Atomic<Int>(0)
+    private let unstored: UnstoredVersions
 
     package init(
         store: MeshStore, signers: Signers, catalog: CatalogHolder, clock: ClockJudge, network: NetworkID,
@@ -55,6 +56,7 @@ package final class ControlPlane: Sendable {
         self.eventLoop = eventLoop
         self.logger = logger
         metrics = ControlMetrics()
+        unstored = UnstoredVersions(store)
         epoch = RecordVersion.epoch(at: SystemClock.wall)
         (events, inbox) = AsyncStream.makeStream(bufferingPolicy: .unbounded)
     }
@@ -99,7 +101,8 @@ package final class ControlPlane: Sendable {
     package func stop() { inbox.finish() }
 
     /// Runs until `stop`.
-    /// - Throws: `StoreError` when the store fails: a node that cannot remember what it said must not say more.
+    /// - Throws: `StoreError` when the store is damaged. While it has no room nothing is signed that must be remembered,
+    ///   for a node that cannot remember what it said must not say more; everything else goes on.
     package func run(broker initial: Broker, links: any Links) async throws {
         var broker = initial
         let alarm = DeadlineAlarm(eventLoop: eventLoop) { [inbox] in inbox.yield(.input(.tick)) }
@@ -171,7 +174,7 @@ package final class ControlPlane: Sendable {
     /// A record under one of our keys that comes from elsewhere says that this store is older than what we said.
     private func continueAbove(_ record: VerifiedRecord) throws {
         guard signers.key(record.signer) != nil else { return }
-        try store.raiseVersion(signer: record.signer, to: record.version)
+        try unstored.raise(record.signer, to: record.version)
     }
 
     // MARK: Signing
@@ -185,19 +188,29 @@ package final class ControlPlane: Sendable {
             return nil
         }
         let store = store
+        let unstored = unstored
         let epoch = epoch
         let network = network
         let logger = logger
         let record = try await NIOThreadPool.singleton.runIfActive { () throws -> VerifiedRecord? in
             let wall = SystemClock.wall
             guard request.body.count <= Limits.recordBodyBytes else { return nil }
+            guard
+                let version = try unstored.allocate(
+                    request.signer, epoch: epoch, mustLast: request.type.isReconciled)
+            else { return nil }
             let draft = RecordDraft(
-                type: request.type, network: network, signer: request.signer, name: request.name,
-                version: try store.allocateVersion(signer: request.signer, epoch: epoch), issued: wall,
+                type: request.type, network: network, signer: request.signer, name: request.name, version: version,
+                issued: wall,
                 expires: wall.advanced(byMilliseconds: request.lifeMs), isTombstone: request.isTombstone,
                 body: request.body)
             let bytes = draft.signed(by: signer, cryptography: Sodium.shared)
-            if request.type.isReconciled { try store.saveOwnRecord(bytes) }
+            do throws(StoreError) {
+                if request.type.isReconciled { try store.saveOwnRecord(bytes) }
+            } catch {
+                guard error.isPassing else { throw error }
+                return nil
+            }
             switch VerifiedRecord.verify(bytes: bytes, network: network, wall: wall, cryptography: Sodium.shared) {
             case .success(let record): return record
             case .failure(let reason):
@@ -225,20 +238,30 @@ package final class ControlPlane: Sendable {
         }
     }
 
-    /// Writes what was learned since the last call, in one transaction. Blocks; call it off the event loops.
+    /// Writes what was learned since the last call, in one transaction. What there is no room for waits for a better
+    /// time. Blocks; call it off the event loops.
     package func flushRecords() throws {
+        guard store.probe() else { return }
+        try unstored.settle()
         let changes = unsaved.withLock { changes in
             defer { changes = [] }
             return changes
         }
         guard !changes.isEmpty else { return }
-        if try isSaved(changes) { return }
-        // One change that the store does not take must not cost the others, nor the node.
-        for change in changes where try !isSaved([change]) { metrics.unsavable() }
+        do throws(StoreError) {
+            if try isSaved(changes) { return }
+            // One change that the store does not take must not cost the others, nor the node.
+            for change in changes where try !isSaved([change]) { metrics.unsavable() }
+        } catch {
+            guard error.isPassing else { throw error }
+            unsaved.withLock { later in
+                later = changes + later.prefix(max(0, Limits.storeQueue * 16 - changes.count))
+            }
+        }
     }
 
     /// False when the store refuses what the changes say; every other failure is thrown.
-    private func isSaved(_ changes: [StoreChange]) throws -> Bool {
+    private func isSaved(_ changes: [StoreChange]) throws(StoreError) -> Bool {
         let outcome: Result<Void, StoreError>
         do throws(StoreError) { outcome = .success(try store.apply(changes)) } catch { outcome = .failure(error) }
         switch outcome {

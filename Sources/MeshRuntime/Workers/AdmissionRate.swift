@@ -36,6 +36,9 @@ package struct AdmissionRate: Sendable {
         return max(1, Int((queueEnd.milliseconds(since: now) + 999) / 1_000))
     }
 
+    /// Takes one admission back.
+    package mutating func giveBack() { level = min(burst * 1_000_000_000, level + 1_000_000_000) }
+
     private mutating func refill(_ now: Instant) {
         guard now > updated else { return }
         let full = burst * 1_000_000_000

@@ -1,6 +1,7 @@
 import MeshCrypto
 import MeshModel
 import MeshSessions
+import MeshTransport
 import MeshWire
 import NIOHTTP1
 
@@ -13,7 +14,7 @@ struct WorkerPath: Hashable, Sendable {
     func hash(into hasher: inout Hasher) { hasher.combine(scope) }
 
     init?(uri: String) {
-        let parts = uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+        let parts = RequestTarget.originForm(uri).split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         let segments = parts[0].split(separator: "/").map(String.init)
         guard segments.suffix(2) == ["coderai", "wss"] else { return nil }
         let front = segments.dropLast(2)

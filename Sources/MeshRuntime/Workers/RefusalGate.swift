@@ -1,35 +1,42 @@
 package import MeshModel
 import Synchronization
 
-/// Counts refused attach attempts per caller, so that whoever guesses or retries without pause is turned away
-/// before any key is derived. Admitted workers never get here.
+/// Counts what was refused, per caller, so that whoever guesses without pause is told to wait and costs no more work
+/// than that. It stands behind the proof, never in front of it: a good key or token passes whatever its neighbours did.
 package final class RefusalGate: Sendable {
     private struct Window {
         var since: Instant
         var refusals: Int
     }
 
+    private static let windowMs: Int64 = 60_000
+
     private let windows = Mutex<[String: Window]>([:])
 
     package init() {}
 
-    /// Whether the caller has used up its refusals for this minute.
-    package func isClosed(_ caller: String, limit: Int = Limits.workerRefusalsPerMinute, now: Instant) -> Bool {
+    /// Nil while the caller has refusals left; else the whole seconds until it has some again.
+    package func secondsClosed(_ caller: String, limit: Int, now: Instant) -> Int? {
         windows.withLock { windows in
-            guard let window = windows[caller], now.milliseconds(since: window.since) < 60_000 else { return false }
-            return window.refusals >= limit
+            guard let window = windows[caller], window.refusals >= limit else { return nil }
+            let left = Self.windowMs - now.milliseconds(since: window.since)
+            return left > 0 ? Int((left + 999) / 1_000) : nil
         }
+    }
+
+    package func isClosed(_ caller: String, limit: Int = Limits.workerRefusalsPerMinute, now: Instant) -> Bool {
+        secondsClosed(caller, limit: limit, now: now) != nil
     }
 
     package func refused(_ caller: String, now: Instant) {
         windows.withLock { windows in
-            if var window = windows[caller], now.milliseconds(since: window.since) < 60_000 {
+            if var window = windows[caller], now.milliseconds(since: window.since) < Self.windowMs {
                 window.refusals += 1
                 windows[caller] = window
                 return
             }
             // A table full of guessers starts over: what it protects is work, not a secret.
-            if windows.count >= Limits.workerRefusedCallers { windows = [:] }
+            if windows.count >= Limits.refusedCallers { windows = [:] }
             windows[caller] = Window(since: now, refusals: 1)
         }
     }

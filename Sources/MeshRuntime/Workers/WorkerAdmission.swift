@@ -21,6 +21,7 @@ package final class WorkerAdmission: Sendable {
     private let greetingGraceMs: Int64
     private let accepting = Atomic<Bool>(true)
     private let refusals = RefusalGate()
+    private let guesses = GuessAllowance()
     private let rate: Mutex<AdmissionRate>
 
     package init(
@@ -54,15 +55,18 @@ package final class WorkerAdmission: Sendable {
         let eventLoop = channel.eventLoop
         guard let path = WorkerPath(uri: head.uri) else { return eventLoop.makeSucceededFuture(.notOffered) }
         let attempt = Attempt(
-            path: path, headers: head.headers, address: channel.remoteAddress?.ipAddress ?? "local")
+            path: path, headers: head.headers, address: ClientAddress.text(channel.remoteAddress))
         switch judged(attempt) {
         case .success(.admitted): return eventLoop.makeSucceededFuture(inTurn())
         case .success(.imported(let candidates)):
             // Nothing is read meanwhile, or a client could send for as long as its turn takes.
             channel.setOption(.autoRead, value: false).whenFailure { _ in }
             let promise = eventLoop.makePromise(of: UpgradeVerdict.self)
-            find(attempt, among: candidates) { [self] admitted in
-                promise.succeed(admitted == nil ? .refused(Self.refusal) : inTurn())
+            find(attempt, among: candidates) { [self] found in
+                switch found {
+                case .success: promise.succeed(inTurn())
+                case .failure(let error): promise.succeed(.refused(error))
+                }
             }
             return promise.futureResult.always { _ in
                 channel.setOption(.autoRead, value: true).whenFailure { _ in }
@@ -123,8 +127,7 @@ package final class WorkerAdmission: Sendable {
             let found = await withCheckedContinuation { continuation in
                 find(attempt, among: candidates) { continuation.resume(returning: $0) }
             }
-            guard let found else { throw WorkerAdmission.refusal }
-            admitted = found
+            admitted = try found.get()
         }
         let now = SystemClock.now
         let machine = BrokerSession(
@@ -177,47 +180,42 @@ package final class WorkerAdmission: Sendable {
                     .rateLimited, "this node has no room for more workers; use another node",
                     retryAfterSeconds: Limits.workerRetryAfterSeconds, statusOverride: 503))
         }
-        let now = SystemClock.instant
-        guard !refusals.isClosed(attempt.callerWithToken, now: now),
-            !refusals.isClosed(attempt.caller, limit: Limits.workerRefusalsPerCaller, now: now)
-        else {
-            sessions.metrics.refused()
-            return .failure(Self.refusal)
-        }
-        guard let finding = identify(attempt) else {
-            count(attempt, now: now)
-            return .failure(Self.refusal)
-        }
+        // The proof comes first: it costs two look-ups and one scalar multiplication, less than the connection did.
+        guard let finding = identify(attempt) else { return .failure(refused(attempt)) }
         return .success(finding)
     }
 
-    private func count(_ attempt: Attempt, now: Instant) {
+    /// Counts a refusal. Whoever has used up its share of them is told to wait; a good token passes all the same.
+    private func refused(_ attempt: Attempt) -> MeshError {
+        sessions.metrics.refused()
+        let now = SystemClock.instant
+        let closed =
+            refusals.secondsClosed(attempt.callerWithToken, limit: Limits.workerRefusalsPerMinute, now: now)
+            ?? refusals.secondsClosed(attempt.caller, limit: Limits.workerRefusalsPerCaller, now: now)
         refusals.refused(attempt.caller, now: now)
         refusals.refused(attempt.callerWithToken, now: now)
-        sessions.metrics.refused()
+        guard let closed else { return Self.refusal }
+        // Whoever holds a token that this node is about to hear of should not have to wait for long.
+        let seconds = min(closed, Limits.workerRetryAfterSeconds)
+        return MeshError(
+            .rateLimited, "\(Self.refusal.message). Too many such attempts were made; try again in \(seconds) s",
+            retryAfterSeconds: seconds)
     }
 
-    /// Work on a guess is counted as a refusal before it is done. Whoever waits for work that is under way costs
-    /// nothing yet: all workers of one seller may come back at once, with one token and from one address.
+    /// Work on a guess is paid for before it is done. Whoever waits for work that is under way costs nothing yet: all
+    /// workers of one seller may come back at once, with one token and from one address.
     private func find(
         _ attempt: Attempt, among candidates: [ImportedTokens.Candidate],
-        then: @escaping @Sendable (Admitted?) -> Void
+        then: @escaping @Sendable (Result<Admitted, MeshError>) -> Void
     ) {
-        let guesses = "\(attempt.caller) imported"
-        guard !refusals.isClosed(guesses, now: SystemClock.instant) else {
-            count(attempt, now: SystemClock.instant)
-            return then(nil)
-        }
         let isWork = !imported.isUnderWay(attempt.presented.token, among: candidates)
-        if isWork { refusals.refused(guesses, now: SystemClock.instant) }
+        if isWork, !guesses.take(attempt.caller, now: SystemClock.instant) { return then(.failure(refused(attempt))) }
         imported.find(attempt.presented.token, among: candidates) { [self] answer in
             guard case .found = answer, case .admitted(let admitted) = identify(attempt) else {
-                if !isWork { refusals.refused(guesses, now: SystemClock.instant) }
-                count(attempt, now: SystemClock.instant)
-                return then(nil)
+                return then(.failure(refused(attempt)))
             }
-            if isWork { refusals.forgive(guesses) }
-            then(admitted)
+            if isWork { guesses.giveBack(attempt.caller) }
+            then(.success(admitted))
         }
     }
 

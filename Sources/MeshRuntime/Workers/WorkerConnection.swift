@@ -1,5 +1,6 @@
 import MeshModel
 import MeshSessions
+import MeshTransport
 import MeshWire
 package import NIOCore
 package import NIOWebSocket
@@ -360,9 +361,7 @@ package final class WorkerConnection: ChannelInboundHandler {
     }
 
     /// Bytes that were written to the socket's queue and not taken by the worker yet.
-    private var unsentBytes: Int {
-        (try? context?.channel.syncOptions?.getOption(ChannelOptions.bufferedWritableBytes)) ?? 0
-    }
+    private var unsentBytes: Int { context?.channel.unsentSocketBytes ?? 0 }
 
     /// A worker that takes nothing for too long is as good as gone, whatever it sends.
     private func watchReading(_ now: Instant) {

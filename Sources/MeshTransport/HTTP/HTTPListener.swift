@@ -26,41 +26,66 @@ package struct HTTPListener: Sendable {
         }
     }
 
+    /// How long a connection may take for what comes before a request.
+    package struct Timing: Hashable, Sendable {
+        package var tls: TimeAmount
+        /// From the first byte of a request's head to its last; for the first request from the connection's beginning.
+        package var head: TimeAmount
+        /// An HTTP/2 connection without an open stream.
+        package var idle: TimeAmount
+
+        package init(
+            tls: TimeAmount = .milliseconds(Limits.tlsHandshakeMs),
+            head: TimeAmount = .milliseconds(Limits.requestHeadMs),
+            idle: TimeAmount = .milliseconds(Limits.connectionIdleMs)
+        ) {
+            self.tls = tls
+            self.head = head
+            self.idle = idle
+        }
+    }
+
+    package typealias MakeHandler = @Sendable (Carrier) -> any ChannelHandler & RemovableChannelHandler
+
     package let channel: any Channel
-    package let connections: ConnectionRegistry
+    package let connections: ConnectionPlaces
 
     package var port: Int { channel.localAddress?.port ?? 0 }
 
     /// - Parameters:
     ///   - tls: server context that offers `h2` and `http/1.1`; nil for plain HTTP/1.1.
+    ///   - places: how many connections there may be.
     ///   - makeHandler: the request handler of one connection or stream.
     /// - Throws: `MeshError` with a message that names the address when it cannot be bound.
     package static func bind(
         group: any EventLoopGroup, host: String, port: Int, tls: NIOSSLContext?, upgrade: Upgrade,
-        makeHandler: @escaping @Sendable () -> any ChannelHandler & RemovableChannelHandler
+        places: ConnectionPlaces.Bounds = .buyersAndWorkers(), timing: Timing = Timing(),
+        makeHandler: @escaping MakeHandler
     ) async throws -> HTTPListener {
-        let connections = ConnectionRegistry(limit: Limits.connections)
-        let channel = try await bootstrap(group, connections, tls: tls, upgrade, makeHandler)
+        let connections = ConnectionPlaces(places)
+        let channel = try await bootstrap(group, connections, tls: tls, upgrade, timing, makeHandler)
             .bind(host: host, port: port).get()
         return HTTPListener(channel: channel, connections: connections)
     }
 
-    /// The same routes on a Unix socket that only this user can open.
+    /// The same routes on a Unix socket that only this user can open. Its places are its own: whatever happens at the
+    /// other listener, the operator gets in.
     package static func bind(
-        group: any EventLoopGroup, unixSocketPath: String,
-        makeHandler: @escaping @Sendable () -> any ChannelHandler & RemovableChannelHandler
+        group: any EventLoopGroup, unixSocketPath: String, makeHandler: @escaping MakeHandler
     ) async throws -> HTTPListener {
-        let connections = ConnectionRegistry(limit: 64)
+        let places = Limits.operatorConnections
+        let connections = ConnectionPlaces(
+            .init(connections: places, newcomers: places, newcomersPerAddress: places))
         let none = Upgrade(
             admits: { channel, _ in channel.eventLoop.makeSucceededFuture(.notOffered) }, accept: { _, _ in })
-        let channel = try await bootstrap(group, connections, tls: nil, none, makeHandler)
+        let channel = try await bootstrap(group, connections, tls: nil, none, Timing(), makeHandler)
             .bind(unixDomainSocketPath: unixSocketPath, cleanupExistingSocketFile: true).get()
         return HTTPListener(channel: channel, connections: connections)
     }
 
     private static func bootstrap(
-        _ group: any EventLoopGroup, _ connections: ConnectionRegistry, tls: NIOSSLContext?, _ upgrade: Upgrade,
-        _ makeHandler: @escaping @Sendable () -> any ChannelHandler & RemovableChannelHandler
+        _ group: any EventLoopGroup, _ connections: ConnectionPlaces, tls: NIOSSLContext?, _ upgrade: Upgrade,
+        _ timing: Timing, _ makeHandler: @escaping MakeHandler
     ) -> ServerBootstrap {
         ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 4_096)
@@ -76,24 +101,24 @@ package struct HTTPListener: Sendable {
             )
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    guard connections.admit(channel) else { throw ChannelError.ioOnClosedChannel }
+                    guard let place = connections.admit(channel) else { throw ChannelError.ioOnClosedChannel }
                     guard let tls else {
-                        return try configureHTTP1(channel, upgrade, makeHandler)
+                        return try configureHTTP1(channel, place, upgrade, timing, makeHandler)
                     }
                     try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls))
                     // Until the handshake is over, nobody else watches this connection.
-                    let deadline = channel.eventLoop.scheduleTask(in: .milliseconds(Limits.tlsHandshakeMs)) {
+                    let deadline = channel.eventLoop.scheduleTask(in: timing.tls) {
                         channel.close(promise: nil)
                     }
                     let negotiation = channel.configureHTTP2SecureUpgrade(
                         h2ChannelConfigurator: { channel in
                             deadline.cancel()
-                            return configureHTTP2(channel, makeHandler)
+                            return configureHTTP2(channel, place, timing, makeHandler)
                         },
                         http1ChannelConfigurator: { channel in
                             deadline.cancel()
                             return channel.eventLoop.makeCompletedFuture {
-                                try configureHTTP1(channel, upgrade, makeHandler)
+                                try configureHTTP1(channel, place, upgrade, timing, makeHandler)
                             }
                         })
                     negotiation.whenFailure { _ in channel.close(promise: nil) }
@@ -102,16 +127,21 @@ package struct HTTPListener: Sendable {
     }
 
     private static func configureHTTP1(
-        _ channel: any Channel, _ upgrade: Upgrade,
-        _ makeHandler: @Sendable () -> any ChannelHandler & RemovableChannelHandler
+        _ channel: any Channel, _ place: ConnectionPlace, _ upgrade: Upgrade, _ timing: Timing,
+        _ makeHandler: MakeHandler
     ) throws {
-        let handler = makeHandler()
+        let handler = makeHandler(Carrier(kind: .connection, place: place))
+        let watch = HeadWatch(deadline: timing.head)
+        let watchers = (bytes: HeadWatchBytes(watch), parts: HeadWatchParts(watch))
+        let boundWatch = NIOLoopBound(watch, eventLoop: channel.eventLoop)
         let webSocket = NIOWebSocketServerUpgrader(
             maxFrameSize: Limits.workerFrameBytes,
             // The session's handler says itself why it closes.
             automaticErrorHandling: false,
             shouldUpgrade: { channel, head in
-                upgrade.admits(channel, head).map { verdict in
+                // The head is whole; what its judgement takes is no fault of the client's.
+                boundWatch.value.disarm()
+                return upgrade.admits(channel, head).map { verdict in
                     switch verdict {
                     case .admitted: return HTTPHeaders()
                     case .notOffered: return nil
@@ -128,41 +158,52 @@ package struct HTTPListener: Sendable {
                             minNonFinalFragmentSize: 0, maxAccumulatedFrameCount: 4_096,
                             maxAccumulatedFrameSize: Limits.workerFrameBytes))
                     try upgrade.accept(channel, head)
+                    place.prove()
                 }
             })
-        let bound = NIOLoopBound(handler, eventLoop: channel.eventLoop)
+        let removed = NIOLoopBound(
+            [handler, watchers.bytes, watchers.parts] as [any RemovableChannelHandler], eventLoop: channel.eventLoop)
+        try channel.pipeline.syncOperations.addHandler(watchers.bytes)
         try channel.pipeline.syncOperations.configureHTTPServerPipeline(
             withPipeliningAssistance: true,
             withServerUpgrade: (
                 upgraders: [webSocket],
-                completionHandler: { context in context.pipeline.syncOperations.removeHandler(bound.value, promise: nil)
+                completionHandler: { context in
+                    for handler in removed.value {
+                        context.pipeline.syncOperations.removeHandler(handler, promise: nil)
+                    }
                 }
             ),
             withErrorHandling: true,
             // The few values that are not this program's own (content types, names) are checked where they come in.
             withOutboundHeaderValidation: false)
-        try channel.pipeline.syncOperations.addHandler(handler)
+        try channel.pipeline.syncOperations.addHandlers(watchers.parts, handler)
     }
 
     private static func configureHTTP2(
-        _ channel: any Channel, _ makeHandler: @escaping @Sendable () -> any ChannelHandler & RemovableChannelHandler
+        _ channel: any Channel, _ place: ConnectionPlace, _ timing: Timing, _ makeHandler: @escaping MakeHandler
     ) -> EventLoopFuture<Void> {
         var connection = NIOHTTP2Handler.ConnectionConfiguration()
         connection.initialSettings = [
             HTTP2Setting(parameter: .maxConcurrentStreams, value: 256),
             HTTP2Setting(parameter: .maxHeaderListSize, value: Limits.requestHeaderBytes),
         ]
-        do { try channel.pipeline.syncOperations.addHandler(ReadSplitter()) } catch {
-            return channel.eventLoop.makeFailedFuture(error)
-        }
-        return channel.configureHTTP2Pipeline(
-            mode: .server, connectionConfiguration: connection, streamConfiguration: .init()
-        ) { stream in
-            stream.eventLoop.makeCompletedFuture {
-                try stream.pipeline.syncOperations.addHandler(HTTP2FramePayloadToHTTP1ServerCodec())
-                try stream.pipeline.syncOperations.addHandler(makeHandler())
+        let settings = connection
+        let watch = HTTP2Watch(channel.eventLoop, timing: timing)
+        return channel.eventLoop.makeCompletedFuture {
+            let pipeline = channel.pipeline.syncOperations
+            try pipeline.addHandlers(HTTP2WatchBytes(watch), ReadSplitter())
+            _ = try pipeline.configureHTTP2Pipeline(
+                mode: .server, connectionConfiguration: settings, streamConfiguration: .init()
+            ) { stream in
+                watch.opened(stream)
+                return stream.eventLoop.makeCompletedFuture {
+                    try stream.pipeline.syncOperations.addHandlers(
+                        HTTP2FramePayloadToHTTP1ServerCodec(), makeHandler(Carrier(kind: .stream, place: place)))
+                }
             }
-        }.map { _ in }
+            try pipeline.addHandler(HTTP2WatchFrames(watch))
+        }
     }
 }
 

@@ -1,0 +1,127 @@
+internal import NIOCore
+internal import NIOHTTP1
+
+/// Ends an HTTP/1.1 connection whose next request head does not come: nothing at all in the beginning, or a head that
+/// trickles in. Between two requests the request handler's own limit for idle connections holds.
+///
+/// Two handlers look from both sides of the decoder: what arrives as bytes, and what comes out of them.
+final class HeadWatch {
+    private enum Stage {
+        /// Nothing of the next request is here.
+        case idle
+        case head
+        /// From a whole head to the ends of request and answer.
+        case exchange(isRequestWhole: Bool, isAnswered: Bool)
+    }
+
+    private var stage = Stage.head
+    private var timer: Scheduled<Void>?
+    private var hasBytes = false
+    private var hasDecoded = false
+    private let deadline: TimeAmount
+
+    init(deadline: TimeAmount) { self.deadline = deadline }
+
+    /// The connection is up, and its first request due.
+    func began(_ context: ChannelHandlerContext) { arm(context) }
+
+    func bytesBegan() { hasDecoded = false }
+
+    /// The decoder has seen what arrived.
+    func bytesSeen(_ context: ChannelHandlerContext) {
+        hasBytes = true
+        guard case .idle = stage, !hasDecoded else { return }
+        stage = .head
+        arm(context)
+    }
+
+    func headArrived() {
+        hasDecoded = true
+        disarm()
+        stage = .exchange(isRequestWhole: false, isAnswered: false)
+    }
+
+    func requestEnded() {
+        hasDecoded = true
+        guard case .exchange(_, let isAnswered) = stage else { return }
+        stage = isAnswered ? .idle : .exchange(isRequestWhole: true, isAnswered: false)
+        hasBytes = false
+    }
+
+    func answered() {
+        guard case .exchange(let isRequestWhole, _) = stage else { return }
+        stage = isRequestWhole ? .idle : .exchange(isRequestWhole: false, isAnswered: true)
+    }
+
+    func disarm() {
+        timer?.cancel()
+        timer = nil
+    }
+
+    private func arm(_ context: ChannelHandlerContext) {
+        disarm()
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        timer = context.eventLoop.scheduleTask(in: deadline) {
+            let (watch, context) = bound.value
+            watch.expired(context)
+        }
+    }
+
+    private func expired(_ context: ChannelHandlerContext) {
+        guard case .head = stage else { return }
+        // Whoever has begun to ask is told; there is nobody to tell otherwise.
+        let told = "HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        if hasBytes { context.writeAndFlush(NIOAny(ByteBuffer(string: told)), promise: nil) }
+        context.close(promise: nil)
+    }
+}
+
+/// In front of the decoder.
+final class HeadWatchBytes: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+
+    private let watch: HeadWatch
+
+    init(_ watch: HeadWatch) { self.watch = watch }
+
+    func handlerAdded(context: ChannelHandlerContext) { watch.began(context) }
+    func handlerRemoved(context: ChannelHandlerContext) { watch.disarm() }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        watch.bytesBegan()
+        context.fireChannelRead(data)
+        watch.bytesSeen(context)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        watch.disarm()
+        context.fireChannelInactive()
+    }
+}
+
+/// Behind the decoder, in front of the request handler.
+final class HeadWatchParts: ChannelDuplexHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias InboundOut = HTTPServerRequestPart
+    typealias OutboundIn = HTTPServerResponsePart
+    typealias OutboundOut = HTTPServerResponsePart
+
+    private let watch: HeadWatch
+
+    init(_ watch: HeadWatch) { self.watch = watch }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch unwrapInboundIn(data) {
+        case .head: watch.headArrived()
+        case .end: watch.requestEnded()
+        case .body: break
+        }
+        context.fireChannelRead(data)
+    }
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        if case .end = unwrapOutboundIn(data) { watch.answered() }
+        context.write(data, promise: promise)
+    }
+}
