@@ -5,8 +5,7 @@ import Testing
 /// certificate that nobody vouches for.
 @Suite(.serialized) struct SecureListenerTests {
     /// A certificate for 127.0.0.1 that is its own authority, made by the system's openssl.
-    private static func certificate(in directory: TemporaryDirectory) async throws -> (certificate: String, key: String)
-    {
+    static func certificate(in directory: TemporaryDirectory) async throws -> (certificate: String, key: String) {
         let files = (certificate: "\(directory.path)/tls.pem", key: "\(directory.path)/tls.key")
         let made = try ChildProcess(
             "/usr/bin/env",

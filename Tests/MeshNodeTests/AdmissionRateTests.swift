@@ -56,6 +56,8 @@ import Testing
             #expect(!gate.isClosed("a", now: Self.at(1_000)))
             gate.refused("a", now: Self.at(1_000))
         }
+        #expect(gate.secondsClosed("a", limit: Limits.workerRefusalsPerMinute, now: Self.at(31_500)) == 30)
+        #expect(gate.secondsClosed("a", limit: Limits.workerRefusalsPerMinute + 1, now: Self.at(31_500)) == nil)
         #expect(gate.isClosed("a", now: Self.at(60_999)))
         #expect(!gate.isClosed("b", now: Self.at(60_999)))
         #expect(!gate.isClosed("a", now: Self.at(61_000)))
@@ -73,5 +75,36 @@ import Testing
         gate.forgive("a")
         #expect(!gate.isClosed("a", now: Self.at(0)))
         gate.forgive("nobody")
+    }
+}
+
+@Suite struct GuessAllowanceTests {
+    private static func at(_ milliseconds: Int64) -> Instant { Instant(nanoseconds: milliseconds * 1_000_000) }
+
+    @Test func itNeverRunsOutForGood() {
+        let guesses = GuessAllowance()
+        for _ in 0..<Limits.importedTokenGuesses { #expect(guesses.take("a", now: Self.at(0))) }
+        #expect(!guesses.take("a", now: Self.at(0)))
+        #expect(guesses.take("b", now: Self.at(0)))
+        // A flood takes what there is of a second and no more; who asks in the next one has its turn.
+        for second in Int64(1)...5 {
+            #expect(!guesses.take("a", now: Self.at(second * 1_000 - 1)))
+            #expect(guesses.take("a", now: Self.at(second * 1_000)))
+            for _ in 0..<10 { #expect(!guesses.take("a", now: Self.at(second * 1_000))) }
+        }
+    }
+
+    @Test func aRightGuessCostsNothing() {
+        let guesses = GuessAllowance()
+        for _ in 0..<(10 * Limits.importedTokenGuesses) {
+            #expect(guesses.take("a", now: Self.at(0)))
+            guesses.giveBack("a")
+        }
+        guesses.giveBack("nobody")
+    }
+
+    @Test func theTableIsBounded() {
+        let guesses = GuessAllowance()
+        for caller in 0...(2 * Limits.refusedCallers) { #expect(guesses.take("\(caller)", now: Self.at(0))) }
     }
 }

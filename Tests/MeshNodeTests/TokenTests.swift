@@ -83,16 +83,22 @@ private struct Mesh: Sendable {
             let made = try await mesh.north.administer(
                 "POST", "providers/alice/lab/rotate-token", #"{"overlap_seconds":0}"#)
             let new = try #require(made["registration_token"]?.text)
-            for _ in 0..<(2 * Limits.workerRefusalsPerMinute) {
-                #expect(try await mesh.tries(mesh.first, at: mesh.north).status == 403)
+            for number in 0..<(2 * Limits.workerRefusalsPerMinute) {
+                let refused = try await mesh.tries(mesh.first, at: mesh.north)
+                let isMany = number >= Limits.workerRefusalsPerMinute
+                #expect(refused.status == (isMany ? 429 : 403), "attempt \(number)")
+                #expect((refused["retry-after"] != nil) == isMany)
             }
             #expect(try await mesh.tries(new, at: mesh.north).status == 200)
             #expect(try await mesh.dials(new, at: mesh.north).status == 101)
-            // Whoever tries ever other tokens is stopped all the same.
+            // Whoever tries ever other tokens is told to wait, and keeps nobody out who has a good one.
             for number in 0..<Limits.workerRefusalsPerCaller {
                 _ = try await mesh.tries("aisbf_reg_\(number)", at: mesh.north)
             }
-            #expect(try await mesh.tries(new, at: mesh.north).status == 403)
+            #expect(try await mesh.tries("aisbf_reg_again", at: mesh.north).status == 429)
+            #expect(try await mesh.dials("aisbf_reg_again", at: mesh.north).status == 429)
+            #expect(try await mesh.tries(new, at: mesh.north).status == 200)
+            #expect(try await mesh.dials(new, at: mesh.north).status == 101)
         }
     }
 
@@ -302,18 +308,26 @@ private struct Mesh: Sendable {
         }
     }
 
-    /// A guess at an imported token costs work, whatever it is: there are few in a minute.
-    @Test func whoHasUsedUpItsGuessesIsTurnedAwayEvenWithTheRightToken() async throws {
+    /// A guess at an imported token costs work, whatever it is: there are few at once, and one a second then.
+    @Test func whoGuessesWithoutPauseDelaysTheRightTokenAndDoesNotKeepItOut() async throws {
         try await Mesh.open { mesh in
             _ = try await mesh.add(#"{"import":"\#(Self.minted)"}"#)
             // A node that knows the token that was added later knows this one, and was not asked for it.
             let later = try await mesh.add("{}")
             try await mesh.isGood(later.token, at: mesh.south)
-            for number in 0..<Limits.workerRefusalsPerMinute {
-                #expect(try await mesh.tries("no-such-token-at-all-\(number)", at: mesh.south).status == 403)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for number in 0..<(2 * Limits.importedTokenGuesses) {
+                    group.addTask {
+                        let status = try await mesh.tries("no-such-token-at-all-\(number)", at: mesh.south).status
+                        #expect([403, 429].contains(status))
+                    }
+                }
+                try await group.waitForAll()
             }
-            #expect(try await mesh.tries(Self.minted, at: mesh.south).status == 403)
-            #expect(try await mesh.dials(Self.minted, at: mesh.south).status == 403)
+            try await eventually("the right token's turn", within: 20) {
+                try await mesh.dials(Self.minted, at: mesh.south).status == 101
+            }
+            #expect(try await mesh.tries(Self.minted, at: mesh.south).status == 200)
             // Tokens that cost nothing to look at are looked at, and other nodes and providers have their own count.
             #expect(try await mesh.tries(mesh.first, at: mesh.south).status == 200)
             #expect(try await mesh.tries(Self.minted, at: mesh.north).status == 200)
