@@ -275,7 +275,10 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     }
 
     private func setReading(_ isReading: Bool) {
-        context?.channel.setOption(.autoRead, value: isReading).whenFailure { _ in }
+        guard let context else { return }
+        context.channel.setOption(.autoRead, value: isReading).whenFailure { _ in }
+        // A socket begins to read when it is allowed to; a stream has to be told.
+        if isReading, carrier.kind == .stream { context.channel.read() }
     }
 
     // MARK: Inference

@@ -138,7 +138,8 @@ import Testing
                         let what = "\(row.name) over \(name)"
                         let known = try await Self.run(row, at: base, key: key, curl: curl, what: what)
                         Self.check(known, status: row.withKey, version: version, seconds: 25)
-                        #expect(known.output.contains(row.says), "\(what): \(known.output.suffix(500))")
+                        #expect(
+                            row.says.isEmpty || known.output.contains(row.says), "\(what): \(known.output.suffix(500))")
                     }
                     group.addTask {
                         let what = "\(row.name) over \(name) without a key"

@@ -24,7 +24,7 @@ import Testing
         ("unstructured-task", "Task.detached { }"),
         ("unstructured-task", "Task<Void, Never> { }"),
         ("channel-option", "let a = try channel.syncOptions?.getOption(.bufferedWritableBytes)"),
-        ("channel-option", "channel.setOption(ChannelOptions.autoRead, value: true)"),
+        ("channel-option", "bootstrap.channelOption(ChannelOptions.autoRead, value: true)"),
         ("channel-option", "channel.setOption( .writeSpin, value: 1)"),
         ("testing-in-program", "import Testing"),
         ("machine-path", "let path = \"/" + "root/x\""),
