@@ -118,6 +118,7 @@ package enum Limits {
     package static let streamBufferBytes = 256 << 10
     package static let streamBlockedMs: Int64 = 30_000
     package static let eventBytes = 1 << 20
+    package static let errorWordsBytes = 8 << 10
 
     // Proxied operations and bulk answers (Docs/Protocol/worker-session.md)
     package static let workerCloseLingerMs: Int64 = 1_000

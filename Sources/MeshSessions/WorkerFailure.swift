@@ -108,16 +108,16 @@ package struct WorkerFailure: Hashable, Sendable {
         }
     }
 
-    /// What the buyer gets for an error status. OpenAI's error object passes as it is, as does whatever an endpoint
-    /// other than chat gives; other words of the worker become OpenAI's error object, with the worker's status. A
+    /// What the buyer gets for an error status. OpenAI's error object passes, as does whatever an endpoint other than
+    /// chat gives; other words of the worker become OpenAI's error object, with the worker's status. A
     /// failure is one that another worker may not have.
     package static func answer(
         for whole: WorkerAnswer.Whole, isChat: Bool
     ) -> Result<WorkerAnswer.Whole, MeshError> {
         let body = body(of: whole)
         switch body {
-        case .known: return .success(whole)
-        case .other where !isChat: return .success(whole)
+        case .known: return .success(cleaned(whole))
+        case .other where !isChat: return .success(cleaned(whole))
         case .errorText, .other: break
         }
         let error = body.failure.error(status: whole.head.status)
@@ -128,6 +128,18 @@ package struct WorkerFailure: Hashable, Sendable {
         answer.body = Self.document(error).bytes
         answer.head.length = answer.body.count
         return .success(answer)
+    }
+
+    /// The same without what is private in its words; byte for byte where nothing is. `aisbf worker` has done so before,
+    /// with what only it knows; other workers have not.
+    private static func cleaned(_ whole: WorkerAnswer.Whole) -> WorkerAnswer.Whole {
+        guard whole.body.count <= Limits.errorWordsBytes,
+            let body = JSONValue.cleaned(whole.body, by: PublicWords()), body != whole.body
+        else { return whole }
+        var answer = whole
+        answer.body = body
+        answer.head.length = body.count
+        return answer
     }
 
     /// OpenAI's error object with the type of the worker's own status.
