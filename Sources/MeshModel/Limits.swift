@@ -38,7 +38,11 @@ package enum Limits {
     package static let forwardNonces = 1 << 20
     package static let forwardHops = 1
     package static let forwardAttempts = 3
+    package static let repeatsByHost = 1
     package static let hostScores = 4_096
+    package static let hostErrorBytes = 16 << 10
+    package static let foreignWordsBytes = 500
+    package static let retryAfterSeconds = 3_600
 
     // Buyer API
     package static let requestHeaderBytes = 16 << 10
@@ -113,6 +117,12 @@ package enum Limits {
     package static let firstContentMs: Int64 = 120_000
     package static let streamIdleMs: Int64 = 120_000
     package static let requestTotalMs: Int64 = 1_800_000
+    package static let attemptGraceMs: Int64 = 1_000
+    package static let pendingPatience: Int64 = 5
+    package static let pendingSignMs: Int64 = 1_000
+    package static let refusalBytes = 64 << 10
+    package static let eventsBeforeContent = 64
+    package static let roleEventBytes = 4_096
 
     // Streams
     package static let streamBufferBytes = 256 << 10
@@ -143,6 +153,8 @@ package enum Limits {
     package static let chunkPieces = 4_096
     package static let workerEndpoints = 64
     package static let workersCompared = 3
+    package static let workerRestMs: Int64 = 1_000
+    package static let workerRestLongestMs: Int64 = 30_000
     package static let workersScanned = 512
     package static let workerUnsentBytes = workerFrameBytes
     package static let formFieldBytes = 1 << 20

@@ -97,7 +97,9 @@ struct AnswerEvents: Sendable {
                 delivery.failure = error
                 return
             case .preliminary: return hold(event)
-            case .content: hasContent = true
+            case .content:
+                guard FirstContent.carriesContent(event) else { return hold(event) }
+                hasContent = true
             }
         } else if AnswerEvent.mayBeFailure(event), case .failure(let error) = AnswerEvent.meaning(event) {
             delivery.failure = error
