@@ -39,6 +39,7 @@ package enum Limits {
     package static let forwardHops = 1
     package static let forwardAttempts = 3
     package static let repeatsByHost = 1
+    package static let hostsCompared = 12
     package static let hostScores = 4_096
     package static let hostErrorBytes = 16 << 10
     package static let foreignWordsBytes = 500

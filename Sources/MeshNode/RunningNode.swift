@@ -153,7 +153,8 @@ package final class RunningNode: Service {
             authenticator: authenticator, catalog: catalog,
             dispatcher: Dispatcher(
                 node: key, sessions: sessions,
-                remote: ForwardClient(links: links, signer: home.identity.node, signers: signers)),
+                remote: ForwardClient(links: links, signer: home.identity.node, signers: signers),
+                operators: { catalog.current.node($0)?.operatorKey }),
             deadlines: deadlines, coldRoutes: routes, metrics: GatewayMetrics())
         let broker = Broker(
             configuration: gossipConfiguration(configuration, key, admissionRule), now: SystemClock.now)

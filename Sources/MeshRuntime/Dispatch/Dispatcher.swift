@@ -44,7 +44,14 @@ package final class Dispatcher: Sendable {
     private let measurements = HostMeasurements()
     private let tickers = LoopTickers<Pursuit>()
 
-    package init(node: PublicKey, sessions: SessionTable, remote: any RemoteDispatch) {
+    private let operators: @Sendable (PublicKey) -> PublicKey?
+
+    /// - Parameter operators: who runs a node, where that is known.
+    package init(
+        node: PublicKey, sessions: SessionTable, remote: any RemoteDispatch,
+        operators: @escaping @Sendable (PublicKey) -> PublicKey? = { _ in nil }
+    ) {
+        self.operators = operators
         self.node = node
         self.sessions = sessions
         self.remote = remote
@@ -117,7 +124,10 @@ package final class Dispatcher: Sendable {
         }
         guard hosts.count > 1 else { return candidates }
         let turn = turn.wrappingAdd(1, ordering: .relaxed).oldValue
-        return measurements.order(hosts, limit: limit, turn: turn).map { candidates[$0] }
+        // A few more than are tried, so that they need not all be of one operator.
+        let order = measurements.order(hosts, limit: Limits.hostsCompared, turn: turn)
+        let spread = HostScores.spread(order) { operators(hosts[$0].node) ?? hosts[$0].node }
+        return spread.prefix(limit).map { candidates[$0] }
     }
 
     /// Whether a connected worker of `route` has the model but does not offer the endpoint: trying again later is no
