@@ -26,7 +26,7 @@ import Testing
     ) async throws {
         let southern = try await PreparedNode("south")
         try await ScriptedHost.open(
-            "liar", provider: "trap", models: ["m1"], capabilities: #"{"openai_compat":{"files":true,"audio":true}}"#
+            "liar", provider: "trap", models: ["m1"], capabilities: UploadTests.capabilities
         ) { liar, peer in
             try await withNode(
                 "south", prepared: southern, peers: [peer] + peers, firstContentMs: firstContentMs,
@@ -215,6 +215,36 @@ import Testing
             let cut = try await trap.ask(stream: true)
             #expect(cut.status == 200 && cut.text.hasPrefix("data: 1\n\n") && cut.text.contains("stream_interrupted"))
             #expect(!cut.text.contains("[DONE]"))
+        }
+    }
+
+    /// The time of an upload is the buyer's as long as the buyer sends, and the host's as soon as it is its turn.
+    @Test func anUploadWaitsForItsBuyerAndNotForASilentHost() async throws {
+        try await Self.open { trap in
+            let body = UploadTests.form(model: "trap/m1", file: UploadTests.sound(2 << 20))
+            func upload(cut: Int, pauseMs: Int = 0) async throws -> Reply {
+                let connection = try await UploadTests.begin(trap.south.buyerPort, key: trap.bob.key, length: body.count)
+                connection.send(Array(body[..<cut]))
+                if pauseMs > 0 { try await Task.sleep(for: .milliseconds(pauseMs)) }
+                connection.send(Array(body[cut...]))
+                return try await connection.reply(within: 20)
+            }
+            // It never asks for it, or takes all and says nothing.
+            for serve in [
+                { _ in }, { forward in forward.continueBody(UploadTaker { _ in }) },
+            ] as [@Sendable (IncomingForward) -> Void] {
+                trap.liar.serve(serve)
+                let begun = ContinuousClock.now
+                let reply = try await upload(cut: body.count)
+                #expect(reply.status == 504 && reply.errorCode == "worker_timeout", "\(reply.text)")
+                #expect(begun.duration(to: .now) < .seconds(8))
+            }
+            // The control: a buyer on a slow line is one who sends.
+            trap.liar.serve { forward in
+                forward.continueBody(UploadTaker { forward.answer(200, "{\"bytes\":\($0)}") })
+            }
+            let reply = try await upload(cut: body.count / 2 + 1_048_576 / 2, pauseMs: 3_000)
+            #expect(reply.status == 200, "\(reply.text)")
         }
     }
 

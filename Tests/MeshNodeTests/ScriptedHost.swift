@@ -87,7 +87,8 @@ final class ScriptedHost: LinkDelegate {
             state.forwards.append(forward)
             return state.serve
         }
-        forward.collectBody(limit: Limits.workerFrameBytes, deadlineMs: 10_000) { _ in serve(forward) }
+        let prefix = forward.headers.first { $0.0 == "aisbf-payload-length" }.flatMap { Int($0.1) }
+        forward.collectBody(limit: Limits.workerFrameBytes, prefix: prefix, deadlineMs: 10_000) { _ in serve(forward) }
     }
 }
 
@@ -98,4 +99,15 @@ extension IncomingForward {
         write(ByteBuffer(string: text))
         end()
     }
+}
+
+/// Takes an upload and says when it is whole.
+final class UploadTaker: ForwardBodyReceiver {
+    private let count = Mutex(0)
+    private let whole: @Sendable (Int) -> Void
+
+    init(whole: @escaping @Sendable (Int) -> Void) { self.whole = whole }
+
+    func requestBody(_ bytes: ByteBuffer) { count.withLock { $0 += bytes.readableBytes } }
+    func requestEnded(trailers: [(String, String)]) { whole(count.withLock { $0 }) }
 }
