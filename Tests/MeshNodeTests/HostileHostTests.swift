@@ -167,7 +167,7 @@ import Testing
                     "comments and roles",
                     { forward in
                         forward.respond(status: 200, headers: [("content-type", "text/event-stream")])
-                        for number in 0..<20 {
+                        for number in Int64(0)..<20 {
                             forward.eventLoop.scheduleTask(in: .milliseconds(200 * number)) {
                                 forward.write(
                                     ByteBuffer(
@@ -195,7 +195,7 @@ import Testing
             }
             // Signs of work are a host's right, within a bound.
             trap.liar.serve { forward in
-                for number in 0..<100 {
+                for number in Int64(0)..<100 {
                     forward.eventLoop.scheduleTask(in: .milliseconds(100 * number)) { forward.respondLater() }
                 }
             }
@@ -223,7 +223,8 @@ import Testing
         try await Self.open { trap in
             let body = UploadTests.form(model: "trap/m1", file: UploadTests.sound(2 << 20))
             func upload(cut: Int, pauseMs: Int = 0) async throws -> Reply {
-                let connection = try await UploadTests.begin(trap.south.buyerPort, key: trap.bob.key, length: body.count)
+                let connection = try await UploadTests.begin(
+                    trap.south.buyerPort, key: trap.bob.key, length: body.count)
                 connection.send(Array(body[..<cut]))
                 if pauseMs > 0 { try await Task.sleep(for: .milliseconds(pauseMs)) }
                 connection.send(Array(body[cut...]))

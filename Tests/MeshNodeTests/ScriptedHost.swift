@@ -93,8 +93,10 @@ final class ScriptedHost: LinkDelegate {
 }
 
 extension IncomingForward {
+    func answer(_ status: Int, _ text: String) { answer(status, [("content-type", "application/json")], text) }
+
     /// A whole answer.
-    func answer(_ status: Int, _ headers: [(String, String)] = [("content-type", "application/json")], _ text: String) {
+    func answer(_ status: Int, _ headers: [(String, String)], _ text: String) {
         respond(status: status, headers: headers)
         write(ByteBuffer(string: text))
         end()
