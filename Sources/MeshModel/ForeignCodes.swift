@@ -36,6 +36,7 @@ extension ErrorCode {
     package init(ofWorker code: String?) {
         switch code {
         case "model_not_found": self = .modelNotFound
+        case "endpoint_not_offered": self = .endpointNotOffered
         case "busy", "overloaded": self = .workerBusy
         // Nothing was done: it is being stopped, or its backend does not listen.
         case "draining", "backend_unreachable": self = .workerUnavailable

@@ -67,7 +67,7 @@ import Testing
         (nil, ErrorCode.workerError), ("", .workerError), ("busy", .workerBusy), ("overloaded", .workerBusy),
         ("draining", .workerUnavailable), ("backend_unreachable", .workerUnavailable),
         ("model_not_found", .modelNotFound), ("invalid_api_key", .workerError), ("node_draining", .workerError),
-        ("backend_closed", .workerError),
+        ("backend_closed", .workerError), ("endpoint_not_offered", .endpointNotOffered),
     ])
     func codesOfAWorker(code: String?, told: ErrorCode) { #expect(ErrorCode(ofWorker: code) == told) }
 }

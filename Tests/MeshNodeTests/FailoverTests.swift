@@ -204,27 +204,6 @@ import Testing
         }
     }
 
-    /// A worker that says that it is being stopped gets nothing new, and finishes what it has.
-    @Test func whoIsBeingStoppedGetsNothingNew() async throws {
-        try await Self.open(isFar: false) { market in
-            let never = Fault(description: "is being stopped", rests: true) { _, _ in }
-            market.bad.say(#"{"op":"heartbeat","request_id":"h","payload":{"draining":true}}"#)
-            _ = try await market.bad.event("heartbeat")
-            for _ in 0..<10 {
-                let (reply, asked) = try await Self.ask(market, never, stream: false)
-                #expect(reply.status == 200 && asked == 0)
-            }
-            // Alone it is asked all the same: it may know better.
-            market.good.connection.close()
-            try await eventually("one worker") { try await market.host.sessions().count == 1 }
-            let connection = try await market.bob.start(#"{"model":"lab/m0"}"#)
-            Self.errorFrame("draining")(
-                market.bad, try await eventually("the request") { Self.request(at: market.bad) })
-            let reply = try await connection.reply()
-            #expect(reply.status == 503 && reply.errorCode == "worker_unavailable" && reply["retry-after"] != nil)
-        }
-    }
-
     /// Nobody can answer: the buyer reads what says the most, and when to come back.
     @Test(arguments: [false, true])
     func whenAllFailTheMostUsefulFailureIsTold(isFar: Bool) async throws {

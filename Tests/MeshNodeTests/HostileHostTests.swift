@@ -107,7 +107,7 @@ import Testing
                     "worker_error",
                     "a\u{1B}[2J\u{202E}b\nc key sk-aisbf-abcdefgh " + String(repeating: "x ", count: 900)))
             let words = try await trap.ask().errorMessage
-            #expect(words.hasPrefix("node liar says: ab c key [hidden] x x") && words.utf8.count < 600)
+            #expect(words.hasPrefix("node liar says: ab c key (secret) x x") && words.utf8.count < 600)
             // The control: an honest answer passes, and so do the worker's own words about the request.
             trap.liar.serve { $0.answer(200, #"{"id":"1"}"#) }
             #expect(try await trap.ask().text == #"{"id":"1"}"#)

@@ -330,7 +330,6 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
         case .profileChanged(let profile):
             session?.update { $0.profile = profile }
             if let session { sessions.changed(session) }
-        case .draining: session?.restForEver()
         case .badFrame: sessions.metrics.badFrame()
         case .reply: break
         }

@@ -76,16 +76,12 @@ package final class WorkerSession: Sendable {
             coolDown.refused(retryAfterSeconds: retryAfterSeconds, now: now)
             return coolDown.until
         }
-        guard restsUntil.load(ordering: .relaxed) != .max else { return }
         restsUntil.store(until?.nanoseconds ?? 0, ordering: .relaxed)
     }
 
-    /// It is being stopped: its siblings come first until it is gone.
-    func restForEver() { restsUntil.store(.max, ordering: .relaxed) }
-
     /// It answered a request.
     func restIsOver() {
-        guard ![0, .max].contains(restsUntil.load(ordering: .relaxed)) else { return }
+        guard restsUntil.load(ordering: .relaxed) != 0 else { return }
         coolDown.withLock { $0.answered() }
         restsUntil.store(0, ordering: .relaxed)
     }
