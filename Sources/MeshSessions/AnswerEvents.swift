@@ -98,7 +98,10 @@ struct AnswerEvents: Sendable {
                 return
             case .preliminary: return hold(event)
             case .content:
-                guard FirstContent.carriesContent(event) else { return hold(event) }
+                guard FirstContent.carriesContent(event) else {
+                    if let start = AnswerEvent.usage(in: event) { Self.read(event, start, &usage) }
+                    return hold(event)
+                }
                 hasContent = true
             }
         } else if AnswerEvent.mayBeFailure(event), case .failure(let error) = AnswerEvent.meaning(event) {

@@ -82,6 +82,8 @@ package final class Pursuit: Sendable, Ticking {
     // MARK: Places in turn
 
     package func start() {
+        // Whoever asked may be gone by now.
+        guard state.value.receiver != nil else { return }
         ticker.add(self)
         state.value.candidates = places.find()
         state.value.machine.found(state.value.candidates.count)
