@@ -59,9 +59,12 @@ import Testing
         }
         #expect(!machine.hasNext && !machine.wantsMore)
         // Work that may have been done is asked for once more, refusals do not count as such.
-        var host = Self.machine(places: 3, repeats: 1)
-        _ = host.begin(now: Self.at(0))
-        _ = host.failed(.error(MeshError(.workerBusy, "x")), canSendAgain: true)
+        var host = Self.machine(places: 9, repeats: 1, known: 9)
+        for code in [ErrorCode.workerBusy, .workerError, .workerBusy] {
+            _ = host.begin(now: Self.at(0))
+            _ = host.failed(.error(MeshError(code, "x")), canSendAgain: true)
+            #expect(host.hasNext)
+        }
         _ = host.begin(now: Self.at(0))
         _ = host.failed(.error(MeshError(.workerError, "x")), canSendAgain: true)
         #expect(!host.hasNext)
