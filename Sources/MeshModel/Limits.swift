@@ -67,6 +67,17 @@ package enum Limits {
     package static let refusedCallers = 16_384
     package static let coldRoutesAtOnce = 256
     package static let routesRemembered = 8_192
+    package static let listingsRemembered = 8
+    package static let nearNamesExamined = 2_048
+    package static let nearNamesCompared = 64
+    package static let nearNameEdits = 16
+
+    // Names (Docs/Protocol/names.md)
+    package static let namesKept = 65_536
+    package static let namesPerNode = 4_096
+    package static let nameUnusedMs: Int64 = 90 * 86_400_000
+    package static let nameConflicts = 1_024
+    package static let namesUsedAtOnce = 4_096
 
     // Worker sessions
     package static let workerFrameBytes = 16 << 20
