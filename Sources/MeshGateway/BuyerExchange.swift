@@ -86,12 +86,14 @@ final class BuyerExchange: Sendable {
                         retryAfterSeconds: 2))
         }
         state.value.attempts += 1
+        let candidate = state.value.candidates[attempts]
+        handler.value.trace.attempts(candidate, at: nodeName(candidate), number: attempts + 1)
         let receiver = AttemptReceiver(exchange: self, eventLoop: eventLoop)
         state.value.attempt = receiver
         var request = request
         request.upload = upload?.ticket()
         let handle = handler.value.shared.dispatcher.start(
-            state.value.candidates[attempts], request, principal: principal, requestID: requestID,
+            candidate, request, principal: principal, requestID: requestID,
             attempt: attempts + 1, receiver: receiver)
         // An attempt may have failed before it returned, and another begun.
         if state.value.attempt === receiver { state.value.handle = handle }
@@ -141,6 +143,7 @@ final class BuyerExchange: Sendable {
 
     private func headArrived(_ head: AnswerHead) {
         state.value.head = head
+        if head.status >= 400 { handler.value.trace.code = .workerError }
         var headers = responseHeaders(head.contentType)
         for field in head.fields { headers.add(name: field.name, value: field.value) }
         if isEventStream(head) {
@@ -209,6 +212,7 @@ final class BuyerExchange: Sendable {
 
     private func fail(_ error: MeshError) {
         handler.value.shared.metrics.failed(error.code)
+        handler.value.trace.code = error.code
         if let head = state.value.head {
             guard isEventStream(head) else { return cutOff() }
             // Content is out: the failure is the stream's last event, never silence.
@@ -365,6 +369,7 @@ final class BuyerExchange: Sendable {
         state.value.held.removeAll()
         let error = MeshError(.streamTooSlow, "the stream was cut because it was not read for too long")
         handler.value.shared.metrics.failed(error.code)
+        handler.value.trace.code = error.code
         guard isEventStream else { return handler.value.cutOff() }
         let event = Array("data: ".utf8) + error.document(requestID: requestID).bytes + Array("\n\n".utf8)
         handler.value.write(.body(.byteBuffer(ByteBuffer(bytes: event))))

@@ -1,4 +1,3 @@
-package import Logging
 import MeshCrypto
 package import MeshModel
 import MeshRouting
@@ -19,7 +18,8 @@ package final class ForwardServer: Sendable {
     private let proofs: PrincipalProofs
     private let replays = ReplayGuard()
     private let deadlines: AnswerExchange.Deadlines
-    private let logger: Logger
+    private let journal: Journal
+    private let duration = Timer(label: "aisbf_forward_seconds")
     private let draining = Atomic<Bool>(false)
     private let inFlight = Atomic<Int>(0)
     private let refusals = Counter(label: "aisbf_forwards_refused_total")
@@ -27,14 +27,14 @@ package final class ForwardServer: Sendable {
 
     package init(
         node: PublicKey, catalog: CatalogHolder, sessions: SessionTable, signers: Signers,
-        deadlines: AnswerExchange.Deadlines, logger: Logger
+        deadlines: AnswerExchange.Deadlines, journal: Journal
     ) {
         self.node = node
         self.catalog = catalog
         self.sessions = sessions
         proofs = PrincipalProofs(signers: signers, entry: node)
         self.deadlines = deadlines
-        self.logger = logger
+        self.journal = journal
     }
 
     package var requestsInFlight: Int { inFlight.load(ordering: .relaxed) }
@@ -167,9 +167,14 @@ package final class ForwardServer: Sendable {
             ForwardUpload(forward, verified: $0.verified, check: $0.check)
         }
         request.upload = upload?.ticket()
-        let writer = ForwardAnswer(forward: forward, worker: checked.session.mark) { [self] in
+        let started = SystemClock.instant
+        let provider = checked.session.identity.provider
+        let model = request.need.model
+        let writer = ForwardAnswer(forward: forward, worker: checked.session.mark) { [self] code in
             inFlight.subtract(1, ordering: .relaxed)
             upload?.close()
+            duration.recordNanoseconds(SystemClock.instant.nanoseconds &- started.nanoseconds)
+            report(forward, code, since: started, provider: catalog.current.provider(provider)?.fullName, model: model)
         }
         upload?.onFailure { [weak writer] error in writer?.fail(error) }
         writer.begin(checked.session.start(request, receiver: writer))
@@ -177,9 +182,38 @@ package final class ForwardServer: Sendable {
 
     private func refuse(_ forward: IncomingForward, _ error: MeshError) {
         refusals.increment()
-        logger.info(
-            "forward refused", metadata: ["link.peer": "\(forward.link.peer)", "error.code": "\(error.code.rawValue)"])
+        report(forward, error.code, since: SystemClock.instant, provider: nil, model: nil)
         ForwardAnswer.fail(forward, error)
+    }
+
+    /// Tells the log under the id that the buyer was given.
+    private func report(
+        _ forward: IncomingForward, _ code: ErrorCode?, since started: Instant, provider: String?, model: String?
+    ) {
+        var report = RequestReport(.hosting, requestID: forward.requestID ?? "unknown")
+        report.code = code
+        report.status = code?.status ?? 200
+        report.provider = provider
+        report.model = model
+        report.nodeKey = forward.link.peer
+        report.node = catalog.current.node(forward.link.peer)?.name
+        report.isAdmitted = true
+        report.milliseconds = SystemClock.instant.milliseconds(since: started)
+        journal.ended(report)
+    }
+}
+
+extension IncomingForward {
+    /// The id that the entry node gave the request; nil where the peer sends something that is none.
+    fileprivate var requestID: String? {
+        guard let text = headers.first(where: { $0.0 == "aisbf-request-id" })?.1, text.hasPrefix("req_"),
+            text.utf8.count <= 64, text.utf8.dropFirst(4).allSatisfy({ hexDigit($0) })
+        else { return nil }
+        return text
+    }
+
+    private func hexDigit(_ byte: UInt8) -> Bool {
+        (0x30...0x39).contains(byte) || (0x61...0x66).contains(byte)
     }
 }
 
@@ -193,6 +227,8 @@ private final class ForwardAnswer: AnswerReceiver {
         var isOver = false
         var hasHead = false
         var isWatched = false
+        /// The worker's own answer was an error.
+        var failure: ErrorCode?
         /// Counts the pieces the peer has taken.
         var progress = 0
     }
@@ -201,9 +237,9 @@ private final class ForwardAnswer: AnswerReceiver {
     private let forward: IncomingForward
     private let worker: String
     private let state: NIOLoopBoundBox<State>
-    private let ended: @Sendable () -> Void
+    private let ended: @Sendable (ErrorCode?) -> Void
 
-    init(forward: IncomingForward, worker: String, ended: @escaping @Sendable () -> Void) {
+    init(forward: IncomingForward, worker: String, ended: @escaping @Sendable (ErrorCode?) -> Void) {
         self.forward = forward
         self.worker = worker
         self.ended = ended
@@ -215,7 +251,7 @@ private final class ForwardAnswer: AnswerReceiver {
         if !state.value.isOver, !state.value.isComplete { state.value.handle = handle }
         forward.onCancelled { [self] in
             guard !state.value.isOver else { return }
-            finish()
+            finish(.clientClosed)
             handle.cancel()
         }
         forward.onWritabilityChanged { [self] isWritable in if isWritable { drain() } }
@@ -226,6 +262,7 @@ private final class ForwardAnswer: AnswerReceiver {
             switch event {
             case .head(let head):
                 state.value.hasHead = true
+                if head.status >= 400 { state.value.failure = .workerError }
                 var headers = [("content-type", head.contentType), ("aisbf-worker", worker)]
                 headers += head.fields.map { ($0.name, $0.value) }
                 if let length = head.length { headers.append(("content-length", String(length))) }
@@ -238,7 +275,7 @@ private final class ForwardAnswer: AnswerReceiver {
                     finish()
                 }
             case .fail(let error):
-                finish()
+                finish(error.code)
                 if state.value.hasHead { forward.reset() } else { Self.fail(forward, error) }
             }
         }
@@ -249,7 +286,7 @@ private final class ForwardAnswer: AnswerReceiver {
         guard !state.value.isOver, !state.value.isComplete else { return }
         let handle = state.value.handle
         let hasHead = state.value.hasHead
-        finish()
+        finish(error.code)
         handle?.cancel()
         if hasHead { forward.reset() } else { Self.fail(forward, error) }
     }
@@ -290,7 +327,7 @@ private final class ForwardAnswer: AnswerReceiver {
 
     private func cut() {
         let handle = state.value.handle
-        finish()
+        finish(.streamTooSlow)
         handle?.cancel()
         forward.reset()
     }
@@ -309,16 +346,16 @@ private final class ForwardAnswer: AnswerReceiver {
         }
     }
 
-    private func finish() {
+    private func finish(_ failure: ErrorCode? = nil) {
         guard !state.value.isOver else { return }
         state.value.isOver = true
         state.value.handle = nil
-        ended()
+        ended(failure ?? state.value.failure)
     }
 
     /// A failure of this node or its worker, told apart from a worker's own answer by `aisbf-error`.
     static func fail(_ forward: IncomingForward, _ error: MeshError) {
-        let body = error.document(requestID: nil).bytes
+        let body = error.document(requestID: forward.requestID).bytes
         var headers = [("content-type", "application/json"), ("aisbf-error", error.code.rawValue)]
         if let seconds = error.retryAfterSeconds { headers.append(("retry-after", String(seconds))) }
         forward.respond(status: error.status, headers: headers)
