@@ -21,7 +21,11 @@ setup: ## install what is missing (apt, and pip for the SDK test); does nothing 
 	@if ! command -v $(SWIFT) >/dev/null; then
 	  echo "Swift is not installed. AISBF Mesh needs Swift 6.2 or later: https://swift.org/install" >&2; exit 1
 	fi
-	version=$$($(SWIFT) --version 2>/dev/null | sed -nE 's/.*Swift version ([0-9]+)\.([0-9]+).*/\1 \2/p' | head -n 1)
+	if ! output=$$($(SWIFT) --version 2>&1); then
+	  echo "$(SWIFT) --version fails, so this toolchain cannot be used (see https://swift.org/install). It says:" >&2
+	  echo "$${output:-nothing}" | head -n 5 >&2; exit 1
+	fi
+	version=$$(sed -nE 's/.*Swift version ([0-9]+)\.([0-9]+).*/\1 \2/p;T;q' <<< "$$output")
 	read -r major minor <<< "$${version:-0 0}"
 	if (( major < 6 || (major == 6 && minor < 2) )); then
 	  echo "This is Swift $$major.$$minor; AISBF Mesh needs 6.2 or later: https://swift.org/install" >&2; exit 1

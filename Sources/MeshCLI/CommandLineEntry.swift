@@ -31,6 +31,7 @@ package enum CommandLineEntry {
         switch error {
         case let failure as CommandFailure: failure
         case let problems as ConfigurationProblems: CommandFailure(problems.description, exitCode: 78)
+        case let failure as NodeStartError: CommandFailure(failure.description, exitCode: failure.exitCode)
         case let problems as TopologyProblems: CommandFailure(problems.description, exitCode: 78)
         default: nil
         }
@@ -38,7 +39,8 @@ package enum CommandLineEntry {
 }
 
 /// A failure with the words for the person at the terminal and the exit code for the script (sysexits(3)):
-/// 1 refused, 64 usage, 69 not reachable, 78 bad configuration.
+/// 1 refused, 64 usage, 66 a file that cannot be read, 69 not reachable, 73 a file that cannot be made, 77 not permitted,
+/// 78 bad configuration or data.
 package struct CommandFailure: Error, Sendable, Equatable {
     package var message: String
     package var exitCode: Int32
@@ -60,7 +62,8 @@ struct AISBFCommand: AsyncParsableCommand {
 
             Commands that talk to a running node use its admin socket in the data directory; with --url and
             AISBF_ADMIN_KEY they reach a node elsewhere. Exit codes: 0 done, 1 refused, 64 usage,
-            69 node not reachable, 78 bad configuration.
+            66 file not readable, 69 node not reachable, 73 file not written, 77 not permitted,
+            78 bad configuration or data directory.
             """,
         version: Software.version,
         subcommands: [

@@ -37,11 +37,20 @@ package struct AdminRoutes: Sendable {
             }
         }
         try Self.requireOperator(request, context)
+        guard !isRead else { return try await answer(request, path, context) }
+        let response = try await answer(request, path, context)
+        context.journal.changed(
+            Self.change(request, path), by: Self.author(request, context), requestID: request.requestID)
+        return response
+    }
+
+    private func answer(_ request: Request, _ path: [String], _ context: GatewayContext) async throws -> Response {
+        let isRead = request.method == .GET
         switch (path.first, path.count) {
         case ("status", 1) where isRead: return .json(await mesh.status(context))
-        case ("users", 1): return try await users(request)
+        case ("users", 1...2): return try await users(request, Array(path.dropFirst()))
         case ("providers", _): return try await providers(request, Array(path.dropFirst()), context)
-        case ("keys", 1...2): return try await keys(request, Array(path.dropFirst()))
+        case ("keys", 1...3): return try await keys(request, Array(path.dropFirst()))
         case ("mesh", 3) where path[1] == "names": return try await settleName(request, path[2])
         case ("mesh", 2...3) where isRead: return try await meshRoute(request, Array(path.dropFirst()))
         default: throw MeshError(.notFound, "there is no administration route '/\(path.joined(separator: "/"))'")
@@ -60,13 +69,23 @@ package struct AdminRoutes: Sendable {
         return .json(document(found, context))
     }
 
-    private func users(_ request: Request) async throws -> Response {
-        switch request.method {
-        case .GET: return .json(["users": .array(try await administration.users().map(Self.document))])
-        case .POST:
+    private func users(_ request: Request, _ path: [String]) async throws -> Response {
+        switch (path.count, request.method) {
+        case (0, .GET): return .json(["users": .array(try await administration.users().map(Self.document))])
+        case (0, .POST):
             let username = try Self.text(try request.document(), "username")
             return .json(Self.document(try await administration.createUser(username)), status: 201)
-        default: throw Self.wrongMethod("GET, HEAD, POST")
+        case (1, .PATCH):
+            guard let disabled = try request.document()["disabled"]?.flag else {
+                throw MeshError(
+                    .invalidRequest, "the body needs 'disabled', true or false", parameter: "disabled")
+            }
+            return .json(Self.document(try await administration.setUser(path[0], disabled: disabled)))
+        case (1, .DELETE):
+            try await administration.removeUser(
+                path[0], force: request.query.contains { $0.name == "force" && $0.value == "true" })
+            return .noContent
+        default: throw Self.wrongMethod(path.isEmpty ? "GET, HEAD, POST" : "PATCH, DELETE")
         }
     }
 
@@ -80,6 +99,9 @@ package struct AdminRoutes: Sendable {
         let scope = OwnerScope(username: path[0])
         switch (path.count, request.method) {
         case (2, .GET): return .json(document(try await administration.provider(scope, path[1]), context))
+        case (2, .PATCH):
+            let change = try Self.providerChange(try request.document())
+            return .json(document(try await administration.updateProvider(scope, path[1], change), context))
         case (2, .DELETE):
             try await administration.removeProvider(scope, path[1])
             return .noContent
@@ -90,7 +112,7 @@ package struct AdminRoutes: Sendable {
             return .json(secretDocument(rotated.provider, rotated.token.text, context))
         case (3...4, _) where path[2] == "tokens":
             return try await tokens(request, scope, path[1], token: path.count == 4 ? path[3] : nil, context)
-        case (2, _): throw Self.wrongMethod("GET, HEAD, DELETE")
+        case (2, _): throw Self.wrongMethod("GET, HEAD, PATCH, DELETE")
         case (3, _) where path[2] == "rotate-token": throw Self.wrongMethod("POST")
         default:
             throw MeshError(.notFound, "there is no administration route for this")
@@ -128,7 +150,7 @@ package struct AdminRoutes: Sendable {
         }
     }
 
-    private static func namedKey(_ text: String) throws -> PublicKey {
+    static func namedKey(_ text: String) throws(MeshError) -> PublicKey {
         for kind in [KeyText.owner, .node, .operatorKey] {
             if case .success(let bytes) = kind.parse(text), let key = PublicKey(bytes) { return key }
         }
@@ -150,15 +172,23 @@ package struct AdminRoutes: Sendable {
             }
             let created = try await administration.createKey(
                 username: try Self.text(body, "username"), label: String((body["label"]?.text ?? "").prefix(64)),
-                scopes: scopes, lifeSeconds: body["expires_in_seconds"]?.integer)
-            var members = Self.document(created.account).members ?? []
-            members.append(.init("key", .string(created.secret.text)))
-            return .json(.object(members), status: 201)
+                scopes: scopes, lifeSeconds: try Self.integer(body, "expires_in_seconds"))
+            return Self.shownOnce(created.account, created.secret)
         case (1, .DELETE):
             try await administration.revokeKey(path[0])
             return .noContent
-        default: throw Self.wrongMethod(path.isEmpty ? "GET, HEAD, POST" : "DELETE")
+        case (2, .POST) where path[1] == "rotate":
+            let overlap = try Self.integer(try request.document(), "overlap_seconds") ?? 0
+            let made = try await administration.rotateKey(path[0], overlapSeconds: overlap)
+            return Self.shownOnce(made.account, made.secret)
+        case (2, _) where path[1] != "rotate":
+            throw MeshError(.notFound, "there is no administration route for this")
+        default: throw Self.wrongMethod(path.isEmpty ? "GET, HEAD, POST" : path.count == 1 ? "DELETE" : "POST")
         }
+    }
+
+    private static func shownOnce(_ account: APIKeyAccount, _ secret: APIKeySecret) -> Response {
+        .json(.object((document(account).members ?? []) + [.init("key", .string(secret.text))]), status: 201)
     }
 
     private func meshRoute(_ request: Request, _ path: [String]) async throws -> Response {
@@ -246,7 +276,8 @@ package struct AdminRoutes: Sendable {
             "name": .string("\(provider.scope.username)/\(provider.providerID)"),
             "full_name": .string("\(provider.scope.username)@\(context.identity.name)/\(provider.providerID)"),
             "key_name": .optional(known.map { ProviderKeyName.text($0.key) }),
-            "access": .string(access), "kind": .string(provider.kind), "display_name": .string(provider.displayName),
+            "access": .string(access), "named": Self.named(provider.access), "kind": .string(provider.kind),
+            "display_name": .string(provider.displayName),
             "max_concurrency": .integer(provider.maxConcurrency),
             "tokens": .array(provider.attachKeys.map(TokenDocument.make)),
             "workers": .array(mesh.workers(of: known)),

@@ -83,6 +83,8 @@ final class BuyerExchange: AnswerReceiver {
 
     private func headArrived(_ head: AnswerHead) {
         state.value.head = head
+        tracePlace()
+        if head.status >= 400 { handler.value.trace.code = .workerError }
         var headers = responseHeaders(head.contentType)
         for field in head.fields {
             guard let value = RetryAfter.bounded(field) else { continue }
@@ -146,7 +148,9 @@ final class BuyerExchange: AnswerReceiver {
     }
 
     private func fail(_ error: MeshError) {
+        tracePlace()
         handler.value.shared.metrics.failed(error.code)
+        handler.value.trace.code = error.code
         if let head = state.value.head {
             guard isEventStream(head) else { return cutOff() }
             // Content is out: the failure is the stream's last event, never silence.
@@ -191,6 +195,12 @@ final class BuyerExchange: AnswerReceiver {
         return headers
     }
 
+    /// Tells the log and the metrics who answers, or whose failure it is.
+    private func tracePlace() {
+        guard let pursuit = state.value.pursuit, let place = pursuit.place else { return }
+        handler.value.trace.attempts(place, at: nodeName(place), number: pursuit.attempts)
+    }
+
     private func nodeName(_ candidate: Candidate) -> String {
         switch candidate {
         case .local: handler.value.shared.identity.name
@@ -228,6 +238,7 @@ final class BuyerExchange: AnswerReceiver {
     }
 
     func buyerLeft() {
+        tracePlace()
         upload?.revoke()
         state.value.isOver = true
         state.value.pursuit?.cancel()
@@ -254,6 +265,7 @@ final class BuyerExchange: AnswerReceiver {
         state.value.held.removeAll()
         let error = MeshError(.streamTooSlow, "the stream was cut because it was not read for too long")
         handler.value.shared.metrics.failed(error.code)
+        handler.value.trace.code = error.code
         guard isEventStream else { return handler.value.cutOff() }
         let event = Array("data: ".utf8) + error.document(requestID: requestID).bytes + Array("\n\n".utf8)
         handler.value.write(.body(.byteBuffer(ByteBuffer(bytes: event))))

@@ -44,9 +44,14 @@ extension GatewayContext {
     func caller(_ headers: HTTPHeaders, from place: ConnectionPlace) -> Result<Caller, MeshError> {
         let secret: String
         do throws(MeshError) { secret = try Credentials.secret(headers) } catch { return .failure(error) }
-        if let caller = authenticator.caller(presenting: secret, wall: SystemClock.wall) {
+        switch authenticator.standing(presenting: secret, wall: SystemClock.wall) {
+        case .good(let caller):
             place.prove()
             return .success(caller)
+        case .disabled:
+            return .failure(
+                MeshError(.accountDisabled, "the account of this API key is disabled here; ask the node's operator"))
+        case .unknown: break
         }
         let now = SystemClock.instant
         let unknown = "this API key is not known here, or was revoked or has expired"

@@ -14,6 +14,7 @@ package final class GatewayContext: Sendable {
     package let deadlines: AnswerExchange.Deadlines
     package let coldRoutes: any ColdRoutes
     package let metrics: GatewayMetrics
+    package let journal: Journal
     let inFlight = Atomic<Int>(0)
     private let draining = Atomic<Bool>(false)
     let coldInFlight = Atomic<Int>(0)
@@ -24,7 +25,8 @@ package final class GatewayContext: Sendable {
 
     package init(
         identity: NodeFacts, authenticator: Authenticator, catalog: CatalogHolder, dispatcher: Dispatcher,
-        deadlines: AnswerExchange.Deadlines, coldRoutes: any ColdRoutes, metrics: GatewayMetrics
+        deadlines: AnswerExchange.Deadlines, coldRoutes: any ColdRoutes, metrics: GatewayMetrics,
+        journal: Journal = .silent
     ) {
         self.identity = identity
         self.authenticator = authenticator
@@ -33,6 +35,7 @@ package final class GatewayContext: Sendable {
         self.deadlines = deadlines
         self.coldRoutes = coldRoutes
         self.metrics = metrics
+        self.journal = journal
     }
 
     package var requestsInFlight: Int { inFlight.load(ordering: .relaxed) }
@@ -69,6 +72,7 @@ package struct GatewayMetrics: Sendable {
     private let byStatus: [Counter]
     private let errors: [ErrorCode: Counter]
     private let bodyBytes: Counter
+    let requests = RequestMetrics()
 
     package init() {
         byStatus = (0..<6).map { Counter(label: "aisbf_http_responses_total", dimensions: [("class", "\($0)xx")]) }

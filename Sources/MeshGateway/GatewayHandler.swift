@@ -28,14 +28,6 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         case ending
     }
 
-    /// An inference request whose caller is known before its body is read.
-    struct HotRequest {
-        var caller: Caller
-        var route: HotRoute
-        /// Whether its body may still go on before it is whole.
-        var mayStream: Bool
-    }
-
     let shared: GatewayContext
     private let carrier: Carrier
     private let isLocalOperator: Bool
@@ -64,6 +56,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     private var counted = 0
     /// Why the request that comes next did not become a WebSocket.
     private var upgradeRefusal: MeshError?
+    var trace = RequestTrace()
 
     package init(shared: GatewayContext, carrier: Carrier, isLocalOperator: Bool = false) {
         self.shared = shared
@@ -136,6 +129,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             || (version == .http1_1 && head.isKeepAlive && !head.headers.contains(name: "upgrade"))
         isRequestWhole = false
         requestStarted = lastProgress
+        trace = RequestTrace(head, at: lastProgress)
         reading = judged(head)
         guard head.headers.first(name: "expect")?.lowercased() == "100-continue" else { return }
         if case .refused = reading {
@@ -305,6 +299,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             handler: self, eventLoop: context.eventLoop, requestID: requestID, principal: principal, route: route,
             request: request, upload: upload)
         self.exchange = exchange
+        trace.begins(requestID, request, buyer: principal.username, model: route.model)
         shared.inFlight.add(1, ordering: .relaxed)
         exchange.start()
     }
@@ -326,6 +321,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         guard exchange != nil else { return }
         exchange = nil
         shared.inFlight.subtract(1, ordering: .relaxed)
+        trace.end(shared)
         context?.close(promise: nil)
     }
 
@@ -369,7 +365,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     // MARK: Writing
 
     func answer(_ response: Response, requestID: String, isHead: Bool, code: ErrorCode?) {
-        if let code { shared.metrics.failed(code) }
+        trace.answers(requestID, code, response.code, shared.metrics)
         var headers = HTTPHeaders(response.headers.map { ($0.name, $0.value) })
         headers.add(name: "x-request-id", value: requestID)
         if response.status != 204 { headers.add(name: "content-length", value: String(response.body.count)) }
@@ -380,6 +376,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
 
     func writeHead(status: Int, headers: HTTPHeaders) {
         shared.metrics.answered(status)
+        trace.wrote(status: status)
         var headers = headers
         // Whoever is answered in the middle of a request may never send the rest of it.
         if !isRequestWhole || shared.isDraining, version.major == 1 { keepAlive = false }
@@ -411,6 +408,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     /// throws away what still waits for a buyer who reads slowly.
     private func responseEnded() {
         lastProgress = SystemClock.instant
+        trace.end(shared)
         guard let context else { return }
         _ = count(0)
         if !uploadReads {
@@ -489,10 +487,12 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         timer?.cancel()
         timer = nil
         context = nil
+        let exchange = self.exchange
+        self.exchange = nil
         if let exchange {
-            self.exchange = nil
             shared.inFlight.subtract(1, ordering: .relaxed)
             exchange.buyerLeft()
         }
+        trace.end(shared, hasLeft: exchange != nil)
     }
 }

@@ -1,4 +1,5 @@
 import MeshModel
+import MeshRuntime
 import NIOHTTP1
 
 /// The routes whose requests go to workers.
@@ -32,4 +33,12 @@ struct HotRoute: Hashable, Sendable {
             call = .proxy(endpoint)
         }
     }
+}
+
+/// An inference request whose caller is known before its body is read.
+struct HotRequest {
+    var caller: Caller
+    var route: HotRoute
+    /// Whether its body may still go on before it is whole.
+    var mayStream: Bool
 }

@@ -8,6 +8,8 @@ package struct Response: Sendable {
     package var status: Int
     package var headers: [(name: String, value: String)]
     package var body: [UInt8]
+    /// Why it is a refusal, where it is one.
+    package var code: ErrorCode?
 
     package init(status: Int, contentType: String, body: [UInt8]) {
         self.status = status
@@ -27,6 +29,7 @@ package struct Response: Sendable {
 
     package static func error(_ error: MeshError, requestID: String?) -> Response {
         var response = json(error.document(requestID: requestID), status: error.status)
+        response.code = error.code
         if let seconds = error.retryAfterSeconds { response.headers.append(("retry-after", String(seconds))) }
         if let methods = error.allowedMethods { response.headers.append(("allow", methods)) }
         // Which encodings would do (RFC 7694, section 3).

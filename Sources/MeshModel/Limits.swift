@@ -67,6 +67,7 @@ package enum Limits {
     package static let refusedCallers = 16_384
     package static let coldRoutesAtOnce = 256
     package static let routesRemembered = 8_192
+    package static let clientRequestIDBytes = 128
     package static let listingsRemembered = 8
     package static let nearNamesExamined = 2_048
     package static let nearNamesCompared = 64
@@ -199,6 +200,14 @@ package enum Limits {
     // Telemetry
     package static let metricSeries = 10_000
     package static let logMessageBytes = 8_192
+    package static let logEventsPerSecond = 10
+    package static let logEventsBurst = 200
+    package static let metricModels = 128
+    package static let metricLabelBytes = 128
+    // What `aisbf doctor` warns of
+    package static let diskFreeBytes: UInt64 = 64 << 20
+    package static let diskProbeBytes = 64 << 10
+    package static let certificateWarningDays: Int64 = 14
     // Gossip (Docs/Protocol/gossip.md)
     package static let linkSummaries = 512
     package static let linkSignatureChecksPerSecond = 200

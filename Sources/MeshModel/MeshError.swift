@@ -6,6 +6,7 @@ package enum ErrorCode: String, CaseIterable, Sendable {
     case invalidAPIKey = "invalid_api_key"
     case insufficientScope = "insufficient_scope"
     case accessDenied = "access_denied"
+    case accountDisabled = "account_disabled"
     case notFound = "not_found"
     case modelNotFound = "model_not_found"
     case endpointNotOffered = "endpoint_not_offered"
@@ -40,7 +41,7 @@ package enum ErrorCode: String, CaseIterable, Sendable {
         switch self {
         case .invalidRequest, .invalidJSON: 400
         case .invalidAPIKey: 401
-        case .insufficientScope, .accessDenied, .forwardRefused: 403
+        case .insufficientScope, .accessDenied, .accountDisabled, .forwardRefused: 403
         case .notFound, .modelNotFound, .endpointNotOffered: 404
         case .methodNotAllowed: 405
         case .requestTimeout: 408

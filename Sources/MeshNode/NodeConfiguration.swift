@@ -1,5 +1,6 @@
 internal import MeshCrypto
 package import MeshModel
+package import MeshRuntime
 
 /// Everything a node is told before it starts. Made by `load`, which names every problem at once.
 /// Keys, defaults and meanings: Docs/Reference/configuration.md.
@@ -47,6 +48,8 @@ package struct NodeConfiguration: Sendable, Equatable {
     package struct Log: Sendable, Equatable {
         package var level: String
         package var format: LogFormat
+        /// Which requests get a line.
+        package var requests: Journal.Requests
     }
 
     package enum LogFormat: String, CaseIterable, Sendable {

@@ -18,13 +18,15 @@ package enum NodeConfigurationKey: String, CaseIterable, Sendable {
     case streamIdle = "limits.stream_idle_ms"
     case logLevel = "log.level"
     case logFormat = "log.format"
+    case logRequests = "log.requests"
 
     /// Whether the key takes a list (comma-separated in the environment and in flags).
     package var isList: Bool {
         switch self {
         case .linkAdvertise, .meshPeers, .meshAllow: true
         case .dataDirectory, .nodeName, .apiListen, .apiURL, .apiCertificate, .apiKey, .linkListen, .meshNetwork,
-            .meshRegion, .beaconInterval, .greetingGrace, .firstContent, .streamIdle, .logLevel, .logFormat:
+            .meshRegion, .beaconInterval, .greetingGrace, .firstContent, .streamIdle, .logLevel, .logFormat,
+            .logRequests:
             false
         }
     }

@@ -1,6 +1,7 @@
 internal import Configuration
 internal import Foundation
 internal import MeshModel
+internal import MeshRuntime
 
 /// Turns texts into values and collects what is wrong. A value that is wrong is replaced by its default, so that the
 /// others are looked at too; the result counts only when `problems` is empty.
@@ -52,7 +53,10 @@ struct NodeConfigurationValidation {
         let name = text(.logFormat) ?? "text"
         let format = NodeConfiguration.LogFormat(rawValue: name)
         if format == nil { add(.logFormat, "must be 'text' or 'json'") }
-        return .init(level: level, format: format ?? .text)
+        let choice = text(.logRequests) ?? Journal.Requests.failed.rawValue
+        let requests = Journal.Requests(rawValue: choice)
+        if requests == nil { add(.logRequests, "must be 'all', 'failed' or 'none'") }
+        return .init(level: level, format: format ?? .text, requests: requests ?? .failed)
     }
 
     private mutating func tlsFiles() -> NodeConfiguration.TLSFiles? {

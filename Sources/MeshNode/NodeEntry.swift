@@ -29,9 +29,11 @@ package enum NodeEntry {
     /// Makes data directory, keys, database and the first admin key where they are missing; a second call changes
     /// nothing.
     package static func initialise(_ configuration: NodeConfiguration) throws -> NodeSummary {
-        let home = try NodeHome.open(configuration)
-        defer { try? home.store.close() }
-        return home.summary
+        try explained {
+            let home = try NodeHome.open(configuration, makesAdminKey: true)
+            defer { try? home.store.close() }
+            return home.summary
+        }
     }
 
     /// Runs the node until SIGTERM or SIGINT, then drains it.
@@ -39,17 +41,32 @@ package enum NodeEntry {
         let level = Logger.Level(rawValue: configuration.log.level) ?? .info
         LogOutput.bootstrap(level: level, format: configuration.log.format == .json ? .json : .text)
         let registry = NodeMetrics.bootstrap()
-        let home = try NodeHome.open(configuration)
-        if let adminKey = home.summary.adminKey {
-            print("Admin key, shown this once and stored nowhere: \(adminKey)")
-            // Output into a pipe or file would otherwise wait in a buffer, and be lost if the node is killed.
-            fflush(nil)
-        }
+        let home = try explained { try NodeHome.open(configuration) }
         let logger = Logger(label: "aisbf.node")
+        if home.isNew {
+            logger.notice(
+                "a new node was made; commands at this machine need no key, and for those from elsewhere 'aisbf key create global --scope admin' makes one",
+                metadata: ["data_dir": "\(configuration.dataDirectory)"])
+        }
         let node = try await RunningNode.start(configuration, home: home, registry: registry, logger: logger)
         let group = ServiceGroup(
             configuration: .init(
                 services: [.init(service: node)], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await group.run()
+    }
+
+    /// What is wrong with the data directory, with the exit code that tells a service manager whether to try again.
+    private static func explained<Value>(_ body: () throws -> Value) throws -> Value {
+        do { return try body() } catch let error as StoreError {
+            let code: Int32 =
+                switch error {
+                case .readableByOthers, .damagedKey, .missingKey, .corrupt, .newerSchema, .conflict:
+                    NodeStartError.unusableData
+                case .unusable(_, let reason) where reason == String(cString: strerror(EACCES)):
+                    NodeStartError.notPermitted
+                case .unusable, .inUse, .full, .database, .notFound, .invalid: 1
+                }
+            throw NodeStartError(description: error.description, exitCode: code)
+        }
     }
 }

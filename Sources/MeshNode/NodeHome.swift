@@ -11,19 +11,24 @@ package struct NodeHome: Sendable {
     package let store: MeshStore
     package let tls: TLSIdentity
     package let summary: NodeSummary
+    /// Whether this is the first time.
+    package let isNew: Bool
 
-    package static func open(_ configuration: NodeConfiguration) throws -> NodeHome {
+    /// - Parameter makesAdminKey: whether a node that never had one gets its first admin key. Only where it can be shown
+    ///   to a person: what a service prints goes into a journal.
+    package static func open(_ configuration: NodeConfiguration, makesAdminKey: Bool = false) throws -> NodeHome {
         let directory = try DataDirectory.open(configuration.dataDirectory)
-        let (identity, _) = try NodeIdentity.initialise(in: directory)
+        let (identity, isNew) = try NodeIdentity.initialise(in: directory)
         let store = try MeshStore.open(directory.layout.database)
         let tls = try TLSIdentity.loadOrCreate(path: directory.layout.linkCertificate)
         try checkNetwork(store, configuration)
-        let adminKey = try firstAdminKey(store, identity)
+        let adminKey = makesAdminKey ? try firstAdminKey(store, identity) : nil
         return NodeHome(
             directory: directory, identity: identity, store: store, tls: tls,
             summary: NodeSummary(
                 nodeID: KeyText.node.text(identity.node.publicKey.bytes),
-                operatorID: KeyText.operatorKey.text(identity.operatorKey.publicKey.bytes), adminKey: adminKey))
+                operatorID: KeyText.operatorKey.text(identity.operatorKey.publicKey.bytes), adminKey: adminKey),
+            isNew: isNew)
     }
 
     /// A data directory belongs to one network: its records would be refused in another.

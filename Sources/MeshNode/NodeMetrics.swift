@@ -9,7 +9,7 @@ package enum NodeMetrics {
     package static func bootstrap() -> PrometheusRegistry {
         registry.withLock { registry in
             if let registry { return registry }
-            let made = PrometheusRegistry()
+            let made = PrometheusRegistry(help: MetricHelp.texts)
             MetricsSystem.bootstrap(made)
             registry = made
             return made

@@ -43,6 +43,7 @@ package final class RunningNode: Service {
         var catalog: CatalogHolder
         var broker: Broker
         var store: StoreWatch
+        var journal: Journal
     }
 
     private init(
@@ -96,10 +97,14 @@ package final class RunningNode: Service {
     ) async throws -> Value {
         do { return try await bind() } catch let error as IOError {
             let reason =
-                error.errnoCode == EADDRINUSE
-                ? "another program listens there; stop it or choose another port"
-                : "\(error)"
-            throw NodeStartError(description: "cannot listen on \(endpoint) (\(key)): \(reason)")
+                switch error.errnoCode {
+                case EADDRINUSE: "another program listens there; stop it or choose another port"
+                case EACCES: "permission denied; ports below 1024 need a capability, which 'aisbf node unit' grants"
+                default: "\(error)"
+                }
+            throw NodeStartError(
+                description: "cannot listen on \(endpoint) (\(key)): \(reason)",
+                exitCode: error.errnoCode == EACCES ? NodeStartError.notPermitted : 1)
         }
     }
 
@@ -113,6 +118,7 @@ package final class RunningNode: Service {
         let signers = Signers([home.identity.node, home.identity.operatorKey], attachKeys: keyring)
         let clock = ClockJudge()
         let workerMetrics = WorkerMetrics()
+        let journal = Journal(requests: configuration.log.requests, logger: logger)
         let sessions = SessionTable(metrics: workerMetrics, catalog: catalog, logger: logger)
         let control = ControlPlane(
             store: home.store, signers: signers, catalog: catalog, clock: clock, network: configuration.networkID,
@@ -121,7 +127,7 @@ package final class RunningNode: Service {
         let deadlines = AnswerExchange.Deadlines(
             firstContentMs: configuration.firstContentMs, idleMs: configuration.streamIdleMs)
         let forwards = ForwardServer(
-            node: key, catalog: catalog, sessions: sessions, signers: signers, deadlines: deadlines, logger: logger)
+            node: key, catalog: catalog, sessions: sessions, signers: signers, deadlines: deadlines, journal: journal)
         let admissionRule = linkAdmission(configuration, home)
         let endpoint = try LinkEndpoint(
             configuration: .init(
@@ -132,12 +138,12 @@ package final class RunningNode: Service {
         links.connect(endpoint: endpoint, forwards: forwards)
         let admission = WorkerAdmission(
             catalog: catalog, sessions: sessions, keys: keyring, imported: ImportedTokens(metrics: workerMetrics),
-            greetingGraceMs: configuration.workerGreetingGraceMs)
+            greetingGraceMs: configuration.workerGreetingGraceMs, journal: journal)
         let authenticator = Authenticator()
         let store = StoreWatch(store: home.store, logger: logger)
         let administration = Administration(
             store: home.store, directory: home.directory, identity: home.identity, authenticator: authenticator,
-            signers: signers, control: control)
+            signers: signers, control: control, sessions: sessions, catalog: catalog)
         let view = MeshView(
             facts: .init(
                 network: configuration.networkID, apiURL: configuration.api.url,
@@ -155,14 +161,15 @@ package final class RunningNode: Service {
                 node: key, sessions: sessions,
                 remote: ForwardClient(links: links, signer: home.identity.node, signers: signers),
                 operators: { catalog.current.node($0)?.operatorKey }),
-            deadlines: deadlines, coldRoutes: routes, metrics: GatewayMetrics())
+            deadlines: deadlines, coldRoutes: routes, metrics: GatewayMetrics(), journal: journal)
         let broker = Broker(
             configuration: gossipConfiguration(configuration, key, admissionRule), names: try home.store.names(),
             now: SystemClock.now)
         return Parts(
             gateway: gateway, control: control, links: links, endpoint: endpoint, forwards: forwards,
             sessions: sessions,
-            admission: admission, administration: administration, catalog: catalog, broker: broker, store: store)
+            admission: admission, administration: administration, catalog: catalog, broker: broker, store: store,
+            journal: journal)
     }
 
     /// Static peers and the allow-list; a node's own operator's other nodes are always welcome.
@@ -275,6 +282,7 @@ package final class RunningNode: Service {
         var speeds = SpeedReports()
         while !Task.isCancelled {
             do { try await Task.sleep(for: .seconds(1)) } catch { return }
+            parts.journal.flush()
             for session in speeds.due(now: SystemClock.instant, parts.sessions.all) {
                 parts.sessions.changed(session)
             }
@@ -319,13 +327,21 @@ package final class RunningNode: Service {
         try? await admin.channel.close().get()
         admin.connections.closeAll()
         api.connections.closeAll()
+        parts.journal.flush()
         logger.info("node stopped")
     }
 }
 
 /// Why a node did not start, in words for the operator.
 package struct NodeStartError: Error, CustomStringConvertible {
+    /// This user may not (sysexits(3): EX_NOPERM).
+    package static let notPermitted: Int32 = 77
+    /// What lies in the data directory has to be mended first (EX_CONFIG).
+    package static let unusableData: Int32 = 78
+
     package let description: String
+    /// How the process ends: starting again without a change helps with 1 only.
+    package var exitCode: Int32 = 1
 }
 
 extension AttachedWorker {

@@ -33,27 +33,35 @@ package final class Authenticator: Sendable {
         }
     }
 
-    /// Nil for every kind of key that is not good, without a hint which.
-    package func caller(presenting secret: String, wall: Timestamp) -> Caller? {
-        guard secret.utf8.count <= 256 else { return nil }
+    /// What a presented secret is good for.
+    package enum Standing: Sendable {
+        case good(Caller)
+        /// The key is good and its user is disabled. Only the holder of the key learns it.
+        case disabled
+        /// Every kind of key that is not good, without a hint which.
+        case unknown
+    }
+
+    package func standing(presenting secret: String, wall: Timestamp) -> Standing {
+        guard secret.utf8.count <= 256 else { return .unknown }
         let digest = Sodium.shared.hash16(Array(secret.utf8), key: hashKey)
         let publicKey: PublicKey
         if let known = state.withLock({ $0.known[digest] }) {
             publicKey = known
         } else {
-            guard case .success(let parsed) = APIKeySecret.parse(secret) else { return nil }
+            guard case .success(let parsed) = APIKeySecret.parse(secret) else { return .unknown }
             publicKey = parsed.key.publicKey
         }
         return state.withLock { state in
-            guard let account = state.accounts[publicKey], account.isValid(at: wall),
-                !state.disabledUsers.contains(account.username)
-            else { return nil }
+            guard let account = state.accounts[publicKey], account.isValid(at: wall) else { return .unknown }
+            guard !state.disabledUsers.contains(account.username) else { return .disabled }
             if state.known[digest] == nil {
                 if state.known.count >= Limits.authenticationCacheEntries { state.known = [:] }
                 state.known[digest] = publicKey
             }
-            return Caller(
-                keyID: account.keyID, username: account.username, owner: account.ownerKey, scopes: account.scopes)
+            return .good(
+                Caller(
+                    keyID: account.keyID, username: account.username, owner: account.ownerKey, scopes: account.scopes))
         }
     }
 }

@@ -1,6 +1,6 @@
 import Glibc
 package import MeshCrypto
-import MeshModel
+package import MeshModel
 import Synchronization
 
 /// Where a node keeps what is its own. Knowing the paths needs no lock: a command that only wants to find the admin
@@ -106,6 +106,15 @@ package final class DataDirectory: Sendable {
         return key
     }
 
+    /// Puts the key file of a removed user aside, under a name that no user has. What it signed stays true.
+    package func retireOwnerKey(_ username: String, at time: Timestamp) throws(StoreError) {
+        let path = try layout.ownerKey(username)
+        guard rename(path, "\(path).removed-\(time.milliseconds)") == 0 || errno == ENOENT else {
+            throw .unusable(path: path, reason: SecretFile.lastErrorText())
+        }
+        try SecretFile.synchronizeDirectory(layout.owners)
+    }
+
     /// A secret file of the directory itself (the link certificate with its key), nil when there is none. At most
     /// `Limits.keyFileBytes` long.
     package func readSecret(_ path: String) throws(StoreError) -> [UInt8]? { try SecretFile.read(path) }
@@ -116,6 +125,20 @@ package final class DataDirectory: Sendable {
             throw .invalid("a secret file has at most \(Limits.keyFileBytes) bytes")
         }
         try SecretFile.write(bytes, to: path)
+    }
+
+    /// Why nothing can be written to the directory now; nil when it can. Leaves nothing behind: what a crash leaves is
+    /// removed at the next start.
+    package static func writeProblem(_ layout: DataDirectoryLayout) -> String? {
+        let path = "\(layout.root)/\(SecretFile.unfinishedPrefix)probe-\(getpid())"
+        defer { _ = unlink(path) }
+        do throws(StoreError) {
+            try SecretFile.write([UInt8](repeating: 0, count: Limits.diskProbeBytes), to: path)
+            return nil
+        } catch {
+            if case .unusable(_, let reason) = error { return reason }
+            return error.description
+        }
     }
 
     private static func takeLock(_ layout: DataDirectoryLayout) throws(StoreError) -> Int32 {

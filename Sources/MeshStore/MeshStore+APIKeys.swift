@@ -4,6 +4,32 @@ package import MeshModel
 extension MeshStore {
     /// - Throws: `.conflict` when the key is known already, `.invalid` for values out of bounds.
     package func createAPIKey(_ key: APIKeyAccount) throws(StoreError) {
+        try check(key)
+        try write { try insert(key, $0) }
+    }
+
+    /// Ends one key and makes another, in one step.
+    /// - Parameter end: when the old one ends, if it does not end before; now: at once.
+    package func replaceAPIKey(
+        _ old: APIKeyAccount, with new: APIKeyAccount, endingAt end: Timestamp, now: Timestamp
+    ) throws(StoreError) {
+        try check(new)
+        try write { database in
+            if end <= now {
+                try database.execute(
+                    sql: "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE public_key = ?",
+                    arguments: [now.milliseconds, old.publicKey.data])
+            } else {
+                try database.execute(
+                    sql: "UPDATE api_keys SET expires_at = min(coalesce(expires_at, ?1), ?1) WHERE public_key = ?2",
+                    arguments: [end.milliseconds, old.publicKey.data])
+            }
+            guard database.changesCount > 0 else { throw StoreError.notFound("the API key is gone") }
+            try insert(new, database)
+        }
+    }
+
+    private func check(_ key: APIKeyAccount) throws(StoreError) {
         guard NameRule.isValid(key.username) else {
             throw .invalid("'\(key.username)' cannot be a username: use \(NameRule.text)")
         }
@@ -11,28 +37,33 @@ extension MeshStore {
         guard key.label.utf8.count <= Limits.labelBytes else {
             throw .invalid("an API key's label may have \(Limits.labelBytes) bytes")
         }
-        try write { database in
-            let count = try Int.fetchOne(
-                database, sql: "SELECT count(*) FROM api_keys WHERE username = ? AND revoked_at IS NULL",
-                arguments: [key.username])
-            guard count ?? 0 < Limits.apiKeysPerUser else {
-                throw StoreError.invalid("a user may have \(Limits.apiKeysPerUser) API keys; revoke one first")
-            }
-            let known = try Bool.fetchOne(
-                database, sql: "SELECT EXISTS (SELECT 1 FROM api_keys WHERE public_key = ?)",
-                arguments: [key.publicKey.data])
-            guard known == false else { throw StoreError.conflict("this API key exists already") }
-            try database.execute(
-                sql: """
-                    INSERT INTO api_keys (public_key, username, owner_key, label, scopes, created_at, expires_at,
-                        revoked_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-                    """,
-                arguments: [
-                    key.publicKey.data, key.username, key.ownerKey.data, key.label,
-                    key.scopes.map(\.rawValue).joined(separator: ","), key.createdAt.milliseconds,
-                    key.expiresAt?.milliseconds, key.revokedAt?.milliseconds,
-                ])
+    }
+
+    private func insert(_ key: APIKeyAccount, _ database: Database) throws {
+        let count = try Int.fetchOne(
+            database,
+            sql: """
+                SELECT count(*) FROM api_keys
+                WHERE username = ? AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)
+                """,
+            arguments: [key.username, key.createdAt.milliseconds])
+        guard count ?? 0 < Limits.apiKeysPerUser else {
+            throw StoreError.invalid("a user may have \(Limits.apiKeysPerUser) API keys; revoke one first")
         }
+        let known = try Bool.fetchOne(
+            database, sql: "SELECT EXISTS (SELECT 1 FROM api_keys WHERE public_key = ?)",
+            arguments: [key.publicKey.data])
+        guard known == false else { throw StoreError.conflict("this API key exists already") }
+        try database.execute(
+            sql: """
+                INSERT INTO api_keys (public_key, username, owner_key, label, scopes, created_at, expires_at,
+                    revoked_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                """,
+            arguments: [
+                key.publicKey.data, key.username, key.ownerKey.data, key.label,
+                key.scopes.map(\.rawValue).joined(separator: ","), key.createdAt.milliseconds,
+                key.expiresAt?.milliseconds, key.revokedAt?.milliseconds,
+            ])
     }
 
     /// All API keys, revoked ones too, oldest first per user.

@@ -52,6 +52,17 @@ extension MeshStore {
         }
     }
 
+    /// Removes a user with its API keys and its providers, in one step.
+    /// - Throws: `.notFound`.
+    package func removeUser(_ username: String) throws(StoreError) {
+        try write { database in
+            try database.execute(sql: "DELETE FROM users WHERE username = ?", arguments: [username])
+            guard database.changesCount > 0 else { throw StoreError.notFound("there is no user '\(username)'") }
+            try database.execute(sql: "DELETE FROM api_keys WHERE username = ?", arguments: [username])
+            try database.execute(sql: "DELETE FROM providers WHERE scope = ?", arguments: [username])
+        }
+    }
+
     private func user(_ row: Row) throws -> UserAccount {
         guard let ownerKey = PublicKey([UInt8](row: row, "owner_key")) else { throw damaged("a user") }
         return UserAccount(

@@ -47,6 +47,12 @@ package struct MeshStore: Sendable {
         }
     }
 
+    /// Looks at a database that no node has open, as `open` would, changing nothing.
+    /// - Throws: `StoreError.corrupt`, `.newerSchema`, `.unusable`, `.database`.
+    package static func examine(_ path: String) throws(StoreError) {
+        do { try check(path) } catch { throw StoreError(error, path: path) }
+    }
+
     private static func configuration(maximumPages: Int?) -> GRDB.Configuration {
         var configuration = GRDB.Configuration()
         configuration.foreignKeysEnabled = true

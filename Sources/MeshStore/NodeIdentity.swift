@@ -26,6 +26,26 @@ package struct NodeIdentity: Sendable {
         return nil
     }
 
+    /// Looks at every key file of a data directory as a start would, changing nothing.
+    /// - Returns: how many there are.
+    /// - Throws: what would end the start.
+    package static func examine(_ layout: DataDirectoryLayout) throws(StoreError) -> Int {
+        let node = try KeyFile.node.load(layout.nodeKey)
+        let operatorKey = try KeyFile.operatorKey.load(layout.operatorKey)
+        if node == nil || operatorKey == nil, access(layout.database, F_OK) == 0 {
+            throw .missingKey(
+                path: node == nil ? layout.nodeKey : layout.operatorKey,
+                reason: "restore it from a backup; to start over as a new node, use an empty data directory")
+        }
+        var count = [node, operatorKey].count { $0 != nil }
+        for name in SecretFile.names(in: layout.owners) where name.hasSuffix(".key") {
+            if try KeyFile.owner.load("\(layout.owners)/\(name)") != nil { count += 1 }
+        }
+        // The certificate of the links holds a key as well.
+        if try SecretFile.read(layout.linkCertificate) != nil { count += 1 }
+        return count
+    }
+
     /// The identity in `directory`, made where it is missing; a second call changes nothing. A crash between the two
     /// keys is healed by the next call, because nothing was signed with the first one yet.
     /// - Parameter operatorKey: the key of an operator who runs other nodes already; nil keeps what is there, or makes

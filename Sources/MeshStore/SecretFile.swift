@@ -47,14 +47,21 @@ enum SecretFile {
 
     /// Removes what a crash left half written in `directory`. Only for the holder of the directory's lock.
     static func removeUnfinished(in directory: String) {
-        guard let stream = opendir(directory) else { return }
+        for name in names(in: directory) where name.hasPrefix(unfinishedPrefix) { _ = unlink("\(directory)/\(name)") }
+    }
+
+    /// What lies in `directory`, in order; nothing when it cannot be read.
+    static func names(in directory: String) -> [String] {
+        guard let stream = opendir(directory) else { return [] }
         defer { closedir(stream) }
+        var names: [String] = []
         while let entry = readdir(stream) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if name.hasPrefix(unfinishedPrefix) { _ = unlink("\(directory)/\(name)") }
+            names.append(
+                withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                    String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+                })
         }
+        return names.sorted()
     }
 
     /// What the last call's error means for `path`.

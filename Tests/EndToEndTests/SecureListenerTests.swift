@@ -5,13 +5,15 @@ import Testing
 /// certificate that nobody vouches for.
 @Suite(.serialized) struct SecureListenerTests {
     /// A certificate for 127.0.0.1 that is its own authority, made by the system's openssl.
-    static func certificate(in directory: TemporaryDirectory) async throws -> (certificate: String, key: String) {
+    static func certificate(
+        in directory: TemporaryDirectory, days: Int = 2
+    ) async throws -> (certificate: String, key: String) {
         let files = (certificate: "\(directory.path)/tls.pem", key: "\(directory.path)/tls.key")
         let made = try ChildProcess(
             "/usr/bin/env",
             [
                 "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                "-days", "\(days)", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
                 "-keyout", files.key, "-out", files.certificate,
             ])
         guard await made.exitCode(within: 20) == 0 else { throw LocalMesh.Failure(description: made.output) }

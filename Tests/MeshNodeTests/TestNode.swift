@@ -62,7 +62,7 @@ struct PreparedNode: Sendable {
 
     static func configuration(
         _ name: String, _ directory: String, peers: [String] = [], allow: [String] = [], firstContentMs: Int = 2_000,
-        streamIdleMs: Int = 5_000
+        streamIdleMs: Int = 5_000, logRequests: String = "failed"
     ) async throws -> NodeConfiguration {
         try await NodeConfiguration.load(
             file: nil, environment: ["HOME": directory],
@@ -71,26 +71,30 @@ struct PreparedNode: Sendable {
                 .linkListen: ["127.0.0.1:0"], .meshNetwork: ["node tests"], .meshPeers: peers, .meshAllow: allow,
                 .greetingGrace: ["300"],
                 .firstContent: [String(firstContentMs)], .streamIdle: [String(streamIdleMs)],
-                .beaconInterval: ["1000"],
+                .beaconInterval: ["1000"], .logRequests: [logRequests],
             ])
     }
 }
 
 /// Runs a node for as long as `body` takes, then stops it as SIGTERM would.
-/// - Parameter isKept: whether its data directory stays, for a node that is to run again.
+/// - Parameters:
+///   - isKept: whether its data directory stays, for a node that is to run again.
+///   - log: where its lines go; nowhere by default.
 func withNode<Value: Sendable>(
     _ name: String = "north", prepared: PreparedNode? = nil, peers: [String] = [], allow: [String] = [],
     firstContentMs: Int = 2_000, streamIdleMs: Int = 5_000, isKept: Bool = false,
+    log: LogLines? = nil, logRequests: String = "failed",
     _ body: @Sendable (TestNode) async throws -> Value
 ) async throws -> Value {
     let ready: PreparedNode
     if let prepared { ready = prepared } else { ready = try await PreparedNode(name) }
     defer { if !isKept { try? FileManager.default.removeItem(atPath: ready.directory) } }
     let configuration = try await PreparedNode.configuration(
-        name, ready.directory, peers: peers, allow: allow, firstContentMs: firstContentMs, streamIdleMs: streamIdleMs)
+        name, ready.directory, peers: peers, allow: allow, firstContentMs: firstContentMs, streamIdleMs: streamIdleMs,
+        logRequests: logRequests)
     let home = try NodeHome.open(configuration)
-    var logger = Logger(label: "node.tests")
-    logger.logLevel = .critical
+    var logger = log?.logger ?? Logger(label: "node.tests")
+    if log == nil { logger.logLevel = .critical }
     let node = try await RunningNode.start(
         configuration, home: home, registry: NodeMetrics.bootstrap(), logger: logger)
     let group = ServiceGroup(

@@ -86,6 +86,13 @@ import Testing
         try expectNone(ReferenceRules.metricFindings(page: page, names: names))
     }
 
+    @Test func everyMetricHasAHelpLine() throws {
+        let help = try #require(tree.file("Sources/MeshTelemetry/MetricHelp.swift")).text
+        let names = try tree.swift.filter { $0.path.hasPrefix("Sources/") }
+            .flatMap { try ReferenceRules.metricNames(in: $0.text) }
+        #expect(names.filter { !help.contains("\"\($0)\":") } == [])
+    }
+
     @Test func everyExceptionIsNeededAndHasAReason() throws {
         let findings =
             try patternFindings() + ringFindings() + lengthFindings()

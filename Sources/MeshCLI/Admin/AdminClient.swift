@@ -1,6 +1,4 @@
-internal import AsyncHTTPClient
 internal import Foundation
-internal import NIOCore
 
 /// The admin API of one node, through its Unix socket or over TCP with an admin key.
 package struct AdminClient: Sendable {
@@ -12,7 +10,13 @@ package struct AdminClient: Sendable {
     package static let basePath = "/api/admin/v1/"
     private let target: Target
 
-    package init(_ target: Target) { self.target = target }
+    private let caFile: String?
+
+    /// - Parameter caFile: the authorities to trust with `https`, in place of the system's.
+    package init(_ target: Target, caFile: String? = nil) {
+        self.target = target
+        self.caFile = caFile
+    }
 
     /// The JSON answer, `.null` for an empty one. A refusal is a `CommandFailure` with the node's own words.
     package func send(
@@ -50,7 +54,7 @@ package struct AdminClient: Sendable {
         var exchange: HTTPExchange
         switch target {
         case .socket(let socket):
-            guard FileManager.default.fileExists(atPath: socket) else { throw Self.unreachable(target, "no socket") }
+            if let failure = Unreachable.socketFailure(socket) { throw failure }
             guard let url = HTTPExchange.socketURL(socket, path: full) else {
                 throw CommandFailure(
                     "the path of the admin socket is longer than 107 bytes; use a shorter data directory")
@@ -58,6 +62,7 @@ package struct AdminClient: Sendable {
             exchange = HTTPExchange(url: url)
         case .url(let url, let key):
             exchange = HTTPExchange(url: url + full, bearer: key)
+            exchange.caFile = caFile
         }
         exchange.method = method
         exchange.body = body
@@ -67,24 +72,8 @@ package struct AdminClient: Sendable {
         } catch let error as CommandFailure {
             throw error
         } catch {
-            throw Self.unreachable(target, Self.reason(error))
+            throw Unreachable.failure(target, error)
         }
-    }
-
-    private static func unreachable(_ target: Target, _ reason: String) -> CommandFailure {
-        let place =
-            switch target {
-            case .socket(let path): path
-            case .url(let url, _): url
-            }
-        return CommandFailure(
-            "no node answers at \(place) (\(reason)). Is the node running? Start it with 'aisbf node run', or name "
-                + "another with --data-dir or --url.", exitCode: 69)
-    }
-
-    private static func reason(_ error: any Error) -> String {
-        if let error = error as? HTTPClientError { return error.shortDescription }
-        return "connection failed"
     }
 
     /// `name` as one segment of a path.

@@ -2,25 +2,52 @@ internal import AsyncHTTPClient
 internal import Foundation
 internal import NIOCore
 internal import NIOHTTP1
+internal import NIOSSL
+internal import Synchronization
 
 /// One HTTP request whose whole answer is wanted.
 struct HTTPExchange {
     /// No answer of the admin API or of `/v1/models` is larger.
     static let maximumAnswerBytes = 64 << 20
 
-    /// Lives as long as the process. A node that is not there is told at once instead of being tried until the deadline.
-    private static let client: HTTPClient = {
-        var configuration = HTTPClient.Configuration()
-        configuration.connectionPool.retryConnectionEstablishment = false
-        configuration.timeout.connect = .seconds(3)
-        return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
-    }()
+    /// One for each file of trusted authorities, for as long as the process lives.
+    private static let clients = Mutex<[String: HTTPClient]>([:])
+
+    /// A node that is not there is told at once instead of being tried until the deadline.
+    private static func client(trusting caFile: String?) throws -> HTTPClient {
+        try clients.withLock { clients in
+            if let known = clients[caFile ?? ""] { return known }
+            var configuration = HTTPClient.Configuration()
+            configuration.connectionPool.retryConnectionEstablishment = false
+            configuration.timeout.connect = .seconds(3)
+            if let caFile {
+                var tls = TLSConfiguration.makeClientConfiguration()
+                tls.trustRoots = .certificates(try Self.authorities(caFile))
+                configuration.tlsConfiguration = tls
+            }
+            let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+            clients[caFile ?? ""] = client
+            return client
+        }
+    }
+
+    private static func authorities(_ path: String) throws -> [NIOSSLCertificate] {
+        guard FileManager.default.isReadableFile(atPath: path) else {
+            throw CommandFailure("--ca-file: \(path) does not exist or cannot be read", exitCode: 66)
+        }
+        guard let found = try? NIOSSLCertificate.fromPEMFile(path), !found.isEmpty else {
+            throw CommandFailure("--ca-file: \(path) holds no certificate in PEM form", exitCode: 66)
+        }
+        return found
+    }
 
     var method = "GET"
     var url: String
     var bearer: String?
     var body: JSONValue?
     var seconds: Int64 = 15
+    /// The only authorities to trust, as a PEM file; nil: the system's.
+    var caFile: String?
 
     struct Answer {
         var status: Int
@@ -47,14 +74,14 @@ struct HTTPExchange {
     }
 
     func run() async throws -> Answer {
-        let response = try await Self.client.execute(request, timeout: .seconds(seconds))
+        let response = try await Self.client(trusting: caFile).execute(request, timeout: .seconds(seconds))
         let buffer = try await response.body.collect(upTo: Self.maximumAnswerBytes)
         return Answer(status: Int(response.status.code), body: Array(buffer.readableBytesView))
     }
 
     /// The bytes of a streamed answer as they come, each piece with the milliseconds since the request was sent.
     func stream(_ body: ([UInt8]) throws -> Void) async throws -> Int {
-        let response = try await Self.client.execute(request, timeout: .seconds(seconds))
+        let response = try await Self.client(trusting: caFile).execute(request, timeout: .seconds(seconds))
         for try await piece in response.body { try body(Array(piece.readableBytesView)) }
         return Int(response.status.code)
     }

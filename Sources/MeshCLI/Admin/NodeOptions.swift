@@ -4,10 +4,14 @@ internal import MeshNode
 
 /// Flags from which a node's configuration is made.
 struct ConfigurationOptions: ParsableArguments {
-    @Option(name: .long, help: "Configuration file, YAML or JSON (or AISBF_CONFIG).")
+    @Option(
+        name: .long, help: "Configuration file, YAML or JSON (or AISBF_CONFIG).",
+        completion: .file(extensions: ["yaml", "yml", "json"]))
     var config: String?
 
-    @Option(name: .long, help: "Data directory (default ~/.local/share/aisbf, or AISBF_DATA_DIR).")
+    @Option(
+        name: .long, help: "Data directory (default ~/.local/share/aisbf, or AISBF_DATA_DIR).",
+        completion: .directory)
     var dataDir: String?
 
     func load(adding more: NodeConfiguration.Overrides = [:]) async throws -> NodeConfiguration {
@@ -76,14 +80,25 @@ struct AdminOptions: ParsableArguments {
     @Option(help: "Admin key for --url. Better in AISBF_ADMIN_KEY: other users of this machine see arguments.")
     var adminKey: String?
 
+    @Option(
+        help: "PEM file of the authority that --url's certificate is checked against, in place of the system's.",
+        completion: .file(extensions: ["pem", "crt"]))
+    var caFile: String?
+
     func client() async throws -> AdminClient {
         guard var url else {
+            guard caFile == nil else {
+                throw CommandFailure("--ca-file belongs to --url https://…", exitCode: 64)
+            }
             return AdminClient(.socket(try await configuration.load().adminSocketPath))
         }
         while url.hasSuffix("/") { url.removeLast() }
         guard let key = adminKey ?? ProcessInfo.processInfo.environment["AISBF_ADMIN_KEY"], !key.isEmpty else {
             throw CommandFailure("--url needs an admin key: set AISBF_ADMIN_KEY", exitCode: 64)
         }
-        return AdminClient(.url(url, key: key))
+        guard ["http", "https"].contains(URLComponents(string: url)?.scheme) else {
+            throw CommandFailure("--url must begin with https:// or http://", exitCode: 64)
+        }
+        return AdminClient(.url(url, key: key), caFile: caFile)
     }
 }

@@ -48,6 +48,16 @@ struct Finding: Sendable, Equatable {
         self.text = text
     }
 
+    init(_ result: DataDirectoryCheck.Result) {
+        let verdict: Verdict =
+            switch result.verdict {
+            case .ok: .ok
+            case .note: .note
+            case .failed: .failed
+            }
+        self.init(verdict, result.check, result.text)
+    }
+
     var row: [String] { [verdict.rawValue, check, text] }
     var json: JSONValue {
         .object(["verdict": .string(verdict.rawValue), "check": .string(check), "finding": .string(text)])
@@ -62,12 +72,19 @@ struct Examination {
     private static let earliest = Date(timeIntervalSince1970: 1_735_689_600)
 
     func run() async -> [Finding] {
-        var findings = dataDirectory() + [clock()]
         let client = AdminClient(.socket(configuration.adminSocketPath))
-        if let status = try? await client.get("status") {
+        let status: JSONValue?
+        let absence: CommandFailure?
+        do { (status, absence) = (try await client.get("status"), nil) } catch {
+            (status, absence) = (nil, error as? CommandFailure)
+        }
+        var findings = dataDirectory(isRunning: status != nil) + certificate() + [clock()]
+        if let status {
             findings += running(status)
             findings.append(await peers(client))
             findings += await tokens(client)
+        } else if let absence, absence.exitCode != Unreachable.exitCode {
+            findings.append(Finding(.failed, "node", absence.message))
         } else {
             findings.append(
                 Finding(.note, "node", "not running for this data directory; start it with 'aisbf node run'"))
@@ -85,24 +102,13 @@ struct Examination {
             : Finding(.failed, "libsodium", "\(version) is too old; 1.0.18 or later is needed")
     }
 
-    private func dataDirectory() -> [Finding] {
-        let path = configuration.dataDirectory
-        var isDirectory: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
-            return [Finding(.note, "data directory", "not there yet; 'aisbf node init' creates it")]
-        }
-        guard isDirectory.boolValue else { return [Finding(.failed, "data directory", "is a file, not a directory")] }
-        guard FileManager.default.isWritableFile(atPath: path) else {
-            return [Finding(.failed, "data directory", "is not writable for this user")]
-        }
-        let mode = (try? FileManager.default.attributesOfItem(atPath: path)[.posixPermissions]) as? Int ?? 0
-        let open = mode & 0o077 != 0
-        return [
-            Finding(.ok, "data directory", "there and writable"),
-            open
-                ? Finding(.failed, "permissions", "other users can reach the data directory; run chmod 700 on it")
-                : Finding(.ok, "permissions", "private to this user"),
-        ]
+    private func dataDirectory(isRunning: Bool) -> [Finding] {
+        DataDirectoryCheck(configuration, isRunning: isRunning).run().map(Finding.init)
+    }
+
+    private func certificate() -> [Finding] {
+        guard let tls = configuration.api.tls else { return [] }
+        return [Finding(CertificateCheck.run(tls, now: Int64(Date().timeIntervalSince1970)))]
     }
 
     private func clock() -> Finding {
@@ -127,8 +133,16 @@ struct Examination {
         return [
             Finding(
                 .ok, "node", "running, \(status["workers"]?.cell ?? "?") workers, \(status["links"]?.cell ?? "?") links"
-            ), clock,
+            ), clock, store(status["store"]),
         ]
+    }
+
+    private func store(_ store: JSONValue?) -> Finding {
+        guard store?["writable"] == .bool(false) else { return Finding(.ok, "store", "what changes is kept") }
+        let since = store?["since"]?.int.map { ", since \(LocalTime.text($0))" } ?? ""
+        return Finding(
+            .failed, "store",
+            "the node cannot keep what changes (\(store?["problem"]?.text ?? "unknown")\(since)); make some room")
     }
 
     private func peers(_ client: AdminClient) async -> Finding {

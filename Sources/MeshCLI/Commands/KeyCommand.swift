@@ -2,7 +2,8 @@ internal import ArgumentParser
 
 struct KeyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "key", abstract: "API keys of users.", subcommands: [Create.self, List.self, Revoke.self])
+        commandName: "key", abstract: "API keys of users.",
+        subcommands: [Create.self, List.self, Rotate.self, Revoke.self])
 
     enum Scope: String, CaseIterable, ExpressibleByArgument {
         case inference
@@ -15,12 +16,15 @@ struct KeyCommand: AsyncParsableCommand {
         @Argument(help: "The user the key belongs to.") var username: String
         @Option(help: "A name to know the key by.") var label = "default"
         @Option(help: "What the key may do: inference, admin. May be repeated.") var scope: [Scope] = [.inference]
-        @Option(help: "Seconds until the key expires (default: never).") var expiresIn: Int64?
+        @Option(
+            name: [.customLong("expires-in"), .customLong("expires")],
+            help: "How long it is good: 90s, 15m, 1h, 30d, 8w (default: until it is revoked).")
+        var expiresIn: LifeSpan?
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
 
         func validate() throws {
-            if let expiresIn, expiresIn < 1 { throw ValidationError("--expires-in must be at least 1 second") }
+            if let expiresIn, expiresIn.seconds < 1 { throw ValidationError("--expires-in must be at least 1 second") }
         }
 
         func run() async throws {
@@ -28,15 +32,36 @@ struct KeyCommand: AsyncParsableCommand {
                 "username": .string(username), "label": .string(label),
                 "scopes": .array(scope.map { .string($0.rawValue) }),
             ]
-            body["expires_in_seconds"] = expiresIn.map(JSONValue.integer)
-            let answer = try await admin.client().send("POST", "keys", body: .object(body))
-            output.printObject(
-                answer,
-                fields: [
-                    ("key", "key"), ("key id", "key_id"), ("label", "label"), ("scopes", "scopes"),
-                    ("expires", "expires_at"),
-                ])
-            if !output.json { Console.error("The key is shown this once; keep it.") }
+            body["expires_in_seconds"] = (expiresIn?.seconds).map(JSONValue.integer)
+            KeyCommand.show(try await admin.client().send("POST", "keys", body: .object(body)), output)
+        }
+    }
+
+    private static func show(_ answer: JSONValue, _ output: OutputOptions) {
+        output.printObject(
+            answer,
+            fields: [
+                ("key", "key"), ("key id", "key_id"), ("label", "label"), ("scopes", "scopes"),
+                ("expires", "expires_at"),
+            ])
+        if !output.json { Console.error("The key is shown this once; keep it.") }
+    }
+
+    struct Rotate: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Make a key in place of another, for the same user and scopes; the old one ends.",
+            discussion: "The new key is good as long from now on as the old one was from its beginning.")
+        @Argument(help: "The key id that 'aisbf key list' shows.") var keyID: String
+        @Option(help: "How long the old key stays good: 90s, 15m, 1h, 2d, 1w (default: not at all).")
+        var overlap: LifeSpan?
+        @OptionGroup var admin: AdminOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let answer = try await admin.client().send(
+                "POST", "keys/\(AdminClient.segment(keyID))/rotate",
+                body: .object(["overlap_seconds": .integer(overlap?.seconds ?? 0)]))
+            KeyCommand.show(answer, output)
         }
     }
 

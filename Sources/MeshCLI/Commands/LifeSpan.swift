@@ -1,6 +1,6 @@
 internal import ArgumentParser
 
-/// A stretch of time on the command line: `90`, `90s`, `15m`, `1h`, `30d`.
+/// A stretch of time on the command line: `90`, `90s`, `15m`, `1h`, `30d`, `8w`.
 package struct LifeSpan: Hashable, Sendable {
     package var seconds: Int64
 
@@ -19,7 +19,7 @@ package struct LifeSpan: Hashable, Sendable {
     }
 
     private static let units: [(name: Character, seconds: Int64)] = [
-        ("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400),
+        ("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400), ("w", 604_800),
     ]
 }
 

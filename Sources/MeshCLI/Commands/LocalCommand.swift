@@ -8,8 +8,11 @@ struct LocalCommand: AsyncParsableCommand {
         subcommands: [Up.self, Check.self, Down.self])
 
     struct Place: ParsableArguments {
-        @Argument(help: "Topology file, such as Topology/triangle.yaml.") var file: String
-        @Option(help: "Where keys, data and logs are kept (default .local/<name>).") var stateDir: String?
+        @Argument(
+            help: "Topology file, such as Topology/triangle.yaml.", completion: .file(extensions: ["yaml", "yml"]))
+        var file: String
+        @Option(help: "Where keys, data and logs are kept (default .local/<name>).", completion: .directory)
+        var stateDir: String?
 
         func mesh() throws -> LocalMesh { try LocalMesh.load(file: file, stateDirectory: stateDir) }
     }

@@ -1,10 +1,12 @@
 internal import ArgumentParser
+internal import Foundation
+internal import MeshModel
 internal import MeshNode
 
 struct NodeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "node", abstract: "Set up, run and look at a node.",
-        subcommands: [Init.self, Run.self, Status.self])
+        subcommands: [Init.self, Run.self, Status.self, Unit.self])
 
     struct Init: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -59,6 +61,37 @@ struct NodeCommand: AsyncParsableCommand {
                     ("links", "links"), ("members", "members"), ("workers", "workers"),
                     ("requests in flight", "requests_in_flight"), ("clock offset ms", "clock_offset_ms"),
                 ])
+        }
+    }
+}
+
+extension NodeCommand {
+    struct Unit: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Print a systemd unit that runs this node as a service.",
+            discussion: "aisbf node unit --config /etc/aisbf/node.yaml > /etc/systemd/system/aisbf.service")
+        @OptionGroup var configuration: ConfigurationOptions
+        @Option(help: "The user the node runs as.") var user = "aisbf"
+
+        func validate() throws {
+            guard NameRule.isValid(user) else { throw ValidationError("--user must be the name of a user") }
+        }
+
+        func run() async throws {
+            let environment = ProcessInfo.processInfo.environment
+            let file = configuration.config ?? environment["AISBF_CONFIG"]
+            let loaded = try await configuration.load()
+            let own = environment["HOME"].map { "\($0)/.local/share/aisbf" }
+            let executable = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+            Console.printRaw(
+                SystemdUnit(
+                    executable: executable ?? "/usr/local/bin/aisbf",
+                    configPath: file.map { URL(fileURLWithPath: $0).standardizedFileURL.path },
+                    // A service has no home: where nothing was said, its data lies where services have theirs.
+                    dataDirectory: loaded.dataDirectory == own ? nil : loaded.dataDirectory,
+                    isDataDirectoryConfigured: configuration.dataDir == nil,
+                    ports: [loaded.api.listen.port, loaded.link.listen.port], user: user, name: loaded.nodeName
+                ).text)
         }
     }
 }

@@ -4,7 +4,9 @@ internal import Foundation
 struct ProviderCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "provider", abstract: "What sellers offer on a node.",
-        subcommands: [Create.self, List.self, Show.self, TokenCommand.self, RotateToken.self, Remove.self])
+        subcommands: [
+            Create.self, List.self, Show.self, Set.self, TokenCommand.self, RotateToken.self, Remove.self,
+        ])
 
     enum Access: String, CaseIterable, ExpressibleByArgument {
         case `public`
@@ -23,10 +25,7 @@ struct ProviderCommand: AsyncParsableCommand {
         @Option(help: "Owner id admitted with --access named. May be repeated.") var named: [String] = []
         @Option(help: "Most requests at once.") var maxConcurrency: Int64?
         @Option(help: "A name for people.") var displayName: String?
-        @Option(
-            help: "What its workers sell: the base URL of an OpenAI-compatible server, or 'demo' for built-in text.")
-        var backend: String?
-        @Option(help: "Write the worker's JSON to this file (mode 0600) instead of printing it.") var out: String?
+        @OptionGroup var file: WorkerFileOptions
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
 
@@ -44,8 +43,11 @@ struct ProviderCommand: AsyncParsableCommand {
             if !named.isEmpty { body["named"] = .array(named.map(JSONValue.string)) }
             body["max_concurrency"] = maxConcurrency.map(JSONValue.integer)
             body["display_name"] = displayName.map(JSONValue.string)
-            let answer = try await admin.client().send("POST", "providers", body: .object(body))
-            try WorkerFile.deliver(WorkerFile.selling(backend, answer), to: out, json: output.json)
+            let client = try await admin.client()
+            let content = JSONValue.object(body)
+            try await WorkerFile.new(file, json: output.json).deliver {
+                try await client.send("POST", "providers", body: content)
+            }
         }
     }
 
@@ -69,6 +71,11 @@ struct ProviderCommand: AsyncParsableCommand {
 
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show one provider with its tokens and workers.")
+        static let fields = [
+            ("name", "name"), ("full name", "full_name"), ("owner", "owner"), ("access", "access"),
+            ("named", "named"), ("kind", "kind"), ("display name", "display_name"),
+            ("max concurrency", "max_concurrency"),
+        ]
         @OptionGroup var name: ProviderName
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
@@ -77,13 +84,7 @@ struct ProviderCommand: AsyncParsableCommand {
             let answer = try await admin.client().get(name.path)
             if output.json { return Console.print(answer.pretty) }
             let provider = answer["provider"] ?? answer
-            output.printObject(
-                provider,
-                fields: [
-                    ("name", "name"), ("full name", "full_name"), ("owner", "owner"), ("access", "access"),
-                    ("named", "named"), ("kind", "kind"), ("display name", "display_name"),
-                    ("max concurrency", "max_concurrency"),
-                ])
+            output.printObject(provider, fields: Self.fields)
             Console.print("\n" + TokenCommand.List.layout.table(provider["tokens"]?.elements ?? []).text)
             let workers = TableLayout([
                 ("WORKER", "client_id"), ("NODE", "node"), ("MODELS", "models"), ("CONNECTED", "connected_at"),
@@ -99,21 +100,61 @@ struct ProviderCommand: AsyncParsableCommand {
         }
     }
 
+    struct Set: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Change who may use a provider, how much it takes and what it is called.",
+            discussion: "What is not named stays as it is.")
+        @OptionGroup var name: ProviderName
+        @Option(help: "Who may use it: public, owner, named.") var access: Access?
+        @Option(help: "Id admitted with --access named, in place of those before. May be repeated.")
+        var named: [String] = []
+        @Option(help: "Most requests at once.") var maxConcurrency: Int64?
+        @Option(help: "A name for people.") var displayName: String?
+        @OptionGroup var admin: AdminOptions
+        @OptionGroup var output: OutputOptions
+
+        func validate() throws {
+            if access == .named, named.isEmpty { throw ValidationError("--access named needs --named") }
+            if let access, access != .named, !named.isEmpty {
+                throw ValidationError("--named belongs to --access named")
+            }
+            if let maxConcurrency, maxConcurrency < 1 { throw ValidationError("--max-concurrency must be at least 1") }
+            if access == nil, named.isEmpty, maxConcurrency == nil, displayName == nil {
+                throw ValidationError("nothing to change; see --help")
+            }
+        }
+
+        func run() async throws {
+            var body: [String: JSONValue] = [:]
+            body["access"] = access.map { .string($0.rawValue) }
+            if !named.isEmpty { body["named"] = .array(named.map(JSONValue.string)) }
+            body["max_concurrency"] = maxConcurrency.map(JSONValue.integer)
+            body["display_name"] = displayName.map(JSONValue.string)
+            let answer = try await admin.client().send("PATCH", name.path, body: .object(body))
+            output.printObject(answer, fields: Show.fields)
+        }
+    }
+
     struct RotateToken: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Replace all registration tokens; workers with an old one are closed after the overlap.")
+            abstract: "Replace all registration tokens; workers with an old one are closed after the overlap.",
+            discussion: """
+                With --out and a worker.json of this provider that exists, only the token in it is replaced. A new file
+                gets no backend, unless --backend names one.
+                """)
         @OptionGroup var name: ProviderName
-        @Option(help: "How long the old tokens stay good: 90s, 15m, 1h, 2d (default: not at all).")
+        @Option(help: "How long the old tokens stay good: 90s, 15m, 1h, 2d, 1w (default: not at all).")
         var overlap: LifeSpan?
-        @Option(help: "Write the worker's JSON to this file (mode 0600) instead of printing it.") var out: String?
+        @OptionGroup var file: WorkerFileOptions
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
 
         func run() async throws {
-            let answer = try await admin.client().send(
-                "POST", "\(name.path)/rotate-token", body: .object(["overlap_seconds": .integer(overlap?.seconds ?? 0)])
-            )
-            try WorkerFile.deliver(answer, to: out, json: output.json)
+            let client = try await admin.client()
+            let content = JSONValue.object(["overlap_seconds": .integer(overlap?.seconds ?? 0)])
+            try await WorkerFile.replacingToken(of: name.name, file, json: output.json).deliver {
+                try await client.send("POST", "\(name.path)/rotate-token", body: content)
+            }
         }
     }
 
@@ -143,34 +184,5 @@ struct ProviderName: ParsableArguments {
 
     var path: String {
         "providers/" + name.split(separator: "/").map { AdminClient.segment(String($0)) }.joined(separator: "/")
-    }
-}
-
-/// The worker's configuration as the node hands it out: holds a secret.
-enum WorkerFile {
-    /// The answer with what the workers sell in its file; without one they do not start, so that nobody sells demo text
-    /// unasked.
-    static func selling(_ backend: String?, _ answer: JSONValue) -> JSONValue {
-        guard let backend, case .object(var members) = answer, case .object(var worker)? = members["worker"]
-        else { return answer }
-        worker["backend"] =
-            backend == "demo"
-            ? .string("demo") : .object(["kind": .string("openai"), "base_url": .string(backend)])
-        members["worker"] = .object(worker)
-        return .object(members)
-    }
-
-    static func deliver(_ answer: JSONValue, to path: String?, json: Bool) throws {
-        let worker = answer["worker"] ?? .null
-        if let path {
-            try PrivateFile.write(worker.pretty + "\n", to: path)
-            Console.error("wrote \(path); start a worker with: aisbf worker run --config \(path)")
-            return
-        }
-        Console.print(json ? answer.pretty : worker.pretty)
-        if !json {
-            Console.error("Save this as worker.json: its registration token is shown this once.")
-            Console.error("Then: aisbf worker run --config worker.json")
-        }
     }
 }

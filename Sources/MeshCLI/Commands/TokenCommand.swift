@@ -17,21 +17,26 @@ struct TokenCommand: AsyncParsableCommand {
                 """)
         @OptionGroup var name: ProviderName
         @Option(help: "A name to know the token by.") var label = "token"
-        @Option(help: "How long it is good: 90s, 15m, 1h, 30d (default: until it is removed).") var expires: LifeSpan?
+        @Option(
+            name: [.customLong("expires-in"), .customLong("expires")],
+            help: "How long it is good: 90s, 15m, 1h, 30d, 8w (default: until it is removed).")
+        var expires: LifeSpan?
         @Option(help: "A node that workers may attach to with it, aisbf_node_…. May be repeated (default: any).")
         var allowNode: [String] = []
         @Option(
             name: .customLong("import"),
-            help: "Make a token minted elsewhere good: the file it stands in, or - for standard input.")
+            help: "Make a token minted elsewhere good: the file it stands in, or - for standard input.",
+            completion: .file())
         var importFile: String?
-        @Option(help: "Write the worker's JSON to this file (mode 0600) instead of printing it.") var out: String?
+        @OptionGroup var file: WorkerFileOptions
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
 
         func validate() throws {
-            if let expires, expires.seconds < 1 { throw ValidationError("--expires must be at least 1 second") }
-            if importFile != nil, out != nil {
-                throw ValidationError("--out has nothing to write with --import: your workers have their token already")
+            if let expires, expires.seconds < 1 { throw ValidationError("--expires-in must be at least 1 second") }
+            if importFile != nil, file.out != nil || file.backend != nil {
+                throw ValidationError(
+                    "--import writes no file, with --out or --backend: your workers have their token already")
             }
         }
 
@@ -40,8 +45,14 @@ struct TokenCommand: AsyncParsableCommand {
             body["expires_in_seconds"] = (expires?.seconds).map(JSONValue.integer)
             if !allowNode.isEmpty { body["allowed_nodes"] = .array(allowNode.map(JSONValue.string)) }
             body["import"] = try importFile.map { .string(try ImportedToken.read($0)) }
-            let answer = try await admin.client().send("POST", "\(name.path)/tokens", body: .object(body))
-            guard importFile != nil else { return try WorkerFile.deliver(answer, to: out, json: output.json) }
+            let client = try await admin.client()
+            let content = JSONValue.object(body)
+            guard importFile != nil else {
+                return try await WorkerFile.new(file, json: output.json).deliver {
+                    try await client.send("POST", "\(name.path)/tokens", body: content)
+                }
+            }
+            let answer = try await client.send("POST", "\(name.path)/tokens", body: content)
             if output.json { return Console.print(answer.pretty) }
             Console.print("imported as \(Table.printable(answer["token"]?["id"]?.text ?? ""))")
             Console.error("Workers go on with the token they have.")
@@ -62,7 +73,8 @@ struct TokenCommand: AsyncParsableCommand {
 
         static let layout = TableLayout(computed: [
             ("TOKEN", { $0["id"]?.cell ?? "" }), ("LABEL", { $0["label"]?.cell ?? "" }),
-            ("CREATED", { $0["created_at"]?.cell ?? "" }), ("NOT AFTER", { $0["not_after"]?.cell ?? "" }),
+            ("CREATED", { LocalTime.cell($0["created_at"], key: "created_at") }),
+            ("NOT AFTER", { LocalTime.cell($0["not_after"], key: "not_after") }),
             ("NODES", { ($0["allowed_nodes"]?.elements ?? []).isEmpty ? "any" : $0["allowed_nodes"]?.cell ?? "" }),
             ("IMPORTED", { $0["imported"]?.cell ?? "" }), ("PROVEN", { $0["proven"]?.cell ?? "" }),
         ])

@@ -14,7 +14,7 @@ struct WorkerCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Connect a backend to a node until Ctrl-C.",
             discussion: "'aisbf provider create' prints the file; set its 'backend' to an OpenAI-compatible base URL.")
-        @Option(help: "The worker's JSON file.") var config: String
+        @Option(help: "The worker's JSON file.", completion: .file(extensions: ["json"])) var config: String
 
         func run() async throws {
             try await WorkerStart.run(path: config)

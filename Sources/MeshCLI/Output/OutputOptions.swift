@@ -18,7 +18,7 @@ struct OutputOptions: ParsableArguments {
         for (label, key) in fields {
             guard let value = answer[key] else { continue }
             let padding = String(repeating: " ", count: width - label.count + 2)
-            Console.print("\(label)\(padding)\(Table.printable(value.cell))")
+            Console.print("\(label)\(padding)\(Table.printable(LocalTime.cell(value, key: key)))")
         }
     }
 }

@@ -43,7 +43,7 @@ struct TableLayout {
     var columns: [(heading: String, value: @Sendable (JSONValue) -> String)]
 
     init(_ columns: [(String, String)]) {
-        self.columns = columns.map { heading, key in (heading, { $0[key]?.cell ?? "" }) }
+        self.columns = columns.map { heading, key in (heading, { LocalTime.cell($0[key], key: key) }) }
     }
 
     init(computed columns: [(heading: String, value: @Sendable (JSONValue) -> String)]) { self.columns = columns }

@@ -124,8 +124,6 @@ extension Administration {
 
     private static func derived(_ request: TokenRequest, _ provider: ProviderAccount) throws -> RegistrationToken? {
         guard let text = request.imported else { return nil }
-        let material = RecordEnvelope.keyMaterial(
-            type: .providerAdvert, signer: provider.ownerKey, name: Array(provider.providerID.utf8))
-        return RegistrationToken.imported(text, provider: RecordKey(Sodium.shared.hash16(material, key: [])))
+        return RegistrationToken.imported(text, provider: recordKey(of: provider))
     }
 }

@@ -1,6 +1,7 @@
 import MeshBroker
 package import MeshCrypto
 package import MeshModel
+import MeshSessions
 package import MeshStore
 import MeshWire
 import NIOPosix
@@ -10,17 +11,21 @@ import Synchronization
 /// told to anybody.
 package final class Administration: Sendable {
     let store: MeshStore
-    private let directory: DataDirectory
+    let directory: DataDirectory
     private let identity: NodeIdentity
     private let authenticator: Authenticator
-    private let signers: Signers
+    let signers: Signers
     private let control: ControlPlane
+    let sessions: SessionTable
+    let catalog: CatalogHolder
+    /// Held from reading the store to telling the others: of two changes at once, the later one is told last.
+    private let telling = Mutex(())
     /// Keys in adverts of this node that are not proven yet.
     private let unproven = Mutex<[PublicKey]>([])
 
     package init(
         store: MeshStore, directory: DataDirectory, identity: NodeIdentity, authenticator: Authenticator,
-        signers: Signers, control: ControlPlane
+        signers: Signers, control: ControlPlane, sessions: SessionTable, catalog: CatalogHolder
     ) {
         self.store = store
         self.directory = directory
@@ -28,6 +33,8 @@ package final class Administration: Sendable {
         self.authenticator = authenticator
         self.signers = signers
         self.control = control
+        self.sessions = sessions
+        self.catalog = catalog
     }
 
     private var node: PublicKey { identity.node.publicKey }
@@ -112,9 +119,19 @@ package final class Administration: Sendable {
 
     package func removeProvider(_ scope: OwnerScope, _ id: String) async throws {
         try await blocking { [self] in
-            guard try store.removeProvider(scope: scope, id: id) else { throw Self.noProvider(scope, id) }
+            guard let provider = try store.provider(scope: scope, id: id),
+                try store.removeProvider(scope: scope, id: id)
+            else { throw Self.noProvider(scope, id) }
             try publishProviders()
+            sessions.close(workersOf: Self.recordKey(of: provider), .tokenRevoked)
         }
+    }
+
+    /// What the mesh knows the provider by.
+    static func recordKey(of provider: ProviderAccount) -> RecordKey {
+        let material = RecordEnvelope.keyMaterial(
+            type: .providerAdvert, signer: provider.ownerKey, name: Array(provider.providerID.utf8))
+        return RecordKey(Sodium.shared.hash16(material, key: []))
     }
 
     static func noProvider(_ scope: OwnerScope, _ id: String) -> MeshError {
@@ -130,15 +147,18 @@ package final class Administration: Sendable {
         username: String, label: String, scopes: [APIKeyScope], lifeSeconds: Int64?
     ) async throws -> (account: APIKeyAccount, secret: APIKeySecret) {
         let secret = APIKeySecret(home: node, key: .random())
+        if let lifeSeconds, !(1...Limits.tokenLifeSeconds).contains(lifeSeconds) {
+            throw MeshError(
+                .invalidRequest, "expires_in_seconds must be between 1 and \(Limits.tokenLifeSeconds) (ten years)",
+                parameter: "expires_in_seconds")
+        }
         let account = try await blocking { [self] in
             let scope = OwnerScope(username: username)
             let now = SystemClock.wall
             let account = APIKeyAccount(
                 publicKey: secret.key.publicKey, username: scope.username, ownerKey: try ownerKey(scope), label: label,
                 scopes: scopes, createdAt: now,
-                expiresAt: lifeSeconds.map {
-                    now.advanced(byMilliseconds: $0.multipliedReportingOverflow(by: 1_000).partialValue)
-                })
+                expiresAt: lifeSeconds.map { now.advanced(byMilliseconds: $0 * 1_000) })
             try store.createAPIKey(account)
             try reloadKeys()
             return account
@@ -148,14 +168,50 @@ package final class Administration: Sendable {
 
     package func revokeKey(_ keyID: String) async throws {
         try await blocking { [self] in
-            let matches = try store.apiKeys(idPrefix: keyID)
-            guard let key = matches.first else { throw MeshError(.notFound, "there is no API key '\(keyID)'") }
-            guard matches.count == 1 else {
-                throw MeshError(.conflict, "several API keys start with '\(keyID)'; give more of the id")
-            }
+            let key = try knownKey(keyID)
             _ = try store.revokeAPIKey(publicKey: key.publicKey, at: SystemClock.wall)
             try reloadKeys()
         }
+    }
+
+    /// A key with a secret of its own in place of `keyID`, which ends after `overlapSeconds`, at once with 0.
+    package func rotateKey(
+        _ keyID: String, overlapSeconds: Int64
+    ) async throws -> (account: APIKeyAccount, secret: APIKeySecret) {
+        guard (0...Limits.tokenOverlapSeconds).contains(overlapSeconds) else {
+            throw MeshError(
+                .invalidRequest, "overlap_seconds must be between 0 and \(Limits.tokenOverlapSeconds) (30 days)",
+                parameter: "overlap_seconds")
+        }
+        let secret = APIKeySecret(home: node, key: .random())
+        let account = try await blocking { [self] in
+            let old = try knownKey(keyID)
+            let now = SystemClock.wall
+            guard old.isValid(at: now) else {
+                throw MeshError(.conflict, "the key \(old.keyID) has ended already; make a new one")
+            }
+            // As long as the old one was from its beginning.
+            let life = old.expiresAt.map { $0.milliseconds - old.createdAt.milliseconds }
+            let account = APIKeyAccount(
+                publicKey: secret.key.publicKey, username: old.username, ownerKey: try ownerKey(old.scope),
+                label: old.label, scopes: old.scopes, createdAt: now,
+                expiresAt: life.map { now.advanced(byMilliseconds: $0) })
+            try store.replaceAPIKey(
+                old, with: account, endingAt: now.advanced(byMilliseconds: overlapSeconds * 1_000), now: now)
+            try reloadKeys()
+            return account
+        }
+        return (account, secret)
+    }
+
+    private func knownKey(_ keyID: String) throws -> APIKeyAccount {
+        let matches = try store.apiKeys(idPrefix: keyID)
+        let shown = keyID.prefix(64)
+        guard let key = matches.first else { throw MeshError(.notFound, "there is no API key '\(shown)'") }
+        guard matches.count == 1 else {
+            throw MeshError(.conflict, "several API keys start with '\(shown)'; give more of the id")
+        }
+        return key
     }
 
     // MARK: Telling the rest of the node
@@ -169,15 +225,28 @@ package final class Administration: Sendable {
                     .notFound, "there is no user '\(name)'; create it with 'aisbf user create \(name)'",
                     parameter: "username")
             }
+            guard !user.disabled else {
+                throw MeshError(.conflict, "user '\(name)' is disabled; 'aisbf user enable \(name)' changes that")
+            }
             return user.ownerKey
         }
     }
 
-    private func reloadKeys() throws { authenticator.load(keys: try store.apiKeys(), users: try store.users()) }
+    func reloadKeys() throws {
+        try telling.withLock { _ in authenticator.load(keys: try store.apiKeys(), users: try store.users()) }
+    }
 
+    /// What disabled users offer is withdrawn, not forgotten.
     func publishProviders() throws {
-        let providers = try store.providers()
-        control.submit(.providers(try providers.map { try draft($0) }))
+        let providers = try telling.withLock { _ in
+            let disabled = Set(try store.users().filter(\.disabled).map(\.username))
+            let all = try store.providers()
+            let barred = all.filter { disabled.contains($0.scope.username) }
+            let offered = all.filter { !disabled.contains($0.scope.username) }
+            sessions.bar(Set(barred.map(Self.recordKey)), .accountDisabled)
+            control.submit(.providers(try offered.map { try draft($0) }))
+            return offered
+        }
         let keys = providers.flatMap(\.attachKeys).filter { $0.proof == nil }.map(\.publicKey)
         unproven.withLock { $0 = keys }
     }
@@ -213,7 +282,7 @@ package final class Administration: Sendable {
         key.sign(Statement.attachKey(owner: owner, providerID: providerID))
     }
 
-    private func draft(_ provider: ProviderAccount) throws -> Broker.ProviderDraft {
+    func draft(_ provider: ProviderAccount) throws -> Broker.ProviderDraft {
         var advert = Aisbf_Mesh_V1_ProviderAdvert()
         advert.providerID = provider.providerID
         advert.homeNode = node.bytes.protobuf

@@ -163,13 +163,13 @@ package final class ControlPlane: Sendable {
         case .rejected(let rejection, let peer, let blamed):
             logger.warning(
                 "record rejected",
-                metadata: ["reason": "\(rejection.rawValue)", "link.peer": "\(peer)", "blamed": "\(blamed)"])
+                metadata: ["reason": "\(rejection.rawValue)", "link.peer": "\(peer.nodeID)", "blamed": "\(blamed)"])
         case .equivocation(let key, let signer, _):
             logger.warning("a signer contradicted itself", metadata: ["record.key": "\(key)", "signer": "\(signer)"])
         case .blocked(let peer, let milliseconds):
-            logger.warning("peer blocked", metadata: ["link.peer": "\(peer)", "duration.ms": "\(milliseconds)"])
+            logger.warning("peer blocked", metadata: ["link.peer": "\(peer.nodeID)", "duration.ms": "\(milliseconds)"])
         case .livenessChanged(let node, let alive):
-            logger.info("node liveness changed", metadata: ["node": "\(node)", "alive": "\(alive)"])
+            logger.info("node liveness changed", metadata: ["node": "\(node.nodeID)", "alive": "\(alive)"])
         case .beaconDue, .beacon, .usabilityChanged, .ignored, .syncFinished: break
         }
     }

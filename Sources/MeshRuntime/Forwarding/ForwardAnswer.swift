@@ -15,6 +15,8 @@ final class ForwardAnswer: AnswerReceiver {
         var isOver = false
         var hasHead = false
         var isWatched = false
+        /// The worker's own answer was an error.
+        var failure: ErrorCode?
         /// Counts the pieces the peer has taken.
         var progress = 0
         var lastSign: Instant?
@@ -23,9 +25,9 @@ final class ForwardAnswer: AnswerReceiver {
     let eventLoop: any EventLoop
     private let forward: IncomingForward
     private let state: NIOLoopBoundBox<State>
-    private let ended: @Sendable () -> Void
+    private let ended: @Sendable (ErrorCode?) -> Void
 
-    init(forward: IncomingForward, ended: @escaping @Sendable () -> Void) {
+    init(forward: IncomingForward, ended: @escaping @Sendable (ErrorCode?) -> Void) {
         self.forward = forward
         self.ended = ended
         eventLoop = forward.eventLoop
@@ -36,7 +38,7 @@ final class ForwardAnswer: AnswerReceiver {
         state.value.pursuit = pursuit
         forward.onCancelled { [self] in
             guard !state.value.isOver else { return }
-            finish()
+            finish(.clientClosed)
             pursuit.cancel()
         }
         forward.onWritabilityChanged { [self] isWritable in if isWritable { drain() } }
@@ -49,6 +51,7 @@ final class ForwardAnswer: AnswerReceiver {
             case .pending: tellOfWork()
             case .head(let head):
                 state.value.hasHead = true
+                if head.status >= 400 { state.value.failure = .workerError }
                 var headers = [("content-type", head.contentType)]
                 if case .local(let session, _)? = state.value.pursuit?.place {
                     headers.append(("aisbf-worker", session.mark))
@@ -64,7 +67,7 @@ final class ForwardAnswer: AnswerReceiver {
                     finish()
                 }
             case .fail(let error):
-                finish()
+                finish(error.code)
                 if state.value.hasHead { forward.reset() } else { Self.fail(forward, error) }
             }
         }
@@ -83,7 +86,7 @@ final class ForwardAnswer: AnswerReceiver {
         guard !state.value.isOver, !state.value.isComplete else { return }
         let pursuit = state.value.pursuit
         let hasHead = state.value.hasHead
-        finish()
+        finish(error.code)
         pursuit?.cancel()
         if hasHead { forward.reset() } else { Self.fail(forward, error) }
     }
@@ -124,7 +127,7 @@ final class ForwardAnswer: AnswerReceiver {
 
     private func cut() {
         let pursuit = state.value.pursuit
-        finish()
+        finish(.streamTooSlow)
         pursuit?.cancel()
         forward.reset()
     }
@@ -143,16 +146,16 @@ final class ForwardAnswer: AnswerReceiver {
         }
     }
 
-    private func finish() {
+    private func finish(_ failure: ErrorCode? = nil) {
         guard !state.value.isOver else { return }
         state.value.isOver = true
         state.value.pursuit = nil
-        ended()
+        ended(failure ?? state.value.failure)
     }
 
     /// A failure of this node or its worker, told apart from a worker's own answer by `aisbf-error`.
     static func fail(_ forward: IncomingForward, _ error: MeshError) {
-        let body = error.document(requestID: nil).bytes
+        let body = error.document(requestID: forward.requestID).bytes
         var headers = [("content-type", "application/json"), ("aisbf-error", error.code.rawValue)]
         if let seconds = error.retryAfterSeconds { headers.append(("retry-after", String(seconds))) }
         forward.respond(status: error.status, headers: headers)

@@ -1,4 +1,3 @@
-package import Logging
 import MeshCrypto
 package import MeshModel
 import MeshRouting
@@ -20,7 +19,8 @@ package final class ForwardServer: Sendable {
     private let replays = ReplayGuard()
     private let tickers = LoopTickers<Pursuit>()
     private let deadlines: AnswerExchange.Deadlines
-    private let logger: Logger
+    private let journal: Journal
+    private let duration = Timer(label: "aisbf_forward_seconds")
     private let draining = Atomic<Bool>(false)
     private let inFlight = Atomic<Int>(0)
     private let refusals = Counter(label: "aisbf_forwards_refused_total")
@@ -28,14 +28,14 @@ package final class ForwardServer: Sendable {
 
     package init(
         node: PublicKey, catalog: CatalogHolder, sessions: SessionTable, signers: Signers,
-        deadlines: AnswerExchange.Deadlines, logger: Logger
+        deadlines: AnswerExchange.Deadlines, journal: Journal
     ) {
         self.node = node
         self.catalog = catalog
         self.sessions = sessions
         proofs = PrincipalProofs(signers: signers, entry: node)
         self.deadlines = deadlines
-        self.logger = logger
+        self.journal = journal
     }
 
     package var requestsInFlight: Int { inFlight.load(ordering: .relaxed) }
@@ -169,9 +169,13 @@ package final class ForwardServer: Sendable {
         let upload = checked.upload.map {
             ForwardUpload(forward, verified: $0.verified, check: $0.check)
         }
-        let writer = ForwardAnswer(forward: forward) { [self] in
+        let started = SystemClock.instant
+        let (key, model) = (checked.provider.key, checked.request.need.model)
+        let writer = ForwardAnswer(forward: forward) { [self] code in
             inFlight.subtract(1, ordering: .relaxed)
             upload?.close()
+            duration.recordNanoseconds(SystemClock.instant.nanoseconds &- started.nanoseconds)
+            report(forward, code, since: started, provider: catalog.current.provider(key)?.fullName, model: model)
         }
         upload?.onFailure { [weak writer] error in writer?.fail(error) }
         let (provider, need) = (checked.provider, checked.request.need)
@@ -193,8 +197,37 @@ package final class ForwardServer: Sendable {
 
     private func refuse(_ forward: IncomingForward, _ error: MeshError) {
         refusals.increment()
-        logger.info(
-            "forward refused", metadata: ["link.peer": "\(forward.link.peer)", "error.code": "\(error.code.rawValue)"])
+        report(forward, error.code, since: SystemClock.instant, provider: nil, model: nil)
         ForwardAnswer.fail(forward, error)
+    }
+
+    /// Tells the log under the id that the buyer was given.
+    private func report(
+        _ forward: IncomingForward, _ code: ErrorCode?, since started: Instant, provider: String?, model: String?
+    ) {
+        var report = RequestReport(.hosting, requestID: forward.requestID ?? "unknown")
+        report.code = code
+        report.status = code?.status ?? 200
+        report.provider = provider
+        report.model = model
+        report.nodeKey = forward.link.peer
+        report.node = catalog.current.node(forward.link.peer)?.name
+        report.isAdmitted = true
+        report.milliseconds = SystemClock.instant.milliseconds(since: started)
+        journal.ended(report)
+    }
+}
+
+extension IncomingForward {
+    /// The id that the entry node gave the request; nil where the peer sends something that is none.
+    var requestID: String? {
+        guard let text = headers.first(where: { $0.0 == "aisbf-request-id" })?.1, text.hasPrefix("req_"),
+            text.utf8.count <= 64, text.utf8.dropFirst(4).allSatisfy({ hexDigit($0) })
+        else { return nil }
+        return text
+    }
+
+    private func hexDigit(_ byte: UInt8) -> Bool {
+        (0x30...0x39).contains(byte) || (0x61...0x66).contains(byte)
     }
 }

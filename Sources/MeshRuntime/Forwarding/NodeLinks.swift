@@ -90,7 +90,7 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
                 metadata: ["clock.offset_ms": "\(clock.medianOffsetMs)"])
         }
         logger.info(
-            "link established", metadata: ["link.peer": "\(link.peer)", "link.dialled": "\(link.dialled)"])
+            "link established", metadata: ["link.peer": "\(link.peer.nodeID)", "link.dialled": "\(link.dialled)"])
         live.record(Int64(state.withLock { $0.links.count }))
         if case .nodeDescriptor(let body) = descriptor.body {
             control.remember(
@@ -112,7 +112,7 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
         clock.forget(link.peer)
         failures[reason]?.increment()
         live.record(Int64(state.withLock { $0.links.count }))
-        logger.info("link closed", metadata: ["link.peer": "\(link.peer)", "reason": "\(reason.rawValue)"])
+        logger.info("link closed", metadata: ["link.peer": "\(link.peer.nodeID)", "reason": "\(reason.rawValue)"])
         control.submit(.gossip(.linkDown(link.id)))
     }
 

@@ -34,6 +34,9 @@ package final class SessionTable: Sendable {
         var remembered: [Key: PerformanceWindow] = [:]
         /// Whose each session is, and how many each owner has.
         var owners: [Key: PublicKey] = [:]
+        /// Providers whose workers are not taken, and what they are told.
+        var barred: Set<RecordKey> = []
+        var barReason = CloseReason.accountDisabled
         var placesTaken: [PublicKey: Int] = [:]
 
         /// False when the owner's workers have as many places as one owner's may.
@@ -145,10 +148,11 @@ package final class SessionTable: Sendable {
     func registered(_ session: WorkerSession) {
         let key = Key(provider: session.identity.provider, clientID: session.identity.clientID)
         let owner = catalog.current.provider(key.provider)?.owner
-        let outcome = state.withLock { state -> (isFull: Bool, replaced: WorkerSession?) in
+        let outcome = state.withLock { state -> (refusal: CloseReason?, replaced: WorkerSession?) in
+            if state.barred.contains(key.provider) { return (state.barReason, nil) }
             // More may have been let in at once than are left to register.
             if state.byKey[key] == nil, state.byKey.count >= Limits.workerSessions || !state.takePlace(owner) {
-                return (true, nil)
+                return (.tooManySessions, nil)
             }
             let old = state.byKey.updateValue(session, forKey: key)
             if let old { state.byProvider[key.provider]?.remove(old) }
@@ -165,11 +169,37 @@ package final class SessionTable: Sendable {
             // After its successor: what both stand for in the mesh must not vanish for a moment, and must not stay
             // for ever when the successor leaves.
             if let old { notify(.ended(old)) }
-            return (false, old)
+            return (nil, old)
         }
-        if outcome.isFull { return session.close(.tooManySessions) }
+        if let refusal = outcome.refusal { return session.close(refusal) }
         outcome.replaced?.close(.replaced)
         metrics.sessions(count)
+        logger.info("worker attached", metadata: names(of: session))
+    }
+
+    /// Who a session is, for the log.
+    private func names(of session: WorkerSession) -> Logger.Metadata {
+        let identity = session.identity
+        let provider = catalog.current.provider(identity.provider)?.fullName
+        return [
+            "session.id": "\(session.sessionID)", "worker.client_id": "\(identity.clientID)",
+            "provider": "\(provider ?? "\(identity.scope.username)/\(identity.providerID)")",
+        ]
+    }
+
+    /// Closes the workers of these providers and takes no new ones, until the next call names others.
+    package func bar(_ providers: Set<RecordKey>, _ reason: CloseReason) {
+        let barred = state.withLock { state in
+            state.barred = providers
+            state.barReason = reason
+            return providers.flatMap { state.byProvider[$0]?.all ?? [] }
+        }
+        for session in barred { session.close(reason) }
+    }
+
+    /// Closes the workers of a provider that are attached now.
+    package func close(workersOf provider: RecordKey, _ reason: CloseReason) {
+        for session in sessions(of: provider) { session.close(reason) }
     }
 
     /// Tells the rest of the node that a session offers something else now, or is known better.
@@ -191,11 +221,9 @@ package final class SessionTable: Sendable {
         ends.add(end, of: session.identity.provider)
         logger.info(
             "worker session ended",
-            metadata: [
-                "session.id": "\(session.sessionID)", "provider.id": "\(session.identity.providerID)",
-                "provider.owner": "\(session.identity.scope.username)", "worker.client_id": "\(end.clientID)",
+            metadata: names(of: session).merging([
                 "reason": "\(end.reason)", "code": "\(end.code.map { String($0) } ?? "none")",
-            ])
+            ]) { $1 })
         let key = Key(provider: session.identity.provider, clientID: session.identity.clientID)
         let removed = state.withLock { state -> Bool in
             // The late close of a replaced socket must not touch the session that replaced it.

@@ -1,3 +1,4 @@
+import Logging
 import MeshCrypto
 package import MeshModel
 import MeshRouting
@@ -23,11 +24,13 @@ package final class WorkerAdmission: Sendable {
     private let refusals = RefusalGate()
     private let guesses = GuessAllowance()
     private let rate: Mutex<AdmissionRate>
+    private let journal: Journal
 
     package init(
         catalog: CatalogHolder, sessions: SessionTable, keys: AttachKeyring, imported: ImportedTokens,
-        greetingGraceMs: Int64
+        greetingGraceMs: Int64, journal: Journal = .silent
     ) {
+        self.journal = journal
         self.catalog = catalog
         self.sessions = sessions
         self.keys = keys
@@ -141,6 +144,7 @@ package final class WorkerAdmission: Sendable {
     private struct Attempt: Sendable {
         var scope: OwnerScope
         var presented: PresentedIdentity
+        var address: String
         /// Where it comes from and to which provider, for the count of refusals.
         var caller: String
         /// The same with the token it comes with. Whoever goes on with a token that was good yesterday must not lock
@@ -149,6 +153,7 @@ package final class WorkerAdmission: Sendable {
 
         init(path: WorkerPath, headers: HTTPHeaders, address: String) {
             scope = path.scope
+            self.address = address
             presented = PresentedIdentity(path: path, headers: headers)
             caller = "\(address) \(path.scope.username.prefix(64)) \(presented.providerID.prefix(64))"
             // Keyed by this process, and kept in the place of the token.
@@ -194,12 +199,23 @@ package final class WorkerAdmission: Sendable {
             ?? refusals.secondsClosed(attempt.caller, limit: Limits.workerRefusalsPerCaller, now: now)
         refusals.refused(attempt.caller, now: now)
         refusals.refused(attempt.callerWithToken, now: now)
+        report(attempt, reason: closed == nil ? "names_and_token_disagree" : "too_many_refusals")
         guard let closed else { return Self.refusal }
         // Whoever holds a token that this node is about to hear of should not have to wait for long.
         let seconds = min(closed, Limits.workerRetryAfterSeconds)
         return MeshError(
             .rateLimited, "\(Self.refusal.message). Too many such attempts were made; try again in \(seconds) s",
             retryAfterSeconds: seconds)
+    }
+
+    /// The node's own operator may know what the worker is not told. The names are the caller's words.
+    private func report(_ attempt: Attempt, reason: String) {
+        journal.workerRefused(
+            [
+                "remote.address": "\(attempt.address)",
+                "provider": "\(attempt.scope.username.prefix(64))/\(attempt.presented.providerID.prefix(64))",
+                "worker.client_id": "\(attempt.presented.clientID.prefix(64))",
+            ], reason: reason)
     }
 
     /// Work on a guess is paid for before it is done. Whoever waits for work that is under way costs nothing yet: all

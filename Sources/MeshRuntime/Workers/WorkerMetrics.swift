@@ -30,8 +30,7 @@ package struct WorkerMetrics: Sendable {
             })
         closes = Dictionary(
             uniqueKeysWithValues: CloseReason.allCases.map {
-                let label = String(describing: $0)
-                return ($0, Counter(label: "aisbf_worker_closed_total", dimensions: [("reason", label)]))
+                ($0, Counter(label: "aisbf_worker_closed_total", dimensions: [("reason", $0.label)]))
             })
     }
 

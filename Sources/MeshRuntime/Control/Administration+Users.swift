@@ -1,0 +1,110 @@
+package import MeshModel
+import MeshRouting
+import MeshSessions
+import MeshStore
+
+/// What an operator wants to be different about a provider; nil: as it is.
+package struct ProviderChange: Sendable {
+    package var access: ProviderAccess?
+    /// Who is named, without saying anything about `access`, which has to be `named` then.
+    package var named: [PublicKey]?
+    package var displayName: String?
+    package var maxConcurrency: Int?
+
+    package init(
+        access: ProviderAccess? = nil, named: [PublicKey]? = nil, displayName: String? = nil, maxConcurrency: Int? = nil
+    ) {
+        self.access = access
+        self.named = named
+        self.displayName = displayName
+        self.maxConcurrency = maxConcurrency
+    }
+}
+
+/// What becomes of accounts after they were made.
+extension Administration {
+    /// A disabled user's keys and workers are refused from now on, and what it offers is withdrawn from the mesh.
+    /// Nothing is deleted: enabling takes it all back.
+    package func setUser(_ username: String, disabled: Bool) async throws -> UserAccount {
+        let (user, providers) = try await blocking { [self] in
+            guard var user = try store.user(named: username) else { throw Self.noUser(username) }
+            try store.setUserDisabled(username, disabled)
+            user.disabled = disabled
+            try reloadKeys()
+            try publishProviders()
+            return (user, try store.providers(in: .user(username)).map(Self.recordKey))
+        }
+        let isShown = !disabled
+        await settled { catalog in providers.allSatisfy { (catalog.provider($0) != nil) == isShown } }
+        return user
+    }
+
+    /// Removes a user with its API keys; one that has providers only with `force`, and these with it. The file of its
+    /// owner key is put aside: a later user of the same name is somebody else.
+    package func removeUser(_ username: String, force: Bool) async throws {
+        let providers = try await blocking { [self] in
+            guard try store.user(named: username) != nil else { throw Self.noUser(username) }
+            let providers = try store.providers(in: .user(username))
+            guard providers.isEmpty || force else {
+                let names = providers.prefix(8).map { "\(username)/\($0.providerID)" }.joined(separator: ", ")
+                throw MeshError(
+                    .conflict,
+                    "user '\(username)' still has providers (\(names)); remove them first, or add --force to remove them as well"
+                )
+            }
+            try store.removeUser(username)
+            try reloadKeys()
+            try publishProviders()
+            let keys = providers.map(Self.recordKey)
+            for key in keys { sessions.close(workersOf: key, .tokenRevoked) }
+            return keys
+        }
+        // The withdrawal is signed with the owner's key, so it comes first.
+        await settled { catalog in providers.allSatisfy { catalog.provider($0) == nil } }
+        try await blocking { [directory] in try directory.retireOwnerKey(username, at: SystemClock.wall) }
+    }
+
+    package func updateProvider(
+        _ scope: OwnerScope, _ id: String, _ change: ProviderChange
+    ) async throws -> ProviderAccount {
+        let (provider, before, isPublished) = try await blocking { [self] in
+            guard let old = try store.provider(scope: scope, id: id) else { throw Self.noProvider(scope, id) }
+            var provider = old
+            if let access = change.access { provider.access = access }
+            if let named = change.named {
+                guard case .named = provider.access else {
+                    throw MeshError(
+                        .invalidRequest, "'named' belongs to the access 'named'; this provider's is another",
+                        parameter: "named")
+                }
+                provider.access = .named(named)
+            }
+            if let name = change.displayName { provider.displayName = name.isEmpty ? id : name }
+            if let limit = change.maxConcurrency { provider.maxConcurrency = limit }
+            let before = catalog.current.provider(Self.recordKey(of: old))?.advertHash
+            guard provider != old else { return (provider, before, false) }
+            try requireRoom(provider)
+            try store.updateProvider(provider)
+            try publishProviders()
+            return (provider, before, before != nil)
+        }
+        if isPublished {
+            let key = Self.recordKey(of: provider)
+            await settled { $0.provider(key)?.advertHash != before }
+        }
+        return provider
+    }
+
+    static func noUser(_ username: String) -> MeshError {
+        MeshError(.notFound, "there is no user '\(username.prefix(64))'")
+    }
+
+    /// Waits until this node itself acts on a change: at most two seconds, because it will in any case, and a node
+    /// whose clock is doubted signs nothing.
+    private func settled(_ isSo: (Catalog) -> Bool) async {
+        let deadline = SystemClock.instant.advanced(byMilliseconds: 2_000)
+        while SystemClock.instant < deadline, !isSo(catalog.current) {
+            do { try await Task.sleep(for: .milliseconds(5)) } catch { return }
+        }
+    }
+}
