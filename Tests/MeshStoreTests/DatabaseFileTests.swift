@@ -91,6 +91,26 @@ import Testing
         #expect(try store.loadRecords().count == 3)
     }
 
+    @Test func whetherItCanBeWrittenToIsKnown() throws {
+        let scratch = try ScratchDirectory()
+        let store = try MeshStore.open(scratch.database, maximumPages: 64)
+        #expect(store.health.state == .writable && store.probe())
+        // What is refused for itself says nothing about the disk.
+        #expect(storeError { try store.saveRecords([[1, 2, 3]]) } != nil)
+        #expect(store.health.state == .writable && store.health.failedWrites == 0)
+        let signer = SigningKey.random()
+        let many = (0..<2_000).map { recordBytes("record-\($0)", signer: signer) }
+        #expect(storeError { try store.saveRecords(many) }?.isLackOfRoom == true)
+        #expect(store.health.state == .full && store.health.failedWrites == 1)
+        // One write that finds room is no proof; looking is.
+        try store.setMeta("a", "b")
+        #expect(store.health.state == .full)
+        #expect(store.probe() && store.health.state == .writable)
+        #expect(try store.meta("probe") == nil)
+        #expect(try #require(store.freeBytes) > 0)
+        try store.close()
+    }
+
     /// The rule of the design: a stolen database lets nobody attach a worker, use a key or sign as anybody.
     @Test func noSeedIsEverInTheDatabase() throws {
         let scratch = try ScratchDirectory()
