@@ -63,9 +63,10 @@ package struct AttachedWorker: Hashable, Sendable {
 
     /// What choosing whom to announce goes by.
     var candidate: Announcements.Candidate {
-        // The slash tells an endpoint from a model of the same name.
+        // The slash tells an endpoint from a model of the same name. What stands on pages is theirs.
         Announcements.Candidate(
-            owner: owner, provider: provider, since: since, offers: models.map(\.id) + endpoints.map { "/" + $0 })
+            owner: owner, provider: provider, since: since,
+            offers: models.prefix(modelsAttached).map(\.id) + endpoints.map { "/" + $0 })
     }
 
     /// What this node's own catalog shows of it.
@@ -103,7 +104,7 @@ package struct AttachedWorker: Hashable, Sendable {
         return RecordBody.bytes(of: grant)
     }
 
-    /// Models, then endpoints are cut, last first, until the body fits a record.
+    /// The models that have no room are on pages; endpoints without room are cut, last first.
     func attachmentBody(grant: VerifiedRecord, _ cryptography: some RecordCryptography) -> [UInt8] {
         var body = Aisbf_Mesh_V1_Attachment()
         body.providerRecordKey = provider.bytes.protobuf
@@ -121,20 +122,12 @@ package struct AttachedWorker: Hashable, Sendable {
         body.slots = slots
         body.takesUploads = takesUploads
         body.sinceMs = UInt64(clamping: since.milliseconds)
-        body.models = models.map { model in
-            var offer = Aisbf_Mesh_V1_ModelOffer()
-            offer.id = model.id
-            offer.contextTokens = model.contextTokens
-            offer.modalities = model.modalities
-            return offer
-        }
+        let attached = modelsAttached
+        body.models = models.prefix(attached).map(\.offer.message)
+        body.moreModels = attached < models.count
         var bytes = RecordBody.bytes(of: body)
-        while bytes.count > Limits.recordBodyBytes, !(body.models.isEmpty && body.endpoints.isEmpty) {
-            if body.models.isEmpty {
-                body.endpoints.removeLast()
-            } else {
-                body.models.removeLast(max(1, body.models.count / 8))
-            }
+        while bytes.count > Limits.recordBodyBytes, !body.endpoints.isEmpty {
+            body.endpoints.removeLast()
             bytes = RecordBody.bytes(of: body)
         }
         return bytes

@@ -56,6 +56,7 @@ package struct Broker: Sendable {
     private var own = OwnRecords()
     private var workers: HostedWorkers
     private var announcements = Announcements()
+    private var pages: ModelPages
     /// The workers as this node's own catalog shows them.
     private var local = LocalWorkers()
     private var drafts: [ProviderDraft] = []
@@ -75,6 +76,7 @@ package struct Broker: Sendable {
         cryptography = configuration.cryptography
         bootID = configuration.seed
         workers = HostedWorkers(node: configuration.key)
+        pages = ModelPages(node: configuration.key)
         gossip = Gossip(configuration: configuration, now: now)
         builder = CatalogBuilder(node: configuration.key, cryptography: configuration.cryptography)
     }
@@ -108,8 +110,9 @@ package struct Broker: Sendable {
         }
         buryStaleAttachments(input)
         reviewAnnouncements(now)
-        effects += own.due(now: now.instant).map(Effect.sign)
+        // Requests that are here already need the catalog and no signature.
         rebuildCatalog(now, &effects)
+        effects += own.due(now: now.instant).map(Effect.sign)
         return effects
     }
 
@@ -166,6 +169,20 @@ package struct Broker: Sendable {
         isCatalogStale = true
         announcements.set(worker.candidate, for: attachment, now: now.instant)
         announce(attachment, now: now)
+        let rest = Array(worker.models.dropFirst(worker.modelsAttached))
+        take(pages.set(rest, of: worker, attachment: attachment, cryptography), now: now)
+    }
+
+    private mutating func take(_ change: ModelPages.Change, now: Now) {
+        for (key, name) in change.removed {
+            if announcements.isAnnounced(key) { own.drop(name) }
+            announcements.remove(key, now: now.instant)
+        }
+        for key in change.changed {
+            guard let page = pages[key] else { continue }
+            announcements.set(page.candidate, for: key, now: now.instant)
+            announce(page: key, now: now)
+        }
     }
 
     private mutating func detach(_ sessionID: String, now: Now) {
@@ -175,6 +192,7 @@ package struct Broker: Sendable {
             attach(successor, now: now)
         } else {
             local.remove(departure.attachment, of: departure.provider)
+            take(pages.remove(departure.attachment), now: now)
             if announcements.isAnnounced(departure.attachment) { own.drop(departure.name) }
             announcements.remove(departure.attachment, now: now.instant)
         }
@@ -197,10 +215,20 @@ package struct Broker: Sendable {
             lifeMs: RecordType.attachment.maximumLifeMs, refreshMs: 12 * 3_600_000, now: now.instant)
     }
 
+    private mutating func announce(page key: RecordKey, now: Now) {
+        guard announcements.isAnnounced(key), let page = pages[key], let grant = own.signed(page.grant) else { return }
+        own.want(
+            page.name, body: page.body(grant: grant), lifeMs: RecordType.attachment.maximumLifeMs,
+            refreshMs: 12 * 3_600_000, now: now.instant)
+    }
+
     private mutating func reviewAnnouncements(_ now: Now) {
         let change = announcements.review(now: now.instant)
-        for attachment in change.withdrawn { if let hosted = workers[attachment] { own.drop(hosted.name) } }
-        for attachment in change.announced { announce(attachment, now: now) }
+        for key in change.withdrawn { if let name = workers[key]?.name ?? pages[key]?.name { own.drop(name) } }
+        for key in change.announced {
+            announce(key, now: now)
+            announce(page: key, now: now)
+        }
     }
 
     private mutating func take(signed record: VerifiedRecord, now: Now, _ effects: inout [Effect]) {
@@ -215,6 +243,7 @@ package struct Broker: Sendable {
         } else if record.type == .attachGrant {
             let name = OwnRecords.Name(type: .attachGrant, signer: record.signer, name: record.body.name)
             for attachment in workers.attachments(under: name) { announce(attachment, now: now) }
+            for page in pages.pages(under: name) { announce(page: page, now: now) }
         }
     }
 

@@ -27,6 +27,12 @@ struct HostedWorkers: Sendable {
 
     /// - Returns: the worker's attachment.
     mutating func attach(_ worker: AttachedWorker, _ cryptography: some RecordCryptography) -> RecordKey {
+        var worker = worker
+        let grant = worker.grantName(host: node)
+        if let last = grants[grant]?.keys.last, let models = hosted[last]?.worker?.models, models == worker.models {
+            // Most workers of a provider have the same list: one for all.
+            worker.models = models
+        }
         if let known = attachments[worker.sessionID] {
             hosted.update(known) { hosted in
                 for index in hosted.sessions.indices where hosted.sessions[index].sessionID == worker.sessionID {
@@ -39,7 +45,7 @@ struct HostedWorkers: Sendable {
         let key = name.recordKey(cryptography)
         attachments[worker.sessionID] = key
         hosted.update(key, from: Hosted(sessions: [], name: name)) { $0.sessions.append(worker) }
-        grants[worker.grantName(host: node), default: DenseTable()].update(key, from: 0) { $0 += 1 }
+        grants[grant, default: DenseTable()].update(key, from: 0) { $0 += 1 }
         return key
     }
 

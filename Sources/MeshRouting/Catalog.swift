@@ -17,7 +17,9 @@ package struct CatalogHost: Hashable, Sendable {
     package var attachment: RecordKey
     /// Names the worker among its provider's, wherever it is attached.
     package var clientHash: [UInt8]
-    package var models: [CatalogModel]
+    package private(set) var models: [CatalogModel]
+    /// The ids of a long list, to look them up in.
+    private var modelIDs: Set<String>?
     package var slots: UInt32
     package var gpuClass: String
     package var gpuCount: UInt32
@@ -30,6 +32,21 @@ package struct CatalogHost: Hashable, Sendable {
     /// Whether it takes uploads in binary frames, as they come.
     package var takesUploads = false
 
+    package func offers(_ model: String) -> Bool {
+        modelIDs?.contains(model) ?? models.contains { $0.id == model }
+    }
+
+    /// Hosts with equal lists share one, and its index.
+    package mutating func setModels(of other: CatalogHost) {
+        models = other.models
+        modelIDs = other.modelIDs
+    }
+
+    package mutating func setModels(_ models: [CatalogModel]) {
+        self.models = models
+        modelIDs = models.count > Limits.attachmentModels ? Set(models.lazy.map(\.id)) : nil
+    }
+
     package init(
         node: PublicKey, nodeName: String, attachment: RecordKey, clientHash: [UInt8], models: [CatalogModel],
         slots: UInt32, gpuClass: String, gpuCount: UInt32, totalVramMb: UInt32, endpoints: [String],
@@ -40,6 +57,7 @@ package struct CatalogHost: Hashable, Sendable {
         self.attachment = attachment
         self.clientHash = clientHash
         self.models = models
+        modelIDs = models.count > Limits.attachmentModels ? Set(models.lazy.map(\.id)) : nil
         self.slots = slots
         self.gpuClass = gpuClass
         self.gpuCount = gpuCount
@@ -165,7 +183,7 @@ package struct CatalogProvider: Hashable, Sendable {
         key.admits(host: host, at: wall) && (key.isProven || homeNode == host)
     }
 
-    package func offers(_ model: String) -> Bool { hosts.contains { $0.models.contains { $0.id == model } } }
+    package func offers(_ model: String) -> Bool { hosts.contains { $0.offers(model) } }
 
     package func admits(_ principal: Principal) -> Bool {
         switch access {

@@ -69,12 +69,24 @@ package struct CatalogBuilder: Sendable {
             if providers.updateValue(provider, forKey: record.key) == nil { order.append(record.key) }
         }
         let grants = Dictionary(records.grants.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
+        let reachable = Set(reachable)
+        var lists = ModelLists()
         for record in records.attachments {
             guard record.signer != node, case .attachment(let body) = record.body, reachable.contains(record.signer),
                 let host = nodesByKey[record.signer], let key = RecordKey(body.providerRecordKey),
                 let provider = providers[key], grantHolds(body, record.signer, provider, grants, wall)
             else { continue }
+            if body.page > 0 {
+                lists.add(body)
+                continue
+            }
+            if body.moreModels { lists.isContinued(body, in: key, at: provider.hosts.count) }
             providers[key]?.hosts.append(Self.host(body, record, host))
+        }
+        for place in lists.continued {
+            providers[place.provider].map { lists.complete($0.hosts[place.index], place) }.map {
+                providers[place.provider]?.hosts[place.index] = $0
+            }
         }
         return Catalog(
             node: node, nodes: nodes, providers: order.compactMap { finished(providers[$0], local, wall) })
@@ -97,7 +109,7 @@ package struct CatalogBuilder: Sendable {
         }
         // What is offered now is always known; of what no worker has any more, the latest.
         let gone = modelsSeen[provider.key, default: []].filter { !offered.contains($0) }
-        provider.modelsSeen = Array(gone.suffix(Limits.workerModels)) + offered
+        provider.modelsSeen = Array(gone.suffix(Limits.attachmentModels)) + offered
         modelsSeen[provider.key] = provider.modelsSeen
         provider.speeds = remembered(remote, of: provider.key)
         return provider
@@ -202,9 +214,8 @@ package struct CatalogBuilder: Sendable {
         CatalogHost(
             node: node.key, nodeName: node.name, attachment: record.key,
             clientHash: Array(body.clientHash.prefix(16)),
-            models: body.models.prefix(Limits.workerModels).map {
-                CatalogModel(id: $0.id, contextTokens: $0.contextTokens, modalities: Array($0.modalities.prefix(8)))
-            }, slots: body.slots, gpuClass: String(body.hardware.gpuClass.prefix(64)),
+            models: body.models.prefix(Limits.attachmentModels).map { CatalogModel($0) }, slots: body.slots,
+            gpuClass: String(body.hardware.gpuClass.prefix(64)),
             gpuCount: body.hardware.gpuCount, totalVramMb: body.hardware.totalVramMb,
             endpoints: Array(body.endpoints.prefix(Limits.workerEndpoints)), tokensPerSecond: body.tokensPerSecond,
             firstContentMs: body.firstContentMs, latencyMs: body.latencyMs, takesUploads: body.takesUploads)

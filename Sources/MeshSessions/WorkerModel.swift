@@ -19,8 +19,9 @@ package struct WorkerModel: Hashable, Sendable {
         guard let items = document["data"]?.elements ?? document["models"]?.elements ?? document.elements
         else { return nil }
         var models: [WorkerModel] = []
-        for item in items.prefix(Limits.workerModels) {
-            guard let model = WorkerModel(item), !models.contains(where: { $0.id == model.id }) else { continue }
+        var known: Set<String> = []
+        for item in items where models.count < Limits.workerModels {
+            guard let model = WorkerModel(item), known.insert(model.id).inserted else { continue }
             models.append(model)
         }
         return models

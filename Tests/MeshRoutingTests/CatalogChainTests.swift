@@ -80,7 +80,33 @@ struct Chain {
         ).get()
     }
 
-    func catalog(at time: Timestamp? = nil, descriptors: Bool = true, grants: Bool = true) throws -> Catalog {
+    /// A page of models beside the attachment.
+    func page(
+        _ number: UInt32, _ ids: [String], name: UInt8, by signer: SigningKey? = nil, grantKey: [UInt8]? = nil
+    ) throws -> VerifiedRecord {
+        let offered = try sign(.providerAdvert, .providerAdvert(advert), RecordBody.bytes(of: advert), by: advertSigner)
+        var grant = grant
+        grant.providerRecordKey = offered.key.bytes.protobuf
+        grant.ownerKey = advertSigner.publicKey.bytes.protobuf
+        let granted = try sign(.attachGrant, .attachGrant(grant), RecordBody.bytes(of: grant), by: grantSigner)
+        var body = Aisbf_Mesh_V1_Attachment()
+        body.providerRecordKey = offered.key.bytes.protobuf
+        body.ownerKey = advertSigner.publicKey.bytes.protobuf
+        body.grantKey = (grantKey ?? granted.key.bytes).protobuf
+        body.grantHash = granted.hash.bytes.protobuf
+        body.clientHash = [UInt8](repeating: name, count: 16).protobuf
+        body.page = number
+        body.models = ids.map { id in
+            var offer = Aisbf_Mesh_V1_ModelOffer()
+            offer.id = id
+            return offer
+        }
+        return try sign(.attachment, .attachment(body), RecordBody.bytes(of: body), by: signer ?? attachmentSigner)
+    }
+
+    func catalog(
+        at time: Timestamp? = nil, descriptors: Bool = true, grants: Bool = true, and others: [VerifiedRecord] = []
+    ) throws -> Catalog {
         var grant = grant
         var attachment = attachment
         let described = try sign(
@@ -99,7 +125,7 @@ struct Chain {
         return builder.build(
             .init(
                 descriptors: descriptors ? [described] : [], adverts: [offered], grants: grants ? [granted] : [],
-                attachments: [attached]), reachable: reachable, wall: time ?? wall)
+                attachments: [attached] + others), reachable: reachable, wall: time ?? wall)
     }
 }
 

@@ -117,7 +117,9 @@ import Testing
     }
 
     @Test func modelsAreBounded() {
-        let items = (0..<4_000).map { "\"m\($0)\"" }.joined(separator: ",")
-        #expect(WorkerModel.list(Self.value("[\(items)]"))?.count == Limits.workerModels)
+        for (count, expected) in [(4_095, 4_095), (4_096, 4_096), (4_097, 4_096), (9_000, 4_096)] {
+            let items = (0..<count).map { "\"m\($0)\"" }.joined(separator: ",")
+            #expect(WorkerModel.list(Self.value("[\(items),\"m0\"]"))?.count == expected)
+        }
     }
 }

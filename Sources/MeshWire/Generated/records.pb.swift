@@ -325,6 +325,13 @@ package nonisolated struct Aisbf_Mesh_V1_Attachment: Sendable {
   /// How long its requests took on the whole, as its node measured it; 0 when not known.
   package var latencyMs: UInt32 = 0
 
+  /// Whether the list of models goes on, on pages.
+  package var moreModels: Bool = false
+
+  /// 1 for the first. Not 0: this is no worker but a page of models of the workers under the same grant that have more
+  /// than their attachments hold; in the place of client_hash stands the page's own name.
+  package var page: UInt32 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -835,7 +842,7 @@ nonisolated extension Aisbf_Mesh_V1_AttachGrant: SwiftProtobuf.Message, SwiftPro
 
 nonisolated extension Aisbf_Mesh_V1_Attachment: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Attachment"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}provider_record_key\0\u{3}owner_key\0\u{3}grant_key\0\u{3}grant_hash\0\u{3}client_hash\0\u{1}models\0\u{1}hardware\0\u{1}slots\0\u{1}endpoints\0\u{3}since_ms\0\u{3}tokens_per_second\0\u{3}first_content_ms\0\u{3}takes_uploads\0\u{3}latency_ms\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}provider_record_key\0\u{3}owner_key\0\u{3}grant_key\0\u{3}grant_hash\0\u{3}client_hash\0\u{1}models\0\u{1}hardware\0\u{1}slots\0\u{1}endpoints\0\u{3}since_ms\0\u{3}tokens_per_second\0\u{3}first_content_ms\0\u{3}takes_uploads\0\u{3}latency_ms\0\u{3}more_models\0\u{1}page\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -857,6 +864,8 @@ nonisolated extension Aisbf_Mesh_V1_Attachment: SwiftProtobuf.Message, SwiftProt
       case 12: try { try decoder.decodeSingularUInt32Field(value: &self.firstContentMs) }()
       case 13: try { try decoder.decodeSingularBoolField(value: &self.takesUploads) }()
       case 14: try { try decoder.decodeSingularUInt32Field(value: &self.latencyMs) }()
+      case 15: try { try decoder.decodeSingularBoolField(value: &self.moreModels) }()
+      case 16: try { try decoder.decodeSingularUInt32Field(value: &self.page) }()
       default: break
       }
     }
@@ -909,6 +918,12 @@ nonisolated extension Aisbf_Mesh_V1_Attachment: SwiftProtobuf.Message, SwiftProt
     if self.latencyMs != 0 {
       try visitor.visitSingularUInt32Field(value: self.latencyMs, fieldNumber: 14)
     }
+    if self.moreModels != false {
+      try visitor.visitSingularBoolField(value: self.moreModels, fieldNumber: 15)
+    }
+    if self.page != 0 {
+      try visitor.visitSingularUInt32Field(value: self.page, fieldNumber: 16)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -927,6 +942,8 @@ nonisolated extension Aisbf_Mesh_V1_Attachment: SwiftProtobuf.Message, SwiftProt
     if lhs.firstContentMs != rhs.firstContentMs {return false}
     if lhs.takesUploads != rhs.takesUploads {return false}
     if lhs.latencyMs != rhs.latencyMs {return false}
+    if lhs.moreModels != rhs.moreModels {return false}
+    if lhs.page != rhs.page {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
