@@ -91,6 +91,7 @@ package enum Limits {
     package static let workerBadFrameWindowMs: Int64 = 60_000
     package static let workerModels = 4_096
     package static let workerModelListBytes = 4 << 20
+    package static let workerModelsScanned = 65_536
     package static let workerModelsShort = 256
     package static let workerModelsTogether = 1 << 20
     package static let workerModelsRefreshMs: Int64 = 60_000

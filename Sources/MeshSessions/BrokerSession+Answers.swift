@@ -53,7 +53,7 @@ extension BrokerSession {
                 models.answered(now: now)
                 return []
             }
-            if let listed = BareNumbers.parse(body).flatMap(WorkerModel.list) {
+            if let listed = WorkerModel.list(of: body) {
                 models.answered(now: now)
                 lastList = fingerprint
                 return [.modelsListed(listed)]
