@@ -90,7 +90,7 @@ package enum Limits {
     package static let workerBadFrames = 100
     package static let workerBadFrameWindowMs: Int64 = 60_000
     package static let workerModels = 4_096
-    package static let workerModelListBytes = 4 << 20
+    package static let workerListAnswerBytes = 4 << 20
     package static let workerModelsScanned = 65_536
     package static let workerModelsShort = 256
     package static let workerModelsTogether = 1 << 20

@@ -45,7 +45,7 @@ extension BrokerSession {
         switch (event, parts) {
         case (.error, _): break
         case (_, .some(let parts)): body = parts.status < 400 ? parts.body : nil
-        case (_, nil): body = Self.body(frame, bytes, limit: Limits.workerModelListBytes)
+        case (_, nil): body = Self.body(frame, bytes, limit: Limits.workerListAnswerBytes)
         }
         if let body {
             let fingerprint = Fingerprint(body)
@@ -68,7 +68,7 @@ extension BrokerSession {
     /// Bytes of an answer to a question of the node. They are kept up to a bound, and paid for with credit at once.
     mutating func gather(_ part: UnsafeRawBufferPointer, of number: UInt64, now: Instant) -> [Action] {
         guard gathered?.number == number, models.isAsked(number) else { return bad(now) }
-        guard (gathered?.body.count ?? 0) + part.count <= Limits.workerModelListBytes else {
+        guard (gathered?.body.count ?? 0) + part.count <= Limits.workerListAnswerBytes else {
             gathered = nil
             models.close(number)
             models.failed(now: now)

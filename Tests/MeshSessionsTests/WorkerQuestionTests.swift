@@ -167,7 +167,7 @@ import Testing
         var session = BrokerSessionTests.live()
         _ = session.receive(#"{"request_id":"q1","event":"start","payload":{"status_code":200}}"#, at: 2)
         let head = Array(#"["m""#.utf8)
-        let space = [UInt8](repeating: 0x20, count: Limits.workerModelListBytes - head.count - 1 + over)
+        let space = [UInt8](repeating: 0x20, count: Limits.workerListAnswerBytes - head.count - 1 + over)
         _ = Self.arrived(Self.binary("q1", head), at: 3, &session)
         let last = Self.arrived(Self.binary("q1", space + Array("]".utf8)), at: 3, &session)
         #expect((last == [.badFrame]) == (over > 0))
