@@ -105,13 +105,10 @@ package struct AttachedWorker: Hashable, Sendable {
     }
 
     /// The models that have no room are on pages; endpoints without room are cut, last first.
-    func attachmentBody(grant: VerifiedRecord, _ cryptography: some RecordCryptography) -> [UInt8] {
+    func attachmentBody(
+        grant: VerifiedRecord, details: ProviderDetails? = nil, _ cryptography: some RecordCryptography
+    ) -> [UInt8] {
         var body = Aisbf_Mesh_V1_Attachment()
-        body.providerRecordKey = provider.bytes.protobuf
-        body.ownerKey = owner.bytes.protobuf
-        body.grantKey = grant.key.bytes.protobuf
-        body.grantHash = grant.hash.bytes.protobuf
-        body.clientHash = clientHash(cryptography).protobuf
         body.hardware.gpuClass = gpuClass.cut(toUTF8Bytes: 64)
         body.hardware.gpuCount = gpuCount
         body.hardware.totalVramMb = totalVramMb
@@ -125,11 +122,21 @@ package struct AttachedWorker: Hashable, Sendable {
         let attached = modelsAttached
         body.models = models.prefix(attached).map(\.offer.message)
         body.moreModels = attached < models.count
-        var bytes = RecordBody.bytes(of: body)
+        let place = AttachmentPlace(
+            provider: provider, owner: owner, host: hostingNode(of: grant), clientHash: clientHash(cryptography),
+            grant: grant)
+        var bytes = RecordBody.bytes(of: place.filled(with: body, details: details, cryptography))
         while bytes.count > Limits.recordBodyBytes, !body.endpoints.isEmpty {
             body.endpoints.removeLast()
-            bytes = RecordBody.bytes(of: body)
+            bytes = RecordBody.bytes(of: place.filled(with: body, details: details, cryptography))
         }
         return bytes
+    }
+
+    private func hostingNode(of grant: VerifiedRecord) -> PublicKey {
+        guard case .attachGrant(let body) = grant.body, let host = PublicKey(body.hostingNode) else {
+            return grant.signer
+        }
+        return host
     }
 }

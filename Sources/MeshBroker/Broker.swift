@@ -2,6 +2,7 @@ package import MeshGossip
 package import MeshModel
 package import MeshRouting
 package import MeshWire
+internal import OrderedCollections
 
 /// One node's decisions as one value: composes gossip, the records this node speaks, and the catalog that requests
 /// are routed by. It is told what happens and what time it is, and says what has to be done; it does no I/O, reads
@@ -24,6 +25,8 @@ package struct Broker: Sendable {
         case describe(Aisbf_Mesh_V1_NodeDescriptor)
         /// The providers whose owners' keys this node keeps: all of them.
         case providers([ProviderDraft])
+        /// What is sealed in the advert of this key; nil when no key here opens it.
+        case opened(RecordKey, ProviderDetails?)
         case loadChanged(slots: UInt32, inFlight: UInt32, draining: Bool)
         case tick
     }
@@ -32,10 +35,13 @@ package struct Broker: Sendable {
     package struct ProviderDraft: Hashable, Sendable {
         package var owner: PublicKey
         package var advert: Aisbf_Mesh_V1_ProviderAdvert
+        /// What is sealed in the advert of a provider that is not for everybody.
+        package var details: ProviderDetails?
 
-        package init(owner: PublicKey, advert: Aisbf_Mesh_V1_ProviderAdvert) {
+        package init(owner: PublicKey, advert: Aisbf_Mesh_V1_ProviderAdvert, details: ProviderDetails? = nil) {
             self.owner = owner
             self.advert = advert
+            self.details = details
         }
 
         var name: OwnRecords.Name {
@@ -46,6 +52,8 @@ package struct Broker: Sendable {
     package enum Effect: Sendable {
         case gossip(Gossip.Effect)
         case sign(SigningRequest)
+        /// There may be a key here that opens what is sealed in this advert.
+        case open(VerifiedRecord)
         case catalogChanged(Catalog)
     }
 
@@ -60,6 +68,9 @@ package struct Broker: Sendable {
     /// The workers as this node's own catalog shows them.
     private var local = LocalWorkers()
     private var drafts: [ProviderDraft] = []
+    /// What is sealed in adverts: of this node's own, and of those that were opened here.
+    private var ownDetails: [RecordKey: ProviderDetails] = [:]
+    private var openedDetails: OrderedDictionary<RecordKey, ProviderDetails> = [:]
     private var builder: CatalogBuilder
     private var load = (slots: UInt32(0), inFlight: UInt32(0), draining: false)
     private var isCatalogStale = true
@@ -104,7 +115,8 @@ package struct Broker: Sendable {
             own.want(
                 name, body: RecordBody.bytes(of: descriptor), lifeMs: RecordType.nodeDescriptor.maximumLifeMs,
                 refreshMs: 86_400_000, now: now.instant)
-        case .providers(let drafts): replaceProviders(drafts, now: now.instant)
+        case .providers(let drafts): replaceProviders(drafts, now: now)
+        case .opened(let key, let details): take(details, of: key, now: now)
         case .loadChanged(let slots, let inFlight, let draining): load = (slots, inFlight, draining)
         case .tick: take(gossip.handle(.tick, now: now), now: now, &effects)
         }
@@ -128,6 +140,7 @@ package struct Broker: Sendable {
             switch effect {
             case .accepted(let record, let source):
                 if record.type != .beacon { isCatalogStale = true }
+                if mayBeOpened(record) { effects.append(.open(record)) }
                 // Attach keys are shared with other hosts, so any name this node wants may be taken by another.
                 if source != nil, record.type.isReconciled { own.superseded(by: record, node: node) }
             case .equivocation(let key, _, _):
@@ -211,14 +224,16 @@ package struct Broker: Sendable {
         }
         guard let grant = own.signed(grantName) else { return }
         own.want(
-            hosted.name, body: worker.attachmentBody(grant: grant, cryptography),
+            hosted.name,
+            body: worker.attachmentBody(grant: grant, details: details(of: worker.provider), cryptography),
             lifeMs: RecordType.attachment.maximumLifeMs, refreshMs: 12 * 3_600_000, now: now.instant)
     }
 
     private mutating func announce(page key: RecordKey, now: Now) {
         guard announcements.isAnnounced(key), let page = pages[key], let grant = own.signed(page.grant) else { return }
         own.want(
-            page.name, body: page.body(grant: grant), lifeMs: RecordType.attachment.maximumLifeMs,
+            page.name, body: page.body(grant: grant, details: details(of: page.provider), cryptography),
+            lifeMs: RecordType.attachment.maximumLifeMs,
             refreshMs: 12 * 3_600_000, now: now.instant)
     }
 
@@ -263,15 +278,61 @@ package struct Broker: Sendable {
         return PublicKey(body.homeNode) == node
     }
 
-    private mutating func replaceProviders(_ drafts: [ProviderDraft], now: Instant) {
-        for old in self.drafts where !drafts.contains(where: { $0.name == old.name }) { own.drop(old.name) }
+    private mutating func replaceProviders(_ drafts: [ProviderDraft], now: Now) {
+        let names = Set(drafts.map(\.name))
+        for old in self.drafts where !names.contains(old.name) { own.drop(old.name) }
         self.drafts = drafts
         defer { own.dropAdopted() }
+        let before = ownDetails
+        ownDetails = [:]
         for draft in drafts {
             own.want(
                 draft.name, body: RecordBody.bytes(of: draft.advert), lifeMs: RecordType.providerAdvert.maximumLifeMs,
-                refreshMs: 86_400_000, now: now)
+                refreshMs: 86_400_000, now: now.instant)
+            guard let details = draft.details else { continue }
+            let key = draft.name.recordKey(cryptography)
+            ownDetails[key] = details
+            if let old = before[key], old.contentKey != details.contentKey { announceAll(of: key, now: now) }
         }
+        isCatalogStale = true
+    }
+
+    // MARK: Private providers
+
+    private func details(of provider: RecordKey) -> ProviderDetails? {
+        ownDetails[provider] ?? openedDetails[provider]
+    }
+
+    private func mayBeOpened(_ record: VerifiedRecord) -> Bool {
+        guard case .providerAdvert(let body) = record.body, !body.sealed.isEmpty, ownDetails[record.key] == nil
+        else { return false }
+        return openedDetails[record.key]?.isOf(record) != true
+    }
+
+    /// Adverts that no key here has opened so far.
+    package var closedAdverts: [VerifiedRecord] { gossip.usableRecords(of: .providerAdvert).filter(mayBeOpened) }
+
+    private mutating func take(_ details: ProviderDetails?, of key: RecordKey, now: Now) {
+        guard let record = gossip.record(key) else { return }
+        isCatalogStale = true
+        guard let details, details.isOf(record) else {
+            // What was opened before stays until it is known that nothing here opens what came in its place.
+            if details == nil, openedDetails[key]?.isOf(record) == false { openedDetails.removeValue(forKey: key) }
+            return
+        }
+        let old = openedDetails.updateValue(details, forKey: key)
+        if old?.contentKey != details.contentKey { announceAll(of: key, now: now) }
+    }
+
+    /// Workers here are told of anew: who may read about them has changed.
+    private mutating func announceAll(of provider: RecordKey, now: Now) {
+        for attachment in workers.attachments(of: provider) { announce(attachment, now: now) }
+        for page in pages.pages(of: provider) { announce(page: page, now: now) }
+    }
+
+    private mutating func forgetDetails() {
+        let gone = openedDetails.keys.filter { gossip.record($0) == nil }
+        for key in gone { openedDetails.removeValue(forKey: key) }
     }
 
     private mutating func rebuildCatalog(_ now: Now, _ effects: inout [Effect]) {
@@ -284,7 +345,11 @@ package struct Broker: Sendable {
             descriptors: gossip.usableRecords(of: .nodeDescriptor), adverts: gossip.usableRecords(of: .providerAdvert),
             grants: gossip.usableRecords(of: .attachGrant), attachments: gossip.usableRecords(of: .attachment))
         let reachable = [node] + gossip.linkViews.map(\.peer)
-        let catalog = builder.build(records, local: local, reachable: reachable, wall: now.wall)
+        forgetDetails()
+        var details = ownDetails
+        for (key, opened) in openedDetails where details[key] == nil { details[key] = opened }
+        let catalog = builder.build(
+            records, local: local, details: details, reachable: reachable, wall: now.wall)
         catalogIntervalMs = max(Self.shortestCatalogIntervalMs, Int64(clamping: catalog.size / 500))
         isCatalogStale = builder.isUnfinished
         effects.append(.catalogChanged(catalog))

@@ -25,6 +25,10 @@ struct HostedWorkers: Sendable {
     /// The attachments of workers that were admitted by the grant's key.
     func attachments(under grant: OwnRecords.Name) -> [RecordKey] { grants[grant]?.keys ?? [] }
 
+    func attachments(of provider: RecordKey) -> [RecordKey] {
+        hosted.keys.filter { hosted[$0]?.worker?.provider == provider }
+    }
+
     /// - Returns: the worker's attachment.
     mutating func attach(_ worker: AttachedWorker, _ cryptography: some RecordCryptography) -> RecordKey {
         var worker = worker

@@ -1,4 +1,5 @@
 import MeshModel
+import MeshRouting
 import MeshWire
 internal import OrderedCollections
 
@@ -47,6 +48,7 @@ struct ModelPages: Sendable {
 
     private var groups: [OwnRecords.Name: Group] = [:]
     private var pages: [RecordKey: Page] = [:]
+    private var order: OrderedSet<RecordKey> = []
     /// What each worker has on pages, and of which grant.
     private var rests: [RecordKey: (grant: OwnRecords.Name, models: [AttachedWorker.Model])] = [:]
     private let node: PublicKey
@@ -57,6 +59,8 @@ struct ModelPages: Sendable {
 
     /// The pages that rest on `grant`.
     func pages(under grant: OwnRecords.Name) -> [RecordKey] { groups[grant]?.pages ?? [] }
+
+    func pages(of provider: RecordKey) -> [RecordKey] { order.filter { pages[$0]?.provider == provider } }
 
     /// The worker of `attachment` offers `rest` beside what its attachment lists.
     mutating func set(
@@ -124,6 +128,7 @@ struct ModelPages: Sendable {
             name: name, owner: worker.owner, provider: worker.provider, grant: grant, number: number,
             since: worker.since)
         groups[grant, default: Group()].pages.append(key)
+        order.append(key)
         return key
     }
 
@@ -146,6 +151,7 @@ struct ModelPages: Sendable {
     private mutating func finish(_ change: inout Change) {
         for key in change.changed where pages[key]?.models.isEmpty ?? true {
             guard let page = pages.removeValue(forKey: key) else { continue }
+            order.remove(key)
             change.removed.append((key, page.name))
             groups[page.grant]?.pages.removeAll { $0 == key }
             if groups[page.grant]?.pages.isEmpty ?? false { groups[page.grant] = nil }
@@ -154,21 +160,50 @@ struct ModelPages: Sendable {
     }
 
     /// What is left of a record's body beside keys, hashes and numbers.
-    static let room = Limits.recordBodyBytes - 192
+    static let room = Limits.recordBodyBytes - 256
 }
 
 extension ModelPages.Page {
-    func body(grant: VerifiedRecord) -> [UInt8] {
+    func body(
+        grant: VerifiedRecord, details: ProviderDetails?, _ cryptography: some RecordCryptography
+    ) -> [UInt8] {
         var body = Aisbf_Mesh_V1_Attachment()
+        body.sinceMs = UInt64(clamping: since.milliseconds)
+        body.models = models.values.map(\.offer.message)
+        body.page = UInt32(clamping: number)
+        let place = AttachmentPlace(
+            provider: provider, owner: owner, host: name.signer, clientHash: Array(name.name.suffix(16)), grant: grant)
+        return RecordBody.bytes(of: place.filled(with: body, details: details, cryptography))
+    }
+}
+
+/// What an attachment says to everybody: where it belongs and what it rests on.
+struct AttachmentPlace {
+    var provider: RecordKey
+    var owner: PublicKey
+    var host: PublicKey
+    var clientHash: [UInt8]
+    var grant: VerifiedRecord
+
+    /// The attachment with `content`, which is sealed where the provider is not for everybody.
+    func filled(
+        with content: Aisbf_Mesh_V1_Attachment, details: ProviderDetails?, _ cryptography: some RecordCryptography
+    ) -> Aisbf_Mesh_V1_Attachment {
+        var body = content
+        if let details {
+            body = Aisbf_Mesh_V1_Attachment()
+            body.sealed =
+                cryptography.seal(
+                    RecordBody.bytes(of: content), key: details.contentKey,
+                    context: SealedContext.attachment(provider: provider, host: host, clientHash: clientHash)
+                ).protobuf
+        }
         body.providerRecordKey = provider.bytes.protobuf
         body.ownerKey = owner.bytes.protobuf
         body.grantKey = grant.key.bytes.protobuf
         body.grantHash = grant.hash.bytes.protobuf
-        body.clientHash = Array(name.name.suffix(16)).protobuf
-        body.sinceMs = UInt64(clamping: since.milliseconds)
-        body.models = models.values.map(\.offer.message)
-        body.page = UInt32(clamping: number)
-        return RecordBody.bytes(of: body)
+        body.clientHash = clientHash.protobuf
+        return body
     }
 }
 

@@ -16,6 +16,9 @@ package enum Limits {
     package static let attachmentModels = 256
     package static let modelPages = 128
     package static let hostsPerProvider = 8
+    package static let sealedReaders = 104
+    package static let sealedWaiting = 4_096
+    package static let sealedKeysTried = 4_096
     package static let clockOffsetMs: Int64 = 60_000
 
     // Links

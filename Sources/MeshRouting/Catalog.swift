@@ -147,6 +147,8 @@ package struct CatalogProvider: Hashable, Sendable {
     package var modelsSeen: [String]
     /// Requests its workers may have at once at one node, all together; nil: not bounded.
     package var maxConcurrency: Int?
+    /// Imported tokens are derived with it: the key of the provider's record if nothing in it were sealed.
+    package var tokenSalt: RecordKey
 
     /// `seller@node/provider`: names it mesh-wide. Stored, because every answer carries it.
     package let fullName: String
@@ -169,6 +171,7 @@ package struct CatalogProvider: Hashable, Sendable {
         remoteHosts = hosts
         self.modelsSeen = modelsSeen
         self.maxConcurrency = maxConcurrency
+        tokenSalt = key
         fullName = "\(scope.username)@\(homeName)/\(providerID)"
     }
 
@@ -220,15 +223,26 @@ package struct Catalog: Sendable {
     package let node: PublicKey
     package let nodes: [CatalogNode]
     package let providers: [CatalogProvider]
+    /// Of providers that this node is not to know.
+    package let sealed: [SealedAdvert]
     /// How much there is in it: nodes, hosts and models. What building it anew costs.
     package let size: Int
     private let providersByID: [String: [Int]]
     private let providersByModel: [String: [Int]]
     private let providersByAttachKey: [PublicKey: [Int]]
     private let providersByKey: [RecordKey: Int]
+    private let sealedByAttachKey: [PublicKey: [Int]]
     private let nodesByKey: [PublicKey: Int]
 
-    package init(node: PublicKey, nodes: [CatalogNode], providers: [CatalogProvider]) {
+    package init(
+        node: PublicKey, nodes: [CatalogNode], providers: [CatalogProvider], sealed: [SealedAdvert] = []
+    ) {
+        self.sealed = sealed
+        var sealedByKey: [PublicKey: [Int]] = [:]
+        for (index, advert) in sealed.enumerated() {
+            for key in advert.attachKeys { sealedByKey[key.key, default: []].append(index) }
+        }
+        sealedByAttachKey = sealedByKey
         self.node = node
         self.nodes = nodes.sorted { $0.key < $1.key }
         self.providers = providers.sorted { $0.key < $1.key }
@@ -256,6 +270,10 @@ package struct Catalog: Sendable {
     package static func empty(node: PublicKey) -> Catalog { Catalog(node: node, nodes: [], providers: []) }
 
     package func provider(_ key: RecordKey) -> CatalogProvider? { providersByKey[key].map { providers[$0] } }
+    /// Adverts that the token of `key` may open.
+    package func sealed(attachKey key: PublicKey) -> [SealedAdvert] {
+        sealedByAttachKey[key, default: []].map { sealed[$0] }
+    }
     package func node(_ key: PublicKey) -> CatalogNode? { nodesByKey[key].map { nodes[$0] } }
     package func providers(withID id: String) -> [CatalogProvider] {
         providersByID[id, default: []].map { providers[$0] }

@@ -105,7 +105,17 @@ struct Chain {
     }
 
     func catalog(
-        at time: Timestamp? = nil, descriptors: Bool = true, grants: Bool = true, and others: [VerifiedRecord] = []
+        at time: Timestamp? = nil, descriptors: Bool = true, grants: Bool = true, and others: [VerifiedRecord] = [],
+        details: [RecordKey: ProviderDetails] = [:]
+    ) throws -> Catalog {
+        var builder = CatalogBuilder(node: reader.publicKey, cryptography: Sodium.shared)
+        return try catalog(
+            at: time, descriptors: descriptors, grants: grants, and: others, details: details, builder: &builder)
+    }
+
+    func catalog(
+        at time: Timestamp? = nil, descriptors: Bool = true, grants: Bool = true, and others: [VerifiedRecord] = [],
+        details: [RecordKey: ProviderDetails] = [:], builder: inout CatalogBuilder
     ) throws -> Catalog {
         var grant = grant
         var attachment = attachment
@@ -121,11 +131,10 @@ struct Chain {
         if attachment.grantHash.isEmpty { attachment.grantHash = granted.hash.bytes.protobuf }
         let attached = try sign(
             .attachment, .attachment(attachment), RecordBody.bytes(of: attachment), by: attachmentSigner)
-        var builder = CatalogBuilder(node: reader.publicKey, cryptography: Sodium.shared)
         return builder.build(
             .init(
                 descriptors: descriptors ? [described] : [], adverts: [offered], grants: grants ? [granted] : [],
-                attachments: [attached] + others), reachable: reachable, wall: time ?? wall)
+                attachments: [attached] + others), details: details, reachable: reachable, wall: time ?? wall)
     }
 }
 
@@ -140,6 +149,12 @@ final class CountingCryptography: RecordCryptography {
     }
     func hash16(_ message: [UInt8], key: [UInt8]) -> Bytes16 { Sodium.shared.hash16(message, key: key) }
     func hash32(_ message: [UInt8]) -> Bytes32 { Sodium.shared.hash32(message) }
+    func seal(_ text: [UInt8], key: [UInt8], context: [UInt8]) -> [UInt8] {
+        Sodium.shared.seal(text, key: key, context: context)
+    }
+    func open(_ sealed: [UInt8], key: [UInt8], context: [UInt8]) -> [UInt8]? {
+        Sodium.shared.open(sealed, key: key, context: context)
+    }
 }
 
 @Suite struct CatalogChainTests {

@@ -4,7 +4,7 @@ package import MeshBroker
 package import MeshCrypto
 package import MeshGossip
 package import MeshModel
-import MeshRouting
+package import MeshRouting
 package import MeshStore
 package import MeshWire
 package import NIOCore
@@ -46,6 +46,9 @@ package final class ControlPlane: Sendable {
     private let unsigned = Mutex<Deque<SigningRequest>>([])
     private let signingIsDue: (bells: AsyncStream<Void>, ring: AsyncStream<Void>.Continuation)
     private let commits = Atomic<Int>(0)
+    /// Adverts that a key of this node may open, and the bell that says so.
+    private let unopened = Mutex<Deque<VerifiedRecord>>([])
+    private let openingIsDue: (bells: AsyncStream<Void>, ring: AsyncStream<Void>.Continuation)
     /// Versions of this node's keys that the mesh holds and this store may not know of.
     private let outrun = Mutex<[PublicKey: RecordVersion]>([:])
     private let framesWaiting = Atomic<Int>(0)
@@ -68,6 +71,8 @@ package final class ControlPlane: Sendable {
         (events, inbox) = AsyncStream.makeStream(bufferingPolicy: .unbounded)
         let signing = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
         signingIsDue = (signing.stream, signing.continuation)
+        let opening = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+        openingIsDue = (opening.stream, opening.continuation)
     }
 
     /// How many transactions the records of this node took so far.
@@ -123,8 +128,12 @@ package final class ControlPlane: Sendable {
                 // Stopped while something is being signed: what is left unsaid is said after the next start.
                 do { try await signWhatWaits(links) } catch is CancellationError {}
             }
+            group.addTask { [self] in
+                do { try await openWhatWaits() } catch is CancellationError {}
+            }
             await handleEvents(initial, links)
             signingIsDue.ring.finish()
+            openingIsDue.ring.finish()
             try await group.waitForAll()
         }
         // What is known has to be saved.
@@ -150,6 +159,7 @@ package final class ControlPlane: Sendable {
         switch effect {
         case .catalogChanged(let catalog): self.catalog.replace(catalog)
         case .sign(let request): queue(request)
+        case .open(let record): queue(record)
         case .gossip(let effect):
             if case .accepted(let record, .some) = effect { continueAbove(record) }
             perform(effect, links)
@@ -293,6 +303,29 @@ package final class ControlPlane: Sendable {
         }
     }
 
+    // MARK: Sealed adverts
+
+    /// A full queue drops the newest: what is lost is tried again when its advert changes, or this node gets a new key.
+    private func queue(_ record: VerifiedRecord) {
+        unopened.withLock { if $0.count < Limits.sealedWaiting { $0.append(record) } }
+        openingIsDue.ring.yield()
+    }
+
+    /// There is a new key, for which something may have been sealed before.
+    package func openAgain() {
+        enqueue(.query { [self] broker in broker.closedAdverts.prefix(Limits.sealedWaiting).forEach(queue) })
+    }
+
+    /// Off the control loop: each key that is tried costs a scalar multiplication, and strangers choose how often.
+    private func openWhatWaits() async throws {
+        for await _ in openingIsDue.bells {
+            while let record = unopened.withLock({ $0.popFirst() }) {
+                let details = try await NIOThreadPool.singleton.runIfActive { [signers] in signers.opened(record) }
+                inbox.yield(.input(.opened(record.key, details)))
+            }
+        }
+    }
+
     // MARK: The record cache
 
     /// Keeps when a peer was last linked, for the operator to look up.
@@ -386,6 +419,18 @@ package final class Signers: Sendable {
     }
 
     package func add(_ key: SigningKey) { fixed.withLock { $0[key.publicKey] = key } }
+
+    /// What is sealed in an advert, if a key here opens it: a token of a worker that is here, or one of this node's, its
+    /// operator's and its users' keys.
+    func opened(_ record: VerifiedRecord) -> ProviderDetails? {
+        guard let advert = SealedAdvert(record) else { return nil }
+        let tokens = advert.attachKeys.compactMap { attachKeys.key($0.key) }
+        let own = fixed.withLock { Array($0.values.prefix(Limits.sealedKeysTried)) }
+        for key in tokens + own {
+            if let details = advert.opened(with: key) { return details }
+        }
+        return nil
+    }
 
     package func key(_ publicKey: PublicKey) -> SigningKey? {
         fixed.withLock { $0[publicKey] } ?? attachKeys.key(publicKey)
