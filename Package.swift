@@ -182,7 +182,7 @@ let package = Package(
             [
                 "MeshNode", "MeshGateway", "MeshRuntime", "MeshStore", "MeshCrypto", "MeshModel", "MeshWire",
                 "MeshWorker",
-                "MeshTransport", "MeshTelemetry", "MeshGossip", "MeshRouting", "MeshSessions", .http,
+                "MeshTransport", "MeshTelemetry", "MeshGossip", "MeshRouting", "MeshSessions", "MeshBroker", .http,
                 .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
                 .nio("NIOFoundationCompat"), .lifecycle, .log, .protobuf,
             ]),

@@ -5,7 +5,7 @@ internal import OrderedCollections
 ///
 /// The places are shared like this, so that nobody's number of workers or providers costs anybody else their place:
 /// owners take turns, within an owner its providers take turns, and within a provider a worker goes first that offers
-/// something which no earlier one does. Among equals, whoever is announced stays; then the one that came first.
+/// something which no earlier one does; then come the pages of its models. Among equals, whoever is announced stays; then the one that came first.
 /// So a place changes hands only when its worker leaves, when another owner or provider has a better claim to it, or
 /// when it shows the mesh something new. While there is room for all, all are announced at once.
 struct Announcements: Sendable {
@@ -15,13 +15,16 @@ struct Announcements: Sendable {
         var since: Timestamp
         /// Names of models and endpoints.
         var offers: [String]
+        /// A page of models that had no room in the attachments of its workers.
+        var isPage: Bool
         fileprivate(set) var isAnnounced = false
 
-        init(owner: PublicKey, provider: RecordKey, since: Timestamp, offers: [String]) {
+        init(owner: PublicKey, provider: RecordKey, since: Timestamp, offers: [String], isPage: Bool = false) {
             self.owner = owner
             self.provider = provider
             self.since = since
             self.offers = offers
+            self.isPage = isPage
         }
     }
 
@@ -113,12 +116,18 @@ struct Announcements: Sendable {
             .prefix(limit).map(\.element)
     }
 
-    /// Those first that offer something no earlier one does, otherwise in the order given.
+    /// Those workers first that offer something no earlier one does, then pages, which say nothing without a worker, then
+    /// the other workers; otherwise in the order given.
     private func newFirst(_ members: [Int]) -> [Int] {
         var shown: Set<String> = []
         var first: [Int] = []
+        var pages: [Int] = []
         var rest: [Int] = []
         for index in members {
+            if candidates.values[index].isPage {
+                pages.append(index)
+                continue
+            }
             let offers = candidates.values[index].offers
             if first.count < limit, offers.contains(where: { !shown.contains($0) }) {
                 shown.formUnion(offers)
@@ -127,7 +136,7 @@ struct Announcements: Sendable {
                 rest.append(index)
             }
         }
-        return Array((first + rest).prefix(limit))
+        return Array((first + pages + rest).prefix(limit))
     }
 
     /// The first of each, then the second of each, and so on.

@@ -63,9 +63,10 @@ package struct AttachedWorker: Hashable, Sendable {
 
     /// What choosing whom to announce goes by.
     var candidate: Announcements.Candidate {
-        // The slash tells an endpoint from a model of the same name.
+        // The slash tells an endpoint from a model of the same name. What stands on pages is theirs.
         Announcements.Candidate(
-            owner: owner, provider: provider, since: since, offers: models.map(\.id) + endpoints.map { "/" + $0 })
+            owner: owner, provider: provider, since: since,
+            offers: models.prefix(modelsAttached).map(\.id) + endpoints.map { "/" + $0 })
     }
 
     /// What this node's own catalog shows of it.
@@ -103,14 +104,11 @@ package struct AttachedWorker: Hashable, Sendable {
         return RecordBody.bytes(of: grant)
     }
 
-    /// Models, then endpoints are cut, last first, until the body fits a record.
-    func attachmentBody(grant: VerifiedRecord, _ cryptography: some RecordCryptography) -> [UInt8] {
+    /// The models that have no room are on pages; endpoints without room are cut, last first.
+    func attachmentBody(
+        grant: VerifiedRecord, details: ProviderDetails? = nil, _ cryptography: some RecordCryptography
+    ) -> [UInt8] {
         var body = Aisbf_Mesh_V1_Attachment()
-        body.providerRecordKey = provider.bytes.protobuf
-        body.ownerKey = owner.bytes.protobuf
-        body.grantKey = grant.key.bytes.protobuf
-        body.grantHash = grant.hash.bytes.protobuf
-        body.clientHash = clientHash(cryptography).protobuf
         body.hardware.gpuClass = gpuClass.cut(toUTF8Bytes: 64)
         body.hardware.gpuCount = gpuCount
         body.hardware.totalVramMb = totalVramMb
@@ -121,22 +119,24 @@ package struct AttachedWorker: Hashable, Sendable {
         body.slots = slots
         body.takesUploads = takesUploads
         body.sinceMs = UInt64(clamping: since.milliseconds)
-        body.models = models.map { model in
-            var offer = Aisbf_Mesh_V1_ModelOffer()
-            offer.id = model.id
-            offer.contextTokens = model.contextTokens
-            offer.modalities = model.modalities
-            return offer
-        }
-        var bytes = RecordBody.bytes(of: body)
-        while bytes.count > Limits.recordBodyBytes, !(body.models.isEmpty && body.endpoints.isEmpty) {
-            if body.models.isEmpty {
-                body.endpoints.removeLast()
-            } else {
-                body.models.removeLast(max(1, body.models.count / 8))
-            }
-            bytes = RecordBody.bytes(of: body)
+        let attached = modelsAttached
+        body.models = models.prefix(attached).map(\.offer.message)
+        body.moreModels = attached < models.count
+        let place = AttachmentPlace(
+            provider: provider, owner: owner, host: hostingNode(of: grant), clientHash: clientHash(cryptography),
+            grant: grant)
+        var bytes = RecordBody.bytes(of: place.filled(with: body, details: details, cryptography))
+        while bytes.count > Limits.recordBodyBytes, !body.endpoints.isEmpty {
+            body.endpoints.removeLast()
+            bytes = RecordBody.bytes(of: place.filled(with: body, details: details, cryptography))
         }
         return bytes
+    }
+
+    private func hostingNode(of grant: VerifiedRecord) -> PublicKey {
+        guard case .attachGrant(let body) = grant.body, let host = PublicKey(body.hostingNode) else {
+            return grant.signer
+        }
+        return host
     }
 }

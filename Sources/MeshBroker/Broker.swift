@@ -2,6 +2,7 @@ package import MeshGossip
 package import MeshModel
 package import MeshRouting
 package import MeshWire
+internal import OrderedCollections
 
 /// One node's decisions as one value: composes gossip, the records this node speaks, and the catalog that requests
 /// are routed by. It is told what happens and what time it is, and says what has to be done; it does no I/O, reads
@@ -25,6 +26,8 @@ package struct Broker: Sendable {
         /// The providers whose owners' keys this node keeps: all of them.
         case providers([ProviderDraft])
         case names(NameInput)
+        /// What is sealed in the advert of this key; nil when no key here opens it.
+        case opened(RecordKey, ProviderDetails?)
         case loadChanged(slots: UInt32, inFlight: UInt32, draining: Bool)
         case tick
     }
@@ -42,10 +45,13 @@ package struct Broker: Sendable {
     package struct ProviderDraft: Hashable, Sendable {
         package var owner: PublicKey
         package var advert: Aisbf_Mesh_V1_ProviderAdvert
+        /// What is sealed in the advert of a provider that is not for everybody.
+        package var details: ProviderDetails?
 
-        package init(owner: PublicKey, advert: Aisbf_Mesh_V1_ProviderAdvert) {
+        package init(owner: PublicKey, advert: Aisbf_Mesh_V1_ProviderAdvert, details: ProviderDetails? = nil) {
             self.owner = owner
             self.advert = advert
+            self.details = details
         }
 
         var name: OwnRecords.Name {
@@ -60,6 +66,8 @@ package struct Broker: Sendable {
         case names([NameChange])
         /// For the operator to know.
         case nameClaimed(NameConflict)
+        /// There may be a key here that opens what is sealed in this advert.
+        case open(VerifiedRecord)
         case catalogChanged(Catalog)
     }
 
@@ -70,9 +78,13 @@ package struct Broker: Sendable {
     private var own = OwnRecords()
     private var workers: HostedWorkers
     private var announcements = Announcements()
+    private var pages: ModelPages
     /// The workers as this node's own catalog shows them.
     private var local = LocalWorkers()
     private var drafts: [ProviderDraft] = []
+    /// What is sealed in adverts: of this node's own, and of those that were opened here.
+    private var ownDetails: [RecordKey: ProviderDetails] = [:]
+    private var openedDetails: OrderedDictionary<RecordKey, ProviderDetails> = [:]
     private var builder: CatalogBuilder
     private var load = (slots: UInt32(0), inFlight: UInt32(0), draining: false)
     private var isCatalogStale = true
@@ -90,6 +102,7 @@ package struct Broker: Sendable {
         cryptography = configuration.cryptography
         bootID = configuration.seed
         workers = HostedWorkers(node: configuration.key)
+        pages = ModelPages(node: configuration.key)
         gossip = Gossip(configuration: configuration, now: now)
         builder = CatalogBuilder(node: configuration.key, cryptography: configuration.cryptography, names: names)
     }
@@ -117,15 +130,17 @@ package struct Broker: Sendable {
             own.want(
                 name, body: RecordBody.bytes(of: descriptor), lifeMs: RecordType.nodeDescriptor.maximumLifeMs,
                 refreshMs: 86_400_000, now: now.instant)
-        case .providers(let drafts): replaceProviders(drafts, now: now.instant)
+        case .providers(let drafts): replaceProviders(drafts, now: now)
+        case .opened(let key, let details): take(details, of: key, now: now)
         case .names(let input): take(input, wall: now.wall, &effects)
         case .loadChanged(let slots, let inFlight, let draining): load = (slots, inFlight, draining)
         case .tick: take(gossip.handle(.tick, now: now), now: now, &effects)
         }
         buryStaleAttachments(input)
         reviewAnnouncements(now)
-        effects += own.due(now: now.instant).map(Effect.sign)
+        // Requests that are here already need the catalog and no signature.
         rebuildCatalog(now, &effects)
+        effects += own.due(now: now.instant).map(Effect.sign)
         return effects
     }
 
@@ -141,6 +156,7 @@ package struct Broker: Sendable {
             switch effect {
             case .accepted(let record, let source):
                 if record.type != .beacon { isCatalogStale = true }
+                if mayBeOpened(record) { effects.append(.open(record)) }
                 // Attach keys are shared with other hosts, so any name this node wants may be taken by another.
                 if source != nil, record.type.isReconciled { own.superseded(by: record, node: node) }
             case .equivocation(let key, _, _):
@@ -182,6 +198,20 @@ package struct Broker: Sendable {
         isCatalogStale = true
         announcements.set(worker.candidate, for: attachment, now: now.instant)
         announce(attachment, now: now)
+        let rest = Array(worker.models.dropFirst(worker.modelsAttached))
+        take(pages.set(rest, of: worker, attachment: attachment, cryptography), now: now)
+    }
+
+    private mutating func take(_ change: ModelPages.Change, now: Now) {
+        for (key, name) in change.removed {
+            if announcements.isAnnounced(key) { own.drop(name) }
+            announcements.remove(key, now: now.instant)
+        }
+        for key in change.changed {
+            guard let page = pages[key] else { continue }
+            announcements.set(page.candidate, for: key, now: now.instant)
+            announce(page: key, now: now)
+        }
     }
 
     private mutating func detach(_ sessionID: String, now: Now) {
@@ -191,6 +221,7 @@ package struct Broker: Sendable {
             attach(successor, now: now)
         } else {
             local.remove(departure.attachment, of: departure.provider)
+            take(pages.remove(departure.attachment), now: now)
             if announcements.isAnnounced(departure.attachment) { own.drop(departure.name) }
             announcements.remove(departure.attachment, now: now.instant)
         }
@@ -209,14 +240,26 @@ package struct Broker: Sendable {
         }
         guard let grant = own.signed(grantName) else { return }
         own.want(
-            hosted.name, body: worker.attachmentBody(grant: grant, cryptography),
+            hosted.name,
+            body: worker.attachmentBody(grant: grant, details: details(of: worker.provider), cryptography),
             lifeMs: RecordType.attachment.maximumLifeMs, refreshMs: 12 * 3_600_000, now: now.instant)
+    }
+
+    private mutating func announce(page key: RecordKey, now: Now) {
+        guard announcements.isAnnounced(key), let page = pages[key], let grant = own.signed(page.grant) else { return }
+        own.want(
+            page.name, body: page.body(grant: grant, details: details(of: page.provider), cryptography),
+            lifeMs: RecordType.attachment.maximumLifeMs,
+            refreshMs: 12 * 3_600_000, now: now.instant)
     }
 
     private mutating func reviewAnnouncements(_ now: Now) {
         let change = announcements.review(now: now.instant)
-        for attachment in change.withdrawn { if let hosted = workers[attachment] { own.drop(hosted.name) } }
-        for attachment in change.announced { announce(attachment, now: now) }
+        for key in change.withdrawn { if let name = workers[key]?.name ?? pages[key]?.name { own.drop(name) } }
+        for key in change.announced {
+            announce(key, now: now)
+            announce(page: key, now: now)
+        }
     }
 
     private mutating func take(signed record: VerifiedRecord, now: Now, _ effects: inout [Effect]) {
@@ -231,6 +274,7 @@ package struct Broker: Sendable {
         } else if record.type == .attachGrant {
             let name = OwnRecords.Name(type: .attachGrant, signer: record.signer, name: record.body.name)
             for attachment in workers.attachments(under: name) { announce(attachment, now: now) }
+            for page in pages.pages(under: name) { announce(page: page, now: now) }
         }
     }
 
@@ -250,15 +294,61 @@ package struct Broker: Sendable {
         return PublicKey(body.homeNode) == node
     }
 
-    private mutating func replaceProviders(_ drafts: [ProviderDraft], now: Instant) {
-        for old in self.drafts where !drafts.contains(where: { $0.name == old.name }) { own.drop(old.name) }
+    private mutating func replaceProviders(_ drafts: [ProviderDraft], now: Now) {
+        let names = Set(drafts.map(\.name))
+        for old in self.drafts where !names.contains(old.name) { own.drop(old.name) }
         self.drafts = drafts
         defer { own.dropAdopted() }
+        let before = ownDetails
+        ownDetails = [:]
         for draft in drafts {
             own.want(
                 draft.name, body: RecordBody.bytes(of: draft.advert), lifeMs: RecordType.providerAdvert.maximumLifeMs,
-                refreshMs: 86_400_000, now: now)
+                refreshMs: 86_400_000, now: now.instant)
+            guard let details = draft.details else { continue }
+            let key = draft.name.recordKey(cryptography)
+            ownDetails[key] = details
+            if let old = before[key], old.contentKey != details.contentKey { announceAll(of: key, now: now) }
         }
+        isCatalogStale = true
+    }
+
+    // MARK: Private providers
+
+    private func details(of provider: RecordKey) -> ProviderDetails? {
+        ownDetails[provider] ?? openedDetails[provider]
+    }
+
+    private func mayBeOpened(_ record: VerifiedRecord) -> Bool {
+        guard case .providerAdvert(let body) = record.body, !body.sealed.isEmpty, ownDetails[record.key] == nil
+        else { return false }
+        return openedDetails[record.key]?.isOf(record) != true
+    }
+
+    /// Adverts that no key here has opened so far.
+    package var closedAdverts: [VerifiedRecord] { gossip.usableRecords(of: .providerAdvert).filter(mayBeOpened) }
+
+    private mutating func take(_ details: ProviderDetails?, of key: RecordKey, now: Now) {
+        guard let record = gossip.record(key) else { return }
+        isCatalogStale = true
+        guard let details, details.isOf(record) else {
+            // What was opened before stays until it is known that nothing here opens what came in its place.
+            if details == nil, openedDetails[key]?.isOf(record) == false { openedDetails.removeValue(forKey: key) }
+            return
+        }
+        let old = openedDetails.updateValue(details, forKey: key)
+        if old?.contentKey != details.contentKey { announceAll(of: key, now: now) }
+    }
+
+    /// Workers here are told of anew: who may read about them has changed.
+    private mutating func announceAll(of provider: RecordKey, now: Now) {
+        for attachment in workers.attachments(of: provider) { announce(attachment, now: now) }
+        for page in pages.pages(of: provider) { announce(page: page, now: now) }
+    }
+
+    private mutating func forgetDetails() {
+        let gone = openedDetails.keys.filter { gossip.record($0) == nil }
+        for key in gone { openedDetails.removeValue(forKey: key) }
     }
 
     /// What names mean here.
@@ -291,7 +381,11 @@ package struct Broker: Sendable {
             descriptors: gossip.usableRecords(of: .nodeDescriptor), adverts: gossip.usableRecords(of: .providerAdvert),
             grants: gossip.usableRecords(of: .attachGrant), attachments: gossip.usableRecords(of: .attachment))
         let reachable = [node] + gossip.linkViews.map(\.peer)
-        let catalog = builder.build(records, local: local, reachable: reachable, wall: now.wall)
+        forgetDetails()
+        var details = ownDetails
+        for (key, opened) in openedDetails where details[key] == nil { details[key] = opened }
+        let catalog = builder.build(
+            records, local: local, details: details, reachable: reachable, wall: now.wall)
         catalogIntervalMs = max(Self.shortestCatalogIntervalMs, Int64(clamping: catalog.size / 500))
         isCatalogStale = builder.isUnfinished
         sayNames(&effects)

@@ -25,8 +25,18 @@ struct HostedWorkers: Sendable {
     /// The attachments of workers that were admitted by the grant's key.
     func attachments(under grant: OwnRecords.Name) -> [RecordKey] { grants[grant]?.keys ?? [] }
 
+    func attachments(of provider: RecordKey) -> [RecordKey] {
+        hosted.keys.filter { hosted[$0]?.worker?.provider == provider }
+    }
+
     /// - Returns: the worker's attachment.
     mutating func attach(_ worker: AttachedWorker, _ cryptography: some RecordCryptography) -> RecordKey {
+        var worker = worker
+        let grant = worker.grantName(host: node)
+        if let last = grants[grant]?.keys.last, let models = hosted[last]?.worker?.models, models == worker.models {
+            // Most workers of a provider have the same list: one for all.
+            worker.models = models
+        }
         if let known = attachments[worker.sessionID] {
             hosted.update(known) { hosted in
                 for index in hosted.sessions.indices where hosted.sessions[index].sessionID == worker.sessionID {
@@ -39,7 +49,7 @@ struct HostedWorkers: Sendable {
         let key = name.recordKey(cryptography)
         attachments[worker.sessionID] = key
         hosted.update(key, from: Hosted(sessions: [], name: name)) { $0.sessions.append(worker) }
-        grants[worker.grantName(host: node), default: DenseTable()].update(key, from: 0) { $0 += 1 }
+        grants[grant, default: DenseTable()].update(key, from: 0) { $0 += 1 }
         return key
     }
 

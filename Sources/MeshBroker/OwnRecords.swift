@@ -35,6 +35,8 @@ package struct OwnRecords: Sendable {
         /// The body that was last given out for signing, and when.
         var requested: [UInt8]?
         var requestedAt = Instant(nanoseconds: 0)
+        /// How many changes may be signed at once.
+        var changesLeft = OwnRecords.changesAtOnce
         var signed: VerifiedRecord?
     }
 
@@ -54,8 +56,10 @@ package struct OwnRecords: Sendable {
     private static let retryMs: Int64 = 5_000
     /// How long to wait after gossip had no room for a record.
     private static let evictedRetryMs: Int64 = 60_000
-    /// One record is signed at most this often.
+    /// One record is signed at most this often, but for a few changes in a row: a worker attaches, lists its models and
+    /// tells its hardware within a moment, and nobody should wait a second for what it offers.
     private static let shortestIntervalMs: Int64 = 1_000
+    private static let changesAtOnce: Int64 = 4
 
     package init() {}
 
@@ -108,8 +112,8 @@ package struct OwnRecords: Sendable {
 
     package mutating func signed(_ record: VerifiedRecord) {
         let name = Name(type: record.type, signer: record.signer, name: record.body.name)
-        guard !record.envelope.isTombstone else { return }
-        wanted[name]?.signed = record
+        // Behind a tombstone nothing may rest on what was signed before it, and a new record is on its way.
+        wanted[name]?.signed = record.envelope.isTombstone ? nil : record
     }
 
     /// The mesh holds a newer record under one of our names than we signed: a restored backup forgot it. It has to
@@ -167,9 +171,13 @@ package struct OwnRecords: Sendable {
             let isChanged = entry.requested != entry.body
             guard isChanged || age >= entry.refreshMs else { continue }
             // A worker that changes its models all the time must not keep the mesh busy.
-            if isChanged, entry.requested != nil, age < Self.shortestIntervalMs {
-                waiting = min(waiting, entry.requestedAt.advanced(byMilliseconds: Self.shortestIntervalMs))
-                continue
+            if isChanged, entry.requested != nil {
+                let left = min(entry.changesLeft + age / Self.shortestIntervalMs, Self.changesAtOnce)
+                guard left > 0 else {
+                    waiting = min(waiting, entry.requestedAt.advanced(byMilliseconds: Self.shortestIntervalMs))
+                    continue
+                }
+                wanted.values[index].changesLeft = left - 1
             }
             wanted.values[index].requested = entry.body
             wanted.values[index].requestedAt = now

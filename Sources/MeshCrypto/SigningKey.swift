@@ -26,6 +26,9 @@ package struct SigningKey: MessageSigner {
         return key
     }
 
+    /// Seed and public key, as libsodium wants them.
+    var expandedSecret: [UInt8] { secretKey }
+
     /// The 32 secret bytes; writing them anywhere but a key file or a once-shown token is a bug.
     package var seed: [UInt8] { Array(secretKey.prefix(32)) }
 

@@ -381,6 +381,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         // Whoever is answered in the middle of a request may never send the rest of it.
         if !isRequestWhole || shared.isDraining, version.major == 1 { keepAlive = false }
         if version.major == 1, !keepAlive || closing { headers.add(name: "connection", value: "close") }
+        // What there is depends on who asks: no cache that others use may keep it.
+        if !headers.contains(name: "cache-control") { headers.add(name: "cache-control", value: "private") }
         write(.head(HTTPResponseHead(version: version, status: .init(statusCode: status), headers: headers)))
     }
 

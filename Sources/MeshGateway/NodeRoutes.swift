@@ -121,7 +121,7 @@ package struct NodeRoutes: ColdRoutes {
     }
 
     private func modelDocument(_ listed: Catalog.Listed, _ catalog: Catalog) -> JSONValue {
-        let hosts = listed.provider.hosts.filter { $0.models.contains { $0.id == listed.model.id } }
+        let hosts = listed.provider.hosts.filter { $0.offers(listed.model.id) }
         var document: [JSONValue.Member] = [
             .init("id", .string(listed.id)), .init("object", "model"), .init("created", 0),
             .init("owned_by", .string(listed.provider.scope.username)),

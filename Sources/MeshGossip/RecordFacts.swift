@@ -62,7 +62,8 @@ struct RecordFacts: Hashable, Sendable {
         _ body: Aisbf_Mesh_V1_ProviderAdvert, _ record: VerifiedRecord, _ cryptography: any RecordCryptography
     ) -> RecordFacts? {
         guard NameRule.isValid(body.providerID), let home = PublicKey(body.homeNode), isShort(body.displayName),
-            isShort(body.kind), body.models.count <= Limits.workerModels, body.models.allSatisfy({ isShort($0.id) }),
+            isShort(body.kind), body.models.count <= Limits.attachmentModels,
+            body.models.allSatisfy({ isShort($0.id) }),
             body.namedKeys.count <= Limits.advertNamedKeys, body.namedKeys.allSatisfy({ $0.count == 32 }),
             body.attachKeys.count <= Limits.advertAttachKeys, body.attachKeys.allSatisfy(isSound)
         else { return nil }
@@ -103,7 +104,7 @@ struct RecordFacts: Hashable, Sendable {
     ) -> RecordFacts? {
         guard RecordKey(body.providerRecordKey) != nil, PublicKey(body.ownerKey) != nil,
             let grant = RecordKey(body.grantKey), body.grantHash.count == 32, body.clientHash.count == 16,
-            body.models.count <= Limits.workerModels, body.models.allSatisfy({ isShort($0.id) }),
+            body.models.count <= Limits.attachmentModels, body.models.allSatisfy({ isShort($0.id) }),
             body.endpoints.count <= Limits.attachmentEndpoints, body.endpoints.allSatisfy(isShort)
         else { return nil }
         return RecordFacts(

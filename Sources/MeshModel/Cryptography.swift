@@ -7,6 +7,10 @@ package protocol RecordCryptography: Sendable {
     func hash16(_ message: [UInt8], key: [UInt8]) -> Bytes16
     /// BLAKE2b with an output of 32 bytes.
     func hash32(_ message: [UInt8]) -> Bytes32
+    /// `text` for whoever has `key` (32 bytes), bound to `context`; the same bytes for the same text.
+    func seal(_ text: [UInt8], key: [UInt8], context: [UInt8]) -> [UInt8]
+    /// Nil unless `sealed` was made with this key and context.
+    func open(_ sealed: [UInt8], key: [UInt8], context: [UInt8]) -> [UInt8]?
 }
 
 /// A key that can sign; the seed stays behind it.

@@ -13,7 +13,12 @@ package enum Limits {
     package static let providersPerOwner = 64
     package static let attachmentsPerNode = 256
     package static let attachmentsAnnounced = 240
+    package static let attachmentModels = 256
+    package static let modelPages = 128
     package static let hostsPerProvider = 8
+    package static let sealedReaders = 104
+    package static let sealedWaiting = 4_096
+    package static let sealedKeysTried = 4_096
     package static let clockOffsetMs: Int64 = 60_000
 
     // Links
@@ -104,7 +109,12 @@ package enum Limits {
     package static let workerSessions = 20_000
     package static let workerBadFrames = 100
     package static let workerBadFrameWindowMs: Int64 = 60_000
-    package static let workerModels = 256
+    package static let workerModels = 4_096
+    package static let workerListAnswerBytes = 4 << 20
+    package static let workerModelsScanned = 65_536
+    package static let workerModelsShort = 256
+    package static let workerModelsTogether = 1 << 20
+    package static let workerModelsRefreshMs: Int64 = 60_000
     package static let workerPendingMs: Int64 = 600_000
     package static let workerRegisterBytes = 1 << 20
     package static let workerRegistersPer10s = 10
@@ -181,6 +191,8 @@ package enum Limits {
 
     // The node's own parts
     package static let controlInbox = 65_536
+    package static let signingsWaiting = 65_536
+    package static let signingsPerCommit = 256
     package static let storeQueue = 4_096
     package static let drainMs: Int64 = 30_000
     package static let storeBusyMs = 5_000

@@ -138,7 +138,8 @@ package final class RunningNode: Service {
         links.connect(endpoint: endpoint, forwards: forwards)
         let admission = WorkerAdmission(
             catalog: catalog, sessions: sessions, keys: keyring, imported: ImportedTokens(metrics: workerMetrics),
-            greetingGraceMs: configuration.workerGreetingGraceMs, journal: journal)
+            greetingGraceMs: configuration.workerGreetingGraceMs, journal: journal,
+            opened: { key, details in control.submit(.opened(key, details)) })
         let authenticator = Authenticator()
         let store = StoreWatch(store: home.store, logger: logger)
         let administration = Administration(

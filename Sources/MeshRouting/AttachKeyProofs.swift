@@ -11,6 +11,8 @@ struct AttachKeyProofs: Sendable {
     private struct Proof: Hashable {
         var key: PublicKey
         var signature: [UInt8]
+        /// A sealed advert may call the same provider something else the next time.
+        var providerID: String
     }
 
     private struct Advert {
@@ -37,15 +39,17 @@ struct AttachKeyProofs: Sendable {
     }
 
     /// Those of the advert's keys that are proven.
+    /// - Parameter content: stands for everything that was read in the advert.
     mutating func proven(
-        _ keys: some Sequence<Aisbf_Mesh_V1_AttachKey>, of advert: VerifiedRecord, providerID: String, home: PublicKey
+        _ keys: some Sequence<Aisbf_Mesh_V1_AttachKey>, of advert: VerifiedRecord, content: Bytes32, providerID: String,
+        home: PublicKey
     ) -> [PublicKey] {
         let before = found[advert.key]
-        if let before, before.hash == advert.hash, before.isFinished { return before.proven }
-        var now = Advert(hash: advert.hash)
+        if let before, before.hash == content, before.isFinished { return before.proven }
+        var now = Advert(hash: content)
         for entry in keys where entry.proof.count == 64 {
             guard let key = PublicKey(entry.publicKey) else { continue }
-            let proof = Proof(key: key, signature: Array(entry.proof))
+            let proof = Proof(key: key, signature: Array(entry.proof), providerID: providerID)
             if let known = before?.proofs.first(where: { $0.proof == proof }) {
                 now.proofs.append(known)
             } else if checked[home, default: 0] < Limits.attachKeyProofsPerRound {

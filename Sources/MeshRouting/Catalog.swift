@@ -17,7 +17,9 @@ package struct CatalogHost: Hashable, Sendable {
     package var attachment: RecordKey
     /// Names the worker among its provider's, wherever it is attached.
     package var clientHash: [UInt8]
-    package var models: [CatalogModel]
+    package private(set) var models: [CatalogModel]
+    /// The ids of a long list, to look them up in.
+    private var modelIDs: Set<String>?
     package var slots: UInt32
     package var gpuClass: String
     package var gpuCount: UInt32
@@ -30,6 +32,21 @@ package struct CatalogHost: Hashable, Sendable {
     /// Whether it takes uploads in binary frames, as they come.
     package var takesUploads = false
 
+    package func offers(_ model: String) -> Bool {
+        modelIDs?.contains(model) ?? models.contains { $0.id == model }
+    }
+
+    /// Hosts with equal lists share one, and its index.
+    package mutating func setModels(of other: CatalogHost) {
+        models = other.models
+        modelIDs = other.modelIDs
+    }
+
+    package mutating func setModels(_ models: [CatalogModel]) {
+        self.models = models
+        modelIDs = models.count > Limits.attachmentModels ? Set(models.lazy.map(\.id)) : nil
+    }
+
     package init(
         node: PublicKey, nodeName: String, attachment: RecordKey, clientHash: [UInt8], models: [CatalogModel],
         slots: UInt32, gpuClass: String, gpuCount: UInt32, totalVramMb: UInt32, endpoints: [String],
@@ -40,6 +57,7 @@ package struct CatalogHost: Hashable, Sendable {
         self.attachment = attachment
         self.clientHash = clientHash
         self.models = models
+        modelIDs = models.count > Limits.attachmentModels ? Set(models.lazy.map(\.id)) : nil
         self.slots = slots
         self.gpuClass = gpuClass
         self.gpuCount = gpuCount
@@ -129,6 +147,8 @@ package struct CatalogProvider: Hashable, Sendable {
     package var modelsSeen: [String]
     /// Requests its workers may have at once at one node, all together; nil: not bounded.
     package var maxConcurrency: Int?
+    /// Imported tokens are derived with it: the key of the provider's record if nothing in it were sealed.
+    package var tokenSalt: RecordKey
 
     /// `seller@node/provider`: names it mesh-wide. Stored, because every answer carries it.
     package let fullName: String
@@ -151,6 +171,7 @@ package struct CatalogProvider: Hashable, Sendable {
         remoteHosts = hosts
         self.modelsSeen = modelsSeen
         self.maxConcurrency = maxConcurrency
+        tokenSalt = key
         fullName = "\(scope.username)@\(homeName)/\(providerID)"
     }
 
@@ -165,7 +186,7 @@ package struct CatalogProvider: Hashable, Sendable {
         key.admits(host: host, at: wall) && (key.isProven || homeNode == host)
     }
 
-    package func offers(_ model: String) -> Bool { hosts.contains { $0.models.contains { $0.id == model } } }
+    package func offers(_ model: String) -> Bool { hosts.contains { $0.offers(model) } }
 
     package func admits(_ principal: Principal) -> Bool {
         switch access {
@@ -204,16 +225,28 @@ package struct Catalog: Sendable {
     package let providers: [CatalogProvider]
     /// What names mean here, whoever is called what now.
     package let names: NameBook
+    /// Of providers that this node is not to know.
+    package let sealed: [SealedAdvert]
     /// How much there is in it: nodes, hosts and models. What building it anew costs.
     package let size: Int
     private let providersByID: [String: [Int]]
     private let providersByModel: [String: [Int]]
     private let providersByAttachKey: [PublicKey: [Int]]
     private let providersByKey: [RecordKey: Int]
+    private let sealedByAttachKey: [PublicKey: [Int]]
     private let nodesByKey: [PublicKey: Int]
 
     /// - Parameter names: nil for names that mean what they would to a node that sees all this for the first time.
-    package init(node: PublicKey, nodes: [CatalogNode], providers: [CatalogProvider], names: NameBook? = nil) {
+    package init(
+        node: PublicKey, nodes: [CatalogNode], providers: [CatalogProvider], sealed: [SealedAdvert] = [],
+        names: NameBook? = nil
+    ) {
+        self.sealed = sealed
+        var sealedByKey: [PublicKey: [Int]] = [:]
+        for (index, advert) in sealed.enumerated() {
+            for key in advert.attachKeys { sealedByKey[key.key, default: []].append(index) }
+        }
+        sealedByAttachKey = sealedByKey
         self.node = node
         var fresh = NameBook(node: node)
         if names == nil { fresh.learn(nodes, providers, wall: Timestamp(milliseconds: 0)) }
@@ -244,6 +277,10 @@ package struct Catalog: Sendable {
     package static func empty(node: PublicKey) -> Catalog { Catalog(node: node, nodes: [], providers: []) }
 
     package func provider(_ key: RecordKey) -> CatalogProvider? { providersByKey[key].map { providers[$0] } }
+    /// Adverts that the token of `key` may open.
+    package func sealed(attachKey key: PublicKey) -> [SealedAdvert] {
+        sealedByAttachKey[key, default: []].map { sealed[$0] }
+    }
     package func node(_ key: PublicKey) -> CatalogNode? { nodesByKey[key].map { nodes[$0] } }
     package func providers(withID id: String) -> [CatalogProvider] {
         providersByID[id, default: []].map { providers[$0] }

@@ -13,12 +13,14 @@ package struct CatalogBuilder: Sendable {
     /// What names mean at this node.
     package var names: NameBook
     private let cryptography: any RecordCryptography
-    /// Adverts whose binding was found good, by advert hash: signatures are not checked again on every change.
+    /// Adverts whose binding was found good, by what was read in them: signatures are not checked again on every change.
     private var boundAdverts: Set<Bytes32> = []
     private var operators: [Bytes32: PublicKey] = [:]
     private var proofs: AttachKeyProofs
     private var modelsSeen: [RecordKey: [String]] = [:]
     private var speeds: [RecordKey: [CatalogSpeed]] = [:]
+    /// Attachments that were opened, by hash and key.
+    private var opened: [Bytes32: Aisbf_Mesh_V1_Attachment] = [:]
 
     /// - Parameter names: what was stored of an earlier run.
     package init(node: PublicKey, cryptography: any RecordCryptography, names: [NamePin] = []) {
@@ -48,10 +50,14 @@ package struct CatalogBuilder: Sendable {
         }
     }
 
-    /// - Parameter reachable: nodes that could serve a request now; attachments elsewhere stay out.
+    /// - Parameters:
+    ///   - details: of the sealed adverts that this node may read.
+    ///   - reachable: nodes that could serve a request now; attachments elsewhere stay out.
     package mutating func build(
-        _ records: Records, local: LocalWorkers = LocalWorkers(), reachable: [PublicKey], wall: Timestamp
+        _ records: Records, local: LocalWorkers = LocalWorkers(), details: [RecordKey: ProviderDetails] = [:],
+        reachable: [PublicKey], wall: Timestamp
     ) -> Catalog {
+        if opened.count > Limits.sealedWaiting { opened.removeAll() }
         proofs.beginRound()
         if boundAdverts.count > Limits.recordsStored { boundAdverts.removeAll() }
         if operators.count > Limits.recordsStored { operators.removeAll() }
@@ -68,21 +74,58 @@ package struct CatalogBuilder: Sendable {
         let nodesByKey = Dictionary(nodes.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
         var providers: [RecordKey: CatalogProvider] = [:]
         var order: [RecordKey] = []
+        var sealed: [SealedAdvert] = []
         for record in records.adverts {
-            guard let provider = provider(record, nodesByKey, wall) else { continue }
+            if details[record.key] == nil, let advert = SealedAdvert(record) {
+                sealed.append(advert)
+                continue
+            }
+            guard let provider = provider(record, details[record.key], nodesByKey, wall) else { continue }
             if providers.updateValue(provider, forKey: record.key) == nil { order.append(record.key) }
         }
         let grants = Dictionary(records.grants.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
+        let reachable = Set(reachable)
+        var lists = ModelLists()
         for record in records.attachments {
-            guard record.signer != node, case .attachment(let body) = record.body, reachable.contains(record.signer),
-                let host = nodesByKey[record.signer], let key = RecordKey(body.providerRecordKey),
-                let provider = providers[key], grantHolds(body, record.signer, provider, grants, wall)
+            guard record.signer != node, case .attachment(let outer) = record.body, reachable.contains(record.signer),
+                let host = nodesByKey[record.signer], let key = RecordKey(outer.providerRecordKey),
+                let provider = providers[key], grantHolds(outer, record.signer, provider, grants, wall),
+                let body = whole(outer, record, details[key])
             else { continue }
+            if body.page > 0 {
+                lists.add(body)
+                continue
+            }
+            if body.moreModels { lists.isContinued(body, in: key, at: provider.hosts.count) }
             providers[key]?.hosts.append(Self.host(body, record, host))
+        }
+        for place in lists.continued {
+            providers[place.provider].map { lists.complete($0.hosts[place.index], place) }.map {
+                providers[place.provider]?.hosts[place.index] = $0
+            }
         }
         let shown = order.compactMap { finished(providers[$0], local, wall) }
         names.learn(nodes, shown, wall: wall)
-        return Catalog(node: node, nodes: nodes, providers: shown, names: names)
+        return Catalog(node: node, nodes: nodes, providers: shown, sealed: sealed, names: names)
+    }
+
+    /// The attachment with what is sealed in it; nil for one that cannot be opened.
+    private mutating func whole(
+        _ outer: Aisbf_Mesh_V1_Attachment, _ record: VerifiedRecord, _ details: ProviderDetails?
+    ) -> Aisbf_Mesh_V1_Attachment? {
+        if outer.sealed.isEmpty { return outer }
+        guard let details, let provider = RecordKey(outer.providerRecordKey) else { return nil }
+        let content = cryptography.hash32(record.hash.bytes + details.contentKey)
+        if let known = opened[content] { return known }
+        let context = SealedContext.attachment(
+            provider: provider, host: record.signer, clientHash: Array(outer.clientHash))
+        guard let text = cryptography.open(Array(outer.sealed), key: details.contentKey, context: context),
+            case .attachment(var body)? = RecordBody.decode(.attachment, text)
+        else { return nil }
+        body.grantKey = outer.grantKey
+        body.clientHash = outer.clientHash
+        opened[content] = body
+        return body
     }
 
     /// - Parameter provider: with the hosts at other nodes.
@@ -102,7 +145,7 @@ package struct CatalogBuilder: Sendable {
         }
         // What is offered now is always known; of what no worker has any more, the latest.
         let gone = modelsSeen[provider.key, default: []].filter { !offered.contains($0) }
-        provider.modelsSeen = Array(gone.suffix(Limits.workerModels)) + offered
+        provider.modelsSeen = Array(gone.suffix(Limits.attachmentModels)) + offered
         modelsSeen[provider.key] = provider.modelsSeen
         provider.speeds = remembered(remote, of: provider.key)
         return provider
@@ -122,14 +165,21 @@ package struct CatalogBuilder: Sendable {
     }
 
     private mutating func provider(
-        _ record: VerifiedRecord, _ nodes: [PublicKey: CatalogNode], _ wall: Timestamp
+        _ record: VerifiedRecord, _ details: ProviderDetails?, _ nodes: [PublicKey: CatalogNode], _ wall: Timestamp
     ) -> CatalogProvider? {
-        guard case .providerAdvert(let body) = record.body, let home = PublicKey(body.homeNode),
-            let homeNode = nodes[home], NameRule.isValid(body.providerID)
+        guard case .providerAdvert(let outer) = record.body, let home = PublicKey(outer.homeNode),
+            let homeNode = nodes[home], case let body = details?.whole(outer) ?? outer,
+            NameRule.isValid(body.providerID)
         else { return nil }
+        // The same sealed bytes may say two things under two keys: what was found good of one is not good of the other.
+        let content =
+            details.map {
+                cryptography.hash32(record.hash.bytes + cryptography.hash32($0.sealed).bytes + $0.contentKey)
+            }
+            ?? record.hash
         let scope: OwnerScope
         if body.hasBinding {
-            guard bindingHolds(body.binding, record, home: home, wall) else { return nil }
+            guard bindingHolds(body.binding, record, content: content, home: home, wall) else { return nil }
             scope = .user(body.binding.username)
         } else {
             guard homeNode.operatorKey == record.signer else { return nil }
@@ -142,34 +192,37 @@ package struct CatalogBuilder: Sendable {
         case .ownerOnly, .unspecified, .UNRECOGNIZED: access = .ownerOnly
         }
         let listed = body.attachKeys.prefix(Limits.advertAttachKeys)
-        let proven = proofs.proven(listed, of: record, providerID: body.providerID, home: home)
-        let keys = listed.compactMap { entry -> CatalogAttachKey? in
-            guard let key = PublicKey(entry.publicKey) else { return nil }
-            return CatalogAttachKey(
-                key: key, label: entry.label,
-                notAfter: entry.notAfterMs == 0 ? nil : Timestamp(milliseconds: Int64(clamping: entry.notAfterMs)),
-                allowedHosts: entry.allowedHosts.compactMap { PublicKey($0) },
-                derivation: TokenDerivation(rawValue: entry.derivation), isProven: proven.contains(key))
+        let proven = proofs.proven(
+            listed, of: record, content: content, providerID: body.providerID, home: home)
+        let keys = listed.compactMap { entry in
+            CatalogAttachKey(entry, isProven: PublicKey(entry.publicKey).map(proven.contains) ?? false)
         }
-        return CatalogProvider(
+        var provider = CatalogProvider(
             key: record.key, advertHash: record.hash, owner: record.signer, providerID: body.providerID, scope: scope,
             homeNode: home, homeName: homeNode.name, access: access, attachKeys: keys,
             maxConcurrency: body.maxConcurrency == 0 ? nil : Int(body.maxConcurrency))
+        if details != nil {
+            let material = RecordEnvelope.keyMaterial(
+                type: .providerAdvert, signer: record.signer, name: Array(body.providerID.utf8))
+            provider.tokenSalt = RecordKey(cryptography.hash16(material, key: []))
+        }
+        return provider
     }
 
     private mutating func bindingHolds(
-        _ binding: Aisbf_Mesh_V1_ScopeBinding, _ advert: VerifiedRecord, home: PublicKey, _ wall: Timestamp
+        _ binding: Aisbf_Mesh_V1_ScopeBinding, _ advert: VerifiedRecord, content: Bytes32, home: PublicKey,
+        _ wall: Timestamp
     ) -> Bool {
         let notAfter = Timestamp(milliseconds: Int64(clamping: binding.notAfterMs))
         guard PublicKey(binding.ownerKey) == advert.signer, PublicKey(binding.homeNode) == home,
             NameRule.isValid(binding.username), binding.username != "global", notAfter > wall
         else { return false }
-        if boundAdverts.contains(advert.hash) { return true }
+        if boundAdverts.contains(content) { return true }
         let statement = Statement.scopeBinding(
             username: binding.username, owner: advert.signer, home: home, notAfter: notAfter)
         guard cryptography.verify(signature: Array(binding.signature), message: statement, key: home)
         else { return false }
-        boundAdverts.insert(advert.hash)
+        boundAdverts.insert(content)
         return true
     }
 
@@ -207,9 +260,8 @@ package struct CatalogBuilder: Sendable {
         CatalogHost(
             node: node.key, nodeName: node.name, attachment: record.key,
             clientHash: Array(body.clientHash.prefix(16)),
-            models: body.models.prefix(Limits.workerModels).map {
-                CatalogModel(id: $0.id, contextTokens: $0.contextTokens, modalities: Array($0.modalities.prefix(8)))
-            }, slots: body.slots, gpuClass: String(body.hardware.gpuClass.prefix(64)),
+            models: body.models.prefix(Limits.attachmentModels).map { CatalogModel($0) }, slots: body.slots,
+            gpuClass: String(body.hardware.gpuClass.prefix(64)),
             gpuCount: body.hardware.gpuCount, totalVramMb: body.hardware.totalVramMb,
             endpoints: Array(body.endpoints.prefix(Limits.workerEndpoints)), tokensPerSecond: body.tokensPerSecond,
             firstContentMs: body.firstContentMs, latencyMs: body.latencyMs, takesUploads: body.takesUploads)

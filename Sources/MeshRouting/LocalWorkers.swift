@@ -20,10 +20,9 @@ package struct LocalWorkers: Sendable {
 
     /// A worker of `provider` that `attachKey` admitted, or what it offers now. `attachment` names it.
     package mutating func set(_ host: CatalogHost, of provider: RecordKey, attachKey: PublicKey) {
-        remove(host.attachment, of: provider)
         var host = host
         host.nodeName = nodeName
-        providers.update(provider, from: Provider()) { $0.add(host, attachKey) }
+        providers.update(provider, from: Provider()) { $0.set(host, attachKey) }
     }
 
     package mutating func remove(_ attachment: RecordKey, of provider: RecordKey) {
@@ -56,13 +55,26 @@ package struct LocalWorkers: Sendable {
 }
 
 extension LocalWorkers.Provider {
-    fileprivate mutating func add(_ host: CatalogHost, _ attachKey: PublicKey) {
+    fileprivate mutating func set(_ host: CatalogHost, _ attachKey: PublicKey) {
+        if let known = hosts[host.attachment], known.models == host.models, attachKeys[host.attachment] == attachKey {
+            var host = host
+            host.setModels(of: known)
+            return hosts.set(host, for: host.attachment)
+        }
+        remove(host.attachment)
+        add(host, attachKey)
+    }
+
+    private mutating func add(_ host: CatalogHost, _ attachKey: PublicKey) {
         var host = host
-        host.models = host.models.filter { model in
+        let kept = host.models.filter { model in
             guard models.contains(model.id) || models.count < Limits.providerModels else { return false }
             models.update(model.id, from: 0) { $0 += 1 }
             return true
         }
+        if kept.count < host.models.count { host.setModels(kept) }
+        // Most workers of a provider have the same.
+        if let last = hosts.values.last, last.models == host.models { host.setModels(of: last) }
         keys.update(attachKey, from: 0) { $0 += 1 }
         attachKeys[host.attachment] = attachKey
         hosts.set(host, for: host.attachment)

@@ -7,8 +7,9 @@ package import MeshWire
 /// been sent the unsolicited `registered`) → `live` → `closed`. Rules:
 /// - Nothing is sent before the client's `register`, except to a client that stays silent through the grace.
 /// - No `register` within `Limits.workerRegisterMs`: closed.
-/// - After each `register` the same `registered` frame is answered and the models are asked for, until a list comes;
-///   a worker that told no capabilities is asked for them as well.
+/// - After each `register` the same `registered` frame is answered and the models are asked for, until a list comes, and
+///   again every minute, after an answer that knows no model, and when the worker says that they changed; a worker that
+///   told no capabilities is asked for them as well.
 /// - A worker that shows no sign of life for `Limits.workerSilenceMs` is closed; pings go out every
 ///   `Limits.workerPingIntervalMs`, and a `heartbeat` when no other text frame went out for
 ///   `Limits.workerHeartbeatIntervalMs`: old clients do not see pings.
@@ -57,7 +58,11 @@ package struct BrokerSession: Sendable {
     private var badFrames: (since: Instant, count: Int) = (Instant(nanoseconds: .min), 0)
     private var registerWindow: (since: Instant, count: Int) = (Instant(nanoseconds: .min), 0)
     private var questions: UInt64 = 0
-    var models = WorkerQuestion("models.list")
+    var models: WorkerQuestion
+    /// What came so far of an answer to the node's own question that is too large for one frame.
+    var gathered: GatheredAnswer?
+    /// The last list of models as it came: who sends the same again has nothing to tell.
+    var lastList: Fingerprint?
     var capabilities = WorkerQuestion("capabilities", attempts: Limits.workerCapabilityAttempts)
     private var hasNews = false
     private var lastNews: Instant?
@@ -71,6 +76,10 @@ package struct BrokerSession: Sendable {
         identityFields = Self.identityFields(identity)
         self.tokenText = tokenText
         self.greetingGraceMs = greetingGraceMs
+        // Those that came at once need not all be asked at once.
+        let spread = sessionID.utf8.reduce(Int64(0)) { ($0 &* 31 &+ Int64($1)) & 0xFFFF } % 10
+        models = WorkerQuestion(
+            "models.list", refreshMs: Limits.workerModelsRefreshMs - spread * Limits.workerModelsRefreshMs / 100)
         began = now
         state = .greeting(since: now.instant)
         lastSeen = now.instant
@@ -98,20 +107,27 @@ package struct BrokerSession: Sendable {
     /// - Returns: the request and where its bytes start; nil for a frame that is none of ours.
     package mutating func binaryArrived(
         _ bytes: UnsafeRawBufferPointer, now: Instant
-    ) -> Result<(number: UInt64, start: Int), UnusableFrame> {
+    ) -> Result<(number: UInt64, start: Int), NotForBuyers> {
         lastSeen = now
-        guard isLive, bytes.count >= 3, bytes[0] == 1 else { return .failure(UnusableFrame(actions: bad(now))) }
+        guard isLive, bytes.count >= 3, bytes[0] == 1 else { return .failure(NotForBuyers(actions: bad(now))) }
         let end = 2 + Int(bytes[1])
-        guard end <= bytes.count,
-            let number = Self.requestNumber(String(decoding: bytes[2..<end], as: UTF8.self)),
-            number >= Self.firstRequestNumber, number < requestsEnd
-        else { return .failure(UnusableFrame(actions: bad(now))) }
+        guard end <= bytes.count, let number = Self.requestNumber(String(decoding: bytes[2..<end], as: UTF8.self))
+        else { return .failure(NotForBuyers(actions: bad(now))) }
+        if number < Self.firstRequestNumber {
+            let part = UnsafeRawBufferPointer(rebasing: bytes[end...])
+            return .failure(NotForBuyers(actions: gather(part, of: number, now: now)))
+        }
+        guard number < requestsEnd else { return .failure(NotForBuyers(actions: bad(now))) }
         return .success((number, end))
     }
 
-    package struct UnusableFrame: Error {
+    /// A binary frame that is no part of a buyer's answer, and what follows from it.
+    package struct NotForBuyers: Error {
         package var actions: [Action]
     }
+
+    /// A worker answered that it knows no such model: what it lists may have changed.
+    package mutating func doubtModels() { models.doubt() }
 
     package mutating func textArrived(
         _ frame: Result<WorkerFrame, JSONScanError>, in bytes: UnsafeRawBufferPointer, now: Now
@@ -306,6 +322,7 @@ package struct BrokerSession: Sendable {
         if let payload = frame.payload, payload.range.count <= Limits.workerRegisterBytes,
             let value = try? JSONValue.parse(bytes, in: payload.range)
         {
+            if value["models_changed"]?.flag == true { models.doubt() }
             let update = HardwareSummary(payload: value)
             if !update.isEmpty {
                 let headline = profile.hardware.headline

@@ -16,14 +16,38 @@ package struct WorkerModel: Hashable, Sendable {
     /// Reads an answer to `models.list` in any of the released shapes: the list under `data` or `models` or bare,
     /// items as strings or objects with `id`, `name` or `model`.
     package static func list(_ document: JSONValue) -> [WorkerModel]? {
-        guard let items = document["data"]?.elements ?? document["models"]?.elements ?? document.elements
-        else { return nil }
-        var models: [WorkerModel] = []
-        for item in items.prefix(Limits.workerModels) {
-            guard let model = WorkerModel(item), !models.contains(where: { $0.id == model.id }) else { continue }
-            models.append(model)
+        let items = document["data"]?.elements ?? document["models"]?.elements ?? document.elements
+        return items.map { first(of: $0.lazy.compactMap { WorkerModel($0) }) }
+    }
+
+    /// The same of a document as it came, item by item: a long list is never a tree.
+    package static func list(of document: [UInt8]) -> [WorkerModel]? {
+        if let listed = document.withUnsafeBytes(list) { return listed }
+        return document.withUnsafeBytes { BareNumbers.mended($0) }.flatMap { $0.withUnsafeBytes(list) }
+    }
+
+    private static func list(_ bytes: UnsafeRawBufferPointer) -> [WorkerModel]? {
+        guard let whole = try? JSONScanner.value(of: bytes) else { return nil }
+        var array = whole
+        if whole.kind == .object {
+            guard let fields = try? JSONScanner.fields(of: bytes, in: whole.range) else { return nil }
+            let told = [fields.value("data", in: bytes), fields.value("models", in: bytes)].compactMap(\.self)
+            guard let found = told.first(where: { $0.kind == .array }) else { return nil }
+            array = found
         }
-        return models
+        guard array.kind == .array,
+            let items = try? JSONScanner.elements(of: bytes, in: array.range, limit: Limits.workerModelsScanned)
+        else { return nil }
+        return first(
+            of: items.lazy.compactMap { item in
+                (try? JSONValue.parse(bytes, in: item.range)).flatMap { WorkerModel($0) }
+            })
+    }
+
+    /// As many as one worker may have, each once.
+    private static func first(of models: some Sequence<WorkerModel>) -> [WorkerModel] {
+        var known: Set<String> = []
+        return Array(models.lazy.filter { known.insert($0.id).inserted }.prefix(Limits.workerModels))
     }
 
     private init?(_ item: JSONValue) {

@@ -1,32 +1,40 @@
 import MeshModel
 
 /// Something the node asks a worker until it was answered: again after a pause that doubles, when the answer is an
-/// error, cannot be used, or does not come.
+/// error, cannot be used, or does not come. What changes is asked again some time after it was answered.
 struct WorkerQuestion: Sendable {
     private enum State: Sendable {
         /// Answered, given up, or not asked yet.
         case settled
         case asked(since: Instant)
         case pausing(until: Instant)
+        /// Answered, until it is asked again.
+        case resting(until: Instant)
     }
 
     let operation: String
     private let attemptsAtMost: Int
+    /// Nil for what is asked once.
+    private let refreshMs: Int64?
     private var state = State.settled
     private var attempts = 0
+    private var answeredAt = Instant(nanoseconds: 0)
     /// A worker that needs longer than the node waits answers the question before the last one. 0: none.
     private var numbers: (latest: UInt64, earlier: UInt64) = (0, 0)
 
-    init(_ operation: String, attempts: Int = .max) {
+    init(_ operation: String, attempts: Int = .max, refreshMs: Int64? = nil) {
         self.operation = operation
         attemptsAtMost = attempts
+        self.refreshMs = refreshMs
     }
 
     var latest: UInt64 { numbers.latest }
 
     var isSettled: Bool {
-        if case .settled = state { return true }
-        return false
+        switch state {
+        case .settled, .resting: true
+        case .asked, .pausing: false
+        }
     }
 
     /// From the beginning: answers to what was asked before do not count any more.
@@ -43,6 +51,19 @@ struct WorkerQuestion: Sendable {
     }
 
     mutating func settle() { state = .settled }
+
+    /// It was answered.
+    mutating func answered(now: Instant) {
+        attempts = 0
+        state = refreshMs.map { .resting(until: now.advanced(byMilliseconds: $0)) } ?? .settled
+        answeredAt = now
+    }
+
+    /// There is a reason to ask again before the time; never sooner than a pause after the last answer.
+    mutating func doubt() {
+        guard case .resting(let until) = state else { return }
+        state = .resting(until: min(until, answeredAt.advanced(byMilliseconds: Limits.workerQuestionPauseMs)))
+    }
 
     func isAsked(_ number: UInt64) -> Bool {
         number > 0 && !isSettled && (number == numbers.latest || number == numbers.earlier)
@@ -67,7 +88,7 @@ struct WorkerQuestion: Sendable {
         case .asked(let since):
             if now.milliseconds(since: since) >= Limits.workerQuestionMs { failed(now: now) }
             return false
-        case .pausing(let until): return now >= until
+        case .pausing(let until), .resting(let until): return now >= until
         }
     }
 }

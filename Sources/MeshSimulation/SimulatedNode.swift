@@ -47,4 +47,10 @@ package struct CredulousCryptography: RecordCryptography {
     package func verify(signature: [UInt8], message: [UInt8], key: PublicKey) -> Bool { true }
     package func hash16(_ message: [UInt8], key: [UInt8]) -> Bytes16 { Sodium.shared.hash16(message, key: key) }
     package func hash32(_ message: [UInt8]) -> Bytes32 { Sodium.shared.hash32(message) }
+    package func seal(_ text: [UInt8], key: [UInt8], context: [UInt8]) -> [UInt8] {
+        Sodium.shared.seal(text, key: key, context: context)
+    }
+    package func open(_ sealed: [UInt8], key: [UInt8], context: [UInt8]) -> [UInt8]? {
+        Sodium.shared.open(sealed, key: key, context: context)
+    }
 }

@@ -48,19 +48,52 @@ extension MeshStore {
     /// The next version for a record of `signer`, on disk before it is returned. Strictly greater than every version
     /// handed out for this signer before, even when `epoch` (see `RecordVersion.epoch(at:)`) went back with the clock.
     package func allocateVersion(signer: PublicKey, epoch: UInt32) throws(StoreError) -> RecordVersion {
-        try write { database in
-            let row = try Row.fetchOne(
-                database, sql: "SELECT epoch, sequence FROM versions WHERE signer = ?", arguments: [signer.data])
-            let last = row.map { (epoch: $0["epoch"] as Int64, sequence: $0["sequence"] as Int64) }
-            let next = try Self.version(after: last, epoch: Int64(min(epoch, 0xFF_FFFF)))
-            try database.execute(
-                sql: """
-                    INSERT INTO versions (signer, epoch, sequence) VALUES (?, ?, ?)
-                    ON CONFLICT (signer) DO UPDATE SET epoch = excluded.epoch, sequence = excluded.sequence
-                    """,
-                arguments: [signer.data, Int64(next.epoch), Int64(next.sequence)])
-            return next
+        try write { try allocateVersion(signer, epoch, $0) }
+    }
+
+    /// A record that was made with a version of its own.
+    package struct MadeRecord: Sendable {
+        package var bytes: [UInt8]
+        /// Whether this node must know it again after a restart.
+        package var isKept: Bool
+
+        package init(bytes: [UInt8], isKept: Bool) {
+            self.bytes = bytes
+            self.isKept = isKept
         }
+    }
+
+    /// Makes one record per signer, in order, each with its signer's next version, and stores them: versions and records
+    /// in one transaction, so that many cost the disk as much as one. Nothing may be told to anybody before this returns.
+    /// - Parameter make: gets the place in `signers` and the version; nil where there is nothing to be said after all.
+    /// - Returns: what was made; nil also for a signer that has no versions left.
+    package func makeRecords(
+        _ signers: [PublicKey], epoch: UInt32, make: (Int, RecordVersion) -> MadeRecord?
+    ) throws(StoreError) -> [[UInt8]?] {
+        try write { database in
+            try signers.enumerated().map { place, signer in
+                let version: RecordVersion
+                do { version = try allocateVersion(signer, epoch, database) } catch StoreError.invalid { return nil }
+                guard let made = make(place, version) else { return nil }
+                if made.isKept { try save(made.bytes, in: "own_records", database) }
+                return made.bytes
+            }
+        }
+    }
+
+    private func allocateVersion(_ signer: PublicKey, _ epoch: UInt32, _ database: Database) throws -> RecordVersion {
+        let row = try Row.fetchOne(
+            database.cachedStatement(sql: "SELECT epoch, sequence FROM versions WHERE signer = ?"),
+            arguments: [signer.data])
+        let last = row.map { (epoch: $0["epoch"] as Int64, sequence: $0["sequence"] as Int64) }
+        let next = try Self.version(after: last, epoch: Int64(min(epoch, 0xFF_FFFF)))
+        try database.cachedStatement(
+            sql: """
+                INSERT INTO versions (signer, epoch, sequence) VALUES (?, ?, ?)
+                ON CONFLICT (signer) DO UPDATE SET epoch = excluded.epoch, sequence = excluded.sequence
+                """
+        ).execute(arguments: [signer.data, Int64(next.epoch), Int64(next.sequence)])
+        return next
     }
 
     /// The greatest version handed out for `signer`, nil before the first.

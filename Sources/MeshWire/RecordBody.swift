@@ -1,4 +1,4 @@
-import MeshModel
+package import MeshModel
 package import SwiftProtobuf
 
 /// The decoded body of a verified record.
@@ -20,7 +20,12 @@ package enum RecordBody: Hashable, Sendable {
     package static func decode(_ envelope: RecordEnvelope) -> RecordBody? {
         let bytes = Array(envelope.body)
         if envelope.isTombstone { return message(bytes).map(RecordBody.tombstone) }
-        return switch envelope.type {
+        return decode(envelope.type, bytes)
+    }
+
+    /// A body that is no tombstone.
+    package static func decode(_ type: RecordType, _ bytes: [UInt8]) -> RecordBody? {
+        switch type {
         case .nodeDescriptor: message(bytes).map(RecordBody.nodeDescriptor)
         case .beacon: message(bytes).map(RecordBody.beacon)
         case .providerAdvert: message(bytes).map(RecordBody.providerAdvert)

@@ -88,13 +88,24 @@ import Testing
     @Test func changedModelsAreSignedAgainAndUnchangedOnesAreNot() {
         var fixture = host()
         let provider = fixture.signed(.providerAdvert).last?.key ?? RecordKey(.zero)
+        var worker = fixture.worker(provider, attachKey: token.publicKey, models: ["m"])
+        fixture.feed(.workerAttached(worker))
         let before = fixture.signed(.attachment).count
-        fixture.feed(.workerAttached(fixture.worker(provider, attachKey: token.publicKey, models: ["m"])))
+        fixture.feed(.workerAttached(worker))
         #expect(fixture.signed(.attachment).count == before)
-        fixture.feed(.workerAttached(fixture.worker(provider, attachKey: token.publicKey, models: ["m", "n"])))
-        fixture.nowMs += 1_100
-        fixture.feed(.tick)
-        #expect(fixture.signed(.attachment).count == before + 1)
+        // A few changes are told at once, and then one a second.
+        for number in 0..<10 {
+            worker.endpoints = ["v1/\(number)"]
+            fixture.feed(.workerAttached(worker))
+        }
+        #expect(fixture.signed(.attachment).count == before + 3)
+        for _ in 0..<3 {
+            fixture.nowMs += 1_000
+            fixture.feed(.tick)
+        }
+        #expect(fixture.signed(.attachment).count == before + 4)
+        guard case .attachment(let last)? = fixture.signed(.attachment).last?.body else { return }
+        #expect(last.endpoints == ["v1/9"])
     }
 
     @Test func rotatingTheTokenVoidsTheAttachment() {

@@ -181,8 +181,8 @@ private struct Pair: Sendable {
             try await pair.north.offers("den/m1", to: owner)
             let namesake = try await pair.south.key(of: "alice")
             try await eventually("the advert at the other node") {
-                try await pair.south.administer("GET", "mesh/providers")["providers"]?.elements?
-                    .contains { $0["provider_id"]?.text == "den" } ?? false
+                let adverts = try await pair.south.administer("GET", "mesh/records?type=provider-advert")
+                return adverts["records"]?.elements?.count == 2
             }
             for model in ["den/m1", "alice@north/den/m1", "m1"] {
                 #expect(try await namesake.ask(model: model).status == 404)

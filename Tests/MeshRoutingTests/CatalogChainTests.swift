@@ -80,7 +80,43 @@ struct Chain {
         ).get()
     }
 
-    func catalog(at time: Timestamp? = nil, descriptors: Bool = true, grants: Bool = true) throws -> Catalog {
+    /// A page of models beside the attachment.
+    func page(
+        _ number: UInt32, _ ids: [String], name: UInt8, by signer: SigningKey? = nil, grantKey: [UInt8]? = nil
+    ) throws -> VerifiedRecord {
+        let offered = try sign(.providerAdvert, .providerAdvert(advert), RecordBody.bytes(of: advert), by: advertSigner)
+        var grant = grant
+        grant.providerRecordKey = offered.key.bytes.protobuf
+        grant.ownerKey = advertSigner.publicKey.bytes.protobuf
+        let granted = try sign(.attachGrant, .attachGrant(grant), RecordBody.bytes(of: grant), by: grantSigner)
+        var body = Aisbf_Mesh_V1_Attachment()
+        body.providerRecordKey = offered.key.bytes.protobuf
+        body.ownerKey = advertSigner.publicKey.bytes.protobuf
+        body.grantKey = (grantKey ?? granted.key.bytes).protobuf
+        body.grantHash = granted.hash.bytes.protobuf
+        body.clientHash = [UInt8](repeating: name, count: 16).protobuf
+        body.page = number
+        body.models = ids.map { id in
+            var offer = Aisbf_Mesh_V1_ModelOffer()
+            offer.id = id
+            return offer
+        }
+        return try sign(.attachment, .attachment(body), RecordBody.bytes(of: body), by: signer ?? attachmentSigner)
+    }
+
+    func catalog(
+        at time: Timestamp? = nil, descriptors: Bool = true, grants: Bool = true, and others: [VerifiedRecord] = [],
+        details: [RecordKey: ProviderDetails] = [:]
+    ) throws -> Catalog {
+        var builder = CatalogBuilder(node: reader.publicKey, cryptography: Sodium.shared)
+        return try catalog(
+            at: time, descriptors: descriptors, grants: grants, and: others, details: details, builder: &builder)
+    }
+
+    func catalog(
+        at time: Timestamp? = nil, descriptors: Bool = true, grants: Bool = true, and others: [VerifiedRecord] = [],
+        details: [RecordKey: ProviderDetails] = [:], builder: inout CatalogBuilder
+    ) throws -> Catalog {
         var grant = grant
         var attachment = attachment
         let described = try sign(
@@ -95,11 +131,10 @@ struct Chain {
         if attachment.grantHash.isEmpty { attachment.grantHash = granted.hash.bytes.protobuf }
         let attached = try sign(
             .attachment, .attachment(attachment), RecordBody.bytes(of: attachment), by: attachmentSigner)
-        var builder = CatalogBuilder(node: reader.publicKey, cryptography: Sodium.shared)
         return builder.build(
             .init(
                 descriptors: descriptors ? [described] : [], adverts: [offered], grants: grants ? [granted] : [],
-                attachments: [attached]), reachable: reachable, wall: time ?? wall)
+                attachments: [attached] + others), details: details, reachable: reachable, wall: time ?? wall)
     }
 }
 
@@ -114,6 +149,12 @@ final class CountingCryptography: RecordCryptography {
     }
     func hash16(_ message: [UInt8], key: [UInt8]) -> Bytes16 { Sodium.shared.hash16(message, key: key) }
     func hash32(_ message: [UInt8]) -> Bytes32 { Sodium.shared.hash32(message) }
+    func seal(_ text: [UInt8], key: [UInt8], context: [UInt8]) -> [UInt8] {
+        Sodium.shared.seal(text, key: key, context: context)
+    }
+    func open(_ sealed: [UInt8], key: [UInt8], context: [UInt8]) -> [UInt8]? {
+        Sodium.shared.open(sealed, key: key, context: context)
+    }
 }
 
 @Suite struct CatalogChainTests {

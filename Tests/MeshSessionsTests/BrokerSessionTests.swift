@@ -187,8 +187,12 @@ import Testing
             if at == 30_000 { _ = session.controlFrame("cancel", number: 1_000_000) }
             if at == 60_000 { session.requestSent(1_000_000) }
             for frame in try Self.sent(session.tick(at: at)) {
-                beats.append((at, frame))
                 let id = try #require(frame["request_id"]?.text)
+                if frame["op"] == "models.list" {
+                    _ = session.receive(#"{"request_id":"\#(id)","payload":{"data":[]}}"#, at: at)
+                    continue
+                }
+                beats.append((at, frame))
                 #expect(session.receive(#"{"request_id":"\#(id)",\#(answer)}"#, at: at).isEmpty)
             }
         }

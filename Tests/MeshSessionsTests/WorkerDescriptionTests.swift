@@ -116,8 +116,21 @@ import Testing
         #expect(WorkerModel.list(Self.value("[\(item)]"))?.first?.contextTokens == expected)
     }
 
+    @Test(
+        arguments: [
+            (#"{"data":[{"id":"m"}]}"#, ["m"]), (#"{"models":["m","n","m"]}"#, ["m", "n"]), (#"["m"]"#, ["m"]),
+            (#"{"data":1,"models":["m"]}"#, ["m"]),
+            (#"{"data":[{"id":"m","x":NaN},{"x":1},7,{"name":"n"}]}"#, ["m", "n"]),
+            ("[]", []), ("{}", nil), (#"{"data":{}}"#, nil), (#"["m""#, nil), (#""m""#, nil), ("", nil),
+        ] as [(String, [String]?)])
+    func listsAsTheyCome(document: String, expected: [String]?) {
+        #expect(WorkerModel.list(of: Array(document.utf8))?.map(\.id) == expected)
+    }
+
     @Test func modelsAreBounded() {
-        let items = (0..<4_000).map { "\"m\($0)\"" }.joined(separator: ",")
-        #expect(WorkerModel.list(Self.value("[\(items)]"))?.count == Limits.workerModels)
+        for (count, expected) in [(4_095, 4_095), (4_096, 4_096), (4_097, 4_096), (9_000, 4_096)] {
+            let items = (0..<count).map { "\"m\($0)\"" }.joined(separator: ",")
+            #expect(WorkerModel.list(of: Array("[\(items),\"m0\"]".utf8))?.count == expected)
+        }
     }
 }

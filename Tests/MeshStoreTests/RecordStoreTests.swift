@@ -35,6 +35,31 @@ import Testing
         #expect(try store.ownRecords().isEmpty)
     }
 
+    /// Many records in one transaction: each has a version of its own, above every one given out before, and only what is
+    /// to be kept is kept.
+    @Test func recordsThatAreMadeTogetherHaveTheirOwnVersions() throws {
+        let other = SigningKey.random()
+        let first = try store.allocateVersion(signer: signer.publicKey, epoch: 5)
+        var versions: [RecordVersion] = []
+        let made = try store.makeRecords(
+            [signer.publicKey, other.publicKey, signer.publicKey, signer.publicKey], epoch: 5
+        ) { place, version in
+            versions.append(version)
+            if place == 2 { return nil }
+            return .init(bytes: recordBytes("r\(place)", signer: place == 1 ? other : signer), isKept: place != 3)
+        }
+        #expect(made.map { $0 == nil } == [false, false, true, false])
+        #expect(try store.ownRecords().count == 2)
+        #expect(first < versions[0] && versions[0] < versions[2] && versions[2] < versions[3])
+        #expect(try store.lastVersion(signer: signer.publicKey) == versions[3])
+        // A signer without versions costs the others nothing.
+        try store.raiseVersion(signer: other.publicKey, to: RecordVersion(epoch: 0xFF_FFFF, sequence: 0xFF_FFFF_FFFF))
+        let rest = try store.makeRecords([other.publicKey, signer.publicKey], epoch: 5) { _, _ in
+            .init(bytes: recordBytes("x", signer: signer), isKept: true)
+        }
+        #expect(rest.map { $0 == nil } == [true, false])
+    }
+
     @Test func batchIsAppliedWholeOrNotAtAll() throws {
         let record = recordBytes("a", signer: signer)
         let peer = PeerEntry(nodeKey: publicKey(3), address: "node.example:7443", lastSeen: time)

@@ -128,6 +128,31 @@ enum RecordFixtures {
         return sign(.attachment, by: node, name: provider + client, body: RecordBody.bytes(of: body))
     }
 
+    /// A worker with more models than its attachment holds, and a page of them.
+    static var continuedAttachment: [UInt8] {
+        listed {
+            $0.slots = 2
+            $0.moreModels = true
+        }
+    }
+
+    static var page: [UInt8] { listed { $0.page = 2 } }
+
+    private static func listed(_ change: (inout Aisbf_Mesh_V1_Attachment) -> Void) -> [UInt8] {
+        let provider = Array(repeating: UInt8(6), count: 16)
+        let client = Array(repeating: UInt8(8), count: 16)
+        let body = Aisbf_Mesh_V1_Attachment.with {
+            $0.providerRecordKey = Data(provider)
+            $0.ownerKey = Data(owner.publicKey.bytes)
+            $0.grantKey = Data(repeating: 7, count: 16)
+            $0.grantHash = Data(repeating: 7, count: 32)
+            $0.clientHash = Data(client)
+            $0.models = [.with { $0.id = "demo-chat" }]
+            change(&$0)
+        }
+        return sign(.attachment, by: node, name: provider + client, body: RecordBody.bytes(of: body))
+    }
+
     static var tombstone: [UInt8] {
         let body = Aisbf_Mesh_V1_Tombstone.with { $0.name = Data("gpu".utf8) }
         return sign(
@@ -137,7 +162,7 @@ enum RecordFixtures {
     static let all: [(name: String, bytes: [UInt8])] = [
         ("descriptor", descriptor), ("beacon", beacon), ("advert", advert), ("grant", grant),
         ("attachment", attachment), ("tombstone", tombstone), ("proven advert", provenAdvert),
-        ("measured attachment", measuredAttachment),
+        ("measured attachment", measuredAttachment), ("attachment that goes on", continuedAttachment), ("page", page),
     ]
 
     static func verify(_ bytes: [UInt8], wall: Timestamp = wall) -> Result<VerifiedRecord, RecordRejection> {

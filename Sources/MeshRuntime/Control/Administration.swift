@@ -1,6 +1,7 @@
 import MeshBroker
 package import MeshCrypto
 package import MeshModel
+import MeshRouting
 import MeshSessions
 package import MeshStore
 import MeshWire
@@ -67,6 +68,7 @@ package final class Administration: Sendable {
             let user = UserAccount(username: username, ownerKey: key.publicKey, createdAt: SystemClock.wall)
             try store.createUser(user)
             signers.add(key)
+            control.openAgain()
             try reloadKeys()
             return user
         }
@@ -244,7 +246,7 @@ package final class Administration: Sendable {
             let barred = all.filter { disabled.contains($0.scope.username) }
             let offered = all.filter { !disabled.contains($0.scope.username) }
             sessions.bar(Set(barred.map(Self.recordKey)), .accountDisabled)
-            control.submit(.providers(try offered.map { try draft($0) }))
+            control.submit(.providers(try offered.compactMap { try draft($0) }))
             return offered
         }
         let keys = providers.flatMap(\.attachKeys).filter { $0.proof == nil }.map(\.publicKey)
@@ -282,7 +284,8 @@ package final class Administration: Sendable {
         key.sign(Statement.attachKey(owner: owner, providerID: providerID))
     }
 
-    func draft(_ provider: ProviderAccount) throws -> Broker.ProviderDraft {
+    /// Nil for a provider of which nothing can be said, because its owner's key is not here.
+    func draft(_ provider: ProviderAccount) throws -> Broker.ProviderDraft? {
         var advert = Aisbf_Mesh_V1_ProviderAdvert()
         advert.providerID = provider.providerID
         advert.homeNode = node.bytes.protobuf
@@ -307,12 +310,52 @@ package final class Administration: Sendable {
             return key
         }
         if case .user(let username) = provider.scope { advert.binding = try binding(username, provider) }
-        return Broker.ProviderDraft(owner: provider.ownerKey, advert: advert)
+        if case .public = provider.access { return Broker.ProviderDraft(owner: provider.ownerKey, advert: advert) }
+        return try sealed(advert, provider)
+    }
+
+    /// A provider that is not for everybody is nobody's business but its owner's, its workers' and its named buyers': for
+    /// all others its advert holds what a token is checked against, under an alias.
+    private func sealed(
+        _ advert: Aisbf_Mesh_V1_ProviderAdvert, _ provider: ProviderAccount
+    ) throws -> Broker.ProviderDraft? {
+        guard let owner = signers.key(provider.ownerKey) else { return nil }
+        var outer = Aisbf_Mesh_V1_ProviderAdvert()
+        outer.providerID = owner.alias(of: provider.providerID)
+        outer.homeNode = advert.homeNode
+        outer.access = .ownerOnly
+        outer.attachKeys = advert.attachKeys
+        var inner = advert
+        inner.homeNode = [UInt8]().protobuf
+        for place in advert.attachKeys.indices {
+            outer.attachKeys[place].label = ""
+            outer.attachKeys[place].proof = [UInt8]().protobuf
+            inner.attachKeys[place] = Aisbf_Mesh_V1_AttachKey()
+            inner.attachKeys[place].label = advert.attachKeys[place].label
+            inner.attachKeys[place].proof = advert.attachKeys[place].proof
+        }
+        if case .user(let username) = provider.scope {
+            outer.binding = try binding(owner.alias(of: "user \(username)"), provider)
+        }
+        var readers = [provider.ownerKey] + provider.attachKeys.map(\.publicKey)
+        if case .named(let keys) = provider.access { readers += keys.prefix(Limits.advertNamedKeys) }
+        let sealed = SealedMessage.seal(
+            RecordBody.bytes(of: inner), to: readers, from: owner,
+            context: SealedContext.advert(owner: provider.ownerKey, home: node, name: outer.providerID))
+        guard let sealed else { return nil }
+        outer.sealed = sealed.bytes.protobuf
+        return Broker.ProviderDraft(
+            owner: provider.ownerKey, advert: outer,
+            details: ProviderDetails(advert: inner, sealed: sealed.bytes, contentKey: sealed.contentKey))
     }
 
     /// An advert that does not fit a record would never be heard of; so nothing is stored that makes one.
     func requireRoom(_ provider: ProviderAccount) throws {
-        let size = RecordBody.bytes(of: try draft(provider).advert).count
+        guard let draft = try draft(provider) else {
+            throw MeshError(
+                .internalError, "the key of the provider's owner is missing; see its file in the data directory")
+        }
+        let size = RecordBody.bytes(of: draft.advert).count
         guard size <= Limits.recordBodyBytes else {
             throw MeshError(
                 .invalidRequest,

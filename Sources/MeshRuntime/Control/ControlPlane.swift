@@ -1,9 +1,10 @@
+import DequeModule
 package import Logging
 package import MeshBroker
 package import MeshCrypto
 package import MeshGossip
 package import MeshModel
-import MeshRouting
+package import MeshRouting
 package import MeshStore
 package import MeshWire
 package import NIOCore
@@ -42,6 +43,15 @@ package final class ControlPlane: Sendable {
     private let epoch: UInt32
     private let unsaved = Mutex<[StoreChange]>([])
     private let unsavedNames = Mutex<[NameChange]>([])
+    /// What waits for the next commit, oldest first, and the bell that says so.
+    private let unsigned = Mutex<Deque<SigningRequest>>([])
+    private let signingIsDue: (bells: AsyncStream<Void>, ring: AsyncStream<Void>.Continuation)
+    private let commits = Atomic<Int>(0)
+    /// Adverts that a key of this node may open, and the bell that says so.
+    private let unopened = Mutex<Deque<VerifiedRecord>>([])
+    private let openingIsDue: (bells: AsyncStream<Void>, ring: AsyncStream<Void>.Continuation)
+    /// Versions of this node's keys that the mesh holds and this store may not know of.
+    private let outrun = Mutex<[PublicKey: RecordVersion]>([:])
     private let framesWaiting = Atomic<Int>(0)
     private let unstored: UnstoredVersions
 
@@ -60,7 +70,14 @@ package final class ControlPlane: Sendable {
         unstored = UnstoredVersions(store)
         epoch = RecordVersion.epoch(at: SystemClock.wall)
         (events, inbox) = AsyncStream.makeStream(bufferingPolicy: .unbounded)
+        let signing = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+        signingIsDue = (signing.stream, signing.continuation)
+        let opening = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+        openingIsDue = (opening.stream, opening.continuation)
     }
+
+    /// How many transactions the records of this node took so far.
+    package var recordCommits: Int { commits.load(ordering: .relaxed) }
 
     /// Queues an input; from any thread. When `Limits.controlInbox` frames wait, further frames are dropped and
     /// counted. Everything else is kept: its number is bounded by the sessions, links and commands it comes from.
@@ -105,46 +122,55 @@ package final class ControlPlane: Sendable {
     /// - Throws: `StoreError` when the store is damaged. While it has no room nothing is signed that must be remembered,
     ///   for a node that cannot remember what it said must not say more; everything else goes on.
     package func run(broker initial: Broker, links: any Links) async throws {
-        var broker = initial
-        let alarm = DeadlineAlarm(eventLoop: eventLoop) { [inbox] in inbox.yield(.input(.tick)) }
-        // Stopped while something is being signed: what is left unsaid is said after the next start, and what is known
-        // has to be saved.
-        do { try await handleEvents(&broker, alarm, links) } catch is CancellationError {}
-        alarm.set(nil)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { [self] in
+                // Whatever ends the signing ends the node.
+                defer { inbox.finish() }
+                // Stopped while something is being signed: what is left unsaid is said after the next start.
+                do { try await signWhatWaits(links) } catch is CancellationError {}
+            }
+            group.addTask { [self] in
+                do { try await openWhatWaits() } catch is CancellationError {}
+            }
+            do {
+                defer {
+                    signingIsDue.ring.finish()
+                    openingIsDue.ring.finish()
+                }
+                try await handleEvents(initial, links)
+            }
+            try await group.waitForAll()
+        }
+        // What is known has to be saved.
         try flushRecords()
     }
 
-    private func handleEvents(_ broker: inout Broker, _ alarm: DeadlineAlarm, _ links: any Links) async throws {
+    private func handleEvents(_ initial: Broker, _ links: any Links) async throws {
+        var broker = initial
+        let alarm = DeadlineAlarm(eventLoop: eventLoop) { [inbox] in inbox.yield(.input(.tick)) }
         for await event in events {
             switch event {
             case .query(let read): read(broker)
             case .input(let input), .frame(let input):
                 if case .frame = event { framesWaiting.subtract(1, ordering: .relaxed) }
-                var queue = [input]
-                // Signing feeds back into the broker before anything else is heard.
-                while let next = queue.popLast() {
-                    for effect in broker.handle(next, now: SystemClock.now) {
-                        if let answer = try await perform(effect, links) { queue.insert(answer, at: 0) }
-                    }
-                }
+                for effect in broker.handle(input, now: SystemClock.now) { try await perform(effect, links) }
             }
             alarm.set(broker.nextDeadline)
         }
+        alarm.set(nil)
     }
 
-    private func perform(_ effect: Broker.Effect, _ links: any Links) async throws -> Broker.Input? {
+    private func perform(_ effect: Broker.Effect, _ links: any Links) async throws {
         switch effect {
         case .catalogChanged(let catalog): self.catalog.replace(catalog)
+        case .sign(let request): queue(request)
+        case .open(let record): queue(record)
         case .names(let changes): try await save(changes)
         case .nameClaimed(let conflict): warn(conflict)
-        case .sign(let request):
-            guard let record = try await sign(request, links) else { return .notSigned(request) }
-            return .signed(record)
         case .gossip(let effect):
-            if case .accepted(let record, .some) = effect { try continueAbove(record) }
+            if case .accepted(let record, .some) = effect { continueAbove(record) }
             perform(effect, links)
         }
-        return nil
     }
 
     private func perform(_ effect: Gossip.Effect, _ links: any Links) {
@@ -174,57 +200,137 @@ package final class ControlPlane: Sendable {
         }
     }
 
-    /// A record under one of our keys that comes from elsewhere says that this store is older than what we said.
-    private func continueAbove(_ record: VerifiedRecord) throws {
-        guard signers.key(record.signer) != nil else { return }
-        try unstored.raise(record.signer, to: record.version)
-    }
-
     // MARK: Signing
 
-    /// Allocates the version durably, signs, stores, and only then lets the record out.
-    private func sign(_ request: SigningRequest, _ links: any Links) async throws -> VerifiedRecord? {
-        guard !clock.isSuspect else { return nil }
-        guard let signer = signers.key(request.signer) else {
+    private func queue(_ request: SigningRequest) {
+        let isTaken = unsigned.withLock { waiting in
+            guard waiting.count < Limits.signingsWaiting else { return false }
+            waiting.append(request)
+            return true
+        }
+        if isTaken { signingIsDue.ring.yield() } else { inbox.yield(.input(.notSigned(request))) }
+    }
+
+    /// A record under one of our keys that comes from elsewhere says that this store is older than what we said. Nothing
+    /// more is signed with that key before the store knows it.
+    private func continueAbove(_ record: VerifiedRecord) {
+        guard signers.key(record.signer) != nil else { return }
+        outrun.withLock { $0[record.signer] = max($0[record.signer] ?? record.version, record.version) }
+    }
+
+    /// Signs in the order in which it was asked, as many at once as wait: while one commit is on its way to the disk, the
+    /// next one fills.
+    private func signWhatWaits(_ links: any Links) async throws {
+        for await _ in signingIsDue.bells {
+            while case let batch = nextBatch(), !batch.isEmpty {
+                let records = try await sign(batch)
+                for (request, record) in zip(batch, records) {
+                    if let record, record.type == .nodeDescriptor { links.setDescriptor(record) }
+                    inbox.yield(.input(record.map(Broker.Input.signed) ?? .notSigned(request)))
+                }
+            }
+        }
+    }
+
+    private func nextBatch() -> [SigningRequest] {
+        unsigned.withLock { waiting in
+            let batch = Array(waiting.prefix(Limits.signingsPerCommit))
+            waiting.removeFirst(batch.count)
+            return batch
+        }
+    }
+
+    /// Allocates the versions durably, signs, stores, and only then lets the records out; nil for what cannot be signed
+    /// now.
+    private func sign(_ batch: [SigningRequest]) async throws -> [VerifiedRecord?] {
+        guard !clock.isSuspect else { return batch.map { _ in nil } }
+        let keys = batch.map { signers.key($0.signer) }
+        for (request, key) in zip(batch, keys) where key == nil {
             // The key went away meanwhile (a worker's token after its session ended): nothing is owed.
             logger.debug("no key to sign with", metadata: ["record.type": "\(request.type.name)"])
+        }
+        return try await NIOThreadPool.singleton.runIfActive { [self] in try made(batch, keys) }
+    }
+
+    /// Blocks.
+    private func made(_ batch: [SigningRequest], _ keys: [SigningKey?]) throws -> [VerifiedRecord?] {
+        let newer = outrun.withLock { known in
+            defer { known = [:] }
+            return known
+        }
+        for (signer, version) in newer { try unstored.raise(signer, to: version) }
+        try unstored.settle()
+        let wall = SystemClock.wall
+        let signable = batch.indices.filter { keys[$0] != nil && batch[$0].body.count <= Limits.recordBodyBytes }
+        guard !signable.isEmpty else { return batch.map { _ in nil } }
+        var records = [VerifiedRecord?](repeating: nil, count: batch.count)
+        do throws(StoreError) {
+            guard unstored.isEmpty else { throw .full(path: store.path) }
+            let stored = try store.makeRecords(signable.map { batch[$0].signer }, epoch: epoch) { place, version in
+                let request = batch[signable[place]]
+                return keys[signable[place]].map { key in
+                    MeshStore.MadeRecord(
+                        bytes: signed(request, version, by: key, wall), isKept: request.type.isReconciled)
+                }
+            }
+            commits.add(1, ordering: .relaxed)
+            for (place, bytes) in zip(signable, stored) { records[place] = bytes.flatMap { verified($0, wall) } }
+        } catch {
+            guard error.isPassing else { throw error }
+            // What nobody has to remember is said all the same.
+            for place in signable where !batch[place].type.isReconciled {
+                let request = batch[place]
+                guard let key = keys[place],
+                    let version = try unstored.allocate(request.signer, epoch: epoch, mustLast: false)
+                else { continue }
+                records[place] = verified(signed(request, version, by: key, wall), wall)
+            }
+        }
+        return records
+    }
+
+    private func signed(
+        _ request: SigningRequest, _ version: RecordVersion, by key: SigningKey, _ wall: Timestamp
+    ) -> [UInt8] {
+        RecordDraft(
+            type: request.type, network: network, signer: request.signer, name: request.name, version: version,
+            issued: wall, expires: wall.advanced(byMilliseconds: request.lifeMs), isTombstone: request.isTombstone,
+            body: request.body
+        ).signed(by: key, cryptography: Sodium.shared)
+    }
+
+    private func verified(_ bytes: [UInt8], _ wall: Timestamp) -> VerifiedRecord? {
+        switch VerifiedRecord.verify(bytes: bytes, network: network, wall: wall, cryptography: Sodium.shared) {
+        case .success(let record): return record
+        case .failure(let reason):
+            logger.error(
+                "a record of this node would be refused everywhere; was its clock set back?",
+                metadata: ["reason": "\(reason.rawValue)"])
             return nil
         }
-        let store = store
-        let unstored = unstored
-        let epoch = epoch
-        let network = network
-        let logger = logger
-        let record = try await NIOThreadPool.singleton.runIfActive { () throws -> VerifiedRecord? in
-            let wall = SystemClock.wall
-            guard request.body.count <= Limits.recordBodyBytes else { return nil }
-            guard
-                let version = try unstored.allocate(
-                    request.signer, epoch: epoch, mustLast: request.type.isReconciled)
-            else { return nil }
-            let draft = RecordDraft(
-                type: request.type, network: network, signer: request.signer, name: request.name, version: version,
-                issued: wall,
-                expires: wall.advanced(byMilliseconds: request.lifeMs), isTombstone: request.isTombstone,
-                body: request.body)
-            let bytes = draft.signed(by: signer, cryptography: Sodium.shared)
-            do throws(StoreError) {
-                if request.type.isReconciled { try store.saveOwnRecord(bytes) }
-            } catch {
-                guard error.isPassing else { throw error }
-                return nil
-            }
-            switch VerifiedRecord.verify(bytes: bytes, network: network, wall: wall, cryptography: Sodium.shared) {
-            case .success(let record): return record
-            case .failure(let reason):
-                logger.error(
-                    "a record of this node would be refused everywhere; was its clock set back?",
-                    metadata: ["record.type": "\(request.type.name)", "reason": "\(reason.rawValue)"])
-                return nil
+    }
+
+    // MARK: Sealed adverts
+
+    /// A full queue drops the newest: what is lost is tried again when its advert changes, or this node gets a new key.
+    private func queue(_ record: VerifiedRecord) {
+        unopened.withLock { if $0.count < Limits.sealedWaiting { $0.append(record) } }
+        openingIsDue.ring.yield()
+    }
+
+    /// There is a new key, for which something may have been sealed before.
+    package func openAgain() {
+        enqueue(.query { [self] broker in broker.closedAdverts.prefix(Limits.sealedWaiting).forEach(queue) })
+    }
+
+    /// Off the control loop: each key that is tried costs a scalar multiplication, and strangers choose how often.
+    private func openWhatWaits() async throws {
+        for await _ in openingIsDue.bells {
+            while let record = unopened.withLock({ $0.popFirst() }) {
+                let details = try await NIOThreadPool.singleton.runIfActive { [signers] in signers.opened(record) }
+                inbox.yield(.input(.opened(record.key, details)))
             }
         }
-        if let record, record.type == .nodeDescriptor { links.setDescriptor(record) }
-        return record
     }
 
     // MARK: Names
@@ -352,6 +458,18 @@ package final class Signers: Sendable {
     }
 
     package func add(_ key: SigningKey) { fixed.withLock { $0[key.publicKey] = key } }
+
+    /// What is sealed in an advert, if a key here opens it: a token of a worker that is here, or one of this node's, its
+    /// operator's and its users' keys.
+    func opened(_ record: VerifiedRecord) -> ProviderDetails? {
+        guard let advert = SealedAdvert(record) else { return nil }
+        let tokens = advert.attachKeys.compactMap { attachKeys.key($0.key) }
+        let own = fixed.withLock { Array($0.values.prefix(Limits.sealedKeysTried)) }
+        for key in tokens + own {
+            if let details = advert.opened(with: key) { return details }
+        }
+        return nil
+    }
 
     package func key(_ publicKey: PublicKey) -> SigningKey? {
         fixed.withLock { $0[publicKey] } ?? attachKeys.key(publicKey)

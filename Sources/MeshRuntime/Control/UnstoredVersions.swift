@@ -13,6 +13,8 @@ final class UnstoredVersions: Sendable {
 
     init(_ store: MeshStore) { self.store = store }
 
+    var isEmpty: Bool { greatest.withLock { $0.isEmpty } }
+
     /// The next version of `signer`; nil when it must be remembered and cannot be.
     func allocate(_ signer: PublicKey, epoch: UInt32, mustLast: Bool) throws(StoreError) -> RecordVersion? {
         do throws(StoreError) {

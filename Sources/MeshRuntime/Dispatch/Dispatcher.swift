@@ -169,7 +169,7 @@ extension CatalogProvider {
 extension CatalogHost {
     func has(_ need: WorkerNeed) -> Bool {
         if let worker = need.worker, worker != WorkerMark.text(clientHash: clientHash) { return false }
-        if let model = need.model, !models.contains(where: { $0.id == model }) { return false }
+        if let model = need.model, !offers(model) { return false }
         if need.takesUploads, !takesUploads { return false }
         return need.endpoint.map { $0.isOffered(by: endpoints) } ?? true
     }

@@ -1,25 +1,40 @@
 /// The sessions of one provider here, also by the models they offer: one of a thousand that has what nobody else has is
-/// found as quickly as any.
+/// found as quickly as any. Sessions that list the same are kept together, so that a thousand long lists cost no more
+/// than one.
 struct ProviderWorkers {
+    private struct ModelList {
+        var models: [String]
+        var sessions: [WorkerSession]
+    }
+
     private(set) var all: [WorkerSession] = []
-    private var byModel: [String: [WorkerSession]] = [:]
-    private var modelsOf: [ObjectIdentifier: [String]] = [:]
+    private var lists: [Int: ModelList] = [:]
+    private var numbers: [[String]: Int] = [:]
+    private var numberOf: [ObjectIdentifier: Int] = [:]
+    private var byModel: [String: [Int]] = [:]
+    private var listsMade = 0
+    /// How long all different lists are together.
+    private(set) var modelsListed = 0
 
     /// Those that offer `model`; nil: all.
     func offering(_ model: String?) -> [WorkerSession] {
         guard let model else { return all }
-        return byModel[model] ?? []
+        let numbers = byModel[model] ?? []
+        if numbers.count == 1 { return lists[numbers[0]]?.sessions ?? [] }
+        return numbers.flatMap { lists[$0]?.sessions ?? [] }
     }
+
+    func first(listing models: [String]) -> WorkerSession? { numbers[models].flatMap { lists[$0]?.sessions.first } }
 
     /// Adds a session, or takes over what it offers now.
     mutating func put(_ session: WorkerSession, models: [String]) {
         let id = ObjectIdentifier(session)
-        guard let known = modelsOf[id] else {
+        guard let known = numberOf[id] else {
             all.append(session)
             index(session, id, models)
             return
         }
-        guard known != models else { return }
+        guard lists[known]?.models != models else { return }
         forget(session, id)
         index(session, id, models)
     }
@@ -30,13 +45,28 @@ struct ProviderWorkers {
     }
 
     private mutating func index(_ session: WorkerSession, _ id: ObjectIdentifier, _ models: [String]) {
-        modelsOf[id] = models
-        for model in models { byModel[model, default: []].append(session) }
+        if let number = numbers[models] {
+            lists[number]?.sessions.append(session)
+            numberOf[id] = number
+            return
+        }
+        listsMade += 1
+        lists[listsMade] = ModelList(models: models, sessions: [session])
+        numbers[models] = listsMade
+        numberOf[id] = listsMade
+        modelsListed += models.count
+        for model in models { byModel[model, default: []].append(listsMade) }
     }
 
     private mutating func forget(_ session: WorkerSession, _ id: ObjectIdentifier) {
-        for model in modelsOf.removeValue(forKey: id) ?? [] {
-            byModel[model]?.removeAll { $0 === session }
+        guard let number = numberOf.removeValue(forKey: id) else { return }
+        lists[number]?.sessions.removeAll { $0 === session }
+        guard let list = lists[number], list.sessions.isEmpty else { return }
+        lists[number] = nil
+        numbers[list.models] = nil
+        modelsListed -= list.models.count
+        for model in list.models {
+            byModel[model]?.removeAll { $0 == number }
             if byModel[model]?.isEmpty ?? false { byModel.removeValue(forKey: model) }
         }
     }

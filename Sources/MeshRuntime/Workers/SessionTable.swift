@@ -38,6 +38,16 @@ package final class SessionTable: Sendable {
         var barred: Set<RecordKey> = []
         var barReason = CloseReason.accountDisabled
         var placesTaken: [PublicKey: Int] = [:]
+        /// How many models the lists of all workers have, equal lists of a provider counted once.
+        var modelsTogether = 0
+
+        /// Changes the workers of a provider.
+        mutating func index(_ provider: RecordKey, _ change: (inout ProviderWorkers) -> Void) {
+            modelsTogether -= byProvider[provider]?.modelsListed ?? 0
+            change(&byProvider[provider, default: ProviderWorkers()])
+            modelsTogether += byProvider[provider]?.modelsListed ?? 0
+            if byProvider[provider]?.all.isEmpty ?? false { byProvider.removeValue(forKey: provider) }
+        }
 
         /// False when the owner's workers have as many places as one owner's may.
         mutating func takePlace(_ owner: PublicKey?) -> Bool {
@@ -155,15 +165,14 @@ package final class SessionTable: Sendable {
                 return (.tooManySessions, nil)
             }
             let old = state.byKey.updateValue(session, forKey: key)
-            if let old { state.byProvider[key.provider]?.remove(old) }
+            if let old { state.index(key.provider) { $0.remove(old) } }
             if let window = old?.current.performance ?? state.remembered.removeValue(forKey: key) {
                 session.measure { $0 = window }
             }
             // The same client as before has the same models, until it lists them again: what waits at the old socket
             // can go on at the new one at once.
             if let models = old?.current.models { session.update { if $0.models.isEmpty { $0.models = models } } }
-            state.byProvider[key.provider, default: ProviderWorkers()].put(
-                session, models: session.current.models.map(\.id))
+            state.index(key.provider) { $0.put(session, models: session.current.models.map(\.id)) }
             if old == nil { state.owners[key] = owner }
             notify(.registered(session))
             // After its successor: what both stand for in the mesh must not vanish for a moment, and must not stay
@@ -202,13 +211,30 @@ package final class SessionTable: Sendable {
         for session in sessions(of: provider) { session.close(reason) }
     }
 
+    /// What is kept of a worker's list: all of it, and in one copy for all workers that have the same; the beginning of
+    /// it, when the lists of all workers here together are as long as they may be.
+    func kept(_ models: [WorkerModel], of session: WorkerSession) -> [WorkerModel] {
+        let (sibling, room) = state.withLock { state in
+            (
+                state.byProvider[session.identity.provider]?.first(listing: models.map(\.id)),
+                Limits.workerModelsTogether - state.modelsTogether
+            )
+        }
+        if let sibling {
+            let known = sibling.current.models
+            return known == models ? known : models
+        }
+        return models.count <= max(room, Limits.workerModelsShort)
+            ? models : Array(models.prefix(Limits.workerModelsShort))
+    }
+
     /// Tells the rest of the node that a session offers something else now, or is known better.
     package func changed(_ session: WorkerSession) {
         let key = Key(provider: session.identity.provider, clientID: session.identity.clientID)
         state.withLock { state in
             // One that was replaced, or has ended, is in no index any more.
             guard state.byKey[key] === session else { return }
-            state.byProvider[key.provider]?.put(session, models: session.current.models.map(\.id))
+            state.index(key.provider) { $0.put(session, models: session.current.models.map(\.id)) }
             notify(.changed(session))
         }
     }
@@ -235,10 +261,7 @@ package final class SessionTable: Sendable {
                 state.remembered[key] = window
             }
             state.byKey.removeValue(forKey: key)
-            state.byProvider[key.provider]?.remove(session)
-            if state.byProvider[key.provider]?.all.isEmpty ?? false {
-                state.byProvider.removeValue(forKey: key.provider)
-            }
+            state.index(key.provider) { $0.remove(session) }
             state.givePlace(of: key)
             notify(.ended(session))
             return true

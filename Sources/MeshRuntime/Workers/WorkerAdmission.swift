@@ -1,7 +1,7 @@
 import Logging
 import MeshCrypto
 package import MeshModel
-import MeshRouting
+package import MeshRouting
 import MeshSessions
 package import MeshTransport
 package import MeshWire
@@ -20,17 +20,21 @@ package final class WorkerAdmission: Sendable {
     private let keys: AttachKeyring
     private let imported: ImportedTokens
     private let greetingGraceMs: Int64
+    private let opened: @Sendable (RecordKey, ProviderDetails) -> Void
     private let accepting = Atomic<Bool>(true)
     private let refusals = RefusalGate()
     private let guesses = GuessAllowance()
     private let rate: Mutex<AdmissionRate>
     private let journal: Journal
 
+    /// - Parameter opened: is told what a worker's token opened.
     package init(
         catalog: CatalogHolder, sessions: SessionTable, keys: AttachKeyring, imported: ImportedTokens,
-        greetingGraceMs: Int64, journal: Journal = .silent
+        greetingGraceMs: Int64, journal: Journal = .silent,
+        opened: @escaping @Sendable (RecordKey, ProviderDetails) -> Void = { _, _ in }
     ) {
         self.journal = journal
+        self.opened = opened
         self.catalog = catalog
         self.sessions = sessions
         self.keys = keys
@@ -74,7 +78,26 @@ package final class WorkerAdmission: Sendable {
             return promise.futureResult.always { _ in
                 channel.setOption(.autoRead, value: true).whenFailure { _ in }
             }
+        case .success(.opened(let admitted, let details)):
+            channel.setOption(.autoRead, value: false).whenFailure { _ in }
+            opened(admitted.identity.provider, details)
+            let promise = eventLoop.makePromise(of: UpgradeVerdict.self)
+            awaitCatalog(attempt, eventLoop, until: SystemClock.instant.advanced(byMilliseconds: 2_000), promise)
+            return promise.futureResult.always { _ in
+                channel.setOption(.autoRead, value: true).whenFailure { _ in }
+            }
         case .failure(let error): return eventLoop.makeSucceededFuture(.refused(error))
+        }
+    }
+
+    /// The token was good; the catalog shows the provider in a moment, and the worker can attach then.
+    private func awaitCatalog(
+        _ attempt: Attempt, _ eventLoop: any EventLoop, until end: Instant, _ promise: EventLoopPromise<UpgradeVerdict>
+    ) {
+        if case .admitted? = identify(attempt) { return promise.succeed(inTurn()) }
+        guard SystemClock.instant < end else { return promise.succeed(.refused(Self.refusal)) }
+        eventLoop.scheduleTask(in: .milliseconds(10)) { [self] in
+            awaitCatalog(attempt, eventLoop, until: end, promise)
         }
     }
 
@@ -126,6 +149,9 @@ package final class WorkerAdmission: Sendable {
         let admitted: Admitted
         switch try judged(attempt).get() {
         case .admitted(let found): admitted = found
+        case .opened(let found, let details):
+            opened(found.identity.provider, details)
+            admitted = found
         case .imported(let candidates):
             let found = await withCheckedContinuation { continuation in
                 find(attempt, among: candidates) { continuation.resume(returning: $0) }
@@ -171,6 +197,8 @@ package final class WorkerAdmission: Sendable {
         case admitted(Admitted)
         /// It may be a token that was minted elsewhere, of one of these providers.
         case imported([ImportedTokens.Candidate])
+        /// Its token opened the advert of a provider that this node did not know.
+        case opened(Admitted, ProviderDetails)
     }
 
     /// Everything that is decided at once, cheapest first.
@@ -248,19 +276,41 @@ package final class WorkerAdmission: Sendable {
             return .admitted(Admitted(identity: identity, key: key, tokenText: presented.token))
         }
         if case .success(let token) = RegistrationToken.parse(presented.token) {
-            return catalog.provider(
-                attachKey: token.key.publicKey, scope: attempt.scope, providerID: presented.providerID, wall: wall
-            ).map { admitted(token.key, to: $0) }
+            let known = catalog.provider(
+                attachKey: token.key.publicKey, scope: attempt.scope, providerID: presented.providerID, wall: wall)
+            return known.map { admitted(token.key, to: $0) } ?? Self.opened(token.key, attempt, catalog, wall)
         }
         guard ImportedTokenText.problem(presented.token) == nil else { return nil }
         let candidates = catalog.providers(
             withImportedTokensIn: attempt.scope, providerID: presented.providerID, wall: wall
         ).map { (provider: $0, keys: $0.importedKeys(host: catalog.node, wall: wall)) }
         for (provider, keys) in candidates {
-            if let key = imported.known(presented.token, provider: provider.key), keys.contains(key.publicKey) {
+            if let key = imported.known(presented.token, provider: provider.tokenSalt), keys.contains(key.publicKey) {
                 return admitted(key, to: provider)
             }
         }
-        return candidates.isEmpty ? nil : .imported(candidates.map { .init(provider: $0.provider.key, keys: $0.keys) })
+        return candidates.isEmpty
+            ? nil : .imported(candidates.map { .init(provider: $0.provider.tokenSalt, keys: $0.keys) })
+    }
+
+    /// As in the catalog, nobody gets the worker when two adverts say that it is theirs.
+    private static func opened(
+        _ key: SigningKey, _ attempt: Attempt, _ catalog: Catalog, _ wall: Timestamp
+    ) -> Finding? {
+        let found = catalog.sealed(attachKey: key.publicKey).prefix(Limits.importedTokenProviders)
+            .compactMap { advert -> (key: RecordKey, details: ProviderDetails)? in
+                guard let details = advert.opened(with: key),
+                    advert.admits(
+                        key.publicKey, by: details, scope: attempt.scope, providerID: attempt.presented.providerID,
+                        host: catalog.node, wall: wall, Sodium.shared)
+                else { return nil }
+                return (advert.key, details)
+            }
+        guard found.count == 1 else { return nil }
+        let identity = WorkerIdentity(
+            provider: found[0].key, providerID: attempt.presented.providerID, scope: attempt.scope,
+            clientID: attempt.presented.clientID)
+        return .opened(
+            Admitted(identity: identity, key: key, tokenText: attempt.presented.token), found[0].details)
     }
 }

@@ -207,7 +207,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
             return buffer.withUnsafeReadableBytes { textArrived($0, now: now) }
         }
         switch buffer.withUnsafeReadableBytes({ machine.binaryArrived($0, now: now.instant) }) {
-        case .failure(let unusable): unusable.actions.forEach(perform)
+        case .failure(let own): own.actions.forEach(perform)
         case .success(let (number, start)):
             guard inFlight[number] != nil else { return sessions.metrics.unmatchedReply() }
             inFlight[number]?.attempt.isCredited.store(true, ordering: .relaxed)
@@ -246,6 +246,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
             sessions.metrics.unmatchedReply()
             return
         }
+        if actions.contains(where: Self.knowsNoModel) { machine.doubtModels() }
         deliver(actions, entry.receiver)
         guard entry.exchange.isFinished else {
             if actions.isEmpty, event.isSignOfWork { entry.receiver.deliver([.pending]) }
@@ -254,6 +255,15 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
         switch event {
         case .answer, .done, .error: finish(number)
         case .pending, .start, .credit, .chunk, .progress, .heartbeat, .ignored: failedByNode(number)
+        }
+    }
+
+    /// Whether an answer may mean that the worker has other models than it listed.
+    private static func knowsNoModel(_ action: AnswerExchange.Action) -> Bool {
+        switch action {
+        case .head(let head): head.status == 404
+        case .fail(let error): error.code == .modelNotFound
+        case .body, .end: false
         }
     }
 
@@ -324,8 +334,10 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
             isRegistered = true
             sessions.registered(session)
         case .modelsListed(let models):
-            session?.update { $0.models = models }
-            if let session { sessions.changed(session) }
+            guard let session else { break }
+            let kept = sessions.kept(models, of: session)
+            session.update { $0.models = kept }
+            sessions.changed(session)
         case .hardwareChanged(let hardware): session?.update { $0.profile.hardware = hardware }
         case .profileChanged(let profile):
             session?.update { $0.profile = profile }

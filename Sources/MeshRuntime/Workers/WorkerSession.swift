@@ -30,8 +30,14 @@ package final class WorkerSession: Sendable {
 
     package struct Details: Sendable {
         package var profile = WorkerProfile()
-        package var models: [WorkerModel] = []
+        package var models: [WorkerModel] = [] {
+            didSet { modelIDs = models.count > Limits.workerModelsShort ? Set(models.lazy.map(\.id)) : nil }
+        }
+        /// The ids of a long list, to look them up in.
+        private var modelIDs: Set<String>?
         package var performance = PerformanceWindow()
+
+        func offers(_ model: String) -> Bool { modelIDs?.contains(model) ?? models.contains { $0.id == model } }
     }
 
     init(
@@ -113,7 +119,7 @@ package final class WorkerSession: Sendable {
     package func offers(_ need: WorkerNeed) -> Bool {
         if let worker = need.worker, worker != mark { return false }
         return details.withLock { details in
-            if let model = need.model, !details.models.contains(where: { $0.id == model }) { return false }
+            if let model = need.model, !details.offers(model) { return false }
             if need.takesUploads, !details.profile.takesUploads { return false }
             return need.endpoint.map { $0.isOffered(by: details.profile.endpoints) } ?? true
         }

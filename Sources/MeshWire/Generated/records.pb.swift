@@ -211,6 +211,11 @@ package nonisolated struct Aisbf_Mesh_V1_ProviderAdvert: Sendable {
 
   package var maxConcurrency: UInt32 = 0
 
+  /// Of a provider that is not for everybody: all that tells about it, for those whom it concerns; a ProviderAdvert without
+  /// home_node, whose attach_keys have label and proof only, in the order of those outside. Then provider_id and
+  /// binding.username outside are aliases, and there are no names, models or named keys.
+  package var sealed: Data = Data()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -282,54 +287,112 @@ package nonisolated struct Aisbf_Mesh_V1_AttachGrant: Sendable {
   package init() {}
 }
 
-package nonisolated struct Aisbf_Mesh_V1_Attachment: Sendable {
+package nonisolated struct Aisbf_Mesh_V1_Attachment: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  package var providerRecordKey: Data = Data()
+  package var providerRecordKey: Data {
+    get {_storage._providerRecordKey}
+    set {_uniqueStorage()._providerRecordKey = newValue}
+  }
 
-  package var ownerKey: Data = Data()
+  package var ownerKey: Data {
+    get {_storage._ownerKey}
+    set {_uniqueStorage()._ownerKey = newValue}
+  }
 
-  package var grantKey: Data = Data()
+  package var grantKey: Data {
+    get {_storage._grantKey}
+    set {_uniqueStorage()._grantKey = newValue}
+  }
 
-  package var grantHash: Data = Data()
+  package var grantHash: Data {
+    get {_storage._grantHash}
+    set {_uniqueStorage()._grantHash = newValue}
+  }
 
   /// BLAKE2b-128 of the client id keyed with the provider record key: stable, and not readable by strangers.
-  package var clientHash: Data = Data()
+  package var clientHash: Data {
+    get {_storage._clientHash}
+    set {_uniqueStorage()._clientHash = newValue}
+  }
 
-  package var models: [Aisbf_Mesh_V1_ModelOffer] = []
+  package var models: [Aisbf_Mesh_V1_ModelOffer] {
+    get {_storage._models}
+    set {_uniqueStorage()._models = newValue}
+  }
 
   package var hardware: Aisbf_Mesh_V1_Hardware {
-    get {_hardware ?? Aisbf_Mesh_V1_Hardware()}
-    set {_hardware = newValue}
+    get {_storage._hardware ?? Aisbf_Mesh_V1_Hardware()}
+    set {_uniqueStorage()._hardware = newValue}
   }
   /// Returns true if `hardware` has been explicitly set.
-  package var hasHardware: Bool {self._hardware != nil}
+  package var hasHardware: Bool {_storage._hardware != nil}
   /// Clears the value of `hardware`. Subsequent reads from it will return its default value.
-  package mutating func clearHardware() {self._hardware = nil}
+  package mutating func clearHardware() {_uniqueStorage()._hardware = nil}
 
-  package var slots: UInt32 = 0
+  package var slots: UInt32 {
+    get {_storage._slots}
+    set {_uniqueStorage()._slots = newValue}
+  }
 
-  package var endpoints: [String] = []
+  package var endpoints: [String] {
+    get {_storage._endpoints}
+    set {_uniqueStorage()._endpoints = newValue}
+  }
 
-  package var sinceMs: UInt64 = 0
+  package var sinceMs: UInt64 {
+    get {_storage._sinceMs}
+    set {_uniqueStorage()._sinceMs = newValue}
+  }
 
-  package var tokensPerSecond: UInt32 = 0
+  package var tokensPerSecond: UInt32 {
+    get {_storage._tokensPerSecond}
+    set {_uniqueStorage()._tokensPerSecond = newValue}
+  }
 
-  package var firstContentMs: UInt32 = 0
+  package var firstContentMs: UInt32 {
+    get {_storage._firstContentMs}
+    set {_uniqueStorage()._firstContentMs = newValue}
+  }
 
   /// Whether its worker takes uploads in binary frames, as they come.
-  package var takesUploads: Bool = false
+  package var takesUploads: Bool {
+    get {_storage._takesUploads}
+    set {_uniqueStorage()._takesUploads = newValue}
+  }
 
   /// How long its requests took on the whole, as its node measured it; 0 when not known.
-  package var latencyMs: UInt32 = 0
+  package var latencyMs: UInt32 {
+    get {_storage._latencyMs}
+    set {_uniqueStorage()._latencyMs = newValue}
+  }
+
+  /// Whether the list of models goes on, on pages.
+  package var moreModels: Bool {
+    get {_storage._moreModels}
+    set {_uniqueStorage()._moreModels = newValue}
+  }
+
+  /// 1 for the first. Not 0: this is no worker but a page of models of the workers under the same grant that have more
+  /// than their attachments hold; in the place of client_hash stands the page's own name.
+  package var page: UInt32 {
+    get {_storage._page}
+    set {_uniqueStorage()._page = newValue}
+  }
+
+  /// Of a provider that is not for everybody: everything but keys, hashes and the client's, an Attachment of its own.
+  package var sealed: Data {
+    get {_storage._sealed}
+    set {_uniqueStorage()._sealed = newValue}
+  }
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
-  fileprivate var _hardware: Aisbf_Mesh_V1_Hardware? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 package nonisolated struct Aisbf_Mesh_V1_Hardware: Sendable {
@@ -606,7 +669,7 @@ nonisolated extension Aisbf_Mesh_V1_ScopeBinding: SwiftProtobuf.Message, SwiftPr
 
 nonisolated extension Aisbf_Mesh_V1_ProviderAdvert: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ProviderAdvert"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}provider_id\0\u{1}binding\0\u{3}home_node\0\u{1}access\0\u{3}named_keys\0\u{1}models\0\u{3}attach_keys\0\u{1}kind\0\u{3}display_name\0\u{3}max_concurrency\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}provider_id\0\u{1}binding\0\u{3}home_node\0\u{1}access\0\u{3}named_keys\0\u{1}models\0\u{3}attach_keys\0\u{1}kind\0\u{3}display_name\0\u{3}max_concurrency\0\u{1}sealed\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -624,6 +687,7 @@ nonisolated extension Aisbf_Mesh_V1_ProviderAdvert: SwiftProtobuf.Message, Swift
       case 8: try { try decoder.decodeSingularStringField(value: &self.kind) }()
       case 9: try { try decoder.decodeSingularStringField(value: &self.displayName) }()
       case 10: try { try decoder.decodeSingularUInt32Field(value: &self.maxConcurrency) }()
+      case 11: try { try decoder.decodeSingularBytesField(value: &self.sealed) }()
       default: break
       }
     }
@@ -664,6 +728,9 @@ nonisolated extension Aisbf_Mesh_V1_ProviderAdvert: SwiftProtobuf.Message, Swift
     if self.maxConcurrency != 0 {
       try visitor.visitSingularUInt32Field(value: self.maxConcurrency, fieldNumber: 10)
     }
+    if !self.sealed.isEmpty {
+      try visitor.visitSingularBytesField(value: self.sealed, fieldNumber: 11)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -678,6 +745,7 @@ nonisolated extension Aisbf_Mesh_V1_ProviderAdvert: SwiftProtobuf.Message, Swift
     if lhs.kind != rhs.kind {return false}
     if lhs.displayName != rhs.displayName {return false}
     if lhs.maxConcurrency != rhs.maxConcurrency {return false}
+    if lhs.sealed != rhs.sealed {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -835,98 +903,181 @@ nonisolated extension Aisbf_Mesh_V1_AttachGrant: SwiftProtobuf.Message, SwiftPro
 
 nonisolated extension Aisbf_Mesh_V1_Attachment: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Attachment"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}provider_record_key\0\u{3}owner_key\0\u{3}grant_key\0\u{3}grant_hash\0\u{3}client_hash\0\u{1}models\0\u{1}hardware\0\u{1}slots\0\u{1}endpoints\0\u{3}since_ms\0\u{3}tokens_per_second\0\u{3}first_content_ms\0\u{3}takes_uploads\0\u{3}latency_ms\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}provider_record_key\0\u{3}owner_key\0\u{3}grant_key\0\u{3}grant_hash\0\u{3}client_hash\0\u{1}models\0\u{1}hardware\0\u{1}slots\0\u{1}endpoints\0\u{3}since_ms\0\u{3}tokens_per_second\0\u{3}first_content_ms\0\u{3}takes_uploads\0\u{3}latency_ms\0\u{3}more_models\0\u{1}page\0\u{1}sealed\0")
+
+  fileprivate class _StorageClass {
+    var _providerRecordKey: Data = Data()
+    var _ownerKey: Data = Data()
+    var _grantKey: Data = Data()
+    var _grantHash: Data = Data()
+    var _clientHash: Data = Data()
+    var _models: [Aisbf_Mesh_V1_ModelOffer] = []
+    var _hardware: Aisbf_Mesh_V1_Hardware? = nil
+    var _slots: UInt32 = 0
+    var _endpoints: [String] = []
+    var _sinceMs: UInt64 = 0
+    var _tokensPerSecond: UInt32 = 0
+    var _firstContentMs: UInt32 = 0
+    var _takesUploads: Bool = false
+    var _latencyMs: UInt32 = 0
+    var _moreModels: Bool = false
+    var _page: UInt32 = 0
+    var _sealed: Data = Data()
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _providerRecordKey = source._providerRecordKey
+      _ownerKey = source._ownerKey
+      _grantKey = source._grantKey
+      _grantHash = source._grantHash
+      _clientHash = source._clientHash
+      _models = source._models
+      _hardware = source._hardware
+      _slots = source._slots
+      _endpoints = source._endpoints
+      _sinceMs = source._sinceMs
+      _tokensPerSecond = source._tokensPerSecond
+      _firstContentMs = source._firstContentMs
+      _takesUploads = source._takesUploads
+      _latencyMs = source._latencyMs
+      _moreModels = source._moreModels
+      _page = source._page
+      _sealed = source._sealed
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularBytesField(value: &self.providerRecordKey) }()
-      case 2: try { try decoder.decodeSingularBytesField(value: &self.ownerKey) }()
-      case 3: try { try decoder.decodeSingularBytesField(value: &self.grantKey) }()
-      case 4: try { try decoder.decodeSingularBytesField(value: &self.grantHash) }()
-      case 5: try { try decoder.decodeSingularBytesField(value: &self.clientHash) }()
-      case 6: try { try decoder.decodeRepeatedMessageField(value: &self.models) }()
-      case 7: try { try decoder.decodeSingularMessageField(value: &self._hardware) }()
-      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.slots) }()
-      case 9: try { try decoder.decodeRepeatedStringField(value: &self.endpoints) }()
-      case 10: try { try decoder.decodeSingularUInt64Field(value: &self.sinceMs) }()
-      case 11: try { try decoder.decodeSingularUInt32Field(value: &self.tokensPerSecond) }()
-      case 12: try { try decoder.decodeSingularUInt32Field(value: &self.firstContentMs) }()
-      case 13: try { try decoder.decodeSingularBoolField(value: &self.takesUploads) }()
-      case 14: try { try decoder.decodeSingularUInt32Field(value: &self.latencyMs) }()
-      default: break
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularBytesField(value: &_storage._providerRecordKey) }()
+        case 2: try { try decoder.decodeSingularBytesField(value: &_storage._ownerKey) }()
+        case 3: try { try decoder.decodeSingularBytesField(value: &_storage._grantKey) }()
+        case 4: try { try decoder.decodeSingularBytesField(value: &_storage._grantHash) }()
+        case 5: try { try decoder.decodeSingularBytesField(value: &_storage._clientHash) }()
+        case 6: try { try decoder.decodeRepeatedMessageField(value: &_storage._models) }()
+        case 7: try { try decoder.decodeSingularMessageField(value: &_storage._hardware) }()
+        case 8: try { try decoder.decodeSingularUInt32Field(value: &_storage._slots) }()
+        case 9: try { try decoder.decodeRepeatedStringField(value: &_storage._endpoints) }()
+        case 10: try { try decoder.decodeSingularUInt64Field(value: &_storage._sinceMs) }()
+        case 11: try { try decoder.decodeSingularUInt32Field(value: &_storage._tokensPerSecond) }()
+        case 12: try { try decoder.decodeSingularUInt32Field(value: &_storage._firstContentMs) }()
+        case 13: try { try decoder.decodeSingularBoolField(value: &_storage._takesUploads) }()
+        case 14: try { try decoder.decodeSingularUInt32Field(value: &_storage._latencyMs) }()
+        case 15: try { try decoder.decodeSingularBoolField(value: &_storage._moreModels) }()
+        case 16: try { try decoder.decodeSingularUInt32Field(value: &_storage._page) }()
+        case 17: try { try decoder.decodeSingularBytesField(value: &_storage._sealed) }()
+        default: break
+        }
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    if !self.providerRecordKey.isEmpty {
-      try visitor.visitSingularBytesField(value: self.providerRecordKey, fieldNumber: 1)
-    }
-    if !self.ownerKey.isEmpty {
-      try visitor.visitSingularBytesField(value: self.ownerKey, fieldNumber: 2)
-    }
-    if !self.grantKey.isEmpty {
-      try visitor.visitSingularBytesField(value: self.grantKey, fieldNumber: 3)
-    }
-    if !self.grantHash.isEmpty {
-      try visitor.visitSingularBytesField(value: self.grantHash, fieldNumber: 4)
-    }
-    if !self.clientHash.isEmpty {
-      try visitor.visitSingularBytesField(value: self.clientHash, fieldNumber: 5)
-    }
-    if !self.models.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.models, fieldNumber: 6)
-    }
-    try { if let v = self._hardware {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
-    } }()
-    if self.slots != 0 {
-      try visitor.visitSingularUInt32Field(value: self.slots, fieldNumber: 8)
-    }
-    if !self.endpoints.isEmpty {
-      try visitor.visitRepeatedStringField(value: self.endpoints, fieldNumber: 9)
-    }
-    if self.sinceMs != 0 {
-      try visitor.visitSingularUInt64Field(value: self.sinceMs, fieldNumber: 10)
-    }
-    if self.tokensPerSecond != 0 {
-      try visitor.visitSingularUInt32Field(value: self.tokensPerSecond, fieldNumber: 11)
-    }
-    if self.firstContentMs != 0 {
-      try visitor.visitSingularUInt32Field(value: self.firstContentMs, fieldNumber: 12)
-    }
-    if self.takesUploads != false {
-      try visitor.visitSingularBoolField(value: self.takesUploads, fieldNumber: 13)
-    }
-    if self.latencyMs != 0 {
-      try visitor.visitSingularUInt32Field(value: self.latencyMs, fieldNumber: 14)
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._providerRecordKey.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._providerRecordKey, fieldNumber: 1)
+      }
+      if !_storage._ownerKey.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._ownerKey, fieldNumber: 2)
+      }
+      if !_storage._grantKey.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._grantKey, fieldNumber: 3)
+      }
+      if !_storage._grantHash.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._grantHash, fieldNumber: 4)
+      }
+      if !_storage._clientHash.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._clientHash, fieldNumber: 5)
+      }
+      if !_storage._models.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._models, fieldNumber: 6)
+      }
+      try { if let v = _storage._hardware {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+      } }()
+      if _storage._slots != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._slots, fieldNumber: 8)
+      }
+      if !_storage._endpoints.isEmpty {
+        try visitor.visitRepeatedStringField(value: _storage._endpoints, fieldNumber: 9)
+      }
+      if _storage._sinceMs != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._sinceMs, fieldNumber: 10)
+      }
+      if _storage._tokensPerSecond != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._tokensPerSecond, fieldNumber: 11)
+      }
+      if _storage._firstContentMs != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._firstContentMs, fieldNumber: 12)
+      }
+      if _storage._takesUploads != false {
+        try visitor.visitSingularBoolField(value: _storage._takesUploads, fieldNumber: 13)
+      }
+      if _storage._latencyMs != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._latencyMs, fieldNumber: 14)
+      }
+      if _storage._moreModels != false {
+        try visitor.visitSingularBoolField(value: _storage._moreModels, fieldNumber: 15)
+      }
+      if _storage._page != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._page, fieldNumber: 16)
+      }
+      if !_storage._sealed.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._sealed, fieldNumber: 17)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Aisbf_Mesh_V1_Attachment, rhs: Aisbf_Mesh_V1_Attachment) -> Bool {
-    if lhs.providerRecordKey != rhs.providerRecordKey {return false}
-    if lhs.ownerKey != rhs.ownerKey {return false}
-    if lhs.grantKey != rhs.grantKey {return false}
-    if lhs.grantHash != rhs.grantHash {return false}
-    if lhs.clientHash != rhs.clientHash {return false}
-    if lhs.models != rhs.models {return false}
-    if lhs._hardware != rhs._hardware {return false}
-    if lhs.slots != rhs.slots {return false}
-    if lhs.endpoints != rhs.endpoints {return false}
-    if lhs.sinceMs != rhs.sinceMs {return false}
-    if lhs.tokensPerSecond != rhs.tokensPerSecond {return false}
-    if lhs.firstContentMs != rhs.firstContentMs {return false}
-    if lhs.takesUploads != rhs.takesUploads {return false}
-    if lhs.latencyMs != rhs.latencyMs {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._providerRecordKey != rhs_storage._providerRecordKey {return false}
+        if _storage._ownerKey != rhs_storage._ownerKey {return false}
+        if _storage._grantKey != rhs_storage._grantKey {return false}
+        if _storage._grantHash != rhs_storage._grantHash {return false}
+        if _storage._clientHash != rhs_storage._clientHash {return false}
+        if _storage._models != rhs_storage._models {return false}
+        if _storage._hardware != rhs_storage._hardware {return false}
+        if _storage._slots != rhs_storage._slots {return false}
+        if _storage._endpoints != rhs_storage._endpoints {return false}
+        if _storage._sinceMs != rhs_storage._sinceMs {return false}
+        if _storage._tokensPerSecond != rhs_storage._tokensPerSecond {return false}
+        if _storage._firstContentMs != rhs_storage._firstContentMs {return false}
+        if _storage._takesUploads != rhs_storage._takesUploads {return false}
+        if _storage._latencyMs != rhs_storage._latencyMs {return false}
+        if _storage._moreModels != rhs_storage._moreModels {return false}
+        if _storage._page != rhs_storage._page {return false}
+        if _storage._sealed != rhs_storage._sealed {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
