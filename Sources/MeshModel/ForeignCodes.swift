@@ -25,7 +25,8 @@ extension ErrorCode {
             .rateLimited, .workerError, .workerBadAnswer, .workerUnavailable, .workerBusy, .workerLost, .workerTimeout,
             .misdirected, .forwardRefused, .draining:
             true
-        case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .notFound, .methodNotAllowed,
+        case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accountDisabled, .notFound,
+            .methodNotAllowed,
             .modelAmbiguous, .conflict, .unsupportedEncoding, .headersTooLarge, .clientClosed, .nodeUnreachable,
             .nodeError, .streamInterrupted, .streamTooSlow, .storeFull, .internalError:
             false
@@ -51,7 +52,8 @@ extension ErrorCode {
         case .invalidRequest, .invalidJSON, .notFound, .modelNotFound, .methodNotAllowed, .conflict, .bodyTooLarge,
             .rateLimited, .workerError, .workerBusy:
             true
-        case .invalidAPIKey, .insufficientScope, .accessDenied, .endpointNotOffered, .modelAmbiguous, .requestTimeout,
+        case .invalidAPIKey, .insufficientScope, .accountDisabled, .accessDenied, .endpointNotOffered, .modelAmbiguous,
+            .requestTimeout,
             .unsupportedEncoding, .headersTooLarge, .frameLimit, .clientClosed, .workerBadAnswer, .workerUnavailable, .workerLost,
             .workerTimeout, .nodeUnreachable, .nodeError, .misdirected, .forwardRefused, .streamInterrupted,
             .streamTooSlow, .draining, .storeFull, .internalError:

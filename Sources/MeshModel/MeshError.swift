@@ -81,7 +81,8 @@ package enum ErrorCode: String, CaseIterable, Sendable {
             .endpointNotOffered, .accessDenied, .rateLimited, .misdirected, .forwardRefused:
             .elsewhere
         case .workerError, .workerBadAnswer, .workerLost, .workerTimeout, .nodeError: .ifRepeatable
-        case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .notFound, .methodNotAllowed,
+        case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accountDisabled, .notFound,
+            .methodNotAllowed,
             .modelAmbiguous, .conflict, .requestTimeout, .unsupportedEncoding, .headersTooLarge, .clientClosed,
             .streamInterrupted, .streamTooSlow, .storeFull, .internalError:
             .never

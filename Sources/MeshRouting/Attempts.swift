@@ -196,7 +196,8 @@ package struct Attempts: Sendable {
         case .workerUnavailable, .modelNotFound, .endpointNotOffered, .rateLimited: 1
         case .workerBusy, .workerLost, .nodeError: 2
         case .workerTimeout, .workerBadAnswer: 3
-        case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .notFound, .methodNotAllowed,
+        case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accountDisabled, .notFound,
+            .methodNotAllowed,
             .modelAmbiguous, .conflict, .requestTimeout, .bodyTooLarge, .unsupportedEncoding, .headersTooLarge,
             .frameLimit, .clientClosed, .workerError, .streamInterrupted, .streamTooSlow, .storeFull, .internalError:
             4
