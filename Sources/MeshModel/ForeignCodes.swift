@@ -52,7 +52,8 @@ extension ErrorCode {
             .rateLimited, .workerError, .workerBusy:
             true
         case .invalidAPIKey, .insufficientScope, .accessDenied, .endpointNotOffered, .modelAmbiguous, .requestTimeout,
-            .unsupportedEncoding, .headersTooLarge, .frameLimit, .clientClosed, .workerBadAnswer, .workerUnavailable, .workerLost,
+            .unsupportedEncoding, .headersTooLarge, .frameLimit, .clientClosed, .workerBadAnswer, .workerUnavailable,
+            .workerLost,
             .workerTimeout, .nodeUnreachable, .nodeError, .misdirected, .forwardRefused, .streamInterrupted,
             .streamTooSlow, .draining, .storeFull, .internalError:
             false
