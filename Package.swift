@@ -85,12 +85,12 @@ let package = Package(
         ring(
             "MeshSimulation",
             [
-                "MeshModel", "MeshWire", "MeshGossip", "MeshBroker", "MeshTopology", "MeshCrypto", .collections, .deque,
-                .protobuf,
+                "MeshModel", "MeshWire", "MeshGossip", "MeshRouting", "MeshBroker", "MeshTopology", "MeshCrypto",
+                .collections, .deque, .protobuf,
             ]),
         // Ring 3
         ring("MeshCrypto", ["CSodium", "MeshModel"]),
-        ring("MeshStore", ["MeshModel", "MeshWire", "MeshCrypto", .grdb]),
+        ring("MeshStore", ["MeshModel", "MeshWire", "MeshRouting", "MeshCrypto", .grdb]),
         ring(
             "MeshTransport",
             [
@@ -164,7 +164,7 @@ let package = Package(
             "MeshBrokerTests",
             ["MeshBroker", "MeshGossip", "MeshRouting", "MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
         tests("MeshTopologyTests", ["MeshTopology", "MeshModel"]),
-        tests("MeshStoreTests", ["MeshStore", "MeshModel", "MeshWire", "MeshCrypto", .grdb]),
+        tests("MeshStoreTests", ["MeshStore", "MeshRouting", "MeshModel", "MeshWire", "MeshCrypto", .grdb]),
         tests(
             "MeshTransportTests",
             [

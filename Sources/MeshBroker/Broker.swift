@@ -24,8 +24,18 @@ package struct Broker: Sendable {
         case describe(Aisbf_Mesh_V1_NodeDescriptor)
         /// The providers whose owners' keys this node keeps: all of them.
         case providers([ProviderDraft])
+        case names(NameInput)
         case loadChanged(slots: UInt32, inFlight: UInt32, draining: Bool)
         case tick
+    }
+
+    /// What becomes of names beside what the mesh says.
+    package enum NameInput: Hashable, Sendable {
+        /// Buyers of this node used them as `model`.
+        case used([String])
+        /// The operator's word.
+        case accept(MeshName, holder: [UInt8])
+        case forget(MeshName)
     }
 
     /// A provider whose owner's key is kept here.
@@ -46,6 +56,10 @@ package struct Broker: Sendable {
     package enum Effect: Sendable {
         case gossip(Gossip.Effect)
         case sign(SigningRequest)
+        /// To be stored before the catalog that follows counts.
+        case names([NameChange])
+        /// For the operator to know.
+        case nameClaimed(NameConflict)
         case catalogChanged(Catalog)
     }
 
@@ -70,13 +84,14 @@ package struct Broker: Sendable {
     /// the catalog.
     private static let shortestCatalogIntervalMs: Int64 = 20
 
-    package init(configuration: Gossip.Configuration, now: Now) {
+    /// - Parameter names: what names meant in an earlier run.
+    package init(configuration: Gossip.Configuration, names: [NamePin] = [], now: Now) {
         node = configuration.key
         cryptography = configuration.cryptography
         bootID = configuration.seed
         workers = HostedWorkers(node: configuration.key)
         gossip = Gossip(configuration: configuration, now: now)
-        builder = CatalogBuilder(node: configuration.key, cryptography: configuration.cryptography)
+        builder = CatalogBuilder(node: configuration.key, cryptography: configuration.cryptography, names: names)
     }
 
     package mutating func handle(_ input: Input, now: Now) -> [Effect] {
@@ -103,6 +118,7 @@ package struct Broker: Sendable {
                 name, body: RecordBody.bytes(of: descriptor), lifeMs: RecordType.nodeDescriptor.maximumLifeMs,
                 refreshMs: 86_400_000, now: now.instant)
         case .providers(let drafts): replaceProviders(drafts, now: now.instant)
+        case .names(let input): take(input, wall: now.wall, &effects)
         case .loadChanged(let slots, let inFlight, let draining): load = (slots, inFlight, draining)
         case .tick: take(gossip.handle(.tick, now: now), now: now, &effects)
         }
@@ -245,6 +261,26 @@ package struct Broker: Sendable {
         }
     }
 
+    /// What names mean here.
+    package var names: NameBook { builder.names }
+
+    private mutating func take(_ input: NameInput, wall: Timestamp, _ effects: inout [Effect]) {
+        switch input {
+        case .used(let texts):
+            builder.names.used(texts)
+            // It changes no name's meaning, so no catalog either.
+            return sayNames(&effects)
+        case .accept(let name, let holder): builder.names.accept(name, holder, wall: wall)
+        case .forget(let name): builder.names.forget(name)
+        }
+        isCatalogStale = true
+    }
+
+    private mutating func sayNames(_ effects: inout [Effect]) {
+        let changes = builder.names.takeChanges()
+        if !changes.isEmpty { effects.append(.names(changes)) }
+    }
+
     private mutating func rebuildCatalog(_ now: Now, _ effects: inout [Effect]) {
         guard isCatalogStale,
             now.instant.milliseconds(since: catalogBuiltAt) >= catalogIntervalMs
@@ -258,6 +294,8 @@ package struct Broker: Sendable {
         let catalog = builder.build(records, local: local, reachable: reachable, wall: now.wall)
         catalogIntervalMs = max(Self.shortestCatalogIntervalMs, Int64(clamping: catalog.size / 500))
         isCatalogStale = builder.isUnfinished
+        sayNames(&effects)
+        effects += builder.names.takeNews().map(Effect.nameClaimed)
         effects.append(.catalogChanged(catalog))
     }
 }

@@ -1,3 +1,4 @@
+import MeshBroker
 import MeshCrypto
 import MeshModel
 import MeshRouting
@@ -41,6 +42,7 @@ package struct AdminRoutes: Sendable {
         case ("users", 1): return try await users(request)
         case ("providers", _): return try await providers(request, Array(path.dropFirst()), context)
         case ("keys", 1...2): return try await keys(request, Array(path.dropFirst()))
+        case ("mesh", 3) where path[1] == "names": return try await settleName(request, path[2])
         case ("mesh", 2...3) where isRead: return try await meshRoute(request, Array(path.dropFirst()))
         default: throw MeshError(.notFound, "there is no administration route '/\(path.joined(separator: "/"))'")
         }
@@ -163,6 +165,9 @@ package struct AdminRoutes: Sendable {
         switch path.first {
         case "peers" where path.count == 1: return .json(["peers": .array(await mesh.peers())])
         case "providers" where path.count == 1: return .json(["providers": .array(mesh.providers())])
+        case "names" where path.count == 1:
+            let onlyConflicts = request.query.contains { $0.name == "conflicts" && $0.value == "true" }
+            return .json(["names": .array(await mesh.names(onlyConflicts: onlyConflicts))])
         case "records" where path.count == 1:
             let type = request.query.first { $0.name == "type" }?.value
             return .json(["records": .array(await mesh.records(type: type))])
@@ -171,6 +176,29 @@ package struct AdminRoutes: Sendable {
                 throw MeshError(.notFound, "there is no record with this key; 'aisbf mesh records' lists them")
             }
             return .json(record)
+        default: throw MeshError(.notFound, "there is no administration route for this")
+        }
+    }
+
+    /// `mesh/names/accept` and `mesh/names/forget`.
+    private func settleName(_ request: Request, _ action: String) async throws -> Response {
+        guard request.method == .POST else { throw Self.wrongMethod("POST") }
+        let body = try request.document()
+        guard let name = MeshName(try Self.text(body, "name")) else {
+            throw MeshError(
+                .invalidRequest, "a name is written as 'aisbf mesh names' shows it, such as node:b", parameter: "name")
+        }
+        switch action {
+        case "forget":
+            _ = await mesh.settle(.forget(name), name)
+            return .noContent
+        case "accept":
+            guard let holder = name.holder(try Self.text(body, "id")) else {
+                throw MeshError(
+                    .invalidRequest, "'id' is the aisbf_node_…, aisbf_owner_… or key:… that the name is to mean",
+                    parameter: "id")
+            }
+            return .json(await mesh.settle(.accept(name, holder: holder), name))
         default: throw MeshError(.notFound, "there is no administration route for this")
         }
     }
@@ -217,6 +245,7 @@ package struct AdminRoutes: Sendable {
             "owner": .string(provider.scope.username), "provider_id": .string(provider.providerID),
             "name": .string("\(provider.scope.username)/\(provider.providerID)"),
             "full_name": .string("\(provider.scope.username)@\(context.identity.name)/\(provider.providerID)"),
+            "key_name": .optional(known.map { ProviderKeyName.text($0.key) }),
             "access": .string(access), "kind": .string(provider.kind), "display_name": .string(provider.displayName),
             "max_concurrency": .integer(provider.maxConcurrency),
             "tokens": .array(provider.attachKeys.map(TokenDocument.make)),

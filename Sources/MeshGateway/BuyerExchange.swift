@@ -7,19 +7,14 @@ import NIOCore
 import NIOHTTP1
 import Synchronization
 
-/// One inference request of a buyer: tries candidates until the first content, then passes the answer on with
-/// back-pressure.
+/// One inference request of a buyer: passes the answer on with back-pressure.
 ///
 /// Nothing is written before the first content or final answer, so every failure before it is a real status code,
-/// or no failure at all when another candidate answers.
-final class BuyerExchange: Sendable {
+/// or no failure at all when another candidate answers (`Pursuit`).
+final class BuyerExchange: AnswerReceiver {
     private struct State {
-        var candidates: [Candidate] = []
-        var attempts = 0
-        var hasLookedAgain = false
-        /// Answers of an attempt that was given up are not for the buyer.
-        var attempt: AttemptReceiver?
-        var handle: (any AttemptHandle)?
+        /// Who sees to it that somebody answers. It knows this exchange until all is told.
+        var pursuit: Pursuit?
         /// The head of the answer, once it is on its way to the buyer.
         var head: AnswerHead?
         /// The end of what was delivered of a stream of events.
@@ -28,7 +23,6 @@ final class BuyerExchange: Sendable {
         var blockedSince: Instant?
         /// Since when more waits for the buyer than a stream may hold.
         var overSince: Instant?
-        var lastAnswer = SystemClock.instant
         /// What a slow buyer has not taken yet.
         var held = ByteQueue()
         var isComplete = false
@@ -41,7 +35,7 @@ final class BuyerExchange: Sendable {
     private let request: WorkRequest
     /// What of the request is still on its way from the buyer.
     private let upload: UploadFlow?
-    private let eventLoop: any EventLoop
+    let eventLoop: any EventLoop
     private let handler: NIOLoopBound<GatewayHandler>
     private let state: NIOLoopBoundBox<State>
     private let started = SystemClock.instant
@@ -61,76 +55,24 @@ final class BuyerExchange: Sendable {
     }
 
     func start() {
-        let dispatcher = handler.value.shared.dispatcher
-        state.value.candidates = dispatcher.candidates(route, request.need)
-        if state.value.candidates.isEmpty, let endpoint = request.need.endpoint,
-            dispatcher.lacksEndpoint(route, request.need)
-        {
-            return fail(
-                MeshError(
-                    .endpointNotOffered,
-                    "no worker of \(providerNames) offers \(endpoint); its seller's worker would have to advertise it"))
-        }
-        next(after: nil)
+        let pursuit = handler.value.shared.dispatcher.pursue(
+            request, on: route, principal: principal, requestID: requestID, upload: upload, receiver: self)
+        state.value.pursuit = pursuit
+        pursuit.start()
     }
 
-    /// Tries the next candidate, or answers with `error` when there is none.
-    private func next(after error: MeshError?) {
-        if state.value.attempts >= state.value.candidates.count, error != nil { lookAgain() }
-        let attempts = state.value.attempts
-        guard attempts < state.value.candidates.count else {
-            return fail(
-                error
-                    ?? MeshError(
-                        .workerUnavailable, "no worker of \(providerNames) is connected now; try again shortly",
-                        retryAfterSeconds: 2))
-        }
-        state.value.attempts += 1
-        let receiver = AttemptReceiver(exchange: self, eventLoop: eventLoop)
-        state.value.attempt = receiver
-        var request = request
-        request.upload = upload?.ticket()
-        let handle = handler.value.shared.dispatcher.start(
-            state.value.candidates[attempts], request, principal: principal, requestID: requestID,
-            attempt: attempts + 1, receiver: receiver)
-        // An attempt may have failed before it returned, and another begun.
-        if state.value.attempt === receiver { state.value.handle = handle }
-    }
+    // MARK: What comes of it
 
-    /// A worker may have come back meanwhile: one that connected anew takes over from its own old socket.
-    private func lookAgain() {
-        guard !state.value.hasLookedAgain else { return }
-        state.value.hasLookedAgain = true
-        let tried = state.value.candidates
-        let found = handler.value.shared.dispatcher.candidates(route, request.need)
-        let room = Limits.forwardAttempts - tried.count
-        state.value.candidates += found.filter { candidate in !tried.contains { $0.isSame(as: candidate) } }.prefix(
-            max(room, 0))
-    }
-
-    private var providerNames: String { route.providers.map(\.fullName).joined(separator: ", ") }
-
-    // MARK: What the attempt says
-
-    fileprivate func receive(_ events: [AnswerEvent], from receiver: AttemptReceiver) {
-        state.value.lastAnswer = SystemClock.instant
-        for event in events {
-            guard state.value.attempt === receiver, !state.value.isOver else { return }
+    func receive(_ events: [AnswerEvent]) {
+        for event in events where !state.value.isOver {
             switch event {
+            case .pending: break
             case .head(let head): headArrived(head)
             case .body(let bytes): bodyArrived(bytes)
             case .end: answerEnded()
-            case .fail(let error):
-                state.value.handle = nil
-                if state.value.head == nil, mayTryAnother(after: error) { next(after: error) } else { fail(error) }
+            case .fail(let error): fail(error)
             }
         }
-    }
-
-    private func mayTryAnother(after error: MeshError) -> Bool {
-        // What has left of an upload is not here any more.
-        if let upload, upload.hasBegun { return false }
-        return error.code.retry == .elsewhere && (error.code != .workerLost || request.mayRepeat)
     }
 
     /// Whether the answer is one that this node framed: only between such events may it put in words of its own.
@@ -142,14 +84,17 @@ final class BuyerExchange: Sendable {
     private func headArrived(_ head: AnswerHead) {
         state.value.head = head
         var headers = responseHeaders(head.contentType)
-        for field in head.fields { headers.add(name: field.name, value: field.value) }
+        for field in head.fields {
+            guard let value = RetryAfter.bounded(field) else { continue }
+            headers.add(name: field.name, value: value)
+        }
         if isEventStream(head) {
             headers.add(name: "cache-control", value: "no-store")
             headers.add(name: "x-accel-buffering", value: "no")
         } else if let length = head.length {
             headers.add(name: "content-length", value: String(length))
         }
-        if head.status == 429 || head.status == 503, !head.fields.contains(where: { $0.name == "retry-after" }) {
+        if head.status == 429 || head.status == 503, !headers.contains(name: "retry-after") {
             headers.add(name: "retry-after", value: "2")
         }
         handler.value.writeHead(status: head.status, headers: headers)
@@ -162,14 +107,14 @@ final class BuyerExchange: Sendable {
         if handler.value.isWritable, state.value.held.isEmpty {
             handler.value.write(.body(.byteBuffer(bytes)))
             handler.value.flushSoon()
-            state.value.handle?.consumed(bytes.readableBytes)
+            state.value.pursuit?.consumed(bytes.readableBytes)
             return
         }
         state.value.held.append(bytes)
         if !state.value.isPaused {
             state.value.isPaused = true
             state.value.blockedSince = SystemClock.instant
-            state.value.handle?.pause()
+            state.value.pursuit?.pause()
         }
         if isHoldingTooMuch() { tooSlow() }
     }
@@ -189,21 +134,14 @@ final class BuyerExchange: Sendable {
     }
 
     private func answerEnded() {
-        state.value.handle = nil
         state.value.isComplete = true
         upload?.discard()
-        guard state.value.head != nil else {
-            return fail(MeshError(.workerBadAnswer, "the worker ended its answer before it began"))
-        }
         if state.value.held.isEmpty { finishStream() }
     }
 
     private func finishStream() {
         state.value.isOver = true
         upload?.revoke()
-        // The receiver knows this exchange: let go of it, or neither is ever freed.
-        state.value.attempt = nil
-        state.value.handle = nil
         handler.value.exchangeEnded()
     }
 
@@ -232,10 +170,7 @@ final class BuyerExchange: Sendable {
     private func cutOff() {
         upload?.revoke()
         state.value.isOver = true
-        state.value.attempt = nil
-        let handle = state.value.handle
-        state.value.handle = nil
-        handle?.cancel()
+        state.value.pursuit?.cancel()
         state.value.held.removeAll()
         handler.value.cutOff()
     }
@@ -245,14 +180,12 @@ final class BuyerExchange: Sendable {
         headers.reserveCapacity(8)
         headers.add(name: "content-type", value: contentType)
         headers.add(name: "x-request-id", value: requestID)
-        let attempts = state.value.attempts
-        if attempts > 0, attempts <= state.value.candidates.count {
-            let candidate = state.value.candidates[attempts - 1]
-            headers.add(name: "aisbf-provider", value: candidate.provider.fullName)
-            headers.add(name: "aisbf-node", value: nodeName(candidate))
-            if case .local(let session, _) = candidate { headers.add(name: "aisbf-worker", value: session.mark) }
+        if let place = state.value.pursuit?.place {
+            headers.add(name: "aisbf-provider", value: place.provider.fullName)
+            headers.add(name: "aisbf-node", value: nodeName(place))
+            if case .local(let session, _) = place { headers.add(name: "aisbf-worker", value: session.mark) }
         }
-        headers.add(name: "aisbf-attempts", value: String(attempts))
+        headers.add(name: "aisbf-attempts", value: String(state.value.pursuit?.attempts ?? 0))
         let elapsed = SystemClock.instant.milliseconds(since: started)
         headers.add(name: "server-timing", value: "first;dur=\(elapsed)")
         return headers
@@ -261,8 +194,7 @@ final class BuyerExchange: Sendable {
     private func nodeName(_ candidate: Candidate) -> String {
         switch candidate {
         case .local: handler.value.shared.identity.name
-        case .remote(let node, let provider):
-            provider.hosts.first { $0.node == node }?.nodeName ?? "unknown"
+        case .remote(let node, let provider): provider.nodeName(node)
         }
     }
 
@@ -275,7 +207,7 @@ final class BuyerExchange: Sendable {
             guard let piece = state.value.held.take(65_536) else { break }
             handler.value.write(.body(.byteBuffer(piece)))
             handler.value.flushNow()
-            state.value.handle?.consumed(piece.readableBytes)
+            state.value.pursuit?.consumed(piece.readableBytes)
         }
         state.value.blockedSince = SystemClock.instant
         if state.value.held.count <= Limits.streamBufferBytes { state.value.overSince = nil }
@@ -283,7 +215,7 @@ final class BuyerExchange: Sendable {
         state.value.blockedSince = nil
         if state.value.isPaused {
             state.value.isPaused = false
-            state.value.handle?.resume()
+            state.value.pursuit?.resume()
         }
         if state.value.isComplete, !state.value.isOver { finishStream() }
     }
@@ -291,19 +223,14 @@ final class BuyerExchange: Sendable {
     /// The request turned out to be none while it arrived.
     func refuse(_ error: MeshError) {
         guard !state.value.isOver, !state.value.isComplete else { return }
-        let handle = state.value.handle
-        state.value.attempt = nil
-        state.value.handle = nil
-        handle?.cancel()
+        state.value.pursuit?.cancel()
         fail(error)
     }
 
     func buyerLeft() {
         upload?.revoke()
         state.value.isOver = true
-        state.value.attempt = nil
-        state.value.handle?.cancel()
-        state.value.handle = nil
+        state.value.pursuit?.cancel()
     }
 
     /// Called every few seconds while the answer is under way.
@@ -314,54 +241,16 @@ final class BuyerExchange: Sendable {
             return tooSlow()
         }
         if !state.value.held.isEmpty, isHoldingTooMuch() { return tooSlow() }
-        if isOverdue() { return }
         guard isEventStream, !state.value.isOver, quietMs >= 10_000, handler.value.isWritable else { return }
         handler.value.write(.body(.byteBuffer(ByteBuffer(string: ": waiting\n\n"))))
         handler.value.flushNow()
-    }
-
-    /// The hosting node keeps the deadlines; this is the backstop for one that does not. It allows what a worker
-    /// may announce with `pending`, which only the hosting node sees. For a worker attached here there is none but the
-    /// whole time: its own deadlines are kept next door.
-    private func isOverdue() -> Bool {
-        guard !state.value.isOver, !state.value.isComplete else { return false }
-        let now = SystemClock.instant
-        let deadlines = request.deadlines
-        let graceMs: Int64 = 5_000
-        let silenceMs = max(deadlines.idleMs, Limits.workerPendingMs)
-        let waitMs = max(deadlines.firstContentMs, Limits.workerPendingMs)
-        let waiting = max(started, upload?.lastTaken ?? started)
-        let isSilent =
-            state.value.head == nil
-            ? now.milliseconds(since: waiting) > waitMs + graceMs
-            : now.milliseconds(since: state.value.lastAnswer) > silenceMs + graceMs
-        let isLate = now.milliseconds(since: started) > deadlines.totalMs + graceMs || (isRemote && isSilent)
-        guard isLate else { return false }
-        let handle = state.value.handle
-        state.value.attempt = nil
-        state.value.handle = nil
-        handle?.cancel()
-        fail(
-            state.value.head != nil
-                ? MeshError(.streamInterrupted, "the answer stopped in the middle")
-                : MeshError(.workerTimeout, "nothing came from the node that hosts this provider; try again"))
-        return true
-    }
-
-    private var isRemote: Bool {
-        let attempts = state.value.attempts
-        guard attempts > 0, attempts <= state.value.candidates.count else { return false }
-        if case .remote = state.value.candidates[attempts - 1] { return true }
-        return false
     }
 
     /// The buyer does not read: its own stream ends, nobody else's waits for it.
     private func tooSlow() {
         upload?.revoke()
         state.value.isOver = true
-        state.value.attempt = nil
-        state.value.handle?.cancel()
-        state.value.handle = nil
+        state.value.pursuit?.cancel()
         state.value.held.removeAll()
         let error = MeshError(.streamTooSlow, "the stream was cut because it was not read for too long")
         handler.value.shared.metrics.failed(error.code)
@@ -370,17 +259,4 @@ final class BuyerExchange: Sendable {
         handler.value.write(.body(.byteBuffer(ByteBuffer(bytes: event))))
         handler.value.closeAfterStream()
     }
-}
-
-/// The receiver of one attempt: tells late answers of an abandoned attempt from those of the current one.
-private final class AttemptReceiver: AnswerReceiver {
-    let eventLoop: any EventLoop
-    private let exchange: BuyerExchange
-
-    init(exchange: BuyerExchange, eventLoop: any EventLoop) {
-        self.exchange = exchange
-        self.eventLoop = eventLoop
-    }
-
-    func receive(_ events: [AnswerEvent]) { exchange.receive(events, from: self) }
 }

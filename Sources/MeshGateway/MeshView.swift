@@ -112,6 +112,7 @@ package struct MeshView: Sendable {
         catalog.current.providers.map { provider in
             [
                 "full_name": .string(provider.fullName), "provider_id": .string(provider.providerID),
+                "key_name": .string(ProviderKeyName.text(provider.key)),
                 "owner_id": .string(KeyText.owner.text(provider.owner.bytes)), "access": .string(provider.access.name),
                 "home_node": .string(provider.homeName), "models": .strings(provider.modelsSeen),
                 "attachments": .array(
@@ -131,6 +132,34 @@ package struct MeshView: Sendable {
                     }),
             ]
         }
+    }
+
+    /// What names mean here, those that somebody else claims as well first.
+    func names(onlyConflicts: Bool) async -> [JSONValue] {
+        await control.query { broker -> [JSONValue] in
+            let claims = Dictionary(grouping: broker.names.conflicts, by: \.name)
+            let pins = broker.names.all
+            let claimed = pins.filter { claims[$0.name] != nil }
+            let others = onlyConflicts ? [] : pins.filter { claims[$0.name] == nil }
+            return (claimed + others).map { Self.document($0, claims[$0.name] ?? []) }
+        } ?? []
+    }
+
+    /// The operator's word on a name, and what it means then.
+    func settle(_ input: Broker.NameInput, _ name: MeshName) async -> JSONValue {
+        control.submit(.names(input))
+        return await control.query { broker -> JSONValue in
+            broker.names.pin(name).map { Self.document($0, broker.names.conflicts.filter { $0.name == name }) } ?? .null
+        } ?? .null
+    }
+
+    private static func document(_ pin: NamePin, _ claims: [NameConflict]) -> JSONValue {
+        [
+            "name": .string(pin.name.text), "means": .optional(pin.holder.map { pin.name.text(of: $0) }),
+            "claimed_by": .strings(claims.map { $0.name.text(of: $0.claimant) }),
+            "learnt_from": .string(KeyText.node.text(pin.home.bytes)), "learnt_at": .integer(pin.learnt.seconds),
+            "used": .boolean(pin.isUsed), "own": .boolean(pin.isOwn),
+        ]
     }
 
     func workers(of provider: CatalogProvider?) -> [JSONValue] {

@@ -93,13 +93,13 @@ package struct NodeRoutes: ColdRoutes {
             }
             let catalog = context.catalog.current
             guard path.count > 1 else {
-                let listing = catalog.listing(for: principal)
-                return .json(["object": "list", "data": .array(listing.map { modelDocument($0, context) })])
+                let listing = context.catalog.listing(for: principal)
+                return .json(["object": "list", "data": .array(listing.map { modelDocument($0, catalog) })])
             }
             // Sent as it is listed, or escaped: an id that looks like an escaped one may be either.
             let raw = RequestPath.modelID(request.target).flatMap { PercentEncoding.plain($0) }
             for id in [path[1], raw].compactMap(\.self) {
-                if let found = catalog.listed(id, for: principal) { return .json(modelDocument(found, context)) }
+                if let found = catalog.listed(id, for: principal) { return .json(modelDocument(found, catalog)) }
             }
             throw MeshError(
                 .modelNotFound, "there is no model '\(path[1].prefix(256))'; GET /v1/models lists what there is")
@@ -120,7 +120,7 @@ package struct NodeRoutes: ColdRoutes {
         }
     }
 
-    private func modelDocument(_ listed: Catalog.Listed, _ context: GatewayContext) -> JSONValue {
+    private func modelDocument(_ listed: Catalog.Listed, _ catalog: Catalog) -> JSONValue {
         let hosts = listed.provider.hosts.filter { $0.models.contains { $0.id == listed.model.id } }
         var document: [JSONValue.Member] = [
             .init("id", .string(listed.id)), .init("object", "model"), .init("created", 0),
@@ -133,7 +133,8 @@ package struct NodeRoutes: ColdRoutes {
             .init(
                 "aisbf",
                 [
-                    "full_name": .string("\(listed.provider.fullName)/\(listed.model.id)"),
+                    "full_name": .string("\(catalog.mark(of: listed.provider))/\(listed.model.id)"),
+                    "key_name": .string("\(ProviderKeyName.text(listed.provider.key))/\(listed.model.id)"),
                     "nodes": .strings(hosts.map(\.nodeName)),
                     "hardware": .array(
                         hosts.map { host in

@@ -38,7 +38,12 @@ package enum Limits {
     package static let forwardNonces = 1 << 20
     package static let forwardHops = 1
     package static let forwardAttempts = 3
+    package static let repeatsByHost = 1
+    package static let hostsCompared = 12
     package static let hostScores = 4_096
+    package static let hostErrorBytes = 16 << 10
+    package static let foreignWordsBytes = 500
+    package static let retryAfterSeconds = 3_600
 
     // Buyer API
     package static let requestHeaderBytes = 16 << 10
@@ -62,6 +67,17 @@ package enum Limits {
     package static let refusedCallers = 16_384
     package static let coldRoutesAtOnce = 256
     package static let routesRemembered = 8_192
+    package static let listingsRemembered = 8
+    package static let nearNamesExamined = 2_048
+    package static let nearNamesCompared = 64
+    package static let nearNameEdits = 16
+
+    // Names (Docs/Protocol/names.md)
+    package static let namesKept = 65_536
+    package static let namesPerNode = 4_096
+    package static let nameUnusedMs: Int64 = 90 * 86_400_000
+    package static let nameConflicts = 1_024
+    package static let namesUsedAtOnce = 4_096
 
     // Worker sessions
     package static let workerFrameBytes = 16 << 20
@@ -113,11 +129,18 @@ package enum Limits {
     package static let firstContentMs: Int64 = 120_000
     package static let streamIdleMs: Int64 = 120_000
     package static let requestTotalMs: Int64 = 1_800_000
+    package static let attemptGraceMs: Int64 = 1_000
+    package static let pendingPatience: Int64 = 5
+    package static let pendingSignMs: Int64 = 1_000
+    package static let refusalBytes = 64 << 10
+    package static let eventsBeforeContent = 64
+    package static let roleEventBytes = 4_096
 
     // Streams
     package static let streamBufferBytes = 256 << 10
     package static let streamBlockedMs: Int64 = 30_000
     package static let eventBytes = 1 << 20
+    package static let errorWordsBytes = 8 << 10
 
     // Proxied operations and bulk answers (Docs/Protocol/worker-session.md)
     package static let workerCloseLingerMs: Int64 = 1_000
@@ -142,6 +165,8 @@ package enum Limits {
     package static let chunkPieces = 4_096
     package static let workerEndpoints = 64
     package static let workersCompared = 3
+    package static let workerRestMs: Int64 = 1_000
+    package static let workerRestLongestMs: Int64 = 30_000
     package static let workersScanned = 512
     package static let workerUnsentBytes = workerFrameBytes
     package static let formFieldBytes = 1 << 20

@@ -26,6 +26,7 @@ package enum ErrorCode: String, CaseIterable, Sendable {
     case workerLost = "worker_lost"
     case workerTimeout = "worker_timeout"
     case nodeUnreachable = "node_unreachable"
+    case nodeError = "node_error"
     case misdirected = "misdirected_request"
     case forwardRefused = "forward_refused"
     case streamInterrupted = "stream_interrupted"
@@ -51,7 +52,7 @@ package enum ErrorCode: String, CaseIterable, Sendable {
         case .headersTooLarge: 431
         case .clientClosed: 499
         case .internalError: 500
-        case .workerError, .workerBadAnswer, .workerLost, .streamInterrupted, .streamTooSlow: 502
+        case .workerError, .workerBadAnswer, .workerLost, .nodeError, .streamInterrupted, .streamTooSlow: 502
         case .workerUnavailable, .workerBusy, .nodeUnreachable, .draining: 503
         case .workerTimeout: 504
         case .storeFull: 507
@@ -71,18 +72,28 @@ package enum ErrorCode: String, CaseIterable, Sendable {
         }
     }
 
-    /// Whether another candidate may be tried after this error when no content has been delivered yet.
+    /// Whether another candidate may be tried when one failed with this and no content has been delivered yet.
     package var retry: RetryAdvice {
         switch self {
-        case .workerUnavailable, .workerBusy, .workerLost, .nodeUnreachable, .draining, .frameLimit: .elsewhere
-        default: .never
+        // What one place does not have, or does not give, another may.
+        case .workerUnavailable, .workerBusy, .nodeUnreachable, .draining, .frameLimit, .bodyTooLarge, .modelNotFound,
+            .endpointNotOffered, .accessDenied, .rateLimited, .misdirected, .forwardRefused:
+            .elsewhere
+        case .workerError, .workerBadAnswer, .workerLost, .workerTimeout, .nodeError: .ifRepeatable
+        case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .notFound, .methodNotAllowed,
+            .modelAmbiguous, .conflict, .requestTimeout, .unsupportedEncoding, .headersTooLarge, .clientClosed,
+            .streamInterrupted, .streamTooSlow, .storeFull, .internalError:
+            .never
         }
     }
 }
 
 package enum RetryAdvice: Hashable, Sendable {
     case never
+    /// Nothing was done with the request.
     case elsewhere
+    /// The work may have been done, and nothing of it was delivered: only what has no effect is asked for again.
+    case ifRepeatable
 }
 
 /// One failure with the words for the person who meets it. The message says what to do and never contains

@@ -4,13 +4,13 @@ package enum NearName {
     /// Names over 128 bytes get no suggestion: the comparison is quadratic.
     package static func of(_ name: String, among candidates: [String]) -> String? {
         let typed = Array(name.utf8)
-        guard typed.count <= 128 else { return nil }
+        guard typed.count <= longest else { return nil }
         var best: (name: String, distance: Int)?
         for candidate in candidates {
             let bytes = Array(candidate.utf8)
-            guard bytes.count <= 128 else { continue }
-            let distance = editDistance(typed, bytes)
-            if distance <= max(2, typed.count / 3), distance < best?.distance ?? .max { best = (candidate, distance) }
+            guard bytes.count <= longest else { continue }
+            let limit = min(max(2, typed.count / 3), (best?.distance ?? .max) - 1)
+            if let distance = distance(typed, bytes, atMost: limit) { best = (candidate, distance) }
         }
         return best?.name
     }
@@ -20,18 +20,30 @@ package enum NearName {
         of(name, among: candidates).map { " (did you mean '\($0)'?)" } ?? ""
     }
 
-    /// Levenshtein's distance with one row of memory.
-    private static func editDistance(_ left: [UInt8], _ right: [UInt8]) -> Int {
-        var row = Array(0...right.count)
-        for (i, a) in left.enumerated() {
-            var diagonal = row[0]
-            row[0] = i + 1
-            for (j, b) in right.enumerated() {
-                let above = row[j + 1]
-                row[j + 1] = min(above + 1, row[j] + 1, diagonal + (a == b ? 0 : 1))
-                diagonal = above
+    /// Levenshtein's distance, nil where it is greater than `limit`. Only the cells that could be within it are looked
+    /// at: `2 * limit + 1` in a row.
+    package static func distance(_ left: [UInt8], _ right: [UInt8], atMost limit: Int) -> Int? {
+        guard limit >= 0, abs(left.count - right.count) <= limit else { return nil }
+        let far = limit + 1
+        var row = (0...right.count).map { min($0, far) }
+        for (above, byte) in left.enumerated() {
+            let first = max(1, above + 1 - limit)
+            let last = min(right.count, above + 1 + limit)
+            guard first <= last else { break }
+            var diagonal = row[first - 1]
+            row[first - 1] = first == 1 ? min(above + 1, far) : far
+            var nearest = row[first - 1]
+            for column in first...last {
+                let replaced = diagonal + (byte == right[column - 1] ? 0 : 1)
+                diagonal = row[column]
+                row[column] = min(replaced, diagonal + 1, row[column - 1] + 1, far)
+                nearest = min(nearest, row[column])
             }
+            guard nearest <= limit else { return nil }
         }
-        return row[right.count]
+        let distance = right.isEmpty ? left.count : row[right.count]
+        return distance <= limit ? distance : nil
     }
+
+    package static let longest = 128
 }

@@ -18,9 +18,10 @@ package struct PublicWords: Sendable {
         let bytes = Array(text.utf8)
         var output: [UInt8] = []
         output.reserveCapacity(bytes.count)
+        let hasStars = bytes.contains(UInt8(ascii: "*"))
         var position = 0
         while position < bytes.count {
-            if let cut = cut(bytes, at: position), cut.end > position {
+            if let cut = cut(bytes, at: position, hasStars: hasStars), cut.end > position {
                 output += cut.mark.utf8
                 let isLong = cut.end - position >= Self.longestRun
                 position = isLong ? Self.runEnd(bytes, cut.end, longest: .max) : cut.end
@@ -44,14 +45,14 @@ package struct PublicWords: Sendable {
     /// length.
     private static let longestRun = 256
 
-    private func cut(_ bytes: [UInt8], at position: Int) -> Cut? {
+    private func cut(_ bytes: [UInt8], at position: Int, hasStars: Bool) -> Cut? {
         if position > 0, Self.isWord(bytes[position - 1]) { return nil }
         if let end = hiddenEnd(bytes, position) { return Cut(end: end, mark: Self.address) }
         if let end = Self.urlEnd(bytes, position) {
             let url = bytes[position..<end]
             return Cut(end: end, mark: isPublicURL(url) ? String(decoding: url, as: UTF8.self) : Self.address)
         }
-        if let cut = Self.secretCut(bytes, position) { return cut }
+        if let cut = Self.secretCut(bytes, position, hasStars: hasStars) { return cut }
         if let end = Self.hostEnd(bytes, position) { return Cut(end: end, mark: Self.address) }
         if let end = Self.portEnd(bytes, position) { return Cut(end: end, mark: "port (hidden)") }
         if let end = Self.pathEnd(bytes, position) { return Cut(end: end, mark: Self.path) }
@@ -108,6 +109,7 @@ package struct PublicWords: Sendable {
     /// An IP address, `localhost` or a name in a private domain, with its port and path.
     private static func hostEnd(_ bytes: [UInt8], _ position: Int) -> Int? {
         if position > 0, ".-".utf8.contains(bytes[position - 1]) { return nil }
+        guard isWord(bytes[position]) || "[:".utf8.contains(bytes[position]) else { return nil }
         if bytes[position] == UInt8(ascii: "[") {
             guard let close = bytes[position...].prefix(48).firstIndex(of: UInt8(ascii: "]")),
                 bytes[(position + 1)..<close].count(where: { $0 == UInt8(ascii: ":") }) >= 2,
@@ -116,15 +118,9 @@ package struct PublicWords: Sendable {
             else { return nil }
             return tailEnd(bytes, close + 1)
         }
-        let hex = bytes[position...].prefix(48).prefix { isHex($0) || $0 == UInt8(ascii: ":") }
-        let groups = hex.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
-        if groups.count >= 8 || (groups.count >= 3 && groups.dropFirst().dropLast().contains { $0.isEmpty }),
-            hex.contains(where: { (0x30...0x39).contains($0) })
-        {
-            return tailEnd(bytes, hex.endIndex)
-        }
+        if let end = bareAddressEnd(bytes, position) { return tailEnd(bytes, end) }
         var end = position
-        while end < bytes.count, end - position < 256, isHostByte(bytes[end]) { end += 1 }
+        while end < bytes.count, end - position < longestRun, hostBytes[Int(bytes[end])] { end += 1 }
         while end > position, [UInt8(ascii: "."), UInt8(ascii: "-")].contains(bytes[end - 1]) { end -= 1 }
         guard end > position else { return nil }
         let name = String(decoding: bytes[position..<end].map(lowered), as: UTF8.self)
@@ -135,6 +131,24 @@ package struct PublicWords: Sendable {
             && !["home", "private", "local"].contains(String(labels[0]))
         guard isAddress || isPrivate || name == "localhost" else { return nil }
         return tailEnd(bytes, end)
+    }
+
+    /// An IPv6 address without brackets: two colons together and a digit, or eight groups.
+    private static func bareAddressEnd(_ bytes: [UInt8], _ position: Int) -> Int? {
+        if position > 0, bytes[position - 1] == UInt8(ascii: ":") { return nil }
+        var (end, colons, isShort, hasDigit) = (position, 0, false, false)
+        while end < bytes.count, end - position < 48 {
+            if bytes[end] == UInt8(ascii: ":") {
+                colons += 1
+                isShort = isShort || (end > position && bytes[end - 1] == UInt8(ascii: ":"))
+            } else if isHex(bytes[end]) {
+                hasDigit = hasDigit || (0x30...0x39).contains(bytes[end])
+            } else {
+                break
+            }
+            end += 1
+        }
+        return hasDigit && (isShort || colons >= 7) ? end : nil
     }
 
     /// Behind a host: `:port` and a path.
@@ -159,32 +173,33 @@ package struct PublicWords: Sendable {
         "sk-", "sk_", "pk_", "rk_", "hf_", "gsk_", "xai-", "aiza", "ghp_", "nvapi-", "r8_", "aisbf_reg_", "eyj",
     ].map { Array($0.utf8) }
 
-    private static func secretCut(_ bytes: [UInt8], _ position: Int) -> Cut? {
+    private static func secretCut(_ bytes: [UInt8], _ position: Int, hasStars: Bool) -> Cut? {
         // `Bearer x`: the word says what follows.
         let bearer = Array("bearer ".utf8)
         if starts(bytes, position, with: bearer) {
             let end = tokenEnd(bytes, position + bearer.count)
             return end - position - bearer.count >= 8 ? Cut(end: end, mark: "Bearer \(secret)") : nil
         }
-        let end = tokenEnd(bytes, position)
-        let token = bytes[position..<end]
-        for prefix in keyPrefixes where starts(bytes, position, with: prefix) {
-            // A word of three letters begins other words too.
+        guard isWord(bytes[position]) || bytes[position] == UInt8(ascii: "*") else { return nil }
+        if let prefix = keyPrefixes.first(where: { starts(bytes, position, with: $0) }) {
+            let end = tokenEnd(bytes, position)
+            // These letters begin other words too.
             let least = prefix == Array("eyj".utf8) || prefix == Array("aiza".utf8) ? 20 : prefix.count + 3
-            if token.count >= least { return Cut(end: end, mark: secret) }
+            if end - position >= least { return Cut(end: end, mark: secret) }
         }
         // Half of a key, the rest in asterisks.
-        let stars = token.split { $0 != UInt8(ascii: "*") }.map(\.count).max() ?? 0
-        return stars >= 3 && token.contains { $0 != UInt8(ascii: "*") } ? Cut(end: end, mark: secret) : nil
+        guard hasStars, position == 0 || bytes[position - 1] != UInt8(ascii: "*") else { return nil }
+        let token = bytes[position..<tokenEnd(bytes, position)]
+        guard let star = token.firstIndex(of: UInt8(ascii: "*")) else { return nil }
+        let stars = token[star...].prefix { $0 == UInt8(ascii: "*") }.count
+        return stars >= 3 && token.count > stars ? Cut(end: token.endIndex, mark: secret) : nil
     }
+
+    private static let tokenBytes = table { isWord($0) || "-.*~+/=".utf8.contains($0) }
 
     private static func tokenEnd(_ bytes: [UInt8], _ position: Int) -> Int {
         var end = position
-        while end < bytes.count, end - position < longestRun,
-            isWord(bytes[end]) || "-.*~+/=".utf8.contains(bytes[end])
-        {
-            end += 1
-        }
+        while end < bytes.count, end - position < longestRun, tokenBytes[Int(bytes[end])] { end += 1 }
         while end > position, ".=".utf8.contains(bytes[end - 1]) { end -= 1 }
         return end
     }
@@ -212,14 +227,16 @@ package struct PublicWords: Sendable {
 
     // MARK: Bytes
 
+    /// One lookup in the place of a search for each byte.
+    private static func table(_ holds: (UInt8) -> Bool) -> [Bool] { (0...255).map { holds(UInt8($0)) } }
+
+    private static let runBytes = table { $0 > 0x20 && !"\"'`<>(){}|,;".utf8.contains($0) }
+    private static let hostBytes = table(isHostByte)
+
     /// Up to a space, a quote or a bracket; punctuation at the end belongs to the sentence.
     private static func runEnd(_ bytes: [UInt8], _ position: Int, longest: Int = longestRun) -> Int {
         var end = position
-        while end < bytes.count, end - position < longest, bytes[end] > 0x20,
-            !"\"'`<>(){}|,;".utf8.contains(bytes[end])
-        {
-            end += 1
-        }
+        while end < bytes.count, end - position < longest, runBytes[Int(bytes[end])] { end += 1 }
         while end > position, ".:!?]".utf8.contains(bytes[end - 1]) { end -= 1 }
         return end
     }

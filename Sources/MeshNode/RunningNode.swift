@@ -153,10 +153,12 @@ package final class RunningNode: Service {
             authenticator: authenticator, catalog: catalog,
             dispatcher: Dispatcher(
                 node: key, sessions: sessions,
-                remote: ForwardClient(links: links, signer: home.identity.node, signers: signers)),
+                remote: ForwardClient(links: links, signer: home.identity.node, signers: signers),
+                operators: { catalog.current.node($0)?.operatorKey }),
             deadlines: deadlines, coldRoutes: routes, metrics: GatewayMetrics())
         let broker = Broker(
-            configuration: gossipConfiguration(configuration, key, admissionRule), now: SystemClock.now)
+            configuration: gossipConfiguration(configuration, key, admissionRule), names: try home.store.names(),
+            now: SystemClock.now)
         return Parts(
             gateway: gateway, control: control, links: links, endpoint: endpoint, forwards: forwards,
             sessions: sessions,
@@ -280,6 +282,8 @@ package final class RunningNode: Service {
                 try await NIOThreadPool.singleton.runIfActive { [parts] in try parts.control.flushRecords() }
             } catch is CancellationError { return }
             parts.store.look()
+            let names = parts.catalog.takeUsedNames()
+            if !names.isEmpty { parts.control.submit(.names(.used(names))) }
             parts.sessions.revoke(by: parts.catalog.current, wall: SystemClock.wall)
             do { try await parts.administration.completeProofs() } catch {
                 logger.warning("a token's key could not be proven", metadata: ["error": "\(error)"])

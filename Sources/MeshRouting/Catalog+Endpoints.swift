@@ -1,26 +1,36 @@
 package import MeshModel
 
 extension Catalog {
-    /// The provider that `name` means for `principal`: `provider` or `seller@node/provider`.
+    /// The provider that `name` means for `principal`: `provider`, `seller@node/provider` or `key:…`, as in the name of
+    /// a model.
     package func resolve(provider name: String, for principal: Principal) -> Result<Route, MeshError> {
-        let admitted = providers.filter { provider in
-            (provider.providerID == name || provider.fullName == name) && provider.admits(principal)
+        let found: CatalogProvider?
+        // With a slash behind it, it reads as the beginning of a model's name.
+        switch ModelName(name + "/") {
+        case .key(let key, _): found = provider(key)
+        case .full(let owner, let home, let id, _): found = provider(owner: owner, home: home, id: id)
+        case .provider(let id, _):
+            switch names.short(id, in: "", for: principal.owner) {
+            case .provider(let key): found = provider(key)
+            case .contested, .unknown, .model:
+                let namesakes = providers(withID: id).filter { $0.admits(principal) }
+                guard namesakes.isEmpty else { return .failure(several(namesakes)) }
+                found = nil
+            }
+        case .bare: found = nil
         }
-        let own = admitted.filter { $0.homeNode == node && $0.scope.username == principal.username }
-        let meant = own.isEmpty ? admitted : own
-        guard let provider = meant.first else {
+        guard let found, found.admits(principal) else {
             return .failure(
                 MeshError(
                     .notFound,
                     "there is no provider '\(name.prefix(256))' for this key; GET /v1/models lists what there is",
                     parameter: "provider"))
         }
-        guard meant.count == 1 else { return .failure(Self.several(meant)) }
-        return .success(Route(providers: [provider], model: ""))
+        return .success(Route(providers: [found], model: ""))
     }
 
-    /// Who offers `endpoint`, for a request that names neither model nor provider. Where an answer depends on what
-    /// an earlier request left at a worker, several providers are ambiguous.
+    /// Who offers `endpoint`, for a request that names neither model nor provider. An answer depends on what an earlier
+    /// request left at a worker, so several providers are ambiguous.
     package func resolve(endpoint: EndpointPath, for principal: Principal) -> Result<Route, MeshError> {
         let offering = providers.filter { provider in
             provider.admits(principal) && provider.hosts.contains { endpoint.isOffered(by: $0.endpoints) }
@@ -31,12 +41,12 @@ extension Catalog {
                     .endpointNotOffered,
                     "no provider that is connected now offers \(endpoint); a worker has to advertise it"))
         }
-        if offering.count > 1, endpoint.family.keepsState { return .failure(Self.several(offering)) }
+        if offering.count > 1 { return .failure(several(offering)) }
         return .success(Route(providers: offering, model: ""))
     }
 
-    private static func several(_ providers: [CatalogProvider]) -> MeshError {
-        let names = providers.prefix(8).map(\.fullName).sorted().joined(separator: ", ")
+    private func several(_ providers: [CatalogProvider]) -> MeshError {
+        let names = providers.prefix(8).map { mark(of: $0) }.sorted().joined(separator: ", ")
         return MeshError(
             .modelAmbiguous,
             "several providers could take this; name one with the query 'provider' or the header aisbf-provider: \(names)",

@@ -202,6 +202,8 @@ package struct Catalog: Sendable {
     package let node: PublicKey
     package let nodes: [CatalogNode]
     package let providers: [CatalogProvider]
+    /// What names mean here, whoever is called what now.
+    package let names: NameBook
     /// How much there is in it: nodes, hosts and models. What building it anew costs.
     package let size: Int
     private let providersByID: [String: [Int]]
@@ -210,8 +212,12 @@ package struct Catalog: Sendable {
     private let providersByKey: [RecordKey: Int]
     private let nodesByKey: [PublicKey: Int]
 
-    package init(node: PublicKey, nodes: [CatalogNode], providers: [CatalogProvider]) {
+    /// - Parameter names: nil for names that mean what they would to a node that sees all this for the first time.
+    package init(node: PublicKey, nodes: [CatalogNode], providers: [CatalogProvider], names: NameBook? = nil) {
         self.node = node
+        var fresh = NameBook(node: node)
+        if names == nil { fresh.learn(nodes, providers, wall: Timestamp(milliseconds: 0)) }
+        self.names = names ?? fresh
         self.nodes = nodes.sorted { $0.key < $1.key }
         self.providers = providers.sorted { $0.key < $1.key }
         var byID: [String: [Int]] = [:]

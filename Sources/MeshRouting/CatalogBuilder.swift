@@ -9,7 +9,9 @@ internal import OrderedCollections
 ///
 /// The last link, that the TLS peer is the key and pin of that descriptor, is checked by the node link itself.
 package struct CatalogBuilder: Sendable {
-    private let node: PublicKey
+    package let node: PublicKey
+    /// What names mean at this node.
+    package var names: NameBook
     private let cryptography: any RecordCryptography
     /// Adverts whose binding was found good, by advert hash: signatures are not checked again on every change.
     private var boundAdverts: Set<Bytes32> = []
@@ -18,8 +20,10 @@ package struct CatalogBuilder: Sendable {
     private var modelsSeen: [RecordKey: [String]] = [:]
     private var speeds: [RecordKey: [CatalogSpeed]] = [:]
 
-    package init(node: PublicKey, cryptography: any RecordCryptography) {
+    /// - Parameter names: what was stored of an earlier run.
+    package init(node: PublicKey, cryptography: any RecordCryptography, names: [NamePin] = []) {
         self.node = node
+        self.names = NameBook(node: node, pins: names)
         self.cryptography = cryptography
         proofs = AttachKeyProofs(cryptography: cryptography)
     }
@@ -76,8 +80,9 @@ package struct CatalogBuilder: Sendable {
             else { continue }
             providers[key]?.hosts.append(Self.host(body, record, host))
         }
-        return Catalog(
-            node: node, nodes: nodes, providers: order.compactMap { finished(providers[$0], local, wall) })
+        let shown = order.compactMap { finished(providers[$0], local, wall) }
+        names.learn(nodes, shown, wall: wall)
+        return Catalog(node: node, nodes: nodes, providers: shown, names: names)
     }
 
     /// - Parameter provider: with the hosts at other nodes.

@@ -112,6 +112,24 @@ package struct HostScores: Sendable {
         }
     }
 
+    /// `order` with the first host of each operator in front: whoever runs many nodes has one of the first attempts.
+    /// - Parameter runs: the operator of a host, or what stands for one that told none.
+    package static func spread(_ order: [Int], runs: (Int) -> PublicKey) -> [Int] {
+        var seen: [PublicKey] = []
+        var first: [Int] = []
+        var rest: [Int] = []
+        for place in order {
+            let key = runs(place)
+            if seen.contains(key) {
+                rest.append(place)
+            } else {
+                seen.append(key)
+                first.append(place)
+            }
+        }
+        return first + rest
+    }
+
     // MARK: Arithmetic
 
     private static func microseconds(_ milliseconds: Int64) -> Int64 {

@@ -4,6 +4,8 @@ package import MeshModel
 package enum ModelName: Hashable, Sendable {
     /// `seller@node/provider/model`
     case full(owner: String, node: String, provider: String, model: String)
+    /// `key:…/model`
+    case key(RecordKey, model: String)
     /// `provider/model`, or a model id that contains a slash
     case provider(String, model: String)
     case bare(String)
@@ -15,7 +17,9 @@ package enum ModelName: Hashable, Sendable {
         }
         let first = text[..<slash]
         let rest = text[text.index(after: slash)...]
-        if let at = first.firstIndex(of: "@"), let second = rest.firstIndex(of: "/") {
+        if let key = ProviderKeyName.key(first) {
+            self = .key(key, model: String(rest))
+        } else if let at = first.firstIndex(of: "@"), let second = rest.firstIndex(of: "/") {
             self = .full(
                 owner: String(first[..<at]), node: String(first[first.index(after: at)...]),
                 provider: String(rest[..<second]), model: String(rest[rest.index(after: second)...]))
@@ -46,53 +50,58 @@ extension Catalog {
             let joined = names.joined(separator: ", ")
             return .failure(
                 MeshError(
-                    .modelAmbiguous, "'\(text)' names several providers; use one of: \(joined)", parameter: "model"))
+                    .modelAmbiguous, "'\(text.prefix(256))' could mean several providers; use one of: \(joined)",
+                    parameter: "model"))
         case .unknown: return .failure(unknown(text, principal))
         }
     }
 
-    private enum Meaning {
+    enum Meaning {
         case route(Route)
-        /// Full names of what it could mean.
+        /// Names of what it could mean, each of which means one.
         case ambiguous([String])
         case unknown
     }
 
     /// Makes no suggestions: those come from the listing, which asks here for every name it shows.
-    private func meaning(of text: String, for principal: Principal) -> Meaning {
+    func meaning(of text: String, for principal: Principal) -> Meaning {
         switch ModelName(text) {
         case .full(let owner, let home, let id, let model):
-            let named = providers(withID: id).filter { $0.scope.username == owner && $0.homeName == home }
-            return narrow(named, model: model, principal)
+            return narrow(provider(owner: owner, home: home, id: id), model: model, principal)
+        case .key(let key, let model): return narrow(provider(key), model: model, principal)
         case .provider(let id, let model):
-            let named = providers(withID: id)
-            if named.isEmpty { return bare(text, principal) }
-            let admitted = named.filter { $0.admits(principal) }
-            let own = admitted.filter { $0.homeNode == node && $0.scope.username == principal.username }
-            if !own.isEmpty { return narrow(own, model: model, principal) }
-            let global = admitted.filter { $0.scope == .global && $0.homeNode == node }
-            if !global.isEmpty { return narrow(global, model: model, principal) }
-            return narrow(admitted, model: model, principal)
+            switch names.short(id, in: text, for: principal.owner) {
+            // Gone or not for the caller: never somebody else's of that name.
+            case .provider(let key): return narrow(provider(key), model: model, principal)
+            case .model: return bare(text, principal)
+            case .contested: return ambiguous(id, model: model, principal)
+            case .unknown:
+                return providers(withID: id).isEmpty ? bare(text, principal) : ambiguous(id, model: model, principal)
+            }
         case .bare: return bare(text, principal)
         }
     }
 
-    /// One provider is a route, several are ambiguous, none is unknown.
-    private func narrow(
-        _ named: [CatalogProvider], model: String, _ principal: Principal
-    ) -> Meaning {
-        let admitted = named.filter { $0.admits(principal) }
-        guard let provider = admitted.first else {
-            // A provider the caller may not use is no different from one that does not exist.
-            return .unknown
+    /// The one provider that a full name means, whatever its node and its owner are called now.
+    func provider(owner: String, home: String, id: String) -> CatalogProvider? {
+        guard let home = names.node(named: home), let key = names.owner(named: owner, at: home) else { return nil }
+        return providers(withID: id).first {
+            $0.homeNode == home && $0.owner == key && $0.scope.username == owner
         }
-        if admitted.count > 1 {
-            return .ambiguous(admitted.map { "\($0.fullName)/\(model)" }.sorted())
-        }
+    }
+
+    /// A provider the caller may not use is no different from one that does not exist.
+    private func narrow(_ provider: CatalogProvider?, model: String, _ principal: Principal) -> Meaning {
+        guard let provider, provider.admits(principal) else { return .unknown }
         if provider.offers(model) || provider.hosts.isEmpty || provider.modelsSeen.contains(model) {
             return .route(Route(providers: [provider], model: model))
         }
         return .unknown
+    }
+
+    private func ambiguous(_ id: String, model: String, _ principal: Principal) -> Meaning {
+        let admitted = providers(withID: id).filter { $0.admits(principal) }.prefix(8)
+        return admitted.isEmpty ? .unknown : .ambiguous(admitted.map { "\(mark(of: $0))/\(model)" }.sorted())
     }
 
     private func bare(_ model: String, _ principal: Principal) -> Meaning {
@@ -103,12 +112,14 @@ extension Catalog {
     }
 
     private func unknown(_ text: String, _ principal: Principal) -> MeshError {
-        let near = NearNames.closest(to: text, among: listing(for: principal).map(\.id), limit: 3)
+        let near = near(text, for: principal)
         let hint =
             near.isEmpty
             ? "GET /v1/models lists what this key may use" : "did you mean \(near.joined(separator: ", "))?"
         return MeshError(.modelNotFound, "no provider offers '\(text.prefix(256))'; \(hint)", parameter: "model")
     }
+
+    // MARK: Listing
 
     package struct Listed: Hashable, Sendable {
         package var id: String
@@ -120,10 +131,10 @@ extension Catalog {
     package func listing(for principal: Principal) -> [Listed] {
         var listed: [Listed] = []
         for provider in providers where provider.admits(principal) {
+            let prefix = ShortPrefix(provider, in: self, principal)
             var seen: Set<String> = []
             for model in provider.hosts.lazy.flatMap(\.models) where seen.insert(model.id).inserted {
-                listed.append(
-                    Listed(id: shortestName(provider, model.id, principal), provider: provider, model: model))
+                listed.append(Listed(id: prefix.name(of: model.id, names), provider: provider, model: model))
             }
         }
         return listed.sorted { ($0.id, $0.provider.key) < ($1.id, $1.provider.key) }
@@ -135,51 +146,38 @@ extension Catalog {
             let provider = route.providers.first,
             let model = provider.hosts.lazy.flatMap(\.models).first(where: { $0.id == route.model })
         else { return nil }
-        return Listed(id: shortestName(provider, model.id, principal), provider: provider, model: model)
+        let name = ShortPrefix(provider, in: self, principal).name(of: model.id, names)
+        return Listed(id: name, provider: provider, model: model)
     }
 
-    /// `provider/model` where that is enough, else the full name.
-    private func shortestName(_ provider: CatalogProvider, _ model: String, _ principal: Principal) -> String {
-        let short = "\(provider.providerID)/\(model)"
-        let namesakes = providers(withID: provider.providerID).filter { $0.admits(principal) }
-        if namesakes.count == 1 { return short }
-        if case .route(let route) = meaning(of: short, for: principal), route.providers.map(\.key) == [provider.key] {
+    /// What stands before a provider's models in a name that means it, mesh-wide and whoever asks: its full name, or its
+    /// key where that name is somebody else's.
+    package func mark(of provider: CatalogProvider) -> String {
+        let named = self.provider(
+            owner: provider.scope.username, home: provider.homeName, id: provider.providerID)
+        return named?.key == provider.key ? provider.fullName : ProviderKeyName.text(provider.key)
+    }
+
+    /// How one caller names a provider's models.
+    struct ShortPrefix {
+        private let id: String
+        private let mark: String
+        /// Since when `id` means the provider; nil where it does not.
+        private let since: UInt64?
+
+        init(_ provider: CatalogProvider, in catalog: Catalog, _ principal: Principal) {
+            id = provider.providerID
+            mark = catalog.mark(of: provider)
+            // No model has an empty id, so this asks for the provider alone.
+            let isShort = catalog.names.short(id, in: "", for: principal.owner) == .provider(provider.key)
+            since = isShort ? catalog.names.since(id, for: principal.owner) : nil
+        }
+
+        /// `provider/model` where that is enough.
+        func name(of model: String, _ names: NameBook) -> String {
+            let short = "\(id)/\(model)"
+            guard let since, !names.isModel(short, before: since) else { return "\(mark)/\(model)" }
             return short
         }
-        return "\(provider.fullName)/\(model)"
-    }
-}
-
-/// Suggestions for a mistyped name.
-package enum NearNames {
-    /// Up to `limit` of `names`, closest first; nothing that is more than half different.
-    package static func closest(to text: String, among names: [String], limit: Int) -> [String] {
-        let wanted = Array(text.utf8.prefix(128))
-        let scored = names.prefix(2_000).compactMap { name -> (distance: Int, name: String)? in
-            let bytes = Array(name.utf8.prefix(128))
-            let tail = name.split(separator: "/").last.map { Array($0.utf8) } ?? bytes
-            var distance = min(editDistance(wanted, bytes), editDistance(wanted, tail) + 1)
-            // Another model of the provider that was named is a likely meaning, however it is spelled.
-            if let slash = wanted.firstIndex(of: UInt8(ascii: "/")), bytes.starts(with: wanted[...slash]) {
-                distance = min(distance, max(2, wanted.count / 2))
-            }
-            return distance <= max(2, wanted.count / 2) ? (distance, name) : nil
-        }
-        return scored.sorted { ($0.distance, $0.name) < ($1.distance, $1.name) }.prefix(limit).map(\.name)
-    }
-
-    /// Levenshtein distance.
-    static func editDistance(_ left: [UInt8], _ right: [UInt8]) -> Int {
-        var row = Array(0...right.count)
-        for (i, byte) in left.enumerated() {
-            var diagonal = row[0]
-            row[0] = i + 1
-            for (j, other) in right.enumerated() {
-                let replaced = diagonal + (byte == other ? 0 : 1)
-                diagonal = row[j + 1]
-                row[j + 1] = min(replaced, row[j] + 1, row[j + 1] + 1)
-            }
-        }
-        return row[right.count]
     }
 }

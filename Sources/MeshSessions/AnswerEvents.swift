@@ -97,7 +97,12 @@ struct AnswerEvents: Sendable {
                 delivery.failure = error
                 return
             case .preliminary: return hold(event)
-            case .content: hasContent = true
+            case .content:
+                guard FirstContent.carriesContent(event) else {
+                    if let start = AnswerEvent.usage(in: event) { Self.read(event, start, &usage) }
+                    return hold(event)
+                }
+                hasContent = true
             }
         } else if AnswerEvent.mayBeFailure(event), case .failure(let error) = AnswerEvent.meaning(event) {
             delivery.failure = error

@@ -4,8 +4,6 @@ package import MeshWire
 /// A worker's own words about a failure, bounded, for the buyer: in a reply frame, in an event of its stream, or in the
 /// body of an answer whose status says that it is one.
 package struct WorkerFailure: Hashable, Sendable {
-    package static let wordBytes = 500
-
     package var text: String?
     /// The worker's code; those that mean something to this node become codes of its own.
     package var code: String?
@@ -51,24 +49,22 @@ package struct WorkerFailure: Hashable, Sendable {
 
     /// Enough of a text for the words of an error.
     private static func start(of bytes: some Sequence<UInt8>) -> String {
-        String(decoding: Array(bytes.prefix(4 * wordBytes)), as: UTF8.self)
+        String(decoding: Array(bytes.prefix(4 * Limits.foreignWordsBytes)), as: UTF8.self)
     }
 
     /// - Parameter status: the worker's own, kept where the failure has one.
     package func error(status: Int? = nil) -> MeshError {
-        // Where the worker runs, and with which keys, is not for its buyers.
-        let words = PublicWords().cleaned((text ?? "").cut(toUTF8Bytes: 2 * Self.wordBytes))
-            .cut(toUTF8Bytes: Self.wordBytes)
+        let words = ForeignWords.cleaned(text ?? "")
         let missing = status.map { "it failed with status \($0)" } ?? "it failed, without a message"
-        let said = words.isEmpty ? missing : words
+        let said = "the worker says: \(words.isEmpty ? missing : words)"
+        let code = ErrorCode(ofWorker: code)
         switch code {
-        case "model_not_found":
-            return MeshError(
-                .modelNotFound, "the worker says: \(said)", parameter: "model", statusOverride: status)
-        case "busy", "overloaded":
-            return MeshError(
-                .workerBusy, "the worker is busy: \(said)", retryAfterSeconds: 2, statusOverride: status)
-        default: return MeshError(.workerError, "the worker says: \(said)", statusOverride: status)
+        case .modelNotFound: return MeshError(code, said, parameter: "model", statusOverride: status)
+        case .workerBusy: return MeshError(code, said, retryAfterSeconds: 2, statusOverride: status)
+        // How its backend is reached is nobody's business but its seller's.
+        case .workerUnavailable:
+            return MeshError(code, "the worker cannot take requests now; try again shortly", retryAfterSeconds: 2)
+        default: return MeshError(code, said, statusOverride: status)
         }
     }
 
@@ -108,26 +104,54 @@ package struct WorkerFailure: Hashable, Sendable {
         }
     }
 
-    /// What the buyer gets for an error status. OpenAI's error object passes as it is, as does whatever an endpoint
+    /// What the buyer gets for an error status. OpenAI's error object passes, as does whatever an endpoint
     /// other than chat gives; other words of the worker become OpenAI's error object, with the worker's status. A
-    /// failure is one that another worker may not have.
+    /// failure is one that another worker may not have. What speaks of the seller's account, or in this node's name,
+    /// becomes an error of the worker's with its words in it: to the buyer it would mean the buyer's own key.
     package static func answer(
         for whole: WorkerAnswer.Whole, isChat: Bool
     ) -> Result<WorkerAnswer.Whole, MeshError> {
         let body = body(of: whole)
+        if ErrorCode.isAboutSellersAccount(status: whole.head.status) {
+            var failure = body.failure
+            failure.code = nil
+            return .failure(failure.error())
+        }
+        let isImpostor = body.failure.code.flatMap(ErrorCode.init(rawValue:)).map { !$0.mayComeFromWorker } ?? false
         switch body {
-        case .known: return .success(whole)
-        case .other where !isChat: return .success(whole)
+        case _ where isImpostor: break
+        case .known: return .success(cleaned(whole))
+        case .other where !isChat: return .success(cleaned(whole))
         case .errorText, .other: break
         }
         let error = body.failure.error(status: whole.head.status)
-        if error.code == .workerBusy { return .failure(error) }
+        if error.code == .workerBusy || error.code == .workerUnavailable { return .failure(error) }
         var answer = whole
         answer.head.contentType = "application/json"
         answer.head.fields.removeAll { $0.name.hasPrefix("content-") || $0.name == "etag" }
         answer.body = Self.document(error).bytes
         answer.head.length = answer.body.count
         return .success(answer)
+    }
+
+    /// The same without what is private in its words; byte for byte where nothing is. `aisbf worker` has done so before,
+    /// with what only it knows; other workers have not.
+    private static func cleaned(_ whole: WorkerAnswer.Whole) -> WorkerAnswer.Whole {
+        guard whole.body.count <= Limits.errorWordsBytes,
+            let body = JSONValue.cleaned(whole.body, by: PublicWords()), body != whole.body
+        else { return whole }
+        var answer = whole
+        answer.body = body
+        answer.head.length = body.count
+        return answer
+    }
+
+    /// The same for an answer that another node says is its worker's.
+    package static func answer(
+        _ head: AnswerHead, _ body: [UInt8], isChat: Bool
+    ) -> Result<(head: AnswerHead, body: [UInt8]), MeshError> {
+        answer(for: WorkerAnswer.Whole(head: head, body: body, source: .bytes), isChat: isChat)
+            .map { ($0.head, $0.body) }
     }
 
     /// OpenAI's error object with the type of the worker's own status.

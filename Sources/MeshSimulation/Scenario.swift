@@ -10,7 +10,7 @@ package struct Scenario: Sendable {
     package func run(_ parameters: ScenarioParameters) -> ScenarioReport { body(parameters) }
 
     package static let all: [Scenario] = [
-        .spread, .join, .partitionHeal, .silent, .mutated, .forged, .lossy, .equivocation,
+        .spread, .join, .partitionHeal, .silent, .mutated, .forged, .lossy, .equivocation, .hostileNames,
     ]
 
     package static func named(_ name: String) -> Scenario? { all.first { $0.name == name } }
@@ -22,6 +22,8 @@ package struct ScenarioParameters: Hashable, Sendable {
     package var seed: UInt64
     /// False is the negative control: every signature is believed.
     package var verifiesSignatures = true
+    /// False is another: a node forgets what names meant before.
+    package var keepsNames = true
 
     package init(nodes: Int, records: Int, seed: UInt64) {
         self.nodes = nodes

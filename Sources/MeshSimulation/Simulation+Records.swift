@@ -27,9 +27,9 @@ extension Simulation {
         return record
     }
 
-    mutating func describe(_ index: Int) -> VerifiedRecord {
+    mutating func describe(_ index: Int, name: String? = nil) -> VerifiedRecord {
         let body = Aisbf_Mesh_V1_NodeDescriptor.with {
-            $0.name = "node-\(index)"
+            $0.name = name ?? "node-\(index)"
             $0.linkAddresses = [SimulatedNode.address(index)]
         }
         return sign(

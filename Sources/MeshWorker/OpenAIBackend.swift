@@ -87,12 +87,13 @@ package struct OpenAIBackend: Backend {
         let isCoded = response.headers.contains(name: "content-encoding")
         let length = isCoded ? nil : response.headers.first(name: "content-length").flatMap { Int($0) }
         try await deliver(.head(status: status, headers: headers, contentType: type, length: length))
+        let isStream = type.lowercased().hasPrefix("text/event-stream")
         var body = response.body.makeAsyncIterator()
         while true {
             let part: ByteBuffer?
             do { part = try await body.next() } catch { throw failure(error) }
             guard let part else { return }
-            try await deliver(.body(part))
+            try await deliver(.body(isStream ? BackendErrorBody.cleaned(events: part, words) : part))
         }
     }
 

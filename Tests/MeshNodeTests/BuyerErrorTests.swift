@@ -123,23 +123,30 @@ struct Shop: Sendable {
         }
     }
 
-    @Test func aNameThatSeveralProvidersHaveListsTheFullNames() async throws {
+    @Test func aNameThatSeveralProvidersHaveMeansTheFirst() async throws {
         try await withNode { node in
+            var workers: [ScriptedWorker] = []
             for owner in ["alice", "carol"] {
                 try await node.user(owner)
                 let token = try await node.provider("den", owner: owner)
-                _ = try await eventually("the worker of \(owner)") {
-                    try? await ScriptedWorker.attach(
-                        node.buyerPort, provider: "den", token: token, username: owner)
-                }
+                workers.append(
+                    try await ScriptedWorker.admitted(at: node, provider: "den", token: token, username: owner))
             }
             try await node.user("bob")
             let buyer = try await node.key(of: "bob")
-            for full in ["alice@north/den/m1", "carol@north/den/m1"] { try await node.offers(full, to: buyer) }
-            let reply = try await buyer.ask(model: "den/m1")
-            #expect(reply.status == 409)
-            #expect(reply.errorCode == "model_ambiguous")
-            #expect(reply.errorMessage.contains("alice@north/den/m1, carol@north/den/m1"))
+            for name in ["den/m1", "carol@north/den/m1"] { try await node.offers(name, to: buyer) }
+            for (name, worker) in zip(["den/m1", "alice@north/den/m1", "carol@north/den/m1"], [0, 0, 1]) {
+                let connection = try await buyer.start(#"{"model":"\#(name)"}"#)
+                workers[worker].answer(try await workers[worker].request("chat.completions"), payload: "{}")
+                #expect(try await connection.reply().status == 200, "\(name)")
+            }
+            // The second keeps its own full name when the first is gone, and gets no other.
+            _ = try await node.administer("DELETE", "providers/alice/den")
+            try await eventually("the first one's end") { try await buyer.ask(model: "den/m1").status == 404 }
+            let named = try await buyer.call("GET", "/v1/models").document?["data"]?.elements?.compactMap {
+                $0["id"]?.text
+            }
+            #expect(named == ["carol@north/den/m1"])
         }
     }
 }

@@ -18,8 +18,8 @@ import Testing
         func isReachable(_ node: PublicKey) -> Bool { true }
 
         func forward(
-            _ request: WorkRequest, to node: PublicKey, provider: RecordKey, principal: Principal, requestID: String,
-            attempt: Int, receiver: any AnswerReceiver
+            _ request: WorkRequest, to node: PublicKey, name: String, provider: RecordKey, principal: Principal,
+            requestID: String, attempt: Int, receiver: any AnswerReceiver
         ) -> any AttemptHandle {
             receivers.withLock { $0.append(receiver) }
             return Handle()

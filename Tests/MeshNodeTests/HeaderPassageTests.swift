@@ -96,4 +96,31 @@ import Testing
             }
         }
     }
+
+    /// Workers of other makes say where they stand.
+    @Test func wordsOfAnyWorkerLoseItsAddresses() async throws {
+        try await Market.open("{}") { market in
+            for side in market.sides {
+                let known =
+                    #"{"error":{"message":"no answer from http://10.0.0.3:8000/v1","type":"server_error"},"n":1.50}"#
+                let connection = try await side.buyer.start(#"{"model":"lab/m1"}"#)
+                market.worker.answer(
+                    try await market.worker.request("chat.completions"),
+                    payload: #"{"status_code":500,"body":\#(known)}"#)
+                let reply = try await connection.reply()
+                #expect(reply.text == known.replacing("http://10.0.0.3:8000/v1", with: "(address)"))
+                #expect(reply["content-length"] == "\(reply.body.count)")
+                connection.close()
+
+                let failed = try await side.buyer.start(#"{"model":"lab/m1"}"#)
+                let request = try await market.worker.request("chat.completions")
+                market.worker.say(
+                    #"{"request_id":"\#(request.id)","status":"error","error":{"message":"no /srv/models/x.gguf here"}}"#
+                )
+                let error = try await failed.reply()
+                #expect(error.errorMessage.contains("no (path) here"), "\(error.text)")
+                failed.close()
+            }
+        }
+    }
 }

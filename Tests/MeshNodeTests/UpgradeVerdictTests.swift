@@ -19,7 +19,7 @@ private struct VerdictServer {
     struct NoNodes: RemoteDispatch {
         func isReachable(_ node: PublicKey) -> Bool { false }
         func forward(
-            _ request: WorkRequest, to node: PublicKey, provider: RecordKey, principal: Principal,
+            _ request: WorkRequest, to node: PublicKey, name: String, provider: RecordKey, principal: Principal,
             requestID: String, attempt: Int, receiver: any AnswerReceiver
         ) -> any AttemptHandle {
             preconditionFailure("nothing is reachable")

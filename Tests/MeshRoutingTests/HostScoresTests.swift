@@ -178,4 +178,12 @@ import Testing
             mesh.scores.answered(mesh.hosts[1], afterMs: 3, now: Instant(nanoseconds: instant))
         }
     }
+
+    @Test func anOperatorOfManyNodesHasOneOfTheFirstAttempts() {
+        let keys = (0..<3).map { PublicKey(Sodium.shared.hash32([UInt8($0)])) }
+        let owner = [0, 0, 1, 0, 2, 1]
+        let order = HostScores.spread([3, 0, 2, 1, 5, 4]) { keys[owner[$0]] }
+        #expect(order == [3, 2, 4, 0, 1, 5])
+        #expect(HostScores.spread([]) { keys[$0] } == [])
+    }
 }

@@ -41,7 +41,7 @@ import Testing
         Row(
             "text", stream: false,
             [#"{"payload":{"status_code":500,"content_type":"text/html","headers":{"etag":"e"},"body":"<b>\n"}}"#],
-            AnswerFormTests.refused(500, #"<b>\n"#)),
+            AnswerFormTests.refused(500, "<b>")),
         Row(
             "nothing", stream: false, [#"{"payload":{"status_code":500}}"#],
             AnswerFormTests.refused(500, "it failed with status 500")),
@@ -49,8 +49,12 @@ import Testing
             "bytes", stream: false, [#"{"payload":{"status_code":500,"body_base64":"/////w=="}}"#],
             AnswerFormTests.refused(500, "it failed with status 500")),
         Row(
-            "number", stream: false, [#"{"payload":{"status_code":401,"body":7}}"#],
-            AnswerFormTests.refused(401, "7", type: "authentication_error")),
+            "number", stream: false, [#"{"payload":{"status_code":403,"body":7}}"#],
+            AnswerFormTests.refused(403, "7", type: "permission_error")),
+        Row(
+            "the seller's own key", stream: false,
+            [#"{"payload":{"status_code":401,"body":"{\"error\":{\"message\":\"wrong key\"}}"}}"#],
+            Outcome(failure: .workerError)),
         Row(
             "busy", stream: false, [#"{"payload":{"status_code":429,"body":{"error":"no","code":"busy"}}}"#],
             Outcome(failure: .workerBusy)),

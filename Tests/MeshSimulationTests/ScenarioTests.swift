@@ -10,7 +10,9 @@ import Testing
         return scenario.run(parameters)
     }
 
-    @Test(arguments: ["join", "partition-heal", "silent", "mutated", "forged", "lossy", "equivocation"])
+    @Test(arguments: [
+        "join", "partition-heal", "silent", "mutated", "forged", "lossy", "equivocation", "hostile-names",
+    ])
     func holds(name: String) throws {
         let report = try run(name, nodes: 12)
         #expect(report.holds, "\(ReportText.plain(report))")
@@ -32,6 +34,15 @@ import Testing
         let report = try run(name, nodes: 12, verifies: false)
         #expect(!report.holds)
         #expect(report.checks.contains { $0.name.contains("never signed") && !$0.holds })
+    }
+
+    /// The negative control: nodes that forget what names meant serve whoever has them now.
+    @Test func theNameCheckCanFail() throws {
+        let scenario = try #require(Scenario.named("hostile-names"))
+        var parameters = ScenarioParameters(nodes: 12, records: 1, seed: 1)
+        parameters.keepsNames = false
+        let report = scenario.run(parameters)
+        #expect(report.checks.contains { $0.name.contains("reached a namesake") && !$0.holds })
     }
 
     @Test func reportsAreReadable() throws {

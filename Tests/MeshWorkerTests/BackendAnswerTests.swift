@@ -253,6 +253,23 @@ import Testing
         }
     }
 
+    @Test func errorsInAStreamLoseTheSellersAddressesAndContentStays() async throws {
+        let content =
+            "data: {\"choices\":[{\"delta\":{\"content\":\"an error at http://127.0.0.1:9/v1\"}}], \"n\":1.50}\n\n"
+        let raw = RawBackend { request in
+            let host = request.headers["host"] ?? ""
+            let error = "data: {\"error\":{\"message\":\"lost \(host) and my-own-key\"}}\r\n\r\n"
+            return [
+                .send(RawBackend.answer(200, content + error + "data: [DONE]\n\n", type: "text/event-stream"))
+            ]
+        }
+        try await Self.with(raw, key: "my-own-key") { backend in
+            let answer = try await Self.ask(backend, Self.chat())
+            let told = "data: {\"error\":{\"message\":\"lost (address) and (address)\"}}\r\n\r\n"
+            #expect(answer.text == content + told + "data: [DONE]\n\n")
+        }
+    }
+
     @Test func nobodyThereIsSaidWithoutTheAddress() async throws {
         let client = BackendClient(group: MultiThreadedEventLoopGroup.singleton)
         let backend = OpenAIBackend(baseURL: "http://127.0.0.1:1/v1", apiKey: nil, client: client)

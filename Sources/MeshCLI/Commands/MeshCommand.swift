@@ -3,7 +3,7 @@ internal import ArgumentParser
 struct MeshCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mesh", abstract: "What a node knows of its mesh.",
-        subcommands: [Peers.self, Providers.self, Records.self, Record.self])
+        subcommands: [Peers.self, Providers.self, Records.self, Record.self, MeshNamesCommand.self])
 
     struct Peers: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Other nodes: who is alive, who is linked.")
@@ -30,7 +30,8 @@ struct MeshCommand: AsyncParsableCommand {
 
         func run() async throws {
             let layout = TableLayout(computed: [
-                ("FULL NAME", { $0["full_name"]?.cell ?? "" }), ("ACCESS", { $0["access"]?.cell ?? "" }),
+                ("FULL NAME", { $0["full_name"]?.cell ?? "" }), ("KEY NAME", { $0["key_name"]?.cell ?? "" }),
+                ("ACCESS", { $0["access"]?.cell ?? "" }),
                 ("MODELS", { $0["models"]?.cell ?? "" }),
                 ("ATTACHED AT", { $0["attachments"]?.elements.map(Self.attachment).joined(separator: ", ") ?? "" }),
             ])

@@ -8,6 +8,7 @@ package final class CatalogHolder: Sendable {
         let catalog: Catalog
         /// Routes that were resolved in this catalog: the same few names are asked for again and again.
         let routes = Mutex<[RouteKey: Route]>([:])
+        let listings = Mutex<[ListingKey: [Catalog.Listed]]>([:])
         init(_ catalog: Catalog) { self.catalog = catalog }
     }
 
@@ -17,7 +18,14 @@ package final class CatalogHolder: Sendable {
         var username: String?
     }
 
+    private struct ListingKey: Hashable {
+        var owner: PublicKey
+        var nodeOperator: PublicKey?
+    }
+
     private let box: Mutex<Box>
+    /// Names that led somewhere since they were last taken, each once a catalog.
+    private let used = Mutex<[String]>([])
 
     package init(node: PublicKey) { box = Mutex(Box(.empty(node: node))) }
 
@@ -32,12 +40,33 @@ package final class CatalogHolder: Sendable {
         if let known = box.routes.withLock({ $0[key] }) { return .success(known) }
         let resolved = box.catalog.resolve(model, for: principal)
         if case .success(let route) = resolved {
+            used.withLock { if $0.count < Limits.namesUsedAtOnce { $0.append(model) } }
             box.routes.withLock { routes in
                 if routes.count >= Limits.routesRemembered { routes = [:] }
                 routes[key] = route
             }
         }
         return resolved
+    }
+
+    /// `Catalog.listing`, remembered likewise: it is as long as the catalog, and clients ask for it again and again.
+    package func listing(for principal: Principal) -> [Catalog.Listed] {
+        let box = box.withLock { $0 }
+        let key = ListingKey(owner: principal.owner, nodeOperator: principal.nodeOperator)
+        if let known = box.listings.withLock({ $0[key] }) { return known }
+        let listing = box.catalog.listing(for: principal)
+        box.listings.withLock { listings in
+            if listings.count >= Limits.listingsRemembered { listings = [:] }
+            listings[key] = listing
+        }
+        return listing
+    }
+
+    package func takeUsedNames() -> [String] {
+        used.withLock { names in
+            defer { names = [] }
+            return names
+        }
     }
 
     package func replace(_ catalog: Catalog) {

@@ -41,6 +41,7 @@ package final class ControlPlane: Sendable {
     private let network: NetworkID
     private let epoch: UInt32
     private let unsaved = Mutex<[StoreChange]>([])
+    private let unsavedNames = Mutex<[NameChange]>([])
     private let framesWaiting = Atomic<Int>(0)
     private let unstored: UnstoredVersions
 
@@ -134,6 +135,8 @@ package final class ControlPlane: Sendable {
     private func perform(_ effect: Broker.Effect, _ links: any Links) async throws -> Broker.Input? {
         switch effect {
         case .catalogChanged(let catalog): self.catalog.replace(catalog)
+        case .names(let changes): try await save(changes)
+        case .nameClaimed(let conflict): warn(conflict)
         case .sign(let request):
             guard let record = try await sign(request, links) else { return .notSigned(request) }
             return .signed(record)
@@ -224,6 +227,37 @@ package final class ControlPlane: Sendable {
         return record
     }
 
+    // MARK: Names
+
+    /// Before the catalog counts that was built with them: after a crash the same names must mean the same.
+    private func save(_ changes: [NameChange]) async throws {
+        unsavedNames.withLock { $0 += changes }
+        try await NIOThreadPool.singleton.runIfActive { [self] in try saveNames() }
+    }
+
+    /// What a full disk does not take is tried again every second: it holds as long as the node runs.
+    private func saveNames() throws(StoreError) {
+        let changes = unsavedNames.withLock { changes in
+            defer { changes = [] }
+            return changes
+        }
+        do throws(StoreError) { try store.saveNames(changes) } catch {
+            guard error.isPassing else { throw error }
+            unsavedNames.withLock { $0 = changes + $0 }
+        }
+    }
+
+    private func warn(_ conflict: NameConflict) {
+        logger.warning(
+            "a name is claimed by two; 'aisbf mesh names' shows and settles it",
+            metadata: [
+                "name": "\(conflict.name.text)",
+                "name.means": "\(conflict.holder.map { conflict.name.text(of: $0) } ?? "nobody")",
+                "name.claimant": "\(conflict.name.text(of: conflict.claimant))",
+                "node": "\(KeyText.node.text(conflict.home.bytes))",
+            ])
+    }
+
     // MARK: The record cache
 
     /// Keeps when a peer was last linked, for the operator to look up.
@@ -243,6 +277,7 @@ package final class ControlPlane: Sendable {
     package func flushRecords() throws {
         guard store.probe() else { return }
         try unstored.settle()
+        try saveNames()
         let changes = unsaved.withLock { changes in
             defer { changes = [] }
             return changes

@@ -4,7 +4,10 @@ package import NIOCore
 
 /// What becomes of one attempt to have a request answered, in order: `head`, any number of `body`, then `end`. `fail`
 /// may come in place of any of them and is the last: before the head nothing was delivered, after it the answer is cut.
+/// `pending` may stand before and between them.
 package enum AnswerEvent: Sendable {
+    /// Whoever answers says that it is at work.
+    case pending
     case head(AnswerHead)
     case body(ByteBuffer)
     case end
@@ -33,10 +36,13 @@ package protocol AttemptHandle: Sendable {
     func resume()
     /// `count` bytes of the answer went on towards the buyer: a source that sends by credit may send as many more.
     func consumed(_ count: Int)
+    /// Nothing came in time: as `cancel`, and a failure of whoever was asked.
+    func expire()
 }
 
 extension AttemptHandle {
     package func consumed(_ count: Int) {}
+    package func expire() { cancel() }
 }
 
 /// The operations of the worker protocol that carry buyers' requests.

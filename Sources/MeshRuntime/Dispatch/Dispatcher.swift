@@ -1,6 +1,5 @@
 package import MeshModel
 package import MeshRouting
-import MeshSessions
 import Synchronization
 
 /// One place a request can go.
@@ -29,9 +28,10 @@ package enum Candidate: Sendable {
 /// Carries requests to other nodes. `ForwardClient` does; a node without links has none.
 package protocol RemoteDispatch: Sendable {
     func isReachable(_ node: PublicKey) -> Bool
+    /// - Parameter name: what the node is called, for the words of its failures.
     func forward(
-        _ request: WorkRequest, to node: PublicKey, provider: RecordKey, principal: Principal, requestID: String,
-        attempt: Int, receiver: any AnswerReceiver
+        _ request: WorkRequest, to node: PublicKey, name: String, provider: RecordKey, principal: Principal,
+        requestID: String, attempt: Int, receiver: any AnswerReceiver
     ) -> any AttemptHandle
 }
 
@@ -42,25 +42,73 @@ package final class Dispatcher: Sendable {
     private let remote: any RemoteDispatch
     private let turn = Atomic<UInt64>(0)
     private let measurements = HostMeasurements()
+    private let tickers = LoopTickers<Pursuit>()
 
-    package init(node: PublicKey, sessions: SessionTable, remote: any RemoteDispatch) {
+    private let operators: @Sendable (PublicKey) -> PublicKey?
+
+    /// - Parameter operators: who runs a node, where that is known.
+    package init(
+        node: PublicKey, sessions: SessionTable, remote: any RemoteDispatch,
+        operators: @escaping @Sendable (PublicKey) -> PublicKey? = { _ in nil }
+    ) {
+        self.operators = operators
         self.node = node
         self.sessions = sessions
         self.remote = remote
     }
 
+    /// A request of this node's own buyer, on its way to whoever answers it.
+    package func pursue(
+        _ request: WorkRequest, on route: Route, principal: Principal, requestID: String, upload: UploadFlow?,
+        receiver: any AnswerReceiver
+    ) -> Pursuit {
+        let places = Pursuit.Places(
+            find: { [self] in candidates(route, request.need) },
+            begin: { [self] place, request, attempt, receiver in
+                start(
+                    place, request, principal: principal, requestID: requestID, attempt: attempt, receiver: receiver)
+            },
+            none: { [self] in
+                let names = route.providers.map(\.fullName).joined(separator: ", ")
+                if let endpoint = request.need.endpoint, lacksEndpoint(route, request.need) {
+                    return MeshError(
+                        .endpointNotOffered,
+                        "no worker of \(names) offers \(endpoint); its seller's worker would have to advertise it")
+                }
+                return MeshError(
+                    .workerUnavailable, "no worker of \(names) is connected now; try again shortly",
+                    retryAfterSeconds: 2)
+            })
+        return Pursuit(
+            request, upload: upload, places: places, repeats: Limits.forwardAttempts, tickers: tickers,
+            receiver: receiver)
+    }
+
     /// Where `route` may be served now: a local worker of each provider first, then one sibling of such a worker, then
-    /// reachable hosts by what this node measured of them (`HostScores`). At most `Limits.forwardAttempts`.
+    /// reachable hosts by what this node measured of them (`HostScores`), then more siblings, and last the local
+    /// workers that rest. At most `Limits.forwardAttempts`.
     package func candidates(_ route: Route, _ need: WorkerNeed) -> [Candidate] {
-        var found: [Candidate] = []
-        var sibling: Candidate?
+        var first: [Candidate] = []
+        var siblings: [Candidate] = []
+        var resting: [Candidate] = []
+        let now = SystemClock.instant
         for provider in route.providers {
-            let workers = sessions.best(of: provider.key, need)
-            if let session = workers.first { found.append(.local(session, provider)) }
-            if sibling == nil, workers.count > 1 { sibling = .local(workers[1], provider) }
+            var isFirst = true
+            for session in sessions.best(of: provider.key, need) {
+                let candidate = Candidate.local(session, provider)
+                if session.isResting(now: now) {
+                    resting.append(candidate)
+                } else if isFirst {
+                    first.append(candidate)
+                    isFirst = false
+                } else {
+                    siblings.append(candidate)
+                }
+            }
         }
-        if let sibling { found.append(sibling) }
-        return Array((found + hosts(of: route, need, limit: Limits.forwardAttempts)).prefix(Limits.forwardAttempts))
+        let hosts = hosts(of: route, need, limit: Limits.forwardAttempts)
+        let all = first + siblings.prefix(1) + hosts + siblings.dropFirst() + resting
+        return Array(all.prefix(Limits.forwardAttempts))
     }
 
     private func hosts(of route: Route, _ need: WorkerNeed, limit: Int) -> [Candidate] {
@@ -76,12 +124,15 @@ package final class Dispatcher: Sendable {
         }
         guard hosts.count > 1 else { return candidates }
         let turn = turn.wrappingAdd(1, ordering: .relaxed).oldValue
-        return measurements.order(hosts, limit: limit, turn: turn).map { candidates[$0] }
+        // A few more than are tried, so that they need not all be of one operator.
+        let order = measurements.order(hosts, limit: Limits.hostsCompared, turn: turn)
+        let spread = HostScores.spread(order) { operators(hosts[$0].node) ?? hosts[$0].node }
+        return spread.prefix(limit).map { candidates[$0] }
     }
 
     /// Whether a connected worker of `route` has the model but does not offer the endpoint: trying again later is no
     /// use then.
-    package func lacksEndpoint(_ route: Route, _ need: WorkerNeed) -> Bool {
+    private func lacksEndpoint(_ route: Route, _ need: WorkerNeed) -> Bool {
         guard need.endpoint != nil else { return false }
         return isMet(WorkerNeed(model: need.model), by: route)
             && !isMet(WorkerNeed(model: need.model, endpoint: need.endpoint), by: route)
@@ -103,11 +154,16 @@ package final class Dispatcher: Sendable {
             let measurement = HostMeasurement(
                 measurements, HostScores.Host(node: node, provider: provider.key), isTimed: request.upload == nil)
             let handle = remote.forward(
-                request, to: node, provider: provider.key, principal: principal, requestID: requestID,
-                attempt: attempt, receiver: MeasuredReceiver(receiver, measurement))
+                request, to: node, name: provider.nodeName(node), provider: provider.key, principal: principal,
+                requestID: requestID, attempt: attempt, receiver: MeasuredReceiver(receiver, measurement))
             return MeasuredHandle(handle: handle, measurement: measurement)
         }
     }
+}
+
+extension CatalogProvider {
+    /// What a node calls itself that hosts a worker of this provider.
+    package func nodeName(_ node: PublicKey) -> String { hosts.first { $0.node == node }?.nodeName ?? "unknown" }
 }
 
 extension CatalogHost {

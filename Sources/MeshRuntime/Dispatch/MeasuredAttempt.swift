@@ -48,7 +48,7 @@ final class HostMeasurement: Sendable {
         case .head(let head):
             guard move(to: .answered) == .waiting else { return }
             if head.status >= 500 || head.status == 429 { failed(afterMs: elapsedMs) } else { answered() }
-        case .body: break
+        case .pending, .body: break
         case .end: if move(to: .over) != .over { ended() }
         case .fail(let error):
             let before = move(to: .over)
@@ -67,6 +67,13 @@ final class HostMeasurement: Sendable {
         let before = move(to: .over)
         guard before != .over else { return }
         if before == .waiting, isTimed, elapsedMs >= Limits.hungRequestMs { failed(afterMs: elapsedMs) }
+        ended()
+    }
+
+    /// Nothing came in the time that this node gives.
+    func expired() {
+        guard move(to: .over) != .over else { return }
+        failed(afterMs: elapsedMs)
         ended()
     }
 
@@ -117,6 +124,10 @@ struct MeasuredHandle: AttemptHandle {
 
     func cancel() {
         measurement.cancelled()
+        handle.cancel()
+    }
+    func expire() {
+        measurement.expired()
         handle.cancel()
     }
     func pause() { handle.pause() }

@@ -18,6 +18,7 @@ package final class ForwardServer: Sendable {
     private let sessions: SessionTable
     private let proofs: PrincipalProofs
     private let replays = ReplayGuard()
+    private let tickers = LoopTickers<Pursuit>()
     private let deadlines: AnswerExchange.Deadlines
     private let logger: Logger
     private let draining = Atomic<Bool>(false)
@@ -79,7 +80,7 @@ package final class ForwardServer: Sendable {
     }
 
     private struct Checked: Sendable {
-        var session: WorkerSession
+        var provider: CatalogProvider
         var request: WorkRequest
         /// Nil where the body is whole.
         var upload: (check: UploadCheck, verified: VerifiedForward)?
@@ -124,11 +125,7 @@ package final class ForwardServer: Sendable {
         guard replays.take([mark], now: now.instant) else {
             throw MeshError(.forwardRefused, "this request was taken already")
         }
-        guard let session = sessions.choose(provider.key, cut.need) else {
-            throw MeshError(
-                .workerUnavailable, "no worker for '\(cut.need.model?.prefix(128) ?? "this")' is attached here now",
-                retryAfterSeconds: 2)
-        }
+        guard sessions.choose(provider.key, cut.need) != nil else { throw Self.noWorker(cut.need) }
         var upload: (check: UploadCheck, verified: VerifiedForward)?
         if let about = cut.upload {
             upload = (
@@ -137,10 +134,17 @@ package final class ForwardServer: Sendable {
             )
         }
         return Checked(
-            session: session,
+            provider: provider,
             request: WorkRequest(
                 operation: path.operation, body: body, form: cut.form, need: cut.need,
-                deadlines: lowered(forward.headers)), upload: upload)
+                mayRepeat: !(cut.need.endpoint?.family.keepsState ?? false), deadlines: lowered(forward.headers)),
+            upload: upload)
+    }
+
+    private static func noWorker(_ need: WorkerNeed) -> MeshError {
+        MeshError(
+            .workerUnavailable, "no worker for '\(need.model?.prefix(128) ?? "this")' is attached here now",
+            retryAfterSeconds: 2)
     }
 
     /// The entry node may shorten this node's deadlines, never lengthen them.
@@ -162,17 +166,29 @@ package final class ForwardServer: Sendable {
     private func start(_ forward: IncomingForward, _ checked: Checked) {
         inFlight.add(1, ordering: .relaxed)
         served.increment()
-        var request = checked.request
         let upload = checked.upload.map {
             ForwardUpload(forward, verified: $0.verified, check: $0.check)
         }
-        request.upload = upload?.ticket()
-        let writer = ForwardAnswer(forward: forward, worker: checked.session.mark) { [self] in
+        let writer = ForwardAnswer(forward: forward) { [self] in
             inFlight.subtract(1, ordering: .relaxed)
             upload?.close()
         }
         upload?.onFailure { [weak writer] error in writer?.fail(error) }
-        writer.begin(checked.session.start(request, receiver: writer))
+        let (provider, need) = (checked.provider, checked.request.need)
+        // Its own workers only: a request is never passed on.
+        let places = Pursuit.Places(
+            find: { [sessions] in
+                sessions.best(of: provider.key, need).prefix(Limits.forwardAttempts).map { .local($0, provider) }
+            },
+            begin: { place, request, _, receiver in
+                guard case .local(let session, _) = place else { return FinishedAttempt() }
+                return session.start(request, receiver: receiver)
+            },
+            none: { Self.noWorker(need) })
+        writer.begin(
+            Pursuit(
+                checked.request, upload: upload?.flow, places: places, repeats: Limits.repeatsByHost, tickers: tickers,
+                receiver: writer))
     }
 
     private func refuse(_ forward: IncomingForward, _ error: MeshError) {
@@ -180,149 +196,5 @@ package final class ForwardServer: Sendable {
         logger.info(
             "forward refused", metadata: ["link.peer": "\(forward.link.peer)", "error.code": "\(error.code.rawValue)"])
         ForwardAnswer.fail(forward, error)
-    }
-}
-
-/// Writes a worker's answer to the forward stream, holding back what the entry node does not read.
-private final class ForwardAnswer: AnswerReceiver {
-    private struct State {
-        var handle: (any AttemptHandle)?
-        var held = ByteQueue()
-        var isPaused = false
-        var isComplete = false
-        var isOver = false
-        var hasHead = false
-        var isWatched = false
-        /// Counts the pieces the peer has taken.
-        var progress = 0
-    }
-
-    let eventLoop: any EventLoop
-    private let forward: IncomingForward
-    private let worker: String
-    private let state: NIOLoopBoundBox<State>
-    private let ended: @Sendable () -> Void
-
-    init(forward: IncomingForward, worker: String, ended: @escaping @Sendable () -> Void) {
-        self.forward = forward
-        self.worker = worker
-        self.ended = ended
-        eventLoop = forward.eventLoop
-        state = NIOLoopBoundBox(State(), eventLoop: forward.eventLoop)
-    }
-
-    func begin(_ handle: any AttemptHandle) {
-        if !state.value.isOver, !state.value.isComplete { state.value.handle = handle }
-        forward.onCancelled { [self] in
-            guard !state.value.isOver else { return }
-            finish()
-            handle.cancel()
-        }
-        forward.onWritabilityChanged { [self] isWritable in if isWritable { drain() } }
-    }
-
-    func receive(_ events: [AnswerEvent]) {
-        for event in events where !state.value.isOver {
-            switch event {
-            case .head(let head):
-                state.value.hasHead = true
-                var headers = [("content-type", head.contentType), ("aisbf-worker", worker)]
-                headers += head.fields.map { ($0.name, $0.value) }
-                if let length = head.length { headers.append(("content-length", String(length))) }
-                forward.respond(status: head.status, headers: headers)
-            case .body(let bytes): write(bytes)
-            case .end:
-                state.value.isComplete = true
-                if state.value.held.isEmpty {
-                    forward.end()
-                    finish()
-                }
-            case .fail(let error):
-                finish()
-                if state.value.hasHead { forward.reset() } else { Self.fail(forward, error) }
-            }
-        }
-    }
-
-    /// The request turned out to be none.
-    func fail(_ error: MeshError) {
-        guard !state.value.isOver, !state.value.isComplete else { return }
-        let handle = state.value.handle
-        let hasHead = state.value.hasHead
-        finish()
-        handle?.cancel()
-        if hasHead { forward.reset() } else { Self.fail(forward, error) }
-    }
-
-    private func write(_ bytes: ByteBuffer) {
-        state.value.held.append(bytes)
-        pass()
-        guard !state.value.held.isEmpty else { return }
-        if !state.value.isPaused {
-            state.value.isPaused = true
-            state.value.handle?.pause()
-            watch()
-        }
-        // A whole answer may be large; a stream that nobody reads is cut.
-        if state.value.held.count > Limits.answerHeldBytes { cut() }
-    }
-
-    /// Writes as long as the peer takes it, piece by piece: what it does not take stays here, where it is counted.
-    private func pass() {
-        while forward.isWritable, let piece = state.value.held.take(65_536) {
-            forward.write(piece)
-            state.value.progress &+= 1
-            state.value.handle?.consumed(piece.readableBytes)
-        }
-    }
-
-    /// A peer that takes nothing for too long loses the answer: it must not hold a worker's place and this node's memory.
-    private func watch() {
-        guard !state.value.isWatched else { return }
-        state.value.isWatched = true
-        let known = state.value.progress
-        eventLoop.scheduleTask(in: .milliseconds(Limits.streamBlockedMs)) { [self] in
-            state.value.isWatched = false
-            guard !state.value.isOver, state.value.isPaused else { return }
-            if state.value.progress == known { cut() } else { watch() }
-        }
-    }
-
-    private func cut() {
-        let handle = state.value.handle
-        finish()
-        handle?.cancel()
-        forward.reset()
-    }
-
-    private func drain() {
-        guard !state.value.isOver else { return }
-        pass()
-        guard state.value.held.isEmpty else { return }
-        if state.value.isPaused {
-            state.value.isPaused = false
-            state.value.handle?.resume()
-        }
-        if state.value.isComplete {
-            forward.end()
-            finish()
-        }
-    }
-
-    private func finish() {
-        guard !state.value.isOver else { return }
-        state.value.isOver = true
-        state.value.handle = nil
-        ended()
-    }
-
-    /// A failure of this node or its worker, told apart from a worker's own answer by `aisbf-error`.
-    static func fail(_ forward: IncomingForward, _ error: MeshError) {
-        let body = error.document(requestID: nil).bytes
-        var headers = [("content-type", "application/json"), ("aisbf-error", error.code.rawValue)]
-        if let seconds = error.retryAfterSeconds { headers.append(("retry-after", String(seconds))) }
-        forward.respond(status: error.status, headers: headers)
-        forward.write(ByteBuffer(bytes: body))
-        forward.end()
     }
 }

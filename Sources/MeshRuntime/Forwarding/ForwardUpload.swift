@@ -28,8 +28,8 @@ final class ForwardUpload: ForwardBodyReceiver {
             setReading: { forward.setReading($0) })
     }
 
-    /// The upload as the worker's session gets it.
-    func ticket() -> (any UploadSource)? { state.value.flow?.ticket() }
+    /// What of the upload waits for a worker.
+    var flow: UploadFlow? { state.value.flow }
 
     func onFailure(_ body: @escaping (MeshError) -> Void) { state.value.failed = body }
 

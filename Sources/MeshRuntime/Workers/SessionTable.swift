@@ -54,7 +54,7 @@ package final class SessionTable: Sendable {
     private let observer = Mutex<(@Sendable (WorkerEvent) -> Void)?>(nil)
     private let catalog: CatalogHolder
     private let ends = SessionEnds()
-    let tickers = WorkerTickers()
+    let tickers = LoopTickers<WorkerConnection>()
     private let logger: Logger
     let metrics: WorkerMetrics
 
@@ -85,8 +85,9 @@ package final class SessionTable: Sendable {
         best(of: provider, need).first
     }
 
-    /// The best and the second best worker of `provider` that have what is needed. Of many, the next few in turn are
-    /// compared and not all: the best of a few is nearly as good, and costs the same for ten workers and for a thousand.
+    /// The workers of `provider` that have what is needed, those first that can be expected to be done first; then one
+    /// that rests or is full. Of many, the next few in turn are compared and not all: the best of a few is nearly as
+    /// good, and costs the same for ten workers and for a thousand.
     func best(of provider: RecordKey, _ need: WorkerNeed) -> [WorkerSession] {
         let (sessions, turn) = state.withLock { state in
             state.turn &+= 1
@@ -94,25 +95,27 @@ package final class SessionTable: Sendable {
         }
         if sessions.count <= 1 { return sessions.filter { $0.offers(need) } }
         var found: [(session: WorkerSession, cost: Int64)] = []
+        var resting: [WorkerSession] = []
         var full: WorkerSession?
+        let now = SystemClock.instant
         let start = Int(turn.magnitude % UInt(sessions.count))
         for offset in 0..<min(sessions.count, Limits.workersScanned) {
             let index = start + offset
             let session = sessions[index < sessions.count ? index : index - sessions.count]
             guard session.offers(need) else { continue }
-            guard !session.isFull else {
+            if session.isFull {
                 full = session
-                continue
+            } else if session.isResting(now: now) {
+                if resting.count < Limits.workersCompared { resting.append(session) }
+            } else {
+                found.append((session, session.cost))
+                if found.count >= Limits.workersCompared { break }
             }
-            found.append((session, session.cost))
-            if found.count >= Limits.workersCompared { break }
         }
-        guard let first = found.indices.min(by: { found[$0].cost < found[$1].cost }) else {
-            // It will say that it is busy, and not that there is none.
-            return full.map { [$0] } ?? []
-        }
-        let second = found.indices.filter { $0 != first }.min { found[$0].cost < found[$1].cost }
-        return [found[first].session] + (second.map { [found[$0].session] } ?? [])
+        found.sort { $0.cost < $1.cost }
+        let ready = found.map(\.session) + resting
+        // It will say that it is busy, and not that there is none.
+        return ready.isEmpty ? full.map { [$0] } ?? [] : ready
     }
 
     /// Counts the requests of all workers of `provider` here, however they come and go.

@@ -8,7 +8,7 @@ import Synchronization
 
 /// One worker's WebSocket: turns frames into events of the pure `BrokerSession` and `AnswerExchange` machines and
 /// their actions into frames. Lives on its event loop; writes are flushed once per turn of the loop.
-package final class WorkerConnection: ChannelInboundHandler {
+package final class WorkerConnection: ChannelInboundHandler, Ticking {
     package typealias InboundIn = WebSocketFrame
     package typealias OutboundOut = WebSocketFrame
 
@@ -247,7 +247,10 @@ package final class WorkerConnection: ChannelInboundHandler {
             return
         }
         deliver(actions, entry.receiver)
-        guard entry.exchange.isFinished else { return }
+        guard entry.exchange.isFinished else {
+            if actions.isEmpty, event.isSignOfWork { entry.receiver.deliver([.pending]) }
+            return
+        }
         switch event {
         case .answer, .done, .error: finish(number)
         case .pending, .start, .credit, .chunk, .progress, .heartbeat, .ignored: failedByNode(number)
@@ -335,7 +338,7 @@ package final class WorkerConnection: ChannelInboundHandler {
     // MARK: Time and end
 
     /// Called by the ticker, twice a second.
-    func tick() {
+    package func tick() {
         guard context != nil, !isClosing else { return }
         let now = SystemClock.instant
         if machine.heard(since: lastTick) { session?.sawLife(SystemClock.wall) }
@@ -442,6 +445,16 @@ package final class WorkerConnection: ChannelInboundHandler {
         context.eventLoop.assumeIsolated().execute { [weak self] in
             self?.isFlushScheduled = false
             self?.flush()
+        }
+    }
+}
+
+extension WorkerFrame.ReplyEvent {
+    /// Whether it shows that the worker is at the request, where it brought no content.
+    fileprivate var isSignOfWork: Bool {
+        switch self {
+        case .pending, .start, .progress, .chunk: true
+        case .answer, .done, .error, .credit, .heartbeat, .ignored: false
         }
     }
 }

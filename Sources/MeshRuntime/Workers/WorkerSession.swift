@@ -1,5 +1,6 @@
 import MeshCrypto
 package import MeshModel
+import MeshRouting
 package import MeshSessions
 package import NIOCore
 import Synchronization
@@ -23,6 +24,9 @@ package final class WorkerSession: Sendable {
     private let load: ProviderLoad
     private let unitCost = Atomic<Int64>(1)
     private let seen: Atomic<Int64>
+    private let coolDown = Mutex(CoolDown())
+    /// Nanoseconds of the clock until which it rests; 0 when it does not.
+    private let restsUntil = Atomic<Int64>(0)
 
     package struct Details: Sendable {
         package var profile = WorkerProfile()
@@ -58,6 +62,28 @@ package final class WorkerSession: Sendable {
     var isFull: Bool {
         let slots = slots.load(ordering: .relaxed)
         return slots > 0 && requestsInFlight >= slots
+    }
+
+    /// Whether it refused a request a moment ago and its siblings come first.
+    func isResting(now: Instant) -> Bool {
+        let until = restsUntil.load(ordering: .relaxed)
+        return until != 0 && now.nanoseconds < until
+    }
+
+    /// It refused a request without doing anything.
+    func rest(retryAfterSeconds: Int?, now: Instant) {
+        let until = coolDown.withLock { coolDown in
+            coolDown.refused(retryAfterSeconds: retryAfterSeconds, now: now)
+            return coolDown.until
+        }
+        restsUntil.store(until?.nanoseconds ?? 0, ordering: .relaxed)
+    }
+
+    /// It answered a request.
+    func restIsOver() {
+        guard restsUntil.load(ordering: .relaxed) != 0 else { return }
+        coolDown.withLock { $0.answered() }
+        restsUntil.store(0, ordering: .relaxed)
     }
 
     package enum Taking: Hashable, Sendable {

@@ -160,6 +160,7 @@ final class ForwardStream: ChannelInboundHandler {
         }
         if status < 200 {
             if status == 100, hasUpload { receiver.forwardContinues() }
+            if status == 102 { receiver.forwardWaits() }
             return
         }
         hasHead = true

@@ -44,6 +44,9 @@ package final class IncomingForward: Sendable {
     /// Stops and starts reading the body; what is not read waits in the peer's window.
     package func setReading(_ isReading: Bool) { onLoop { $0.setReading(isReading) } }
 
+    /// Tells the peer that the work is under way (status 102). Behind the head it says nothing.
+    package func respondLater() { onLoop { $0.respondLater() } }
+
     package func respond(status: Int, headers: [(String, String)]) {
         onLoop { $0.respond(status: status, headers: headers) }
     }

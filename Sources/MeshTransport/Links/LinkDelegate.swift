@@ -25,6 +25,8 @@ extension LinkDelegate {
 package protocol ForwardReceiver: AnyObject, Sendable {
     /// The peer wants the rest of the request (status 100): only for a forward that has an upload.
     func forwardContinues()
+    /// The peer is at work and has nothing to show yet (status 102).
+    func forwardWaits()
     func forwardHead(status: Int, headers: [(String, String)])
     func forwardBody(_ bytes: ByteBuffer)
     /// Exactly once, last; nil: the answer is whole.
@@ -33,6 +35,7 @@ package protocol ForwardReceiver: AnyObject, Sendable {
 
 extension ForwardReceiver {
     package func forwardContinues() {}
+    package func forwardWaits() {}
 }
 
 /// Receives the rest of a forwarded request's body behind the part that was collected, on the link's event loop.

@@ -193,6 +193,12 @@ extension RequestStream {
         collection.then(.failure(failure))
     }
 
+    func respondLater() {
+        guard let context, !hasResponded, !isCancelled else { return }
+        context.write(wrapOutboundOut(.headers(.init(headers: HPACKHeaders([(":status", "102")])))), promise: nil)
+        scheduleFlush(context)
+    }
+
     func respond(status: Int, headers: [(String, String)]) {
         guard let context, !hasResponded, !isCancelled else { return }
         hasResponded = true

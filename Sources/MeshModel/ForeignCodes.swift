@@ -1,0 +1,65 @@
+/// What others may call a failure. A code is this node's own word to its buyer, so it is taken from nobody but where
+/// this table says so; everything else is told with a code that says who failed.
+extension ErrorCode {
+    /// The code that this node gives a failure for which a hosting node said `code` (`aisbf-error`).
+    /// - Parameter hasUpload: whether the request was still on its way to that node.
+    package init(ofHost code: String, hasUpload: Bool) {
+        guard let said = ErrorCode(rawValue: code), said.mayComeFromHost else {
+            self = .nodeError
+            return
+        }
+        switch said {
+        // This mesh's affair: to the buyer it is a node that cannot be had.
+        case .misdirected, .forwardRefused: self = .nodeUnreachable
+        // Only who still sends can be too slow.
+        case .requestTimeout where !hasUpload: self = .nodeError
+        default: self = said
+        }
+    }
+
+    /// Whether a hosting node may rightly say this of a forwarded request. Not what only the entry node can know: the
+    /// buyer's key, scopes, names, budget and body were judged there.
+    package var mayComeFromHost: Bool {
+        switch self {
+        case .accessDenied, .modelNotFound, .endpointNotOffered, .requestTimeout, .bodyTooLarge, .frameLimit,
+            .rateLimited, .workerError, .workerBadAnswer, .workerUnavailable, .workerBusy, .workerLost, .workerTimeout,
+            .misdirected, .forwardRefused, .draining:
+            true
+        case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .notFound, .methodNotAllowed,
+            .modelAmbiguous, .conflict, .unsupportedEncoding, .headersTooLarge, .clientClosed, .nodeUnreachable,
+            .nodeError, .streamInterrupted, .streamTooSlow, .storeFull, .internalError:
+            false
+        }
+    }
+
+    /// The code that this node gives a failure to which a worker gave `code`, in the worker's own vocabulary.
+    package init(ofWorker code: String?) {
+        switch code {
+        case "model_not_found": self = .modelNotFound
+        case "endpoint_not_offered": self = .endpointNotOffered
+        case "busy", "overloaded": self = .workerBusy
+        // Nothing was done: it is being stopped, or its backend does not listen.
+        case "draining", "backend_unreachable": self = .workerUnavailable
+        default: self = .workerError
+        }
+    }
+
+    /// Whether a worker's own error document may carry this code of ours. Codes that are none of ours are the words of
+    /// its backend.
+    package var mayComeFromWorker: Bool {
+        switch self {
+        case .invalidRequest, .invalidJSON, .notFound, .modelNotFound, .methodNotAllowed, .conflict, .bodyTooLarge,
+            .rateLimited, .workerError, .workerBusy:
+            true
+        case .invalidAPIKey, .insufficientScope, .accessDenied, .endpointNotOffered, .modelAmbiguous, .requestTimeout,
+            .unsupportedEncoding, .headersTooLarge, .frameLimit, .clientClosed, .workerBadAnswer, .workerUnavailable,
+            .workerLost,
+            .workerTimeout, .nodeUnreachable, .nodeError, .misdirected, .forwardRefused, .streamInterrupted,
+            .streamTooSlow, .draining, .storeFull, .internalError:
+            false
+        }
+    }
+
+    /// Statuses with which a worker's backend speaks of the seller's account. To a buyer they mean the buyer's own.
+    package static func isAboutSellersAccount(status: Int) -> Bool { [401, 402, 407].contains(status) }
+}

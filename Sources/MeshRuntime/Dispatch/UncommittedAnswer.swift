@@ -1,0 +1,125 @@
+import MeshModel
+import MeshRouting
+import MeshSessions
+import NIOCore
+
+/// The beginning of an answer, as long as another place may still be asked instead: its head, events without content,
+/// or the whole body of an error status.
+struct UncommittedAnswer: Sendable {
+    enum Step {
+        case hold
+        case commit
+        case failed(MeshError)
+    }
+
+    enum Ending {
+        case commit
+        /// An error status, kept as a whole.
+        case refusal(status: Int, retryAfterSeconds: Int?)
+        case failed(MeshError)
+    }
+
+    private enum Kind {
+        case events(FirstContent)
+        /// Its first byte is content.
+        case plain
+        /// An error of the worker's, which has to be whole before anything can be done with it.
+        case error
+    }
+
+    private var head: AnswerHead?
+    private var kind = Kind.plain
+    private var body = ByteQueue()
+    private var isForeign = false
+
+    /// - Parameter isForeign: whether another node says that this is its worker's answer.
+    mutating func begin(_ head: AnswerHead, form: AnswerExchange.Form, isForeign: Bool) {
+        self.head = head
+        self.isForeign = isForeign
+        if Attempts.isRefusal(status: head.status) || (isForeign && head.status >= 400) {
+            kind = .error
+        } else if form == .events, head.isEventStream, head.status < 400 {
+            kind = .events(FirstContent())
+        }
+    }
+
+    mutating func append(_ bytes: ByteBuffer) -> Step {
+        guard head != nil else { return .failed(Self.headless) }
+        guard bytes.readableBytes > 0 else { return .hold }
+        switch kind {
+        case .plain:
+            body.append(bytes)
+            return .commit
+        case .error:
+            body.append(bytes)
+            guard body.count > Limits.refusalBytes else { return .hold }
+            // Nobody can judge half of it, and another node's word for it is not enough.
+            return isForeign ? .failed(Self.tooLong) : .commit
+        case .events(var content):
+            // Taken out so that it is unique and changes in place.
+            kind = .plain
+            let finding = content.append(Array(bytes.readableBytesView))
+            switch finding {
+            case .none:
+                kind = .events(content)
+                return .hold
+            case .content:
+                body.append(ByteBuffer(bytes: content.release()))
+                return .commit
+            case .failure(let error): return .failed(error)
+            }
+        }
+    }
+
+    mutating func finish(isChat: Bool) -> Ending {
+        guard head != nil else { return .failed(Self.headless) }
+        switch kind {
+        case .plain: return .commit
+        case .events(var content):
+            if case .failure(let error) = content.finish() { return .failed(error) }
+            body.append(ByteBuffer(bytes: content.release()))
+            return .commit
+        case .error: break
+        }
+        if isForeign, let error = judge(isChat: isChat) { return .failed(error) }
+        guard let head, Attempts.isRefusal(status: head.status) else { return .commit }
+        return .refusal(status: head.status, retryAfterSeconds: retryAfter)
+    }
+
+    /// The same rule for an answer from another node as for one of a worker here.
+    private mutating func judge(isChat: Bool) -> MeshError? {
+        guard let head else { return Self.headless }
+        var bytes: [UInt8] = []
+        while let piece = body.take(Limits.refusalBytes) { bytes += piece.readableBytesView }
+        switch WorkerFailure.answer(head, bytes, isChat: isChat) {
+        case .failure(let error): return error
+        case .success(let judged):
+            self.head = judged.head
+            self.head?.length = judged.body.count
+            body.append(ByteBuffer(bytes: judged.body))
+            return nil
+        }
+    }
+
+    private var retryAfter: Int? {
+        head?.fields.first { $0.name == "retry-after" }.flatMap { Int($0.value) }
+    }
+
+    mutating func setRetryAfter(_ seconds: Int?) {
+        guard let seconds, Attempts.isRefusal(status: head?.status ?? 0) else { return }
+        head?.fields.removeAll { $0.name == "retry-after" }
+        head?.fields.append(AnswerField("retry-after", String(seconds)))
+    }
+
+    /// What was held, to be passed on.
+    var events: [AnswerEvent] {
+        guard let head else { return [] }
+        var events: [AnswerEvent] = [.head(head)]
+        var body = body
+        while let piece = body.take(Limits.streamBufferBytes) { events.append(.body(piece)) }
+        return events
+    }
+
+    private static let headless = MeshError(.workerBadAnswer, "the worker ended its answer before it began")
+    private static let tooLong = MeshError(.workerBadAnswer, "the worker's error is longer than this node reads")
+}

@@ -1,0 +1,160 @@
+import MeshModel
+import MeshRouting
+import MeshSessions
+import MeshTransport
+import MeshWire
+import NIOCore
+import Synchronization
+
+/// Turns the hosting node's HTTP answer into answer events. Errors of that node carry `aisbf-error`; anything else
+/// with a status is said to be its worker's own answer.
+///
+/// Nothing of it is taken at its word: codes, words, headers, type and length pass as far as a hosting node may rightly
+/// set them.
+final class RemoteAnswer: ForwardReceiver {
+    private struct State {
+        var error: HostError?
+        var errorBody = ByteBuffer()
+        var isStarted = false
+        /// The answer was refused here: what still comes of it is nobody's.
+        var isRefused = false
+        /// Bytes still to come where the head told the length: it goes to the buyer as `content-length`, and one byte
+        /// more would be read as the beginning of the next answer on that connection.
+        var owed: Int?
+        var call: ForwardCall?
+    }
+
+    private struct HostError: Sendable {
+        var code: ErrorCode
+        var retryAfterSeconds: Int?
+    }
+
+    private let node: String
+    private let isChat: Bool
+    private let receiver: any AnswerReceiver
+    private let upload: RemoteUpload?
+    private let state = Mutex(State())
+
+    /// - Parameter node: what the hosting node is called.
+    init(node: String, isChat: Bool, receiver: any AnswerReceiver, upload: RemoteUpload?) {
+        self.node = ForeignWords.cleaned(node, limit: 64)
+        self.isChat = isChat
+        self.receiver = receiver
+        self.upload = upload
+    }
+
+    func attach(_ call: ForwardCall) {
+        let isRefused = state.withLock { state in
+            state.call = call
+            return state.isRefused
+        }
+        if isRefused { call.cancel() }
+    }
+
+    func forwardContinues() { upload?.begin() }
+
+    func forwardWaits() { receiver.deliver([.pending]) }
+
+    func forwardHead(status: Int, headers: [(String, String)]) {
+        func value(_ name: String) -> String? { headers.first { $0.0 == name }?.1 }
+        if let code = value("aisbf-error") {
+            let seconds = value("retry-after").flatMap { Int($0) }.map { min(max($0, 1), Limits.retryAfterSeconds) }
+            let error = HostError(code: ErrorCode(ofHost: code, hasUpload: upload != nil), retryAfterSeconds: seconds)
+            return state.withLock { $0.error = error }
+        }
+        guard WorkerAnswer.isAnswerStatus(Int64(status)) else {
+            return refuse("it answered with a status that is none")
+        }
+        let contentType = value("content-type").flatMap { HeaderRule.isValue($0) ? $0 : nil } ?? "application/json"
+        // Of a chat nothing is read that a browser would run.
+        if isChat, status < 400, contentType.lowercased().hasPrefix("text/html") {
+            return refuse("it answered with a web page")
+        }
+        var head = AnswerHead(status: status, contentType: contentType)
+        head.length = value("content-length").flatMap { Int64($0) }.flatMap {
+            (0...Limits.answerBytes).contains($0) ? Int($0) : nil
+        }
+        head.fields = AnswerFieldRule.passing(headers)
+        if let mark = value("aisbf-worker"), WorkerMark.isMark(mark) {
+            head.fields.append(AnswerField("aisbf-worker", mark))
+        }
+        let length = head.length
+        state.withLock {
+            $0.isStarted = true
+            $0.owed = length
+        }
+        receiver.deliver([.head(head)])
+    }
+
+    func forwardBody(_ bytes: ByteBuffer) {
+        let count = bytes.readableBytes
+        enum Step {
+            case drop
+            case pass
+            case refuse
+        }
+        let step = state.withLock { state -> Step in
+            if state.error != nil, state.errorBody.readableBytes + count <= Limits.hostErrorBytes {
+                state.errorBody.writeImmutableBuffer(bytes)
+            }
+            guard state.isStarted, !state.isRefused else { return .drop }
+            guard let owed = state.owed else { return .pass }
+            state.owed = owed - min(count, owed)
+            return count <= owed ? .pass : .refuse
+        }
+        switch step {
+        case .drop: break
+        case .pass: receiver.deliver([.body(bytes)])
+        case .refuse: refuse("its answer is longer than it said")
+        }
+    }
+
+    func forwardEnded(_ failure: ForwardFailure?, trailers: [(String, String)]) {
+        let state = state.withLock { state in
+            // They know each other through this.
+            defer { state.call = nil }
+            return state
+        }
+        if state.isRefused { return }
+        if let error = state.error { return receiver.deliver([.fail(meshError(error, state.errorBody))]) }
+        guard let failure else {
+            guard state.isStarted else { return refuse("it answered without a status") }
+            if let owed = state.owed, owed > 0 { return refuse("its answer is shorter than it said") }
+            return receiver.deliver([.end])
+        }
+        let error = broken(failure)
+        receiver.deliver([
+            .fail(state.isStarted ? MeshError(.streamInterrupted, error.message, retryAfterSeconds: 2) : error)
+        ])
+    }
+
+    private func broken(_ failure: ForwardFailure) -> MeshError {
+        switch failure {
+        case .refusedStream, .goaway, .notEstablished:
+            MeshError(.nodeUnreachable, "node \(node) takes no requests now", retryAfterSeconds: 2)
+        case .timeout: MeshError(.workerTimeout, "node \(node) did not answer in time")
+        case .linkLost: MeshError(.workerLost, "node \(node) was lost", retryAfterSeconds: 2)
+        case .reset, .cancelled, .bodyTooLarge, .malformed:
+            MeshError(.workerLost, "node \(node) broke off the answer", retryAfterSeconds: 2)
+        }
+    }
+
+    /// The answer is none that a buyer may get.
+    private func refuse(_ words: String) {
+        let (isStarted, call) = state.withLock { state in
+            state.isRefused = true
+            return (state.isStarted, state.call)
+        }
+        let code = isStarted ? ErrorCode.streamInterrupted : .nodeError
+        receiver.deliver([.fail(MeshError(code, "the answer of node \(node) cannot be passed on: \(words)"))])
+        call?.cancel()
+    }
+
+    private func meshError(_ error: HostError, _ body: ByteBuffer) -> MeshError {
+        let said = (try? JSONValue.parse(Array(body.readableBytesView)))?["error"]
+        let words = ForeignWords.cleaned(said?["message"]?.text ?? "")
+        return MeshError(
+            error.code, words.isEmpty ? "node \(node) refused the request" : "node \(node) says: \(words)",
+            parameter: said?["param"]?.text == "model" ? "model" : nil, retryAfterSeconds: error.retryAfterSeconds)
+    }
+}

@@ -1,0 +1,83 @@
+package import MeshModel
+import MeshWire
+
+/// Holds back the beginning of a stream of events until something of the answer itself is in it: what went out commits
+/// whoever sent it, and neither a real status nor another worker is possible any more.
+///
+/// The usual first event of a chat (`role: assistant`, `content: ""`) is no content, nor are comments and news of the
+/// work. What is held is bounded in bytes and events; above that all counts as content.
+package struct FirstContent: Sendable {
+    package enum Finding: Hashable, Sendable {
+        case none
+        case content
+        /// An event tells that there will be no answer.
+        case failure(MeshError)
+    }
+
+    private var held: [UInt8] = []
+    private var reframer = EventStreamReframer()
+    private var events = 0
+
+    package init() {}
+
+    /// Adds bytes of the stream, cut anywhere.
+    package mutating func append(_ bytes: [UInt8]) -> Finding {
+        held += bytes
+        do throws(EventStreamReframer.Overflow) {
+            for event in try reframer.append(bytes) {
+                events += 1
+                let finding = Self.finding(in: event)
+                if finding != .none { return finding }
+            }
+        } catch { return .content }
+        return held.count > Limits.streamBufferBytes || events > Limits.eventsBeforeContent ? .content : .none
+    }
+
+    /// The stream has ended: its last event may lack the blank line.
+    package mutating func finish() -> Finding { reframer.finish().map(Self.finding) ?? .none }
+
+    /// All that was held back.
+    package mutating func release() -> [UInt8] {
+        defer { self = FirstContent() }
+        return held
+    }
+
+    /// What one whole event, without its blank line, is.
+    static func finding(in event: [UInt8]) -> Finding {
+        if AnswerEvent.isDoneMarker(event) { return .content }
+        switch AnswerEvent.meaning(event) {
+        case .failure(let error): return .failure(error)
+        case .preliminary: return .none
+        case .content: return carriesContent(event) ? .content : .none
+        }
+    }
+
+    /// Whether an event that is no error has anything of the answer in it. Only the chunks of chat and of plain
+    /// completions can be told to have nothing; every other event counts.
+    static func carriesContent(_ event: [UInt8]) -> Bool {
+        // Nearly every first event is long enough to have something in it, or is one of the short ones looked at here.
+        guard event.count <= Limits.roleEventBytes, let start = event.firstIndex(of: UInt8(ascii: "{")),
+            let end = event.lastIndex(of: UInt8(ascii: "}")), start < end,
+            let document = try? JSONValue.parse(Array(event[start...end])),
+            let choices = document["choices"]?.elements
+        else { return true }
+        // Without choices it is usage or what was found in the prompt.
+        return choices.contains { choice in
+            if !isEmpty(choice["finish_reason"]) || !isEmpty(choice["text"]) || !isEmpty(choice["message"]) {
+                return true
+            }
+            guard case .object(let members)? = choice["delta"] else { return false }
+            return members.contains { $0.name != "role" && !isEmpty($0.value) }
+        }
+    }
+
+    private static func isEmpty(_ value: JSONValue?) -> Bool {
+        switch value {
+        case nil, .null?: true
+        case .string(let text)?: text.isEmpty
+        case .array(let elements)?: elements.isEmpty
+        case .object(let members)?: members.allSatisfy { isEmpty($0.value) }
+        default: false
+        }
+    }
+}
