@@ -53,8 +53,8 @@ extension ErrorCode {
             .rateLimited, .workerError, .workerBusy:
             true
         case .invalidAPIKey, .insufficientScope, .accountDisabled, .accessDenied, .endpointNotOffered, .modelAmbiguous,
-            .requestTimeout,
-            .unsupportedEncoding, .headersTooLarge, .frameLimit, .clientClosed, .workerBadAnswer, .workerUnavailable, .workerLost,
+            .requestTimeout, .unsupportedEncoding, .headersTooLarge, .frameLimit, .clientClosed, .workerBadAnswer,
+            .workerUnavailable, .workerLost,
             .workerTimeout, .nodeUnreachable, .nodeError, .misdirected, .forwardRefused, .streamInterrupted,
             .streamTooSlow, .draining, .storeFull, .internalError:
             false

@@ -14,7 +14,8 @@ import Testing
         exec "$@"
         """
 
-    /// How this user may have mounts of its own; nil where that is not allowed at all.
+    /// How this user may have mounts of its own; nil where that is not allowed at all: the store's own tests
+    /// have to do then.
     private static func namespace() async throws -> [String]? {
         for arguments in [["unshare", "-m"], ["unshare", "-Urm"]] {
             let tried = try ChildProcess(
@@ -35,7 +36,6 @@ import Testing
     }
 
     @Test func aFullDiskEndsNothingAndIsOverWhenThereIsRoomAgain() async throws {
-        // Where nobody may mount anything, the store's own tests have to do.
         guard let namespace = try await Self.namespace() else { return }
         let control = try TemporaryDirectory()
         let node = try NodeProcess(["log": ["level": "info"]])
@@ -60,8 +60,7 @@ import Testing
             (try JSONSerialization.jsonObject(with: Data(answer.body.utf8)) as? [String: Any])?[name]
         }
         func writable() async throws -> Bool? {
-            let store = try text(try await call("GET", "/api/admin/v1/status"), "store") as? [String: Any]
-            return store?["writable"] as? Bool
+            (try text(try await call("GET", "/api/admin/v1/status"), "store") as? [String: Any])?["writable"] as? Bool
         }
 
         let made = try await call("POST", "/api/admin/v1/providers", #"{"provider_id":"gpu","access":"public"}"#)

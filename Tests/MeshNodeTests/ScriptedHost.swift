@@ -51,7 +51,13 @@ final class ScriptedHost: LinkDelegate {
                 let records = try MeshStore.open(prepared.directory + "/mesh.sqlite").ownRecords()
                 let types = records.map { $0.count > 2 ? $0[2] : 0 }
                 let wanted = [RecordType.nodeDescriptor, .providerAdvert, .attachGrant, .attachment].map(\.rawValue)
-                return wanted.allSatisfy(types.contains) ? records : nil
+                // The first attachment is signed before the worker has told its models.
+                let name = [UInt8(models[0].utf8.count)] + Array(models[0].utf8)
+                let isWhole = records.contains { record in
+                    record[2] == RecordType.attachment.rawValue
+                        && record.indices.contains { record[$0...].starts(with: name) }
+                }
+                return wanted.allSatisfy(types.contains) && isWhole ? records : nil
             }
         }
         let host = ScriptedHost(prepared, records)

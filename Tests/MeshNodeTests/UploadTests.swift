@@ -182,9 +182,9 @@ import Testing
             let connection = try await Self.begin(shop.node.buyerPort, key: shop.buyer.key, length: body.count)
             connection.send(Array(body[..<(body.count - 100)]))
             let request = try await shop.worker.request("proxy")
-            shop.worker.answer(request, payload: #"{"status_code":402,"body":"{\"error\":\"pay\"}"}"#)
+            shop.worker.answer(request, payload: #"{"status_code":422,"body":"{\"error\":\"no sound\"}"}"#)
             let reply = try await connection.reply()
-            #expect(reply.status == 402)
+            #expect(reply.status == 422)
             #expect(reply["connection"] == "close")
             // What is still sent is dropped, and then the connection closes.
             connection.send(Array(body[(body.count - 100)...]))
@@ -375,9 +375,9 @@ import Testing
             _ = try await Self.piece(worker, request)
             try await Task.sleep(for: .milliseconds(500))
             #expect(try await connection.unsent() > 16 << 20)
-            worker.answer(request, payload: #"{"status_code":402,"body":"{\"error\":\"pay\"}"}"#)
+            worker.answer(request, payload: #"{"status_code":422,"body":"{\"error\":\"no sound\"}"}"#)
             let reply = try await connection.reply()
-            #expect(reply.status == 402)
+            #expect(reply.status == 422)
 
             let left = try await Self.begin(south.buyerPort, key: bob.key, length: body.count)
             left.send(Array(body[..<(4 << 20)]))
