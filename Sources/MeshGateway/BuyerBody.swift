@@ -15,7 +15,7 @@ package struct BuyerBody: Sendable {
     package static func read(_ bytes: ByteBuffer, needsModel: Bool = true) throws(MeshError) -> BuyerBody {
         let result: Result<BuyerBody, MeshError> = bytes.withUnsafeReadableBytes { raw in
             let fields: [JSONField]
-            do throws(JSONScanError) { fields = try JSONScanner.fields(of: raw) } catch {
+            do throws(JSONScanError) { fields = try JSONScanner.fields(of: raw, depth: Limits.jsonDepth) } catch {
                 return .failure(
                     MeshError(.invalidJSON, "the request body is not a valid JSON object: \(error.description)"))
             }

@@ -17,14 +17,17 @@ final class BuyerExchange: AnswerReceiver {
         var pursuit: Pursuit?
         /// The head of the answer, once it is on its way to the buyer.
         var head: AnswerHead?
-        /// The end of what was delivered of a stream of events.
-        var lastBytes: [UInt8] = []
+        /// What came of a stream of events from another node.
+        var events = WholeEvents()
+        /// Whether what the buyer's connection was given ends where an event does.
+        var endsEvent = true
         var isPaused = false
         var blockedSince: Instant?
         /// Since when more waits for the buyer than a stream may hold.
         var overSince: Instant?
-        /// What a slow buyer has not taken yet.
+        /// What a slow buyer has not taken yet, and how much of it came in one piece.
         var held = ByteQueue()
+        var largest = 0
         var isComplete = false
         var isOver = false
     }
@@ -104,15 +107,20 @@ final class BuyerExchange: AnswerReceiver {
     }
 
     private func bodyArrived(_ bytes: ByteBuffer) {
+        guard isEventStream else { return pass(bytes) }
+        if let whole = state.value.events.take(bytes) { pass(whole) }
+    }
+
+    private func pass(_ bytes: ByteBuffer) {
         handler.value.shared.metrics.delivered(bytes.readableBytes)
-        if isEventStream { state.value.lastBytes = Array(bytes.readableBytesView.suffix(2)) }
         if handler.value.isWritable, state.value.held.isEmpty {
-            handler.value.write(.body(.byteBuffer(bytes)))
+            write(bytes)
             handler.value.flushSoon()
             state.value.pursuit?.consumed(bytes.readableBytes)
             return
         }
         state.value.held.append(bytes)
+        state.value.largest = max(state.value.largest, bytes.readableBytes)
         if !state.value.isPaused {
             state.value.isPaused = true
             state.value.blockedSince = SystemClock.instant
@@ -121,23 +129,35 @@ final class BuyerExchange: AnswerReceiver {
         if isHoldingTooMuch() { tooSlow() }
     }
 
+    private func write(_ bytes: ByteBuffer) {
+        state.value.endsEvent = bytes.readableBytesView.suffix(2).elementsEqual([0x0A, 0x0A])
+        handler.value.write(.body(.byteBuffer(bytes)))
+    }
+
+    /// What a stream may hold: one event may be large, and is no reason to cut the one who takes it.
+    private var usuallyHeld: Int { Limits.streamBufferBytes + state.value.largest }
+
     /// Workers that cannot be told to pause send in bursts: who reads has a moment to take one. A whole answer may be
     /// large; a stream is cut that nobody reads.
     private func isHoldingTooMuch() -> Bool {
         let held = state.value.held.count
-        guard held > Limits.streamBufferBytes, isEventStream else {
+        guard held > usuallyHeld, isEventStream else {
             state.value.overSince = nil
             return held > Limits.answerHeldBytes
         }
         let now = SystemClock.instant
         let since = state.value.overSince ?? now
         state.value.overSince = since
-        return held > Limits.streamBurstBytes || now.milliseconds(since: since) >= Limits.streamBurstMs
+        return held > max(Limits.streamBurstBytes, usuallyHeld)
+            || now.milliseconds(since: since) >= Limits.streamBurstMs
     }
 
     private func answerEnded() {
         state.value.isComplete = true
         upload?.discard()
+        guard !state.value.events.hasRest else {
+            return fail(MeshError(.streamInterrupted, "the answer broke off in the middle of an event"))
+        }
         if state.value.held.isEmpty { finishStream() }
     }
 
@@ -154,11 +174,9 @@ final class BuyerExchange: AnswerReceiver {
         if let head = state.value.head {
             guard isEventStream(head) else { return cutOff() }
             // Content is out: the failure is the stream's last event, never silence.
-            // Another node's pieces need not end where an event does.
-            let start = state.value.lastBytes.suffix(2).elementsEqual([0x0A, 0x0A]) ? "data: " : "\n\ndata: "
-            let event = Array(start.utf8) + error.document(requestID: requestID).bytes + Array("\n\n".utf8)
             state.value.isComplete = true
-            bodyArrived(ByteBuffer(bytes: event))
+            state.value.events = WholeEvents()
+            pass(event(error))
             if state.value.held.isEmpty, !state.value.isOver { finishStream() }
             return
         }
@@ -169,6 +187,20 @@ final class BuyerExchange: AnswerReceiver {
         handler.value.writeHead(status: response.status, headers: headers)
         handler.value.write(.body(.byteBuffer(ByteBuffer(bytes: response.body))))
         finishStream()
+    }
+
+    /// Brings the event to its end that the buyer has the beginning of: behind half of one nothing can be said.
+    private func endEvent() -> Bool {
+        if state.value.endsEvent { return true }
+        guard var rest = state.value.held.take(65_536), let end = WholeEvents.firstEnd(rest),
+            let last = rest.readSlice(length: end)
+        else { return false }
+        write(last)
+        return true
+    }
+
+    private func event(_ error: MeshError) -> ByteBuffer {
+        ByteBuffer(bytes: Array("data: ".utf8) + error.document(requestID: requestID).bytes + Array("\n\n".utf8))
     }
 
     private func cutOff() {
@@ -215,13 +247,14 @@ final class BuyerExchange: AnswerReceiver {
         // In pieces, so that how fast the buyer takes them can be seen.
         while handler.value.isWritable, !state.value.held.isEmpty, !state.value.isOver {
             guard let piece = state.value.held.take(65_536) else { break }
-            handler.value.write(.body(.byteBuffer(piece)))
+            write(piece)
             handler.value.flushNow()
             state.value.pursuit?.consumed(piece.readableBytes)
         }
         state.value.blockedSince = SystemClock.instant
-        if state.value.held.count <= Limits.streamBufferBytes { state.value.overSince = nil }
+        if state.value.held.count <= usuallyHeld { state.value.overSince = nil }
         guard state.value.held.isEmpty else { return }
+        state.value.largest = 0
         state.value.blockedSince = nil
         if state.value.isPaused {
             state.value.isPaused = false
@@ -252,8 +285,12 @@ final class BuyerExchange: AnswerReceiver {
             return tooSlow()
         }
         if !state.value.held.isEmpty, isHoldingTooMuch() { return tooSlow() }
-        guard isEventStream, !state.value.isOver, quietMs >= 10_000, handler.value.isWritable else { return }
-        handler.value.write(.body(.byteBuffer(ByteBuffer(string: ": waiting\n\n"))))
+        guard isEventStream, !state.value.isOver, quietMs >= 10_000, handler.value.isWritable,
+            state.value.held.isEmpty
+        else { return }
+        // One line end: a blank line behind it would be an event without data, which some programs take for one. Only
+        // whole events and lines go out here, so that it stands between them.
+        handler.value.write(.body(.byteBuffer(ByteBuffer(string: ": waiting\n"))))
         handler.value.flushNow()
     }
 
@@ -262,13 +299,12 @@ final class BuyerExchange: AnswerReceiver {
         upload?.revoke()
         state.value.isOver = true
         state.value.pursuit?.cancel()
-        state.value.held.removeAll()
+        defer { state.value.held.removeAll() }
         let error = MeshError(.streamTooSlow, "the stream was cut because it was not read for too long")
         handler.value.shared.metrics.failed(error.code)
         handler.value.trace.code = error.code
-        guard isEventStream else { return handler.value.cutOff() }
-        let event = Array("data: ".utf8) + error.document(requestID: requestID).bytes + Array("\n\n".utf8)
-        handler.value.write(.body(.byteBuffer(ByteBuffer(bytes: event))))
+        guard isEventStream, endEvent() else { return handler.value.cutOff() }
+        write(event(error))
         handler.value.closeAfterStream()
     }
 }

@@ -67,6 +67,7 @@ package enum Limits {
     package static let operatorConnections = 64
     package static let filesReserved = 1_024
     package static let jsonDepth = 128
+    package static let jsonScanDepth = 16_384
     package static let authenticationCacheEntries = 16_384
     package static let wrongKeysPerMinute = 60
     package static let refusedCallers = 16_384
@@ -150,8 +151,9 @@ package enum Limits {
     // Streams
     package static let streamBufferBytes = 256 << 10
     package static let streamBlockedMs: Int64 = 30_000
-    package static let eventBytes = 1 << 20
     package static let errorWordsBytes = 8 << 10
+    package static let eventBytes = 16 << 20
+    package static let streamTailMs: Int64 = 500
 
     // Proxied operations and bulk answers (Docs/Protocol/worker-session.md)
     package static let workerCloseLingerMs: Int64 = 1_000
@@ -180,6 +182,7 @@ package enum Limits {
     package static let workerRestLongestMs: Int64 = 30_000
     package static let workersScanned = 512
     package static let workerUnsentBytes = workerFrameBytes
+    package static let workerHeldBytes = 64 << 20
     package static let formFieldBytes = 1 << 20
     package static let hungRequestMs: Int64 = 30_000
     package static let failedRequestCostMs: Int64 = 10_000

@@ -15,6 +15,14 @@ package enum AnswerPiece: Hashable, Sendable {
         case .text(let content), .bytes(let content), .json(let content): content
         }
     }
+
+    /// Whether an answer that begins with it is a page for a browser.
+    var isPage: Bool {
+        switch self {
+        case .text(let content), .bytes(let content): AnswerStart.judge(content, isWhole: true) == .page
+        case .json: false
+        }
+    }
 }
 
 extension WorkerAnswer {
@@ -91,7 +99,7 @@ extension WorkerAnswer {
         case .bytes: return "application/octet-stream"
         case .json, nil: return "application/json"
         case .text(let text):
-            if AnswerEvent.isStreamText(text) { return "text/event-stream" }
+            if AnswerStart.judge(text, isWhole: true) == .events { return "text/event-stream" }
             let first = text.first { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }
             return first == 0x7B || first == 0x5B || first == nil ? "application/json" : "text/plain"
         }
@@ -129,6 +137,14 @@ extension WorkerAnswer {
             reports.contains { JSONText.equals(field.name, $0, in: bytes) }
         }
         return isReport ? .nothing : .whole(plain(payload, bytes))
+    }
+
+    /// Whether the event that ends an answer says why it is complete.
+    static func tellsFinish(_ frame: WorkerFrame, in bytes: UnsafeRawBufferPointer) -> Bool {
+        guard let payload = content(frame, in: bytes), payload.kind == .object,
+            let fields = try? JSONScanner.fields(of: bytes, in: payload.range)
+        else { return false }
+        return !(fields.string("finish_reason", in: bytes) ?? "").isEmpty
     }
 
     private static func carriesChunk(_ fields: [JSONField], in bytes: UnsafeRawBufferPointer) -> Bool {

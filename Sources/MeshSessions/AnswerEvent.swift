@@ -1,133 +1,160 @@
 import MeshModel
 import MeshWire
 
-/// What one whole event of a worker's stream means for the exchange.
-enum AnswerEvent {
+/// One whole event of a worker's stream, cut into its fields (WHATWG HTML, section 9.2.6).
+struct AnswerEvent {
     enum Meaning {
         case content
-        /// Shows that the worker is at it, but is no part of the answer: a load-status chunk or a comment.
+        /// Shows that the worker is at it, but is no part of the answer: a load-status chunk, a role without a word.
         case preliminary
-        /// Before any content it is a real failure, after it the last event.
-        case failure(MeshError)
+        /// - Parameter isTold: whether buyers' programs read it as the failure it is, as the worker wrote it.
+        case failure(WorkerFailure, isTold: Bool)
+        /// Nothing that anybody would read.
+        case nothing
     }
 
-    static func isDoneMarker(_ event: [UInt8]) -> Bool {
-        event.count < 64 && event.contains(UInt8(ascii: "["))
-            && data(event).filter { $0 != 0x20 } == Array("[DONE]".utf8)
-    }
+    /// The event as the buyer gets it, without its blank line: fields with their data, lines that end in LF, no end
+    /// marker. Empty when it has no data: a block without any makes some programs read an empty document.
+    private(set) var text: [UInt8] = []
+    /// The `data` lines, joined.
+    private(set) var data: ArraySlice<UInt8> = []
+    /// Comments of a block without data, each with its line end.
+    private(set) var comments: [UInt8] = []
+    /// Whether the end marker stands in it.
+    private(set) var isEnd = false
+    private var name: [UInt8] = []
+    /// The field `error`, in which old llama.cpp servers tell of a failure.
+    private var error: [UInt8]?
+    /// Lines of a block without data that are no field.
+    private var loose: [UInt8] = []
 
-    /// The event without lines that are end markers of their own. A worker that forgets the blank line before its last
-    /// event would give buyers who read line by line a second `[DONE]`, and the others a document that is no JSON.
-    static func withoutDoneLines(_ event: [UInt8]) -> [UInt8] {
-        // Nearly every event has one line, or no marker in it: told in one pass, without cutting anything.
-        let mayHaveOne = event.withUnsafeBytes { bytes in
-            var hasLines = false
-            var hasMarker = false
-            for index in bytes.indices {
-                let byte = bytes[index]
-                if byte == 0x0A || byte == 0x0D { hasLines = true }
-                if byte == UInt8(ascii: "["), bytes[index...].starts(with: "[DONE]".utf8) { hasMarker = true }
-            }
-            return hasLines && hasMarker
+    /// - Parameter event: its lines without the blank one behind them.
+    init(_ event: [UInt8]) {
+        if let start = Self.onlyLine(event) {
+            text = event
+            data = event[start...]
+            if Self.isEndMarker(data) { (text, data, isEnd) = ([], [], true) }
+        } else {
+            read(event)
         }
-        guard mayHaveOne else { return event }
-        let lines = event.split(whereSeparator: { $0 == 0x0A || $0 == 0x0D })
-        let kept = lines.filter { $0.count >= 64 || !isDoneMarker(Array($0)) }
-        return kept.count == lines.count ? event : Array(kept.joined(separator: [0x0A]))
     }
 
-    /// Reads an event whole. After content only an event that `mayBeFailure` is worth it.
-    static func meaning(_ event: [UInt8]) -> Meaning {
-        let data = data(event)
-        return data.isEmpty ? .preliminary : meaning(ofDocument: data)
+    /// A JSON document as an event of its own.
+    init(document: [UInt8]) {
+        text = WorkerAnswer.dataLine(document)
+        data = document[...]
+    }
+
+    /// Where the data of an event begins that is one `data` line, as nearly every event is.
+    private static func onlyLine(_ event: [UInt8]) -> Int? {
+        guard event.starts(with: "data:".utf8), !event.contains(where: { $0 == 0x0A || $0 == 0x0D }) else { return nil }
+        let start = event.count > 5 && event[5] == 0x20 ? 6 : 5
+        return event[start...].allSatisfy({ $0 == 0x20 }) ? nil : start
+    }
+
+    private static func isEndMarker(_ data: some Collection<UInt8>) -> Bool {
+        data.count < 64 && data.contains(UInt8(ascii: "["))
+            && data.lazy.filter { $0 != 0x20 }.elementsEqual("[DONE]".utf8)
+    }
+
+    private mutating func read(_ event: [UInt8]) {
+        var kept: [ArraySlice<UInt8>] = []
+        var values: [ArraySlice<UInt8>] = []
+        var said: [ArraySlice<UInt8>] = []
+        lines: for line in event.split(whereSeparator: { $0 == 0x0A || $0 == 0x0D }) {
+            if line.first == UInt8(ascii: ":") {
+                said.append(Self.comment(line))
+                kept.append(said[said.count - 1])
+                continue
+            }
+            let colon = line.firstIndex(of: UInt8(ascii: ":")) ?? line.endIndex
+            var value = line[colon...].dropFirst()
+            if value.first == 0x20 { value = value.dropFirst() }
+            let field = line[..<colon]
+            if field.elementsEqual("data".utf8) {
+                // What stands behind the marker in its own block counts as little as what follows it.
+                guard !Self.isEndMarker(value) else {
+                    isEnd = true
+                    break lines
+                }
+                values.append(value)
+            } else if field.elementsEqual("event".utf8) {
+                name = Array(value)
+            } else if field.elementsEqual("error".utf8) {
+                error = Array(value)
+                continue
+            } else if !field.elementsEqual("id".utf8), !field.elementsEqual("retry".utf8) {
+                if !loose.isEmpty { loose.append(0x0A) }
+                loose += line
+            }
+            kept.append(line)
+        }
+        let joined = Array(values.joined(separator: [0x0A]))
+        // An empty `data` under a name may mean something; without one it is a keep-alive.
+        if values.isEmpty || (name.isEmpty && joined.allSatisfy { $0 == 0x20 || $0 == 0x0A }) {
+            comments = said.flatMap { $0 + [0x0A] }
+        } else {
+            data = joined[...]
+            text = Array(kept.joined(separator: [0x0A]))
+        }
+    }
+
+    /// Some programs take a line that begins with `: ping` for the end of what they have read, and lose what follows.
+    private static func comment(_ line: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        line.dropFirst().drop { $0 == 0x20 }.starts(with: "ping".utf8) ? ArraySlice(": waiting".utf8) : line
+    }
+
+    // MARK: What it means
+
+    /// Whether the event is only a name, an id or words that are no field.
+    var isEmpty: Bool { text.isEmpty && comments.isEmpty && !isFailure && loose.isEmpty }
+
+    /// Whether it says by its form that it is a failure.
+    private var isFailure: Bool { error != nil || name.elementsEqual("error".utf8) }
+
+    /// Reads the event whole. After content only an event that `mayBeFailure` is worth it.
+    var meaning: Meaning {
+        if let error { return .failure(WorkerFailure(said: error), isTold: false) }
+        if name.elementsEqual("error".utf8) {
+            return .failure(WorkerFailure(said: Array(data)), isTold: WorkerFailure.isReadable(Array(data)))
+        }
+        if text.isEmpty {
+            // A document that a server wrote into its stream as it is: nobody would read it, and it may be why it ends.
+            if let failure = Self.failure(inDocument: loose) { return .failure(failure, isTold: false) }
+            return comments.isEmpty ? .nothing : .preliminary
+        }
+        return Self.meaning(ofDocument: Array(data))
     }
 
     static func meaning(ofDocument document: [UInt8]) -> Meaning {
         document.withUnsafeBytes { bytes in
             guard let fields = try? JSONScanner.fields(of: bytes) else { return .content }
-            if fields.string("id", in: bytes) == "chatcmpl-load" { return .preliminary }
-            return WorkerFailure(fields, in: bytes).map { .failure($0.error()) } ?? .content
-        }
-    }
-
-    /// Whether a field of the event could be called `error`: told by a search, because nearly no event is one.
-    static func mayBeFailure(_ event: [UInt8]) -> Bool {
-        event.withUnsafeBytes { bytes in
-            var at = 0
-            while at + 7 <= bytes.count {
-                if bytes[at] == 0x22, bytes[at + 1] == UInt8(ascii: "e"),
-                    bytes[at..<(at + 7)].elementsEqual("\"error\"".utf8)
-                {
-                    return true
-                }
-                at += 1
+            if isLoadStatus(fields, bytes) { return .preliminary }
+            if let failure = WorkerFailure(fields, in: bytes) {
+                return .failure(failure, isTold: WorkerFailure.isReadable(document))
             }
-            return false
+            return ChatCompletion.isWordless(fields, in: bytes) ? .preliminary : .content
         }
     }
 
-    private static let fieldNames = ["data:", "event:", "id:", "retry:", ":"].map { Array($0.utf8) }
-
-    /// Whether a text begins as an event stream does: with a field or a comment, after any number of line breaks.
-    static func isStreamText(_ text: [UInt8]) -> Bool {
-        guard let start = text.firstIndex(where: { $0 != 0x0A && $0 != 0x0D }) else { return false }
-        return fieldNames.contains { text[start...].starts(with: $0) }
-    }
-
-    private static let usageName = Array("\"usage\"".utf8)
-
-    /// Where the object of a `"usage": {` begins in an event, if it has one.
-    static func usage(in event: [UInt8]) -> Int? {
-        let name = Self.usageName
-        guard event.count > 24 else { return nil }
-        return event.withUnsafeBytes { bytes in
-            // The name stands near the end; chunks without usage are told by a search from there.
-            var at = bytes.count - name.count - 2
-            while at >= 0 {
-                if bytes[at] == 0x22, bytes[at + 1] == UInt8(ascii: "u"),
-                    bytes[at..<(at + name.count)].elementsEqual(name)
-                {
-                    var value = at + name.count
-                    while value < bytes.count, [0x20, 0x3A].contains(bytes[value]) { value += 1 }
-                    return value < bytes.count && bytes[value] == UInt8(ascii: "{") ? value : nil
-                }
-                at -= 1
-            }
-            return nil
+    /// Whether a document only tells that the model is being loaded.
+    static func isLoadStatus(_ document: [UInt8]) -> Bool {
+        document.withUnsafeBytes { bytes in
+            (try? JSONScanner.fields(of: bytes)).map { isLoadStatus($0, bytes) } ?? false
         }
     }
 
-    /// Index after the object that begins at the start of `bytes`; nil when it does not end, or is too long for usage.
-    static func objectEnd(_ bytes: UnsafeRawBufferPointer) -> Int? {
-        var depth = 0
-        var isText = false
-        var index = 0
-        while index < min(bytes.count, 4_096) {
-            switch bytes[index] {
-            case UInt8(ascii: "\\") where isText: index += 1
-            case UInt8(ascii: "\""): isText.toggle()
-            case UInt8(ascii: "{") where !isText: depth += 1
-            case UInt8(ascii: "}") where !isText:
-                depth -= 1
-                if depth == 0 { return index + 1 }
-            default: break
-            }
-            index += 1
-        }
-        return nil
+    private static func isLoadStatus(_ fields: [JSONField], _ bytes: UnsafeRawBufferPointer) -> Bool {
+        fields.string("id", in: bytes) == "chatcmpl-load"
     }
 
-    /// The `data` lines of an event, joined as the standard says (WHATWG HTML, section 9.2.6).
-    private static func data(_ event: [UInt8]) -> [UInt8] {
-        let name = Array("data:".utf8)
-        var data: [UInt8] = []
-        var isFirst = true
-        for line in event.split(whereSeparator: { $0 == 0x0A || $0 == 0x0D }) where line.starts(with: name) {
-            if !isFirst { data.append(0x0A) }
-            isFirst = false
-            let value = line.dropFirst(name.count)
-            data += value.first == 0x20 ? value.dropFirst() : value
+    private static func failure(inDocument document: [UInt8]) -> WorkerFailure? {
+        guard document.first == UInt8(ascii: "{") else { return nil }
+        return document.withUnsafeBytes { bytes in
+            (try? JSONScanner.fields(of: bytes)).flatMap { WorkerFailure($0, in: bytes) }
         }
-        return data
     }
+
+    /// Whether it could be a failure: told by its form and by a search, because nearly no event is one.
+    func mayBeFailure(_ marks: StreamMarks) -> Bool { isFailure || marks.error || text.isEmpty }
 }

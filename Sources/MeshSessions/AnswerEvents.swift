@@ -2,7 +2,7 @@ import MeshModel
 import MeshWire
 
 /// The events of one streamed answer on their way to the buyer: framed, without end markers, and told apart into
-/// content, what only shows that the worker is at it, and errors.
+/// content, what only shows that the worker is at it, and errors. Knows when the stream has said that it is complete.
 struct AnswerEvents: Sendable {
     /// What some pieces of the stream come to, joined into one body so that one write carries them.
     struct Delivery {
@@ -11,30 +11,58 @@ struct AnswerEvents: Sendable {
         var failure: MeshError?
         /// Whether the buyer reads of the failure in `body` already: the worker told it in an event of its own.
         var isTold = false
+        /// The beginning of a stream that turned out to be none.
+        var other: [UInt8]?
     }
 
+    /// What the text of the stream is, told from its first bytes.
+    private enum Text: Sendable {
+        case unknown([UInt8])
+        case events
+        /// One JSON document, which servers send with the type of a stream, mostly to tell of a failure.
+        case document([UInt8])
+    }
+
+    /// Whether the worker left open what its answer is: then it need not be events.
+    private var mayBeOther = false
+    /// Whether the end marker has come. What follows is nothing any more.
+    private(set) var hasEnded = false
+    private var text = Text.unknown([])
     private var reframer = EventStreamReframer()
     /// Events before the first content. Delivered at once they would commit this worker, and neither a real status nor
     /// another candidate would be possible any more.
     private var held: [UInt8] = []
     private var hasContent = false
+    private var kind: StreamMarks.Kind?
+    /// Whether the stream has said that the answer is complete, without an end marker.
+    private var isFinished = false
+    /// Whether the stream ended in the middle of an event.
+    private var isCut = false
 
-    /// Whether half an event has come.
-    var hasPartial: Bool { !reframer.isEmpty }
+    /// Bytes that wait here.
+    var heldBytes: Int {
+        switch text {
+        case .unknown(let bytes), .document(let bytes): bytes.count + held.count
+        case .events: reframer.held + held.count
+        }
+    }
+
+    /// Whether half an event, or half a document, has come.
+    var hasPartial: Bool {
+        switch text {
+        case .unknown(let bytes), .document(let bytes): !bytes.isEmpty
+        case .events: !reframer.isEmpty
+        }
+    }
 
     /// Adds parts of the stream. JSON becomes an event of its own, however long; text may be cut anywhere.
     mutating func append(_ pieces: [AnswerPiece], usage: inout UsageReading) -> Delivery {
         var delivery = Delivery()
-        for piece in pieces {
+        for piece in pieces where delivery.failure == nil && delivery.other == nil {
             switch piece {
-            case .json(let document): take(WorkerAnswer.dataLine(document), &delivery, &usage)
-            case .text(let text), .bytes(let text):
-                do throws(EventStreamReframer.Overflow) {
-                    let events = try reframer.append(text)
-                    take(all: events, &delivery, &usage)
-                } catch { delivery.failure = Self.tooLong }
+            case .json(let document): take(AnswerEvent(document: document), &delivery, &usage)
+            case .text(let text), .bytes(let text): feed(text, &delivery, &usage)
             }
-            if delivery.failure != nil { break }
         }
         return delivery
     }
@@ -43,25 +71,48 @@ struct AnswerEvents: Sendable {
     /// the stream holds half of.
     mutating func append(wholes pieces: [AnswerPiece], usage: inout UsageReading) -> Delivery {
         var delivery = Delivery()
-        for piece in pieces {
+        for piece in pieces where delivery.failure == nil {
             switch piece {
-            case .json(let document): take(WorkerAnswer.dataLine(document), &delivery, &usage)
+            case .json(let document): take(AnswerEvent(document: document), &delivery, &usage)
             case .text(let text), .bytes(let text):
-                var own = EventStreamReframer(eventBytes: Limits.workerFrameBytes)
-                do throws(EventStreamReframer.Overflow) {
-                    let events = try own.append(text)
-                    take(all: events + (own.finish().map { [$0] } ?? []), &delivery, &usage)
-                } catch { delivery.failure = Self.tooLong }
+                if let rest = takeAll(of: text, &delivery, &usage) {
+                    take(AnswerEvent(rest.event), &delivery, &usage)
+                }
             }
-            if delivery.failure != nil { break }
         }
         return delivery
     }
 
-    /// The stream has ended: its last event may lack the blank line.
+    /// Adds a stream that came in one piece, from its first byte to its last.
+    mutating func append(stream: [UInt8], usage: inout UsageReading) -> Delivery {
+        var delivery = Delivery()
+        if let rest = takeAll(of: stream, &delivery, &usage) { takeLast(rest, &delivery, &usage) }
+        return delivery
+    }
+
+    /// A whole document was the answer, or the worker says in other words that it is complete.
+    mutating func markFinished() { isFinished = true }
+
+    /// The stream has ended. Fails when it was not complete: an end alone is no mark of completeness, because a
+    /// connection that breaks off ends like one that is closed.
     mutating func finish(usage: inout UsageReading) -> Delivery {
         var delivery = Delivery()
-        if let last = reframer.finish() { take(last, &delivery, &usage) }
+        switch text {
+        case .unknown(let bytes):
+            text = .events
+            feed(bytes, &delivery, &usage)
+        case .document(let document):
+            text = .events
+            take(document: document, &delivery, &usage)
+        case .events: break
+        }
+        if delivery.failure == nil, !hasEnded, let rest = reframer.finish() { takeLast(rest, &delivery, &usage) }
+        guard delivery.failure == nil, !hasEnded else { return delivery }
+        if isCut || (kind != nil && !isFinished) {
+            delivery.failure = hasContent ? Self.interrupted : Self.endedEarly
+        } else if !hasContent, !isFinished {
+            delivery.failure = Self.endedEarly
+        }
         return delivery
     }
 
@@ -69,6 +120,13 @@ struct AnswerEvents: Sendable {
     mutating func release() -> [UInt8] {
         defer { held = [] }
         return held
+    }
+
+    /// The answer begins here, and may be anything.
+    mutating func expectAnything() {
+        mayBeOther = true
+        text = .unknown([])
+        reframer = EventStreamReframer()
     }
 
     /// What a whole text of events tells of a failure before any content.
@@ -82,53 +140,178 @@ struct AnswerEvents: Sendable {
     private static let tooLong = MeshError(
         .workerBadAnswer,
         "the worker sent an event longer than \(Limits.eventBytes) bytes, or more than \(Limits.eventsPerRead) at once")
+    private static let interrupted = MeshError(
+        .streamInterrupted, "the worker's stream broke off before it said that the answer is complete")
+    private static let endedEarly = MeshError(
+        .workerError, "the worker's stream ended before the answer had begun")
 
-    private mutating func take(all events: [[UInt8]], _ delivery: inout Delivery, _ usage: inout UsageReading) {
-        for event in events where delivery.failure == nil { take(event, &delivery, &usage) }
+    // MARK: Text
+
+    private mutating func feed(_ bytes: [UInt8], _ delivery: inout Delivery, _ usage: inout UsageReading) {
+        guard !hasEnded, !bytes.isEmpty else { return }
+        switch text {
+        case .events: reframe(bytes, &delivery, &usage)
+        case .document(let before):
+            guard before.count + bytes.count <= Limits.eventBytes else {
+                delivery.failure = Self.tooLong
+                return
+            }
+            // Taken out first, so that it grows in its place.
+            text = .events
+            text = .document(before + bytes)
+        case .unknown(let before):
+            let whole = before + bytes
+            switch AnswerStart.judge(whole) {
+            case .unknown where whole.count <= 1_024: text = .unknown(whole)
+            case .document: text = .document(whole)
+            case .page: delivery.failure = AnswerExchange.page
+            case .other where mayBeOther: delivery.other = whole
+            case .unknown, .events, .other:
+                text = .events
+                reframe(whole, &delivery, &usage)
+            }
+        }
     }
 
-    private mutating func take(_ event: [UInt8], _ delivery: inout Delivery, _ usage: inout UsageReading) {
-        if AnswerEvent.isDoneMarker(event) { return }
-        let event = AnswerEvent.withoutDoneLines(event)
-        if event.isEmpty { return }
-        if !hasContent {
-            switch AnswerEvent.meaning(event) {
-            case .failure(let error):
-                delivery.failure = error
-                return
-            case .preliminary: return hold(event)
-            case .content:
-                guard FirstContent.carriesContent(event) else {
-                    if let start = AnswerEvent.usage(in: event) { Self.read(event, start, &usage) }
-                    return hold(event)
-                }
-                hasContent = true
-            }
-        } else if AnswerEvent.mayBeFailure(event), case .failure(let error) = AnswerEvent.meaning(event) {
-            delivery.failure = error
-            delivery.isTold = true
+    private mutating func reframe(_ bytes: [UInt8], _ delivery: inout Delivery, _ usage: inout UsageReading) {
+        do throws(EventStreamReframer.Overflow) {
+            let events = try reframer.append(bytes)
+            take(all: events, &delivery, &usage)
+        } catch { delivery.failure = Self.tooLong }
+        // The blank line behind an end marker may never come.
+        guard delivery.failure == nil, !hasEnded, let open = reframer.held(upTo: 128) else { return }
+        let event = AnswerEvent(open)
+        if event.isEnd { take(event, &delivery, &usage) }
+    }
+
+    private mutating func takeAll(
+        of stream: [UInt8], _ delivery: inout Delivery, _ usage: inout UsageReading
+    ) -> EventStreamReframer.Rest? {
+        var own = EventStreamReframer(eventBytes: Limits.workerFrameBytes)
+        do throws(EventStreamReframer.Overflow) {
+            let events = try own.append(stream)
+            take(all: events, &delivery, &usage)
+            return delivery.failure == nil ? own.finish() : nil
+        } catch {
+            delivery.failure = Self.tooLong
+            return nil
         }
-        if let start = AnswerEvent.usage(in: event) { Self.read(event, start, &usage) }
-        delivery.body.append(contentsOf: event)
-        delivery.body += [0x0A, 0x0A]
+    }
+
+    /// What stands behind the last blank line of a stream. Some servers leave out the last one; others were cut there.
+    private mutating func takeLast(
+        _ rest: EventStreamReframer.Rest, _ delivery: inout Delivery, _ usage: inout UsageReading
+    ) {
+        guard !hasEnded else { return }
+        let event = AnswerEvent(rest.event)
+        var isFailure = false
+        if case .failure = event.meaning { isFailure = true }
+        if event.isEnd || isFailure || Self.isWhole(event, rest) {
+            take(event, &delivery, &usage)
+        } else {
+            isCut = true
+        }
+    }
+
+    private static func isWhole(_ event: AnswerEvent, _ rest: EventStreamReframer.Rest) -> Bool {
+        let first = event.data.first { $0 != 0x20 }
+        guard first == UInt8(ascii: "{") || first == UInt8(ascii: "[") else { return rest.endsLine }
+        return event.data.withUnsafeBytes { (try? JSONScanner.value(of: $0)) != nil }
+    }
+
+    /// A document in the place of a stream: the answer as a whole, or what became of it.
+    private mutating func take(document: [UInt8], _ delivery: inout Delivery, _ usage: inout UsageReading) {
+        guard document.withUnsafeBytes({ (try? JSONScanner.value(of: $0)) != nil }) else {
+            delivery.failure = AnswerExchange.badAnswer
+            return
+        }
+        take(AnswerEvent(document: ChatCompletion.chunk(document) ?? document), &delivery, &usage)
+        isFinished = true
+    }
+
+    // MARK: Events
+
+    private mutating func take(all events: [[UInt8]], _ delivery: inout Delivery, _ usage: inout UsageReading) {
+        for event in events where delivery.failure == nil && !hasEnded {
+            take(AnswerEvent(event), &delivery, &usage)
+        }
+    }
+
+    private mutating func take(_ event: AnswerEvent, _ delivery: inout Delivery, _ usage: inout UsageReading) {
+        guard !hasEnded else { return }
+        hasEnded = event.isEnd
+        guard !event.isEmpty else { return }
+        let marks = StreamMarks(event.data)
+        if let start = marks.usage { Self.read(event.data, start, &usage) }
+        if !hasContent || event.mayBeFailure(marks) {
+            switch event.meaning {
+            case .failure(let failure, let isTold):
+                return fail(failure, event, isTold: isTold && hasContent, &delivery)
+            case .preliminary where !hasContent: return hold(event)
+            case .nothing: return
+            case .preliminary, .content: break
+            }
+        }
+        if !event.text.isEmpty { noteContent(marks) }
+        Self.write(event, to: &delivery.body)
+    }
+
+    private mutating func noteContent(_ marks: StreamMarks) {
+        hasContent = true
+        kind = kind ?? marks.kind
+        if let kind, marks.finishes(kind) { isFinished = true }
+    }
+
+    private mutating func fail(
+        _ failure: WorkerFailure, _ event: AnswerEvent, isTold: Bool, _ delivery: inout Delivery
+    ) {
+        hasEnded = false
+        delivery.failure = failure.error()
+        delivery.isTold = isTold
+        if isTold { Self.write(event, to: &delivery.body) }
+    }
+
+    private static func write(_ event: AnswerEvent, to body: inout [UInt8]) {
+        // One line end behind a comment: with a blank line some programs take it for an event without data.
+        body += event.comments
+        guard !event.text.isEmpty else { return }
+        body.append(contentsOf: event.text)
+        body += [0x0A, 0x0A]
     }
 
     /// Reads the usage object that starts at `start`: the last event of a stream may have one.
-    private static func read(_ event: [UInt8], _ start: Int, _ usage: inout UsageReading) {
-        event.withUnsafeBytes { bytes in
-            let rest = UnsafeRawBufferPointer(rebasing: bytes[start...])
-            guard let end = AnswerEvent.objectEnd(rest),
-                let fields = try? JSONScanner.fields(of: rest, in: 0..<end)
-            else { return }
+    private static func read(_ data: ArraySlice<UInt8>, _ start: Int, _ usage: inout UsageReading) {
+        data[start...].withUnsafeBytes { rest in
+            guard let end = objectEnd(rest), let fields = try? JSONScanner.fields(of: rest, in: 0..<end) else { return }
             usage.read(fields, in: rest)
         }
     }
 
+    /// Index after the object that begins at the start of `bytes`; nil when it does not end, or is too long for usage.
+    private static func objectEnd(_ bytes: UnsafeRawBufferPointer) -> Int? {
+        var depth = 0
+        var isText = false
+        var index = 0
+        while index < min(bytes.count, 4_096) {
+            switch bytes[index] {
+            case UInt8(ascii: "\\") where isText: index += 1
+            case UInt8(ascii: "\""): isText.toggle()
+            case UInt8(ascii: "{") where !isText: depth += 1
+            case UInt8(ascii: "}") where !isText:
+                depth -= 1
+                if depth == 0 { return index + 1 }
+            default: break
+            }
+            index += 1
+        }
+        return nil
+    }
+
     /// Old news goes first when there is too much of it.
-    private mutating func hold(_ event: [UInt8]) {
-        if held.count + event.count > Limits.streamBufferBytes { held = [] }
-        guard event.count < Limits.streamBufferBytes else { return }
-        held += event
-        held += [0x0A, 0x0A]
+    private mutating func hold(_ event: AnswerEvent) {
+        var news: [UInt8] = []
+        Self.write(event, to: &news)
+        if held.count + news.count > Limits.streamBufferBytes { held = [] }
+        if news.count <= Limits.streamBufferBytes { held += news }
     }
 }

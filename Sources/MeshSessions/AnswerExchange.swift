@@ -7,7 +7,8 @@ import MeshWire
 /// States: `waiting` (nothing but keep-alives came) → `streaming` (content was delivered) → `finished`. A failure
 /// in `waiting` is `fail`, so that a real status or another candidate is still possible; in `streaming` it is an
 /// in-band error event and the end. `[DONE]` is delivered exactly once, whether the worker sent it or not, and never
-/// after an error.
+/// after an error. An answer is complete when it says so, not when it ends: behind `[DONE]` nothing can spoil it, and
+/// without any such mark its end is a failure.
 package struct AnswerExchange: Sendable {
     package enum Action: Hashable, Sendable {
         /// Before any body; only once.
@@ -30,6 +31,24 @@ package struct AnswerExchange: Sendable {
         case bytes
     }
 
+    /// What the request is about, which decides what can be an answer to it.
+    package enum Subject: Hashable, Sendable {
+        /// Text of a model, or numbers about texts: JSON, or events of JSON.
+        case completions
+        /// Sound and pictures, in whatever form; no page for a browser.
+        case media
+        /// Things that a worker keeps: anything at all.
+        case files
+
+        package init(_ endpoint: EndpointPath?) {
+            switch endpoint?.family {
+            case nil, .completions, .embeddings, .moderations, .rerank, .responses: self = .completions
+            case .audio, .images: self = .media
+            case .files, .pipelines, .video: self = .files
+            }
+        }
+    }
+
     /// What becomes of the bytes of a binary frame.
     package enum Bytes: Hashable, Sendable {
         /// They are part of the answer as they are.
@@ -37,27 +56,32 @@ package struct AnswerExchange: Sendable {
         case actions([Action])
     }
 
-    private enum State: Sendable {
+    enum State: Sendable {
         case waiting
         case streaming
         case finished
     }
 
     /// `events` becomes `bytes` when the worker says that its answer is no event stream.
-    private var form: Form
+    var form: Form
+    let subject: Subject
     private let deadlines: Deadlines
     private let total: Instant
     private let started: Instant
     private var firstContent: Instant?
-    private var usage = UsageReading()
-    private var finalStatus = 0
+    var usage = UsageReading()
+    var finalStatus = 0
     private var isOthersFault = false
-    private var state = State.waiting
-    private var events = AnswerEvents()
+    var state = State.waiting
+    var events = AnswerEvents()
     /// A plain request that is answered in chunks is collected here.
     private var collected: [UInt8] = []
+    /// What a `start` said of an answer that is looked at before it is one.
+    private var announced: AnswerHead?
     /// Whether part of the answer itself has come: not only news of the work.
-    private var hasResult = false
+    var hasResult = false
+    /// When a stream that has said that it is complete is over, whatever its worker still waits for.
+    private var tail: Instant?
     private var beats = PendingBeats()
     /// When the request is over by what was allowed and what the worker announced; `beats` may end it before.
     private var patience: Instant
@@ -71,12 +95,17 @@ package struct AnswerExchange: Sendable {
     /// Whether the request is not whole at the worker yet.
     private var isUploading: Bool
 
-    package var deadline: Instant { min(total, patience, beats.due ?? total) }
+    package var deadline: Instant { tail ?? min(total, patience, beats.due ?? total) }
+    /// Bytes of an unfinished answer that wait here.
+    package var heldBytes: Int { collected.count + events.heldBytes }
     /// Whether the deadline stands for a handler that was at work and says nothing more.
     private var isLost: Bool { beats.due.map { $0 < min(total, patience) } ?? false }
 
-    package init(form: Form, deadlines: Deadlines, isUploading: Bool = false, now: Instant) {
+    package init(
+        form: Form, subject: Subject = .completions, deadlines: Deadlines, isUploading: Bool = false, now: Instant
+    ) {
         self.form = form
+        self.subject = subject
         self.isUploading = isUploading
         self.deadlines = deadlines
         started = now
@@ -95,7 +124,12 @@ package struct AnswerExchange: Sendable {
     ) -> [Action] {
         if isFinished { return [] }
         let actions = meaning(of: event, frame, bytes, now)
+        return noted(actions, now)
+    }
+
+    private mutating func noted(_ actions: [Action], _ now: Instant) -> [Action] {
         if firstContent == nil, !actions.isEmpty { firstContent = now }
+        if events.hasEnded, tail == nil { tail = now.advanced(byMilliseconds: Limits.streamTailMs) }
         return actions
     }
 
@@ -120,7 +154,10 @@ package struct AnswerExchange: Sendable {
             partArrived(now: now)
             return chunkArrived(pieces, frame, bytes)
         case .done: return ended(frame, bytes)
-        case .error: return failed(WorkerFailure(frame, in: bytes).error())
+        case .error:
+            let failure = WorkerFailure(frame, in: bytes)
+            if case .streaming = state { return failed(failure.lateError()) }
+            return failed(failure.error())
         case .answer:
             let whole = WorkerAnswer.whole(frame, in: bytes, usage: &usage)
             // Behind the chunks of a stream it repeats them, or only says that they were all.
@@ -130,18 +167,6 @@ package struct AnswerExchange: Sendable {
         }
     }
 
-    /// Whether an answer behind chunks can be what they came to. A picture, or what nobody can read, is none.
-    private mutating func isRepeat(
-        _ whole: WorkerAnswer.Whole?, _ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer
-    ) -> Bool {
-        guard let whole else {
-            let content = WorkerAnswer.content(frame, in: bytes)?.kind
-            return content == nil || content == .null || content == .object
-        }
-        guard whole.head.status < 400 else { return false }
-        return whole.body.isEmpty || whole.isStream || flaw(of: whole, mustBeJSON: true) == nil
-    }
-
     /// How the work goes: part of a stream of events, where it can be one, and a keep-alive elsewhere. Words for a log
     /// are no event, and glued to a chunk they would spoil it.
     private mutating func progressArrived(
@@ -149,7 +174,7 @@ package struct AnswerExchange: Sendable {
     ) -> [Action] {
         let pieces = form == .events ? WorkerAnswer.pieces(frame, in: bytes) ?? [] : []
         let news = pieces.filter { piece in
-            if case .json = piece { true } else { AnswerEvent.isStreamText(piece.content) }
+            if case .json = piece { true } else { AnswerStart.judge(piece.content, isWhole: true) == .events }
         }
         guard !news.isEmpty else {
             workContinues(now: now)
@@ -163,6 +188,8 @@ package struct AnswerExchange: Sendable {
     package mutating func failed(_ error: MeshError) -> [Action] {
         switch state {
         case .finished: return []
+        // What happens behind the end of a complete answer is nobody's loss.
+        case .waiting where events.hasEnded, .streaming where events.hasEnded: return doneArrived()
         case .waiting:
             state = .finished
             finalStatus = error.status
@@ -171,7 +198,9 @@ package struct AnswerExchange: Sendable {
             state = .finished
             finalStatus = error.status
             guard form == .events else { return [.fail(error)] }
-            return [.body(WorkerAnswer.dataEvent(error.document(requestID: nil).bytes)), .end]
+            var told = error
+            if error.code == .workerLost { told.code = .streamInterrupted }
+            return [.body(WorkerAnswer.dataEvent(told.document(requestID: nil).bytes)), .end]
         }
     }
 
@@ -211,7 +240,8 @@ package struct AnswerExchange: Sendable {
             guard case .streaming = state else { return .actions(failed(Self.badAnswer)) }
             guard pay(payload.count) else { return .actions(failed(Self.wrongLength)) }
             return .pass
-        case .events, .document: return .actions(chunkArrived([.bytes(Array(payload))], nil, payload))
+        case .events, .document:
+            return .actions(noted(chunkArrived([.bytes(Array(payload))], nil, payload), now))
         }
     }
 
@@ -247,7 +277,24 @@ package struct AnswerExchange: Sendable {
 
     private mutating func startArrived(_ head: AnswerHead) -> [Action] {
         guard case .waiting = state else { return failed(Self.badAnswer) }
-        if form == .events, head.isEventStream, head.status < 400 { return [] }
+        guard head.status < 400 else { return bytesBegin(head) }
+        if subject != .files, head.isPage { return failed(Self.page) }
+        switch form {
+        case .events where head.isEventStream: return []
+        case .events where !head.isMedia:
+            // The type may be missing or wrong: what it is shows in its first bytes.
+            announced = head
+            events.expectAnything()
+            return []
+        case .document where head.isEventStream || head.isText:
+            announced = head
+            return []
+        case .events, .document, .bytes: return bytesBegin(head)
+        }
+    }
+
+    /// The answer is bytes that pass as they come.
+    private mutating func bytesBegin(_ head: AnswerHead) -> [Action] {
         form = .bytes
         // What came before was news of a stream that this answer is not.
         _ = events.release()
@@ -255,6 +302,14 @@ package struct AnswerExchange: Sendable {
         owed = head.length
         finalStatus = head.status
         return begun { head }
+    }
+
+    /// What should have been events is something else.
+    private mutating func otherArrived(_ beginning: [UInt8]) -> [Action] {
+        guard let head = announced, subject != .completions else { return failed(Self.badAnswer) }
+        let actions = bytesBegin(head)
+        guard pay(beginning.count) else { return failed(Self.wrongLength) }
+        return actions + [.body(beginning)]
     }
 
     /// Whether `count` more bytes fit into the length that was told.
@@ -267,6 +322,7 @@ package struct AnswerExchange: Sendable {
     /// Call when `deadline` has passed.
     /// - Parameter awaitsUpload: whether the worker has room for bytes of the upload that did not come.
     package mutating func deadlinePassed(awaitsUpload: Bool = false) -> [Action] {
+        if events.hasEnded, !isFinished { return doneArrived() }
         let seconds = deadlines.firstContentMs / 1000
         let isLost = isLost
         // A peer that shortened the time, a buyer who took nothing while the worker waited for credit, or one who did
@@ -290,6 +346,10 @@ package struct AnswerExchange: Sendable {
 
     package static let badAnswer = MeshError(
         .workerBadAnswer, "the worker sent an answer this node cannot read; its owner should update it")
+
+    static let page = MeshError(
+        .workerBadAnswer,
+        "the worker's backend answered with a web page; its owner should check the address it was given")
 
     private static let wrongLength = MeshError(
         .workerBadAnswer, "the worker's answer has another length than it said")
@@ -319,7 +379,7 @@ package struct AnswerExchange: Sendable {
 
     // MARK: Parts
 
-    private mutating func chunkArrived(
+    mutating func chunkArrived(
         _ pieces: [AnswerPiece], _ frame: WorkerFrame?, _ bytes: UnsafeRawBufferPointer
     ) -> [Action] {
         switch form {
@@ -331,6 +391,9 @@ package struct AnswerExchange: Sendable {
         case .bytes:
             guard pay(pieces.reduce(0) { $0 + $1.content.count }) else { return failed(Self.wrongLength) }
             hasResult = true
+            if case .waiting = state, subject != .files, let first = pieces.first, first.isPage {
+                return failed(Self.page)
+            }
             let head = begun {
                 AnswerHead(status: 200, contentType: WorkerAnswer.chunkType(frame, pieces, in: bytes))
             }
@@ -342,9 +405,10 @@ package struct AnswerExchange: Sendable {
         for piece in pieces {
             if case .json(let document) = piece {
                 switch AnswerEvent.meaning(ofDocument: document) {
-                case .preliminary: continue
-                case .failure(let error): return failed(error)
-                case .content: break
+                case .preliminary where AnswerEvent.isLoadStatus(document): continue
+                case .preliminary: break
+                case .failure(let failure, _): return failed(failure.error())
+                case .content, .nothing: break
                 }
             }
             guard collected.count + piece.content.count <= Limits.workerFrameBytes else {
@@ -356,7 +420,8 @@ package struct AnswerExchange: Sendable {
         return []
     }
 
-    private mutating func deliver(_ delivery: AnswerEvents.Delivery) -> [Action] {
+    mutating func deliver(_ delivery: AnswerEvents.Delivery) -> [Action] {
+        if let other = delivery.other { return otherArrived(other) }
         var actions = delivery.body.isEmpty ? [] : eventsBegun() + [.body(delivery.body)]
         guard let failure = delivery.failure else { return actions }
         guard delivery.isTold else { return actions + failed(failure) }
@@ -367,7 +432,7 @@ package struct AnswerExchange: Sendable {
         return actions
     }
 
-    private mutating func eventsBegun() -> [Action] {
+    mutating func eventsBegun() -> [Action] {
         begun { AnswerHead(status: 200, contentType: "text/event-stream") }
     }
 
@@ -381,27 +446,12 @@ package struct AnswerExchange: Sendable {
 
     // MARK: The end
 
-    private mutating func ended(_ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer) -> [Action] {
-        switch WorkerAnswer.ending(frame, in: bytes, usage: &usage) {
-        case .nothing: return doneArrived()
-        case .failure(let error): return failed(error)
-        case .unreadable: return hasResult ? doneArrived() : failed(Self.badAnswer)
-        case .pieces(let pieces):
-            let actions = chunkArrived(pieces, frame, bytes)
-            return isFinished ? actions : actions + doneArrived()
-        case .whole(let whole):
-            // After the answer's own parts it could only be the same once more, unless it says that all went wrong.
-            if whole.head.status >= 400 { return wholeArrived(whole, frame, bytes) }
-            if hasResult || (form == .events && whole.body.isEmpty) { return doneArrived() }
-            return wholeArrived(whole, frame, bytes)
-        }
-    }
-
-    private mutating func doneArrived() -> [Action] {
+    mutating func doneArrived() -> [Action] {
         switch form {
         case .document:
             guard !collected.isEmpty else { return failed(Self.badAnswer) }
-            let head = AnswerHead(status: 200, contentType: "application/json", length: collected.count)
+            var head = announced ?? AnswerHead(status: 200, contentType: "application/json")
+            head.length = collected.count
             return documentArrived(.init(head: head, body: collected, source: .text))
         case .bytes:
             guard case .streaming = state else { return failed(Self.badAnswer) }
@@ -415,72 +465,6 @@ package struct AnswerExchange: Sendable {
         actions += eventsBegun()
         state = .finished
         return actions + [.body(Self.doneMarker), .end]
-    }
-
-    private mutating func wholeArrived(
-        _ whole: WorkerAnswer.Whole, _ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer
-    ) -> [Action] {
-        if whole.head.status >= 400 { return refused(whole) }
-        guard form == .events else { return documentArrived(whole) }
-        // Older clients answer a streamed request with the whole event stream, or the whole object, in one frame.
-        let piece: AnswerPiece
-        let isDocument = whole.head.isText || whole.head.isJSON
-        let flaw = whole.isStream ? nil : flaw(of: whole, mustBeJSON: whole.isTypeGuessed)
-        if whole.isStream {
-            piece = .text(whole.body)
-        } else if isDocument, let flaw {
-            return failed(flaw)
-        } else if isDocument || (whole.isTypeGuessed && flaw == nil) {
-            piece = .json(ChatCompletion.chunk(whole.body) ?? whole.body)
-        } else if case .waiting = state {
-            // A picture cannot be events, and is answered as what it is.
-            return documentArrived(whole)
-        } else if !hasResult, let payload = WorkerAnswer.content(frame, in: bytes) {
-            // Too late for that: it goes as the worker wrapped it.
-            piece = .json(Array(bytes[payload.range]))
-        } else {
-            return failed(MeshError(.streamInterrupted, "the worker ended its stream with something that is no event"))
-        }
-        let actions = deliver(events.append(wholes: [piece], usage: &usage))
-        return isFinished ? actions : actions + doneArrived()
-    }
-
-    private mutating func documentArrived(_ whole: WorkerAnswer.Whole) -> [Action] {
-        guard case .waiting = state else {
-            return failed(MeshError(.streamInterrupted, "the worker answered a second time, in another form"))
-        }
-        if form == .document, whole.isStream {
-            return failed(AnswerEvents.failure(in: whole.body) ?? Self.badAnswer)
-        }
-        if let flaw = flaw(of: whole, mustBeJSON: whole.isTypeGuessed && form == .document) { return failed(flaw) }
-        state = .finished
-        finalStatus = whole.head.status
-        return [.head(whole.head), .body(whole.body), .end]
-    }
-
-    private mutating func refused(_ whole: WorkerAnswer.Whole) -> [Action] {
-        guard case .waiting = state else { return failed(WorkerFailure.body(of: whole).failure.error()) }
-        switch WorkerFailure.answer(for: whole, isChat: form != .bytes) {
-        case .failure(let error): return failed(error)
-        case .success(let whole):
-            state = .finished
-            finalStatus = whole.head.status
-            return [.head(whole.head), .body(whole.body), .end]
-        }
-    }
-
-    /// Why a success is none: it says that it is JSON and is garbage, or it only tells of a failure.
-    private mutating func flaw(of whole: WorkerAnswer.Whole, mustBeJSON: Bool) -> MeshError? {
-        guard whole.head.isJSON || mustBeJSON else { return nil }
-        return whole.body.withUnsafeBytes { bytes in
-            // The one scan of a plain answer also finds its usage.
-            guard let fields = try? JSONScanner.fields(of: bytes) else {
-                return (try? JSONScanner.value(of: bytes)) == nil ? Self.badAnswer : nil
-            }
-            usage.readInside(fields, in: bytes)
-            guard form == .document, fields.value("choices", in: bytes) == nil else { return nil }
-            return WorkerFailure(fields, in: bytes)?.error()
-        }
     }
 
     private static let doneMarker = Array("data: [DONE]\n\n".utf8)

@@ -25,6 +25,18 @@ package struct AnswerHead: Hashable, Sendable {
         return type == "application/json" || type.hasSuffix("+json")
     }
 
+    /// Whether the type says that the body is a page for a browser.
+    package var isPage: Bool {
+        let type = contentType.prefix { $0 != ";" && $0 != " " }.lowercased()
+        return type == "text/html" || type == "application/xhtml+xml"
+    }
+
+    /// Whether the type says that the body is nothing to read: a type that is wrong by mistake is another one.
+    package var isMedia: Bool {
+        let type = contentType.lowercased()
+        return ["image/", "audio/", "video/"].contains { type.hasPrefix($0) }
+    }
+
     package var isText: Bool { contentType.lowercased().hasPrefix("text/") }
 
     /// The same without `accept-ranges`, for an answer of a worker that may not pass a range on: what it announces is

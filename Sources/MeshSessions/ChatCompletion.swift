@@ -11,6 +11,37 @@ enum ChatCompletion {
     /// Choices and tool calls that are looked at; a document with more passes as it is.
     private static let listed = 128
 
+    /// Whether a chunk of a completion says nothing yet: a role, empty texts, no reason to finish. Servers send one
+    /// before they know whether they can answer.
+    static func isWordless(_ fields: [JSONField], in bytes: UnsafeRawBufferPointer) -> Bool {
+        guard let choices = fields.value("choices", in: bytes), choices.kind == .array,
+            let elements = try? JSONScanner.elements(of: bytes, in: choices.range, limit: listed)
+        else { return false }
+        return elements.allSatisfy { element in
+            guard element.kind == .object, let choice = try? JSONScanner.fields(of: bytes, in: element.range)
+            else { return false }
+            return choice.allSatisfy { field in
+                let silent: [StaticString] = ["index", "logprobs"]
+                if silent.contains(where: { JSONText.equals(field.name, $0, in: bytes) }) { return true }
+                guard JSONText.equals(field.name, "delta", in: bytes), field.value.kind == .object,
+                    let delta = try? JSONScanner.fields(of: bytes, in: field.value.range)
+                else { return isEmpty(field.value, bytes) }
+                return delta.allSatisfy { JSONText.equals($0.name, "role", in: bytes) || isEmpty($0.value, bytes) }
+            }
+        }
+    }
+
+    /// Whether a value is `null`, or a text, list or object with nothing in it.
+    private static func isEmpty(_ value: JSONSlice, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        switch value.kind {
+        case .null: true
+        case .string: value.range.count == 2
+        case .array, .object:
+            bytes[value.range].dropFirst().dropLast().allSatisfy { [0x20, 0x0A, 0x0D, 0x09].contains($0) }
+        case .number, .boolean: false
+        }
+    }
+
     /// `document` as a `chat.completion.chunk`: every choice's `message` is called `delta`, its tool calls are numbered,
     /// and all else stays byte for byte. Nil when it is no chat completion.
     static func chunk(_ document: [UInt8]) -> [UInt8]? {

@@ -34,7 +34,7 @@ package struct FirstContent: Sendable {
     }
 
     /// The stream has ended: its last event may lack the blank line.
-    package mutating func finish() -> Finding { reframer.finish().map(Self.finding) ?? .none }
+    package mutating func finish() -> Finding { reframer.finish().map { Self.finding(in: $0.event) } ?? .none }
 
     /// All that was held back.
     package mutating func release() -> [UInt8] {
@@ -44,10 +44,11 @@ package struct FirstContent: Sendable {
 
     /// What one whole event, without its blank line, is.
     static func finding(in event: [UInt8]) -> Finding {
-        if AnswerEvent.isDoneMarker(event) { return .content }
-        switch AnswerEvent.meaning(event) {
-        case .failure(let error): return .failure(error)
-        case .preliminary: return .none
+        let read = AnswerEvent(event)
+        if read.isEnd { return .content }
+        switch read.meaning {
+        case .failure(let failure, _): return .failure(failure.error())
+        case .preliminary, .nothing: return .none
         case .content: return carriesContent(event) ? .content : .none
         }
     }

@@ -20,10 +20,19 @@ package enum WorkerAnswer {
         /// Whether the worker did not say what its body is.
         package var isTypeGuessed = false
 
+        /// Whether the type leaves open what the body is.
+        var isLoose: Bool { isTypeGuessed || head.isText || head.contentType.hasPrefix("application/octet-stream") }
+
         /// Whether it is the text of an event stream, whatever it says it is. No JSON begins as one.
         package var isStream: Bool {
-            if head.isEventStream { return true }
-            return (head.isText || head.isJSON || isTypeGuessed) && AnswerEvent.isStreamText(body)
+            let start = AnswerStart.judge(body, isWhole: true)
+            if head.isEventStream { return start != .document && start != .page }
+            return (head.isJSON || isLoose) && start == .events
+        }
+
+        /// Whether it is a page for a browser.
+        var isPage: Bool {
+            head.isPage || ((head.isJSON || isLoose) && AnswerStart.judge(body, isWhole: true) == .page)
         }
     }
 
@@ -75,7 +84,9 @@ package enum WorkerAnswer {
 
     private static func text(_ text: [UInt8]) -> Whole? {
         let first = text.first { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }
-        guard first == UInt8(ascii: "{") || first == UInt8(ascii: "[") || AnswerEvent.isStreamText(text)
+        guard
+            first == UInt8(ascii: "{") || first == UInt8(ascii: "[")
+                || AnswerStart.judge(text, isWhole: true) == .events
         else { return nil }
         let head = AnswerHead(status: 200, contentType: guessedType(of: text, .text), length: text.count)
         return Whole(head: head, body: text, source: .text, isTypeGuessed: true)

@@ -41,6 +41,28 @@ package struct WorkerFailure: Hashable, Sendable {
         code = code ?? inner?.code ?? fields.string("code", in: bytes)
     }
 
+    /// What an event that is a failure by its form says: a document, or words.
+    init(said: [UInt8]) {
+        let read = said.withUnsafeBytes { bytes -> WorkerFailure? in
+            guard let fields = try? JSONScanner.fields(of: bytes) else { return nil }
+            if let failure = WorkerFailure(fields, in: bytes) { return failure }
+            var failure = WorkerFailure(text: Self.message(fields, in: bytes) ?? Self.start(of: bytes))
+            failure.code = fields.string("code", in: bytes)
+            return failure
+        }
+        self = read ?? WorkerFailure(text: said.isEmpty ? nil : Self.start(of: said))
+    }
+
+    /// Whether a document is a failure in the form that buyers' programs raise as one: OpenAI's error object.
+    static func isReadable(_ document: [UInt8]) -> Bool {
+        document.withUnsafeBytes { bytes in
+            guard let fields = try? JSONScanner.fields(of: bytes), let error = fields.value("error", in: bytes),
+                error.kind == .object, let members = try? JSONScanner.fields(of: bytes, in: error.range)
+            else { return false }
+            return members.value("message", in: bytes)?.kind == .string
+        }
+    }
+
     private init(text: String?) { self.text = text }
 
     private static func message(_ fields: [JSONField], in bytes: UnsafeRawBufferPointer) -> String? {
@@ -66,6 +88,13 @@ package struct WorkerFailure: Hashable, Sendable {
             return MeshError(code, "the worker cannot take requests now; try again shortly", retryAfterSeconds: 2)
         default: return MeshError(code, said, statusOverride: status)
         }
+    }
+
+    /// The same for a stream of which the buyer has read something: what broke off is told from what failed.
+    func lateError() -> MeshError {
+        var error = error()
+        if ["backend_closed", "backend_timeout"].contains(code) { error.code = .streamInterrupted }
+        return error
     }
 
     // MARK: Bodies of error statuses

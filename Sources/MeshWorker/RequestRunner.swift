@@ -31,21 +31,35 @@ struct RequestRunner: Sendable {
     }
 
     private func answer(_ request: BackendRequest, requestID: String, streams: Bool) async throws {
-        let collector = AnswerCollector(requestID: requestID, streams: streams, credit: credit) {
-            [gate, send] message in
+        let collector = AnswerCollector(
+            requestID: requestID, streams: streams, passesBytes: request.path != "/chat/completions", credit: credit
+        ) { [gate, send] message in
             try await gate.pass()
             try await send(message)
         }
         let notes = AnswerNotes()
         do {
-            try await backend.perform(request) { part in
-                notes.take(part)
-                try await collector.take(part)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { [backend] in
+                    try await backend.perform(request) { part in
+                        notes.take(part)
+                        try await collector.take(part)
+                    }
+                }
+                // Behind the end of a stream its connection has a moment to end by itself, and then serves the next.
+                group.addTask {
+                    try await collector.saidEnd()
+                    try await Task.sleep(for: .milliseconds(Limits.streamTailMs))
+                }
+                defer { group.cancelAll() }
+                try await group.next()
             }
             try await collector.finish()
             note(notes, of: request, requestID)
         } catch let failure as BackendFailure {
             try Task.checkCancellation()
+            // The stream had said that it is complete; how its connection ends is nobody's loss.
+            if await collector.isOver { return note(notes, of: request, requestID) }
             report.failed(requestID, path: request.path, code: failure.code, reason: failure.detail)
             models.suspect()
             try await send(.text(WorkerFrames.error(requestID, code: failure.code, message: failure.message)))

@@ -45,12 +45,17 @@ extension TestNode {
 
 /// Two linked nodes. Providers have their home at the north one, unless a test says otherwise.
 func withTwoNodes(
-    firstContentMs: Int = 2_000, _ body: @escaping @Sendable (_ north: TestNode, _ south: TestNode) async throws -> Void
+    firstContentMs: Int = 2_000, streamIdleMs: Int = 5_000,
+    _ body: @escaping @Sendable (_ north: TestNode, _ south: TestNode) async throws -> Void
 ) async throws {
     let southern = try await PreparedNode("south")
-    try await withNode("north", allow: [southern.summary.nodeID], firstContentMs: firstContentMs) { north in
+    try await withNode(
+        "north", allow: [southern.summary.nodeID], firstContentMs: firstContentMs, streamIdleMs: streamIdleMs
+    ) { north in
         let peer = "\(north.nodeID)@127.0.0.1:\(north.linkPort)"
-        try await withNode("south", prepared: southern, peers: [peer], firstContentMs: firstContentMs) { south in
+        try await withNode(
+            "south", prepared: southern, peers: [peer], firstContentMs: firstContentMs, streamIdleMs: streamIdleMs
+        ) { south in
             try await body(north, south)
         }
     }

@@ -41,7 +41,7 @@ import Testing
                 group.cancelAll()
             }
             try await eventually("the end of the stream", within: 20) { () -> Bool in
-                String(decoding: buyer.pending.suffix(512), as: UTF8.self).contains("worker_lost")
+                String(decoding: buyer.pending.suffix(512), as: UTF8.self).contains("stream_interrupted")
             }
         }
     }

@@ -15,6 +15,8 @@ final class ScriptedBackend: Sendable {
         case bytes([UInt8])
         /// Milliseconds in which nothing is sent.
         case pause(Int)
+        /// Sends nothing until the condition holds.
+        case until(@Sendable () -> Bool)
         /// Ends the connection: an end of file for the other side.
         case close
         /// Ends our half only, and reads on.
@@ -238,6 +240,15 @@ private final class Player: ChannelInboundHandler {
         return nil
     }
 
+    private func play(
+        _ steps: ArraySlice<ScriptedBackend.Step>, after milliseconds: Int, _ context: ChannelHandlerContext
+    ) {
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        context.eventLoop.scheduleTask(in: .milliseconds(Int64(milliseconds))) {
+            bound.value.0.play(steps, bound.value.1)
+        }
+    }
+
     private func play(_ steps: ArraySlice<ScriptedBackend.Step>, _ context: ChannelHandlerContext) {
         isPlaying = true
         var rest = steps
@@ -246,13 +257,9 @@ private final class Player: ChannelInboundHandler {
             case .bytes(let bytes): context.writeAndFlush(wrapOutboundOut(ByteBuffer(bytes: bytes)), promise: nil)
             case .close: return context.close(promise: nil)
             case .closeOutput: context.close(mode: .output, promise: nil)
-            case .pause(let milliseconds):
-                let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-                let later = rest
-                context.eventLoop.scheduleTask(in: .milliseconds(Int64(milliseconds))) {
-                    bound.value.0.play(later, bound.value.1)
-                }
-                return
+            case .pause(let milliseconds): return play(rest, after: milliseconds, context)
+            case .until(let isTrue):
+                if !isTrue() { return play([step] + rest, after: 20, context) }
             }
         }
         isPlaying = false

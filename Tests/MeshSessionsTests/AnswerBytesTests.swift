@@ -153,8 +153,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "data: a\ndata: [DONE]\n\n", "data: [DONE]\ndata: a\n\n", "data:[DONE]\r\ndata: a\r\n\r\n",
-        "data: a\n\nid: 1\ndata: [DONE]\n\n", "data: a\rdata: [DONE]\r\r", "data: [DONE]\ndata: [DONE]\n\ndata: a\n\n",
+        "data: a\ndata: [DONE]\n\n", "data: a\n\nid: 1\ndata: [DONE]\n\n", "data: a\rdata: [DONE]\r\r",
+        "data: a\r\n\r\ndata:[DONE]\r\ndata: b\r\n\r\n", "data: a\n\ndata: [DONE]\ndata: [DONE]\n\ndata: b\n\n",
     ])
     func anEndMarkerInsideAnEventIsNoSecondOne(text: String) {
         let quoted = SessionFixtures.text(JSONText.quoted(text))

@@ -10,6 +10,13 @@ import Testing
     static let done = AnswerFormTests.done
     static let end = #"{"event":"done"}"#
 
+    /// A failure in words that buyers' programs would not read, as they get it.
+    static func typed(_ words: String, code: String = "worker_error") -> String {
+        "data: "
+            + #"{"error":{"message":"the worker says: \#(words)","type":"server_error","param":null,"code":"\#(code)"}}"#
+            + "\n\n"
+    }
+
     static func stream(_ body: String) -> Outcome { Outcome(head: AnswerFormTests.events, body: body) }
 
     static let chunks: [Row] = [
@@ -55,7 +62,7 @@ import Testing
             [#"{"event":"chunk","payload":{"chunk":"{\"a\":"}}"#, #"{"event":"chunk","payload":{"chunk":"1}"}}"#, end],
             Outcome(head: AnswerFormTests.json, body: #"{"a":1}"#)),
         Row("done without content to a plain request", stream: false, [end], Outcome(failure: .workerBadAnswer)),
-        Row("done without content", stream: true, [#"{"event":"completed"}"#], stream(done)),
+        Row("done without content", stream: true, [#"{"event":"completed"}"#], Outcome(failure: .workerError)),
     ]
 
     static let doneMarkers: [Row] = [
@@ -63,8 +70,11 @@ import Testing
             "present", stream: true, [#"{"event":"chunk","payload":"data: a\n\ndata: [DONE]\n\n"}"#, end],
             stream("data: a\n\n" + done)),
         Row(
-            "absent, last blank line missing", stream: true, [#"{"event":"chunk","payload":"data: a"}"#, end],
+            "absent, last blank line missing", stream: true, [#"{"event":"chunk","payload":"data: a\n"}"#, end],
             stream("data: a\n\n" + done)),
+        Row(
+            "absent, last line end missing", stream: true, [#"{"event":"chunk","payload":"data: {\"a\":1}"}"#, end],
+            stream("data: {\"a\":1}\n\n" + done)),
         Row(
             "split", stream: true,
             [
@@ -123,7 +133,7 @@ import Testing
                 #"{"event":"chunk","payload":"data: a\n\n"}"#,
                 #"{"event":"chunk","payload":"data: {\"error\":\"no\"}\n\n"}"#, end,
             ],
-            stream("data: a\n\ndata: {\"error\":\"no\"}\n\n")),
+            stream("data: a\n\n" + typed("no"))),
         Row(
             "later, in one frame, with an end marker", stream: true,
             [
@@ -133,18 +143,18 @@ import Testing
         Row(
             "later, nothing follows it", stream: true,
             [#"{"event":"chunk","payload":"data: a\n\ndata: {\"error\":\"no\"}\n\ndata: b\n\n"}"#, end],
-            stream("data: a\n\ndata: {\"error\":\"no\"}\n\n")),
+            stream("data: a\n\n" + typed("no"))),
         Row(
             "later, the word alone", stream: true,
             [
                 #"{"event":"chunk","payload":"data: a\n\n"}"#,
-                #"{"event":"chunk","payload":"data: {\"choices\":[{\"delta\":{\"content\":\"\\\"error\\\":\",\"error\":\"x\"}}]}\n\n"}"#,
+                #"{"event":"chunk","payload":"data: {\"choices\":[{\"delta\":{\"content\":\"\\\"error\\\":\",\"error\":\"x\"},\"finish_reason\":\"stop\"}]}\n\n"}"#,
                 #"{"event":"chunk","payload":"data: \"error\"\n\ndata: {\"error\":\"\"}\n\ndata: {\"error\":{}}\n\n"}"#,
                 end,
             ],
             stream(
                 "data: a\n\n"
-                    + "data: {\"choices\":[{\"delta\":{\"content\":\"\\\"error\\\":\",\"error\":\"x\"}}]}\n\n"
+                    + "data: {\"choices\":[{\"delta\":{\"content\":\"\\\"error\\\":\",\"error\":\"x\"},\"finish_reason\":\"stop\"}]}\n\n"
                     + "data: \"error\"\n\ndata: {\"error\":\"\"}\n\ndata: {\"error\":{}}\n\n" + done)),
         Row(
             "first, with a code", stream: true,
@@ -171,9 +181,13 @@ import Testing
         Row(
             "then error event", stream: true, [load, #"{"event":"chunk","payload":"data: {\"error\":\"no\"}\n\n"}"#],
             Outcome(failure: .workerError)),
-        Row("then nothing", stream: true, [load, end], stream(loadEvent + done)),
+        Row("then nothing", stream: true, [load, end], Outcome(failure: .workerError)),
         Row(
-            "after content", stream: true, [#"{"event":"chunk","payload":"data: a\n\n"}"#, load, end],
+            "after content", stream: true,
+            [
+                #"{"event":"chunk","payload":"data: a\n\n"}"#, load, #"{"event":"chunk","payload":"data: [DONE]\n\n"}"#,
+                end,
+            ],
             stream("data: a\n\n" + loadEvent + done)),
         Row(
             "comment, then error", stream: true,
@@ -191,9 +205,9 @@ import Testing
     @Test func heldLoadStatusIsBounded() {
         var exchange = AnswerExchange(stream: true)
         for _ in 0..<20_000 { #expect(exchange.receive(Self.load) == []) }
-        let outcome = Outcome(exchange.receive(Self.end) ?? [])
+        let outcome = Outcome(exchange.receive(#"{"event":"chunk","payload":"data: a\n\n"}"#) ?? [])
         #expect(outcome.body.utf8.count < Limits.streamBufferBytes + 100)
-        #expect(outcome.body.hasPrefix("data: {") && outcome.body.hasSuffix(Self.loadEvent + Self.done))
+        #expect(outcome.body.hasPrefix("data: {") && outcome.body.hasSuffix(Self.loadEvent + "data: a\n\n"))
     }
 
     @Test func aFailureInTheMiddleIsAnEventAndTheEnd() {

@@ -36,7 +36,7 @@ import Testing
         var reframer = EventStreamReframer()
         var events: [[UInt8]] = []
         for read in reads { events += try reframer.append(read) }
-        if let last = reframer.finish() { events.append(last) }
+        if let last = reframer.finish() { events.append(last.event) }
         return events
     }
 
@@ -77,7 +77,7 @@ import Testing
 
     /// A quadratic search would take minutes here.
     @Test(.timeLimit(.minutes(1))) func aMegabyteByteByByteIsLinear() throws {
-        let event = Array("data: \(String(repeating: "x", count: Limits.eventBytes - 100))\n\n".utf8)
+        let event = Array("data: \(String(repeating: "x", count: 1 << 20))\n\n".utf8)
         var reframer = EventStreamReframer()
         var count = 0
         for byte in event { count += try reframer.append([byte]).count }
@@ -88,16 +88,54 @@ import Testing
     }
 
     @Test func whatIsHeldIsBounded() throws {
-        var reframer = EventStreamReframer()
-        #expect(try reframer.append([UInt8](repeating: 0x78, count: Limits.eventBytes)).isEmpty)
+        var reframer = EventStreamReframer(eventBytes: 1_000)
+        #expect(try reframer.append([UInt8](repeating: 0x78, count: 1_000)).isEmpty)
+        var whole = reframer
+        #expect(try whole.append([0x0D]).isEmpty)
+        #expect(try whole.append([0x0A, 0x0A]).map(\.count) == [1_000])
         #expect(throws: EventStreamReframer.Overflow.eventTooLarge) { try reframer.append([0x78]) }
     }
 
+    @Test func aMessageHasRoomForTheLongestEvent() { #expect(Limits.eventBytes == Limits.workerFrameBytes) }
+
+    /// Nothing that follows can change that an event is over.
+    @Test(arguments: ["data: a\n\n", "data: a\r\r", "data: a\r\n\r\n", "data: a\r\n\r", "data: a\n\r", "data: a\r\n\n"])
+    func anEventIsThereWithItsBlankLine(text: String) throws {
+        for next in ["", "\n", "\r\n", "\n\n"] {
+            var reframer = EventStreamReframer()
+            #expect(try reframer.append(Array(text.utf8)) == [Array("data: a".utf8)])
+            #expect(reframer.isEmpty)
+            #expect(try reframer.append(Array("\(next)data: b\n\n".utf8)) == [Array("data: b".utf8)])
+        }
+    }
+
+    @Test func aByteOrderMarkIsDropped() throws {
+        let stream = Array("\u{FEFF}data: a\n\n\u{FEFF}b\n\n".utf8)
+        for position in 0...stream.count {
+            let events = try Self.cut([Array(stream[..<position]), Array(stream[position...])])
+            #expect(events == [Array("data: a".utf8), Array("\u{FEFF}b".utf8)])
+        }
+        var reframer = EventStreamReframer()
+        #expect(try reframer.append([0xEF, 0xBB]).isEmpty && reframer.finish() == nil)
+    }
+
+    @Test func theRestSaysWhetherItsLineIsWhole() throws {
+        for (text, event, endsLine) in [
+            ("data: a", "data: a", false), ("data: a\n", "data: a", true), ("data: a\r", "data: a", true),
+            ("id: 1\r\ndata: a\r\n", "id: 1\r\ndata: a", true), ("id: 1\nda", "id: 1\nda", false),
+        ] {
+            var reframer = EventStreamReframer()
+            #expect(try reframer.append(Array("data: x\n\n\(text)".utf8)).count == 1)
+            let rest = reframer.finish()
+            #expect(rest?.event == Array(event.utf8) && rest?.endsLine == endsLine)
+        }
+    }
+
     @Test func whoHoldsAWholeStreamMayTakeLongerEvents() throws {
-        var reframer = EventStreamReframer(eventBytes: Limits.eventBytes + 2)
+        var reframer = EventStreamReframer(eventBytes: 1_002)
         #expect(reframer.isEmpty)
-        let events = try reframer.append([UInt8](repeating: 0x78, count: Limits.eventBytes + 2) + [0x0A, 0x0A, 0x79])
-        #expect(events.map(\.count) == [Limits.eventBytes + 2])
+        let events = try reframer.append([UInt8](repeating: 0x78, count: 1_002) + [0x0A, 0x0A, 0x79])
+        #expect(events.map(\.count) == [1_002])
         #expect(!reframer.isEmpty)
     }
 

@@ -35,9 +35,34 @@ import Testing
         func nested(_ depth: Int) -> [UInt8] {
             [UInt8](repeating: 0x5B, count: depth) + [UInt8](repeating: 0x5D, count: depth)
         }
-        #expect(Self.accepts(nested(Limits.jsonDepth)) && !Self.accepts(nested(Limits.jsonDepth + 1)))
+        let depth = Limits.jsonScanDepth
+        #expect(Self.accepts(nested(depth)) && !Self.accepts(nested(depth + 1)))
         #expect(!Self.accepts([UInt8](repeating: 0x5B, count: 1_000_000)))
+        // A tree is built by recursion.
         #expect((try? JSONValue.parse(nested(Limits.jsonDepth))) != nil)
+        #expect((try? JSONValue.parse(nested(Limits.jsonDepth + 1))) == nil)
+        let body = Array(#"{"a":"#.utf8) + nested(Limits.jsonDepth - 1) + Array("}".utf8)
+        body.withUnsafeBytes { body in
+            #expect((try? JSONScanner.fields(of: body, depth: Limits.jsonDepth)) != nil)
+            #expect((try? JSONScanner.fields(of: body, depth: Limits.jsonDepth - 1)) == nil)
+        }
+    }
+
+    /// Around the edges of the words in which the scanner keeps what is open.
+    @Test(arguments: [1, 2, 62, 63, 64, 65, 66, 127, 128, 129, 200]) func whatIsOpenIsClosedByItsOwn(depth: Int) {
+        var random = SeededGenerator(seed: UInt64(depth))
+        for _ in 0..<20 {
+            let isObject = (0..<depth).map { _ in random.next() % 2 == 0 }
+            let opened = isObject.map { $0 ? #"{"a":"# : "[1," }.joined()
+            let closed = isObject.reversed().map { $0 ? "}" : "]" }
+            #expect(Self.accepts(Array((opened + "2" + closed.joined()).utf8)))
+            for wrong in [0, depth / 2, depth - 1] {
+                var other = closed
+                other[wrong] = other[wrong] == "}" ? "]" : "}"
+                #expect(!Self.accepts(Array((opened + "2" + other.joined()).utf8)))
+            }
+            #expect(!Self.accepts(Array((opened + "2" + closed.dropLast().joined()).utf8)))
+        }
     }
 
     static let sample = Array(#" {"a":[1,-2.5e3,true,null,"x\u00e4\n\ud83d\ude00ä"],"b":{"c":{}},"id":"q1"} "#.utf8)

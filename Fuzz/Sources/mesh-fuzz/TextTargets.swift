@@ -46,6 +46,8 @@ enum EventStreamTarget {
         expect(events(InputReader.reads(reader.rest, seed: seed)) == whole, "another split gives other events")
         expect(events(reader.rest.map { [$0] }) == whole, "byte by byte gives other events")
         for event in whole { expect(!event.isEmpty, "an event without content") }
+        // A second byte order mark is the beginning of the first event, but not when it stands in front again.
+        guard whole.first?.starts(with: [0xEF, 0xBB, 0xBF]) != true else { return }
         let joined: [UInt8] = whole.flatMap { event -> [UInt8] in event + [0x0A, 0x0A] }
         expect(events([joined]) == whole, "events written again are read differently")
     }
@@ -60,7 +62,7 @@ enum EventStreamTarget {
             }
             events += new
         }
-        return events + (reframer.finish().map { [$0] } ?? [])
+        return events + (reframer.finish().map { [$0.event] } ?? [])
     }
 }
 

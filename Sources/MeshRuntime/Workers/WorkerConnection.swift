@@ -31,6 +31,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
     private var isRegistered = false
     private var isClosing = false
     private var lastTick = SystemClock.instant
+    private var held = HeldAnswers()
     private var lastUnsent = (bytes: 0, since: SystemClock.instant)
 
     init(
@@ -140,8 +141,8 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
         attempt.number.store(number, ordering: .relaxed)
         inFlight[number] = InFlight(
             exchange: AnswerExchange(
-                form: request.form, deadlines: request.deadlines, isUploading: request.upload != nil,
-                now: SystemClock.instant),
+                form: request.form, subject: .init(request.need.endpoint), deadlines: request.deadlines,
+                isUploading: request.upload != nil, now: SystemClock.instant),
             receiver: receiver, attempt: attempt,
             upload: request.upload.map {
                 WorkerUpload($0, number: number, connection: self, eventLoop: context.eventLoop)
@@ -157,6 +158,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
     /// Whoever asked does not want the answer any more: the worker is told, and whatever still comes is dropped.
     func cancel(_ number: UInt64) {
         guard let entry = inFlight.removeValue(forKey: number) else { return }
+        held.ended(number)
         entry.attempt.session.requestEnded()
         if let sample = entry.exchange.abandoned(now: SystemClock.instant) { session?.record(sample) }
         control("cancel", number, known: true)
@@ -216,11 +218,12 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
             let outcome = payload.withUnsafeReadableBytes {
                 inFlight[number]?.exchange.binaryArrived($0, now: now.instant)
             }
+            let surplus = countHeld(number)
             guard let outcome, let entry = inFlight[number] else { return }
             switch outcome {
             case .pass: entry.receiver.deliver([.body(payload)])
             case .actions(let actions):
-                deliver(actions, entry.receiver)
+                deliver(actions + surplus, entry.receiver)
                 // What went into events was taken in here; how slowly the buyer reads is told by `pause`.
                 consumed(payload.readableBytes, of: number)
             }
@@ -240,14 +243,14 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
     ) {
         if event == .credit { return credited(number, frame, bytes, now) }
         // Changed in place: what a stream holds back must not be copied for every frame.
-        guard let actions = inFlight[number]?.exchange.replied(event, frame, in: bytes, now: now),
-            let entry = inFlight[number]
-        else {
+        guard let actions = inFlight[number]?.exchange.replied(event, frame, in: bytes, now: now) else {
             sessions.metrics.unmatchedReply()
             return
         }
+        let surplus = countHeld(number)
+        guard let entry = inFlight[number] else { return }
         if actions.contains(where: Self.knowsNoModel) { machine.doubtModels() }
-        deliver(actions, entry.receiver)
+        deliver(actions + surplus, entry.receiver)
         guard entry.exchange.isFinished else {
             if actions.isEmpty, event.isSignOfWork { entry.receiver.deliver([.pending]) }
             return
@@ -265,6 +268,14 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
         case .fail(let error): error.code == .modelNotFound
         case .body, .end: false
         }
+    }
+
+    /// Counts what the request's unfinished answer holds now. One that brings the worker over its share fails.
+    private func countHeld(_ number: UInt64) -> [AnswerExchange.Action] {
+        guard let entry = inFlight[number] else { return [] }
+        guard !held.takes(entry.exchange.heldBytes, of: number) else { return [] }
+        return inFlight[number]?.exchange.failed(
+            MeshError(.workerBadAnswer, "the worker has too many large answers under way that are not finished")) ?? []
     }
 
     private func credited(
@@ -305,6 +316,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
     private func finish(_ number: UInt64) {
         // A delivery may have cancelled the request meanwhile.
         guard let entry = inFlight.removeValue(forKey: number) else { return }
+        held.ended(number)
         entry.attempt.session.requestEnded()
         if let sample = entry.exchange.sample(now: SystemClock.instant) { session?.record(sample) }
     }

@@ -3,19 +3,40 @@ import MeshModel
 /// Cuts a byte stream into server-sent events (WHATWG HTML, section 9.2): raw reads of a worker hold half an
 /// event, several, or a split character, and nothing may be decided before an event is whole.
 ///
-/// Events come out without their terminating blank line. Lines may end in LF, CRLF or CR.
+/// Events come out without their terminating blank line, and as soon as it is there: a CR ends a line whether or not an
+/// LF follows it. Lines may end in LF, CRLF or CR; a byte order mark in front of the stream is dropped.
 package struct EventStreamReframer: Sendable {
+    /// What stands behind the last blank line when the stream has ended.
+    package struct Rest: Hashable, Sendable {
+        package var event: [UInt8]
+        /// Whether its last line had an end: only then is the line known to be whole.
+        package var endsLine: Bool
+    }
+
     private var pending: [UInt8] = []
-    /// How far `pending` is known to hold no blank line.
+    /// How much of `pending` was looked at.
     private var searched = 0
+    /// Where the last line of `pending` that is not empty ends.
+    private var contentEnd = 0
+    /// Whether nothing stands behind the last line end.
+    private var isAtLineStart = true
+    /// Whether an LF that comes now belongs to the CR before it.
+    private var endsCR = false
+    /// Whether no byte of the stream but those of a byte order mark has come.
+    private var isAtStart = true
 
     private let eventBytes: Int
 
     /// - Parameter eventBytes: the longest event. A stream that lies in memory as a whole anyway may have longer ones.
     package init(eventBytes: Int = Limits.eventBytes) { self.eventBytes = eventBytes }
 
+    /// Bytes of an event that is not whole.
+    package var held: Int { pending.count }
     /// Whether nothing of an event is held.
     package var isEmpty: Bool { pending.isEmpty }
+
+    /// What is held when it is no longer than `count`: an end marker whose blank line may never come.
+    package func held(upTo count: Int) -> [UInt8]? { pending.isEmpty || pending.count > count ? nil : pending }
 
     package enum Overflow: Error, Hashable, Sendable {
         case eventTooLarge
@@ -26,69 +47,58 @@ package struct EventStreamReframer: Sendable {
     /// `eventBytes`, their number by `Limits.eventsPerRead`.
     package mutating func append(_ bytes: [UInt8]) throws(Overflow) -> [[UInt8]] {
         if pending.isEmpty { pending = bytes } else { pending += bytes }
+        if isAtStart, !passMark() { return [] }
         var events: [[UInt8]] = []
         var start = 0
-        while let (end, next) = blankLine(from: max(start, searched)) {
-            guard end - start <= eventBytes else { throw .eventTooLarge }
-            if end > start {
-                guard events.count < Limits.eventsPerRead else { throw .tooManyEvents }
-                events.append(Array(pending[start..<end]))
+        var index = searched
+        while index < pending.count {
+            let byte = pending[index]
+            index += 1
+            if byte == 0x0A, endsCR {
+                endsCR = false
+                if start == index - 1 { start = index }
+                continue
             }
-            start = next
-            searched = next
+            endsCR = byte == 0x0D
+            guard byte == 0x0A || byte == 0x0D else {
+                isAtLineStart = false
+                continue
+            }
+            guard isAtLineStart else {
+                isAtLineStart = true
+                contentEnd = index - 1
+                continue
+            }
+            if start < index - 1 {
+                guard contentEnd - start <= eventBytes else { throw .eventTooLarge }
+                guard events.count < Limits.eventsPerRead else { throw .tooManyEvents }
+                events.append(Array(pending[start..<contentEnd]))
+            }
+            start = index
         }
         if start > 0 { pending.removeFirst(start) }
-        // A terminator may be split across reads: look again at its possible first bytes.
-        searched = max(0, pending.count - 3)
-        guard pending.count <= eventBytes else { throw .eventTooLarge }
+        searched = pending.count
+        contentEnd = max(contentEnd - start, 0)
+        guard (isAtLineStart ? contentEnd : pending.count) <= eventBytes else { throw .eventTooLarge }
         return events
     }
 
     /// What is left at the end of the stream: an event whose blank line never came.
-    package mutating func finish() -> [UInt8]? {
-        defer {
-            pending = []
-            searched = 0
-        }
-        while let last = pending.last, last == 0x0A || last == 0x0D { pending.removeLast() }
-        return pending.isEmpty ? nil : pending
+    package mutating func finish() -> Rest? {
+        let rest = isAtLineStart ? Array(pending.prefix(contentEnd)) : pending
+        let endsLine = isAtLineStart
+        self = EventStreamReframer(eventBytes: eventBytes)
+        return rest.isEmpty ? nil : Rest(event: rest, endsLine: endsLine)
     }
 
-    /// The next blank line at or after `from`: where the event ends and where the next one starts.
-    private func blankLine(from: Int) -> (end: Int, next: Int)? {
-        pending.withUnsafeBufferPointer { bytes in
-            var index = from
-            while index < bytes.count {
-                let byte = bytes[index]
-                guard byte == 0x0A || byte == 0x0D else {
-                    index += 1
-                    continue
-                }
-                let second = Self.lineEnd(bytes, at: index)
-                // CR at the very end may be the first half of CRLF: wait for the next read.
-                guard let second else { return nil }
-                if second < bytes.count, bytes[second] == 0x0A || bytes[second] == 0x0D {
-                    guard let next = Self.lineEnd(bytes, at: second) else { return nil }
-                    return (index, next)
-                }
-                if index == 0 || (index == from && from > 0 && Self.isLineStart(bytes, index)) {
-                    return (index, second)
-                }
-                index = second
-            }
-            return nil
-        }
-    }
+    private static let mark: [UInt8] = [0xEF, 0xBB, 0xBF]
 
-    /// Whether the line that ends at `index` is empty because another line ended right before it.
-    private static func isLineStart(_ bytes: UnsafeBufferPointer<UInt8>, _ index: Int) -> Bool {
-        bytes[index - 1] == 0x0A || (bytes[index - 1] == 0x0D && bytes[index] != 0x0A)
-    }
-
-    /// Index after the line terminator at `index`; nil when a lone CR stands at the end of what is known.
-    private static func lineEnd(_ bytes: UnsafeBufferPointer<UInt8>, at index: Int) -> Int? {
-        if bytes[index] == 0x0A { return index + 1 }
-        if index + 1 < bytes.count { return bytes[index + 1] == 0x0A ? index + 2 : index + 1 }
-        return nil
+    /// Drops the byte order mark.
+    /// - Returns: false while it may still be on its way.
+    private mutating func passMark() -> Bool {
+        if pending.count < Self.mark.count, Self.mark.starts(with: pending) { return false }
+        isAtStart = false
+        if pending.starts(with: Self.mark) { pending.removeFirst(Self.mark.count) }
+        return true
     }
 }

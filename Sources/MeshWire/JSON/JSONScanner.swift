@@ -41,28 +41,32 @@ package struct JSONScanError: Error, Hashable, Sendable {
 /// building values: requests and answers are sliced and spliced as raw bytes, never decoded and encoded again.
 ///
 /// The whole text is validated, because a buyer's body is spliced into an envelope: a body that ended early could
-/// otherwise add fields to the envelope itself.
+/// otherwise add fields to the envelope itself. What lies inside is passed over without recursion, so that a deep
+/// answer costs no more than a flat one.
 package struct JSONScanner {
     private let bytes: UnsafeRawBufferPointer
     private var position: Int
     private let end: Int
+    private let deepest: Int
 
-    private init(_ bytes: UnsafeRawBufferPointer, range: Range<Int>) {
+    private init(_ bytes: UnsafeRawBufferPointer, range: Range<Int>, deepest: Int) {
         self.bytes = bytes
+        self.deepest = deepest
         position = max(range.lowerBound, 0)
         end = min(range.upperBound, bytes.count)
     }
 
     /// The fields of the one object that `bytes[range]` holds. At most 512 are listed.
+    /// - Parameter depth: how deeply it may be nested.
     package static func fields(
-        of bytes: UnsafeRawBufferPointer, in range: Range<Int>? = nil
+        of bytes: UnsafeRawBufferPointer, in range: Range<Int>? = nil, depth: Int = Limits.jsonScanDepth
     ) throws(JSONScanError) -> [JSONField] {
-        var scanner = JSONScanner(bytes, range: range ?? 0..<bytes.count)
+        var scanner = JSONScanner(bytes, range: range ?? 0..<bytes.count, deepest: depth)
         scanner.skipSpace()
         guard scanner.peek() == UInt8(ascii: "{") else { throw scanner.error(.notAnObject) }
         var fields: [JSONField] = []
         fields.reserveCapacity(12)
-        try scanner.object(depth: 1, fields: &fields, lists: true)
+        try scanner.object(fields: &fields)
         scanner.skipSpace()
         guard scanner.position == scanner.end else { throw scanner.error(.unexpectedByte) }
         return fields
@@ -72,7 +76,7 @@ package struct JSONScanner {
     package static func elements(
         of bytes: UnsafeRawBufferPointer, in range: Range<Int>, limit: Int
     ) throws(JSONScanError) -> [JSONSlice] {
-        var scanner = JSONScanner(bytes, range: range)
+        var scanner = JSONScanner(bytes, range: range, deepest: Limits.jsonScanDepth)
         scanner.skipSpace()
         guard scanner.peek() == UInt8(ascii: "[") else { throw scanner.error(.unexpectedByte) }
         scanner.position += 1
@@ -93,9 +97,9 @@ package struct JSONScanner {
 
     /// Checks that `bytes[range]` is exactly one JSON value and says where it lies without surrounding space.
     package static func value(
-        of bytes: UnsafeRawBufferPointer, in range: Range<Int>? = nil
+        of bytes: UnsafeRawBufferPointer, in range: Range<Int>? = nil, depth: Int = Limits.jsonScanDepth
     ) throws(JSONScanError) -> JSONSlice {
-        var scanner = JSONScanner(bytes, range: range ?? 0..<bytes.count)
+        var scanner = JSONScanner(bytes, range: range ?? 0..<bytes.count, deepest: depth)
         scanner.skipSpace()
         let slice = try scanner.value(depth: 1)
         scanner.skipSpace()
@@ -120,37 +124,93 @@ package struct JSONScanner {
 
     private mutating func value(depth: Int) throws(JSONScanError) -> JSONSlice {
         let start = position
-        var escapes = false
-        let kind: JSONKind
-        switch peek() {
-        case UInt8(ascii: "{"):
-            kind = .object
-            var none: [JSONField] = []
-            try object(depth: depth, fields: &none, lists: false)
-        case UInt8(ascii: "["):
-            kind = .array
-            try array(depth: depth)
-        case UInt8(ascii: "\""):
-            kind = .string
-            escapes = try string()
-        case UInt8(ascii: "t"):
-            kind = .boolean
-            try literal("true")
-        case UInt8(ascii: "f"):
-            kind = .boolean
-            try literal("false")
-        case UInt8(ascii: "n"):
-            kind = .null
-            try literal("null")
-        default:
-            kind = .number
-            try number()
+        guard let byte = peek(), byte == UInt8(ascii: "{") || byte == UInt8(ascii: "[") else {
+            let (kind, escapes) = try scalar()
+            return JSONSlice(kind: kind, range: start..<position, hasEscapes: escapes)
         }
-        return JSONSlice(kind: kind, range: start..<position, hasEscapes: escapes)
+        try container(depth: depth)
+        return JSONSlice(
+            kind: byte == UInt8(ascii: "{") ? .object : .array, range: start..<position, hasEscapes: false)
     }
 
-    private mutating func object(depth: Int, fields: inout [JSONField], lists: Bool) throws(JSONScanError) {
-        guard depth <= Limits.jsonDepth else { throw error(.tooDeep) }
+    /// Passes over a value that holds no others.
+    private mutating func scalar() throws(JSONScanError) -> (kind: JSONKind, hasEscapes: Bool) {
+        switch peek() {
+        case UInt8(ascii: "\""): return (.string, try string())
+        case UInt8(ascii: "t"): try literal("true")
+        case UInt8(ascii: "f"): try literal("false")
+        case UInt8(ascii: "n"):
+            try literal("null")
+            return (.null, false)
+        default:
+            try number()
+            return (.number, false)
+        }
+        return (.boolean, false)
+    }
+
+    /// Passes over the object or list that begins here, with all that is in it.
+    private mutating func container(depth: Int) throws(JSONScanError) {
+        var open = Nesting()
+        while true {
+            // A value begins here.
+            switch peek() {
+            case UInt8(ascii: "{"):
+                guard depth + open.count <= deepest else { throw error(.tooDeep) }
+                position += 1
+                skipSpace()
+                guard peek() == UInt8(ascii: "}") else {
+                    open.push(isObject: true)
+                    try name()
+                    continue
+                }
+                position += 1
+            case UInt8(ascii: "["):
+                guard depth + open.count <= deepest else { throw error(.tooDeep) }
+                position += 1
+                skipSpace()
+                guard peek() == UInt8(ascii: "]") else {
+                    open.push(isObject: false)
+                    continue
+                }
+                position += 1
+            default: _ = try scalar()
+            }
+            if try !nextBegins(in: &open) { return }
+        }
+    }
+
+    /// Behind a value: closes what ends with it.
+    /// - Returns: whether another value begins; false when the outermost container has ended.
+    private mutating func nextBegins(in open: inout Nesting) throws(JSONScanError) -> Bool {
+        while let isObject = open.last {
+            skipSpace()
+            guard let byte = peek() else { throw error(.unexpectedEnd) }
+            if byte == UInt8(ascii: ",") {
+                position += 1
+                skipSpace()
+                if isObject { try name() }
+                return true
+            }
+            guard byte == (isObject ? UInt8(ascii: "}") : UInt8(ascii: "]")) else { throw error(.unexpectedByte) }
+            position += 1
+            open.pop()
+        }
+        return false
+    }
+
+    /// Passes over a field's name and its colon, up to the value.
+    private mutating func name() throws(JSONScanError) {
+        guard peek() == UInt8(ascii: "\"") else { throw error(.unexpectedByte) }
+        _ = try string()
+        skipSpace()
+        guard peek() == UInt8(ascii: ":") else { throw error(.unexpectedByte) }
+        position += 1
+        skipSpace()
+    }
+
+    /// Lists the fields of the object that begins here.
+    private mutating func object(fields: inout [JSONField]) throws(JSONScanError) {
         position += 1
         skipSpace()
         if peek() == UInt8(ascii: "}") {
@@ -167,37 +227,13 @@ package struct JSONScanner {
             guard peek() == UInt8(ascii: ":") else { throw error(.unexpectedByte) }
             position += 1
             skipSpace()
-            let value = try value(depth: depth + 1)
-            if lists {
-                guard fields.count < 512 else { throw error(.tooManyFields) }
-                fields.append(JSONField(name: name, value: value))
-            }
+            let value = try value(depth: 2)
+            guard fields.count < 512 else { throw error(.tooManyFields) }
+            fields.append(JSONField(name: name, value: value))
             skipSpace()
             guard let byte = peek() else { throw error(.unexpectedEnd) }
             position += 1
             if byte == UInt8(ascii: "}") { return }
-            guard byte == UInt8(ascii: ",") else {
-                position -= 1
-                throw error(.unexpectedByte)
-            }
-        }
-    }
-
-    private mutating func array(depth: Int) throws(JSONScanError) {
-        guard depth <= Limits.jsonDepth else { throw error(.tooDeep) }
-        position += 1
-        skipSpace()
-        if peek() == UInt8(ascii: "]") {
-            position += 1
-            return
-        }
-        while true {
-            skipSpace()
-            _ = try value(depth: depth + 1)
-            skipSpace()
-            guard let byte = peek() else { throw error(.unexpectedEnd) }
-            position += 1
-            if byte == UInt8(ascii: "]") { return }
             guard byte == UInt8(ascii: ",") else {
                 position -= 1
                 throw error(.unexpectedByte)
@@ -294,6 +330,28 @@ package struct JSONScanner {
         default:
             throw error(.unexpectedByte)
         }
+    }
+}
+
+/// Which of the containers that are open are objects, the innermost last: one bit each, the first 64 without an
+/// allocation.
+private struct Nesting {
+    private(set) var count = 0
+    private var word: UInt64 = 0
+    private var outer: [UInt64] = []
+
+    var last: Bool? { count == 0 ? nil : word & 1 == 1 }
+
+    mutating func push(isObject: Bool) {
+        if count > 0, count % 64 == 0 { outer.append(word) }
+        word = word << 1 | (isObject ? 1 : 0)
+        count += 1
+    }
+
+    mutating func pop() {
+        count -= 1
+        word >>= 1
+        if count > 0, count % 64 == 0, let whole = outer.popLast() { word = whole }
     }
 }
 

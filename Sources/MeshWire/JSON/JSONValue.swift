@@ -38,7 +38,8 @@ package indirect enum JSONValue: Hashable, Sendable {
 
     package static func parse(_ bytes: UnsafeRawBufferPointer, in range: Range<Int>) throws(JSONScanError) -> JSONValue
     {
-        try tree(JSONScanner.value(of: bytes, in: range), bytes)
+        // A tree is built by recursion, so here the depth counts.
+        try tree(JSONScanner.value(of: bytes, in: range, depth: Limits.jsonDepth), bytes)
     }
 
     private static func tree(_ slice: JSONSlice, _ bytes: UnsafeRawBufferPointer) throws(JSONScanError) -> JSONValue {

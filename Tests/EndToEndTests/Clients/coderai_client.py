@@ -344,7 +344,8 @@ class Worker:
                 yield 'data: {"error":"the model ran out of memory"}\n\n'
                 return
             yield event({"content": word})
-        yield event({}, usage=usage)
+        last = event({}, usage=usage)
+        yield last.replace('"finish_reason": null', '"finish_reason": "stop"')
         if self.generation != "E":
             yield "data: [DONE]\n\n"
 
