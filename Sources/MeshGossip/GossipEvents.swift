@@ -49,6 +49,7 @@ extension Gossip {
         case itself = "self"
         case blocked
         case rejects
+        case flooding
         case notAdmitted = "not_admitted"
         case replaced
         case finished
@@ -58,6 +59,7 @@ extension Gossip {
         package var failure: LinkFailure {
             switch self {
             case .itself: .selfLink
+            case .flooding: .flooding
             case .blocked, .rejects: .tooManyRejects
             case .notAdmitted: .notAdmitted
             case .replaced: .duplicate

@@ -111,7 +111,7 @@ package final class RunningNode: Service {
         let catalog = CatalogHolder(node: key)
         let keyring = AttachKeyring()
         let signers = Signers([home.identity.node, home.identity.operatorKey], attachKeys: keyring)
-        let clock = ClockJudge()
+        let clock = ClockJudge(operatorKey: home.identity.operatorKey.publicKey)
         let workerMetrics = WorkerMetrics()
         let sessions = SessionTable(metrics: workerMetrics, catalog: catalog, logger: logger)
         let control = ControlPlane(
@@ -157,7 +157,7 @@ package final class RunningNode: Service {
                 operators: { catalog.current.node($0)?.operatorKey }),
             deadlines: deadlines, coldRoutes: routes, metrics: GatewayMetrics())
         let broker = Broker(
-            configuration: gossipConfiguration(configuration, key, admissionRule), names: try home.store.names(),
+            configuration: gossipConfiguration(configuration, home, admissionRule), names: try home.store.names(),
             now: SystemClock.now)
         return Parts(
             gateway: gateway, control: control, links: links, endpoint: endpoint, forwards: forwards,
@@ -179,12 +179,13 @@ package final class RunningNode: Service {
     }
 
     private static func gossipConfiguration(
-        _ configuration: NodeConfiguration, _ key: PublicKey, _ admission: LinkAdmission
+        _ configuration: NodeConfiguration, _ home: NodeHome, _ admission: LinkAdmission
     ) -> Gossip.Configuration {
         var gossip = Gossip.Configuration(
-            key: key, network: configuration.networkID, cryptography: Sodium.shared, seed: Sodium.shared.randomSeed(),
+            key: home.identity.node.publicKey, network: configuration.networkID, cryptography: Sodium.shared, seed: Sodium.shared.randomSeed(),
             admission: admission)
         gossip.staticPeers = configuration.mesh.peers.map { .init(key: $0.node, address: $0.address.description) }
+        gossip.operatorKey = home.identity.operatorKey.publicKey
         gossip.intervals.beaconMs = configuration.mesh.beaconIntervalMs
         return gossip
     }

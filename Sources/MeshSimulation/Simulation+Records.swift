@@ -31,10 +31,25 @@ extension Simulation {
         let body = Aisbf_Mesh_V1_NodeDescriptor.with {
             $0.name = name ?? "node-\(index)"
             $0.linkAddresses = [SimulatedNode.address(index)]
+            let operatorKey = operatorKey(of: index)
+            let notAfter = Self.wallStart.advanced(byMilliseconds: 30 * 86_400_000)
+            let statement = Statement.operatorCertificate(node: nodes[index].key.publicKey, notAfter: notAfter)
+            $0.operator.operatorKey.append(contentsOf: operatorKey.publicKey.bytes)
+            $0.operator.notAfterMs = UInt64(clamping: notAfter.milliseconds)
+            $0.operator.signature.append(contentsOf: operatorKey.sign(statement))
         }
         return sign(
             index, .nodeDescriptor, name: [], lifeMs: RecordType.nodeDescriptor.maximumLifeMs,
             body: RecordBody.bytes(of: body))
+    }
+
+    private func operatorKey(of index: Int) -> SigningKey {
+        // Numbers of operators that several nodes share lie above those of nodes.
+        let number = options.operators[index].map { options.nodes + $0 } ?? index
+        let seed = Sodium.shared.hash32([0x6F] + options.seed.bigEndianBytes + UInt64(number).bigEndianBytes).bytes
+        // A digest of 32 bytes is a seed.
+        guard let key = SigningKey(seed: seed) else { preconditionFailure("a digest has 32 bytes") }
+        return key
     }
 
     /// Publishes an advert of a provider at its own node; every call is a new version.

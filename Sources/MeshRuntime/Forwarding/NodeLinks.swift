@@ -83,7 +83,7 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
 
     package func linkEstablished(_ link: Link, descriptor: VerifiedRecord, clockOffsetMs: Int64) {
         state.withLock { $0.links[link.id] = link }
-        clock.observed(link.peer, offsetMs: clockOffsetMs)
+        clock.observed(link.peer, operatorKey: Self.operatorKey(of: descriptor), offsetMs: clockOffsetMs)
         if clock.isSuspect {
             logger.error(
                 "this node's clock is off its peers'; it signs nothing until the clock is set right",
@@ -103,8 +103,14 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
         )
     }
 
-    package func linkFrame(_ link: Link, _ frame: Aisbf_Mesh_V1_LinkFrame) {
-        control.submit(.gossip(.frame(link.id, frame)))
+    /// The handshake has verified the certificate.
+    private static func operatorKey(of descriptor: VerifiedRecord) -> PublicKey? {
+        guard case .nodeDescriptor(let body) = descriptor.body, body.hasOperator else { return nil }
+        return PublicKey(body.operator.operatorKey)
+    }
+
+    package func linkFrame(_ link: Link, _ frame: Aisbf_Mesh_V1_LinkFrame, _ ticket: FrameTicket) {
+        control.submit(frame: frame, of: link.id, ticket: ticket)
     }
 
     package func linkClosed(_ link: Link, reason: LinkFailure) {
@@ -116,14 +122,14 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
         control.submit(.gossip(.linkDown(link.id)))
     }
 
-    package func dialFailed(address: String, expected: PublicKey?, reason: LinkFailure) {
+    package func dialFailed(address: String, expected: PublicKey?, reason: LinkFailure, byPeer: Bool) {
         failures[reason]?.increment()
         logger.info(
             "dial failed: \(reason.message)", metadata: ["link.address": "\(address)", "reason": "\(reason.rawValue)"])
         control.submit(.gossip(.dialFailed(expected, address: address)))
     }
 
-    package func acceptFailed(remote: String, reason: LinkFailure) {
+    package func acceptFailed(remote: String, reason: LinkFailure, knock: LinkKnock?) {
         failures[reason]?.increment()
         logger.notice(
             "link refused: \(reason.message)", metadata: ["link.remote": "\(remote)", "reason": "\(reason.rawValue)"])
