@@ -15,6 +15,8 @@ extension Gossip {
         case dialFailed(PublicKey?, address: String)
         /// Somebody needs a dialled link to this member (a request wants to be forwarded): dial now.
         case reach(PublicKey)
+        /// Whom to admit and whom to dial changed: both lists, whole.
+        case configure(LinkAdmission, [StaticPeer])
         case tick
     }
 
@@ -71,6 +73,8 @@ extension Gossip {
 
     package enum RemovalReason: String, CaseIterable, Sendable {
         case expired, equivocation, quota
+        /// Its node is not admitted any more.
+        case unadmitted
     }
 
     /// Why a record was passed over without blame.

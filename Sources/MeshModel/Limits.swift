@@ -36,9 +36,12 @@ package enum Limits {
     package static let linkHandshakes = 256
     package static let linkHandshakesPerAddress = 64
     package static let linkHandshakesReserved = 96
+    package static let linkAttemptsKept = 1_024
+    package static let linkKnocksKept = 32
+    package static let linkNewsMs: Int64 = 600_000
+    package static let linkRefusalLines = 30
     package static let linkKnownAddresses = 256
-    package static let linkControlFrames = 200
-    package static let linkControlWindowMs: Int64 = 10_000
+    package static let linkControlFramesPer30s = 200
     package static let linkDialMs: Int64 = 2_000
     package static let linkPingIntervalMs: Int64 = 3_000
     package static let linkPingTimeoutMs: Int64 = 5_000
@@ -203,6 +206,7 @@ package enum Limits {
     package static let attachKeysPerProvider = 16
     package static let namedOwnersPerProvider = 64
     package static let peersStored = 4_096
+    package static let meshRulesStored = 1_024
     package static let labelBytes = 128
     package static let metaValueBytes = 4_096
     package static let keyFileBytes = 16_384

@@ -35,7 +35,10 @@ package enum NodeEntry {
     }
 
     /// Runs the node until SIGTERM or SIGINT, then drains it.
-    package static func run(_ configuration: NodeConfiguration) async throws {
+    /// - Parameter reread: reads the configuration anew on SIGHUP.
+    package static func run(
+        _ configuration: NodeConfiguration, reread: @escaping @Sendable () async throws -> NodeConfiguration
+    ) async throws {
         let level = Logger.Level(rawValue: configuration.log.level) ?? .info
         LogOutput.bootstrap(level: level, format: configuration.log.format == .json ? .json : .text)
         let registry = NodeMetrics.bootstrap()
@@ -46,7 +49,7 @@ package enum NodeEntry {
             fflush(nil)
         }
         let logger = Logger(label: "aisbf.node")
-        let node = try await RunningNode.start(configuration, home: home, registry: registry, logger: logger)
+        let node = try await RunningNode.start(configuration, home: home, registry: registry, logger: logger, reread: reread)
         let group = ServiceGroup(
             configuration: .init(
                 services: [.init(service: node)], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))

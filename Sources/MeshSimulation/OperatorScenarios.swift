@@ -55,8 +55,8 @@ extension Scenario {
         simulation.run(forMs: 2_000)
         simulation.crash(last)
         // In one go, as after a restart of nodes with many providers each.
-        let count = parameters.records * 1_000
-        let keys = (0..<count).map { simulation.publishAdvert($0 % last, provider: "provider-\($0)") }
+        let count = parameters.records * 400
+        let keys = (0..<count).map { simulation.publishOwnedAdvert($0 % last, owner: $0) }
         let settled = simulation.run(forMs: 600_000) { $0.isConverged }
         simulation.restart(last)
         simulation.run(forMs: 1_000)

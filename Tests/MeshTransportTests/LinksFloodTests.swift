@@ -138,7 +138,7 @@ import Testing
         honest.endpoint.dial(address: server.address, expected: nil)
         await eventually("honest link") { honest.endpoint.links.count == 1 }
         let peer = try await RawLinkPeer.connect(port: server.port, .pings)
-        for _ in 0..<Limits.linkControlFrames { peer.ping() }
+        for _ in 0..<Limits.linkControlFramesPer30s { peer.ping() }
         await eventually("closed as a flood") { server.log.read { $0.acceptFailures } == [.flooding] }
         #expect(honest.endpoint.links.count == 1)
         await honest.stop()
@@ -147,15 +147,15 @@ import Testing
 }
 
 /// Places as a value: whoever fills them pushes himself out.
-@Suite struct ConnectionPlacesTests {
+@Suite struct HandshakePlacesTests {
     private final class Evicted: Sendable {
         let names = MutexBox<[String]>([])
     }
 
-    private let bounds = ConnectionPlaces.Bounds(total: 8, perAddress: 4, reserved: 3)
+    private let bounds = HandshakePlaces.Bounds(total: 8, perAddress: 4, reserved: 3)
 
     @Test func anAddressPushesItselfOutOldestFirst() {
-        let places = ConnectionPlaces(bounds: bounds)
+        let places = HandshakePlaces(bounds: bounds)
         let evicted = Evicted()
         for number in 0..<6 {
             #expect(
@@ -165,7 +165,7 @@ import Testing
     }
 
     @Test func whoHasComeFurtherStays() {
-        let places = ConnectionPlaces(bounds: bounds)
+        let places = HandshakePlaces(bounds: bounds)
         let evicted = Evicted()
         let held = (0..<4).compactMap { number in
             places.take(address: "a", isKnown: false) { evicted.names.update { $0.append("a\(number)") } }
@@ -177,13 +177,13 @@ import Testing
         _ = places.take(address: "a", isKnown: false) { evicted.names.update { $0.append("newer") } }
         #expect(evicted.names.value == ["a3", "new"])
         // The control: all secured, and there is nobody to push out.
-        let full = ConnectionPlaces(bounds: bounds)
+        let full = HandshakePlaces(bounds: bounds)
         for _ in 0..<4 { full.take(address: "a", isKnown: false) {}?.reached(.secured) }
         #expect(full.take(address: "a", isKnown: false) {} == nil)
     }
 
     @Test func strangersLeaveTheReservedPlacesToKnownAddresses() {
-        let places = ConnectionPlaces(bounds: bounds)
+        let places = HandshakePlaces(bounds: bounds)
         let evicted = Evicted()
         for number in 0..<40 {
             let address = "stranger-\(number)"
@@ -199,7 +199,7 @@ import Testing
     }
 
     @Test func theHeaviestAddressGivesWayToOthers() {
-        let places = ConnectionPlaces(bounds: .init(total: 6, perAddress: 4, reserved: 0))
+        let places = HandshakePlaces(bounds: .init(total: 6, perAddress: 4, reserved: 0))
         let evicted = Evicted()
         for (address, count) in [("a", 2), ("b", 4)] {
             for _ in 0..<count {

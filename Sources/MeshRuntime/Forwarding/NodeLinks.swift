@@ -24,14 +24,22 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
     private let control: ControlPlane
     private let clock: ClockJudge
     private let logger: Logger
+    /// What an operator elsewhere would have to admit.
+    private let identity: MeshAdmission
+    private let ownOperator: MeshAdmission
+    package let journal = LinkJournal()
     private let live = Gauge(label: "aisbf_links")
     private let failures: [LinkFailure: Counter] = Dictionary(
         uniqueKeysWithValues: LinkFailure.allCases.map {
             ($0, Counter(label: "aisbf_link_failures_total", dimensions: [("reason", $0.rawValue)]))
         })
 
-    package init(control: ControlPlane, clock: ClockJudge, logger: Logger) {
+    package init(
+        control: ControlPlane, clock: ClockJudge, node: PublicKey, operatorKey: PublicKey, logger: Logger
+    ) {
         self.control = control
+        identity = .node(node)
+        ownOperator = .operatorKey(operatorKey)
         self.clock = clock
         self.logger = logger
     }
@@ -90,8 +98,10 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
                 metadata: ["clock.offset_ms": "\(clock.medianOffsetMs)"])
         }
         logger.info(
-            "link established", metadata: ["link.peer": "\(link.peer)", "link.dialled": "\(link.dialled)"])
+            "link established", metadata: ["link.peer": "\(MeshAdmission.node(link.peer))", "link.dialled": "\(link.dialled)"])
         live.record(Int64(state.withLock { $0.links.count }))
+        if let address = link.address { journal.linked(address) }
+        journal.forgetKnocks { $0.node == link.peer }
         if case .nodeDescriptor(let body) = descriptor.body {
             control.remember(
                 peer: link.peer,
@@ -118,21 +128,50 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
         clock.forget(link.peer)
         failures[reason]?.increment()
         live.record(Int64(state.withLock { $0.links.count }))
-        logger.info("link closed", metadata: ["link.peer": "\(link.peer)", "reason": "\(reason.rawValue)"])
+        logger.info("link closed", metadata: ["link.peer": "\(MeshAdmission.node(link.peer))", "reason": "\(reason.rawValue)"])
         control.submit(.gossip(.linkDown(link.id)))
     }
 
     package func dialFailed(address: String, expected: PublicKey?, reason: LinkFailure, byPeer: Bool) {
         failures[reason]?.increment()
-        logger.info(
-            "dial failed: \(reason.message)", metadata: ["link.address": "\(address)", "reason": "\(reason.rawValue)"])
+        let now = SystemClock.wall
+        if journal.dialFailed(address, reason, byPeer: byPeer, at: now) {
+            let attempt = LinkJournal.Attempt(reason: reason, byPeer: byPeer, at: now)
+            logger.notice(
+                "no link: \(words(attempt))", metadata: ["link.address": "\(address)", "reason": "\(reason.rawValue)"])
+        }
         control.submit(.gossip(.dialFailed(expected, address: address)))
     }
 
     package func acceptFailed(remote: String, reason: LinkFailure, knock: LinkKnock?) {
         failures[reason]?.increment()
+        let now = SystemClock.wall
+        if let knock, reason == .notAdmitted { return knocked(knock, remote: remote, at: now) }
+        guard let silent = journal.mayLogRefusal(at: now) else { return }
+        var metadata: Logger.Metadata = ["link.remote": "\(remote)", "reason": "\(reason.rawValue)"]
+        if silent > 0 { metadata["refusals.not_logged"] = "\(silent)" }
+        let words =
+            reason == .tooManyLinks
+            ? "its address has no place for another one that is no link yet" : reason.message
+        logger.notice("connection to the link port refused: \(words)", metadata: metadata)
+    }
+
+    private func knocked(_ knock: LinkKnock, remote: String, at now: Timestamp) {
+        guard journal.knocked(knock, remote: remote, at: now) else { return }
+        let node = MeshAdmission.node(knock.node)
+        let entry = knock.operatorKey.map { MeshAdmission.operatorKey($0) } ?? node
+        var metadata: Logger.Metadata = ["link.remote": "\(remote)", "node.id": "\(node)"]
+        if knock.operatorKey != nil { metadata["operator.id"] = "\(entry)" }
         logger.notice(
-            "link refused: \(reason.message)", metadata: ["link.remote": "\(remote)", "reason": "\(reason.rawValue)"])
+            "a node that is not admitted asked for a link; to admit it: aisbf mesh allow add \(entry)",
+            metadata: metadata)
+    }
+
+    /// What became of a dial, and what to do about it.
+    package func words(_ attempt: LinkJournal.Attempt) -> String {
+        guard attempt.reason == .notAdmitted, attempt.byPeer else { return attempt.reason.message }
+        return "refused: this node is not on their allow-list; over there: aisbf mesh allow add \(ownOperator) "
+            + "(or, for this node alone, \(identity))"
     }
 
     package func forwardArrived(_ forward: IncomingForward) {

@@ -31,12 +31,10 @@ final class LinkConnection: ChannelInboundHandler {
     private var pingDeadline: Scheduled<Void>?
     private var pings: UInt64 = 0
     private var openStreams = 0
-    /// What this side must not do itself: the peer gave the reason.
+    /// The peer gave the reason.
     private var isRefusedByPeer = false
+    /// Who it is that was not admitted.
     private var knock: LinkKnock?
-    /// Connection frames of the peer that ask for an answer, and since when they are counted.
-    private var controlFrames = 0
-    private var controlSince = NIODeadline.now()
 
     var dialled: Bool { target.dialled }
     var dialledAddress: String? { target.dialled ? target.address : nil }
@@ -75,11 +73,10 @@ final class LinkConnection: ChannelInboundHandler {
                 pingDeadline?.cancel()
                 pingDeadline = nil
             }
-        case .ping(_, false), .settings(.settings): countControlFrame()
         case .goAway:
             isGoingAway = true
             if let link { endpoint.unlist(link) }
-        case .data, .headers, .priority, .rstStream, .settings(.ack), .pushPromise, .windowUpdate, .alternativeService,
+        case .data, .headers, .ping, .priority, .rstStream, .settings, .pushPromise, .windowUpdate, .alternativeService,
             .origin:
             break
         }
@@ -88,6 +85,11 @@ final class LinkConnection: ChannelInboundHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         if let error = error as? NIOHTTP2Errors.StreamError, error.streamID != .rootStream { return }
         if error is NIOHTTP2Errors.NoSuchStream || error is NIOHTTP2Errors.StreamClosed { return }
+        if error is NIOHTTP2Errors.ExcessiveControlFrames || error is NIOHTTP2Errors.ExcessiveRSTFrames
+            || error is NIOHTTP2Errors.ExcessiveEmptyDataFrames || error is NIOHTTP2Errors.ExcessiveNumberOfGlitches
+        {
+            return close(.flooding, sayGoodbye: false)
+        }
         close(link == nil ? .malformed : .linkLost, sayGoodbye: false)
     }
 
@@ -142,17 +144,6 @@ extension LinkConnection {
 
     /// Before the link is up its stream is the only one that a peer has any business opening.
     func strangerStreamOpened() { close(.malformed, sayGoodbye: false) }
-
-    /// Every such frame is answered: a peer that sends nothing else would keep this side busy for nothing.
-    private func countControlFrame() {
-        let now = NIODeadline.now()
-        if now - controlSince > .milliseconds(Limits.linkControlWindowMs) {
-            controlSince = now
-            controlFrames = 0
-        }
-        controlFrames += 1
-        if controlFrames > Limits.linkControlFrames { close(.flooding, sayGoodbye: true) }
-    }
 
     func streamBroken() { close(.malformed, sayGoodbye: true) }
 

@@ -64,7 +64,7 @@ package final class LinkEndpoint: Sendable {
     private let group: any EventLoopGroup
     private let tls: LinkTLS
     private let state: Mutex<State>
-    private let places = ConnectionPlaces(
+    private let places = HandshakePlaces(
         bounds: .init(
             total: Limits.linkHandshakes, perAddress: Limits.linkHandshakesPerAddress,
             reserved: Limits.linkHandshakesReserved))
@@ -217,7 +217,7 @@ extension LinkEndpoint {
     }
 
     private func initialise(accepted channel: any Channel) -> EventLoopFuture<Void> {
-        let target = LinkTarget(dialled: false, address: channel.remoteAddress?.description ?? "", expected: nil)
+        let target = LinkTarget(dialled: false, address: NetworkAddress.text(of: channel.remoteAddress), expected: nil)
         let group = NetworkAddress.group(of: channel.remoteAddress)
         let (isClosed, isKnown) = state.withLock { ($0.isClosed, $0.known.contains(group)) }
         let refuse: @Sendable () -> Void = {
@@ -255,7 +255,7 @@ extension LinkEndpoint {
     }
 
     /// `host:port` or `[v6]:port`.
-    static func parse(_ address: String) -> (host: String, port: Int)? {
+    package static func parse(_ address: String) -> (host: String, port: Int)? {
         guard let colon = address.lastIndex(of: ":"), let port = Int(address[address.index(after: colon)...]),
             (1...65_535).contains(port)
         else { return nil }

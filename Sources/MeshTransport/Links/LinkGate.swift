@@ -12,7 +12,7 @@ final class LinkTarget: Sendable {
     let address: String
     let expected: PublicKey?
     /// The place among connections that are no link yet; a dial has none.
-    private let place = Mutex<ConnectionPlace?>(nil)
+    private let place = Mutex<HandshakePlace?>(nil)
     private let concluded = Mutex(false)
 
     init(dialled: Bool, address: String, expected: PublicKey?) {
@@ -21,9 +21,9 @@ final class LinkTarget: Sendable {
         self.expected = expected
     }
 
-    func take(_ place: ConnectionPlace) { self.place.withLock { $0 = place } }
+    func take(_ place: HandshakePlace) { self.place.withLock { $0 = place } }
 
-    func reached(_ stage: ConnectionPlaces.Stage) { place.withLock { $0 }?.reached(stage) }
+    func reached(_ stage: HandshakePlaces.Stage) { place.withLock { $0 }?.reached(stage) }
 
     /// The connection is a link, or gone.
     func leavePlace() { place.withLock { $0 }?.release() }

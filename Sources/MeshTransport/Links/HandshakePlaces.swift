@@ -7,7 +7,7 @@ internal import Synchronization
 /// - An address has at most `perAddress` places.
 /// - Some places are kept for addresses that are known.
 /// - A connection that has come further than another is not pushed out by it.
-package final class ConnectionPlaces: Sendable {
+package final class HandshakePlaces: Sendable {
     package struct Bounds: Sendable, Hashable {
         package var total: Int
         package var perAddress: Int
@@ -54,7 +54,7 @@ package final class ConnectionPlaces: Sendable {
 
     /// A place for a new connection, or nil when it has to go.
     /// - Parameter evict: closes the connection; called, at most once, when another needs its place.
-    package func take(address: String, isKnown: Bool, evict: @escaping @Sendable () -> Void) -> ConnectionPlace? {
+    package func take(address: String, isKnown: Bool, evict: @escaping @Sendable () -> Void) -> HandshakePlace? {
         let (number, victim) = state.withLock { state -> (UInt64?, Entry?) in
             var victim: Int?
             if state.count(of: address) >= bounds.perAddress {
@@ -71,7 +71,7 @@ package final class ConnectionPlaces: Sendable {
             return (state.last, evicted)
         }
         victim?.evict()
-        return number.map { ConnectionPlace(places: self, number: $0) }
+        return number.map { HandshakePlace(places: self, number: $0) }
     }
 
     private func isFull(_ state: State, _ isKnown: Bool) -> Bool {
@@ -108,11 +108,11 @@ package final class ConnectionPlaces: Sendable {
 }
 
 /// The place of one connection.
-package struct ConnectionPlace: Sendable {
-    fileprivate let places: ConnectionPlaces
+package struct HandshakePlace: Sendable {
+    fileprivate let places: HandshakePlaces
     fileprivate let number: UInt64
 
-    package func reached(_ stage: ConnectionPlaces.Stage) { places.reached(stage, number) }
+    package func reached(_ stage: HandshakePlaces.Stage) { places.reached(stage, number) }
 
     /// It is closed, or known and counted elsewhere.
     package func release() { places.release(number) }
