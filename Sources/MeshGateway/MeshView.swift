@@ -92,32 +92,34 @@ package struct MeshView: Sendable {
         let now = SystemClock.instant
         let wall = SystemClock.wall
         let configured = rules.peers.map(\.value)
-        let known = await control.query { broker -> [JSONValue] in
-            let gossip = broker.gossip
-            return gossip.members.filter { $0 != gossip.configuration.key }.map { node in
-                let descriptor: Aisbf_Mesh_V1_NodeDescriptor? = gossip.descriptor(of: node).flatMap {
-                    if case .nodeDescriptor(let body) = $0.body { body } else { nil }
+        let known =
+            await control.query { broker -> [JSONValue] in
+                let gossip = broker.gossip
+                return gossip.members.filter { $0 != gossip.configuration.key }.map { node in
+                    let descriptor: Aisbf_Mesh_V1_NodeDescriptor? = gossip.descriptor(of: node).flatMap {
+                        if case .nodeDescriptor(let body) = $0.body { body } else { nil }
+                    }
+                    let lease = gossip.beacon(of: node)
+                    let links = gossip.linkViews.filter { $0.peer == node }
+                    let direction =
+                        links.isEmpty
+                        ? "none"
+                        : links.allSatisfy(\.dialled) ? "out" : links.contains(where: \.dialled) ? "both" : "in"
+                    return [
+                        "node_id": .string(KeyText.node.text(node.bytes)), "name": .string(descriptor?.name ?? ""),
+                        "operator_id": .optional(
+                            gossip.operatorKey(of: node, wall: wall).map { KeyText.operatorKey.text($0.bytes) }),
+                        "api_url": .string(descriptor?.apiURL ?? ""),
+                        "addresses": .strings(descriptor?.linkAddresses ?? []),
+                        "linked": .boolean(!links.isEmpty), "direction": .string(direction),
+                        "lease_expires_in_ms": lease.map { .integer($0.expires.milliseconds(since: now)) } ?? .null,
+                        "in_flight": .integer(lease?.beacon.inFlight ?? 0),
+                        "draining": .boolean(lease?.beacon.draining ?? false),
+                        "configured": .boolean(configured.contains { $0.node == node }),
+                        "state": links.isEmpty ? .null : "linked",
+                    ]
                 }
-                let lease = gossip.beacon(of: node)
-                let links = gossip.linkViews.filter { $0.peer == node }
-                let direction =
-                    links.isEmpty
-                    ? "none" : links.allSatisfy(\.dialled) ? "out" : links.contains(where: \.dialled) ? "both" : "in"
-                return [
-                    "node_id": .string(KeyText.node.text(node.bytes)), "name": .string(descriptor?.name ?? ""),
-                    "operator_id": .optional(
-                        gossip.operatorKey(of: node, wall: wall).map { KeyText.operatorKey.text($0.bytes) }),
-                    "api_url": .string(descriptor?.apiURL ?? ""),
-                    "addresses": .strings(descriptor?.linkAddresses ?? []),
-                    "linked": .boolean(!links.isEmpty), "direction": .string(direction),
-                    "lease_expires_in_ms": lease.map { .integer($0.expires.milliseconds(since: now)) } ?? .null,
-                    "in_flight": .integer(lease?.beacon.inFlight ?? 0),
-                    "draining": .boolean(lease?.beacon.draining ?? false),
-                    "configured": .boolean(configured.contains { $0.node == node }),
-                    "state": links.isEmpty ? .null : "linked",
-                ]
-            }
-        } ?? []
+            } ?? []
         return withStates(known, configured)
     }
 
@@ -127,7 +129,8 @@ package struct MeshView: Sendable {
         var all = known.map { document -> JSONValue in
             let id = document["node_id"]?.text ?? ""
             listed.append(id)
-            guard document["linked"] != true, let peer = configured.first(where: { KeyText.node.text($0.node.bytes) == id })
+            guard document["linked"] != true,
+                let peer = configured.first(where: { KeyText.node.text($0.node.bytes) == id })
             else { return document }
             var members = (document.members ?? []).filter { $0.name != "state" }
             members.append(.init("state", .string(state(of: peer))))

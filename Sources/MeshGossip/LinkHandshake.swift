@@ -202,7 +202,9 @@ extension LinkHandshake {
         guard case .success(let record) = verified, record.signer == key,
             case .nodeDescriptor(let body) = record.body
         else { return .failure(.broken(.badDescriptor)) }
-        guard body.tlsSpkiPins.contains(where: { $0.elementsEqual(peerSPKI) }) else { return .failure(.broken(.pinMismatch)) }
+        guard body.tlsSpkiPins.contains(where: { $0.elementsEqual(peerSPKI) }) else {
+            return .failure(.broken(.pinMismatch))
+        }
         var operatorKey: PublicKey?
         if body.hasOperator {
             guard let certified = certifiedOperator(body.operator, node: key, wall: now.wall) else {

@@ -39,6 +39,8 @@ package enum NodeEntry {
     package static func run(
         _ configuration: NodeConfiguration, reread: @escaping @Sendable () async throws -> NodeConfiguration
     ) async throws {
+        // From here on it means "read the configuration again", also while the node is still starting.
+        signal(SIGHUP, SIG_IGN)
         let level = Logger.Level(rawValue: configuration.log.level) ?? .info
         LogOutput.bootstrap(level: level, format: configuration.log.format == .json ? .json : .text)
         let registry = NodeMetrics.bootstrap()
@@ -49,7 +51,8 @@ package enum NodeEntry {
             fflush(nil)
         }
         let logger = Logger(label: "aisbf.node")
-        let node = try await RunningNode.start(configuration, home: home, registry: registry, logger: logger, reread: reread)
+        let node = try await RunningNode.start(
+            configuration, home: home, registry: registry, logger: logger, reread: reread)
         let group = ServiceGroup(
             configuration: .init(
                 services: [.init(service: node)], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))

@@ -80,7 +80,8 @@ struct NodeReload: Sendable {
         guard let certificates, certificates.hasChanged else { return }
         do {
             try await NIOThreadPool.singleton.runIfActive { try certificates.load() }
-            logger.notice("new certificate in use", metadata: ["api.url": "\(certificates.document["file"]?.text ?? "")"])
+            logger.notice(
+                "new certificate in use", metadata: ["api.url": "\(certificates.document["file"]?.text ?? "")"])
         } catch {
             logger.error("the new certificate is not used, the old one goes on: \(error)")
         }

@@ -197,7 +197,8 @@ package final class RunningNode: Service {
         _ configuration: NodeConfiguration, _ home: NodeHome, _ rules: MeshRules
     ) -> Gossip.Configuration {
         var gossip = Gossip.Configuration(
-            key: home.identity.node.publicKey, network: configuration.networkID, cryptography: Sodium.shared, seed: Sodium.shared.randomSeed(),
+            key: home.identity.node.publicKey, network: configuration.networkID, cryptography: Sodium.shared,
+            seed: Sodium.shared.randomSeed(),
             admission: rules.admission)
         gossip.staticPeers = rules.staticPeers
         gossip.operatorKey = home.identity.operatorKey.publicKey

@@ -51,7 +51,8 @@ import Testing
             (one, Limits.providersPerOperator), (uncertified, Limits.providersPerOperator), (six, count),
         ] {
             var gossip = GossipFixture.gossip()
-            _ = gossip.handle(.restore(descriptors + adverts + [honestHome, honest.advert()]), now: GossipFixture.now())
+            _ = gossip.handle(
+                .restore(descriptors + adverts + [honestHome, honest.advert()]), now: GossipFixture.now())
             #expect(gossip.records(of: .providerAdvert).count == expected + 1)
             #expect(gossip.isUsable(honest.advert().key))
         }

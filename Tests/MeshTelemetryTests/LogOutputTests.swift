@@ -15,7 +15,8 @@ import Testing
         let lines = Lines()
         var logger = Logger(label: "mesh") { label in
             LineLogHandler(
-                label: label, level: LogLevel(.info), format: format, clock: { Timestamp(milliseconds: 1_769_860_800_123) },
+                label: label, level: LogLevel(.info), format: format,
+                clock: { Timestamp(milliseconds: 1_769_860_800_123) },
                 write: { lines.append($0) })
         }
         body(&logger)

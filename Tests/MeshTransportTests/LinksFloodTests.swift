@@ -190,7 +190,10 @@ import Testing
             _ = places.take(address: address, isKnown: false) { evicted.names.update { $0.append(address) } }
         }
         #expect(places.count == 5)
-        for _ in 0..<3 { #expect(places.take(address: "friend", isKnown: true) { evicted.names.update { $0.append("friend") } } != nil) }
+        for _ in 0..<3 {
+            #expect(
+                places.take(address: "friend", isKnown: true) { evicted.names.update { $0.append("friend") } } != nil)
+        }
         #expect(places.count == 8)
         // Full: a known one takes a stranger's place, a stranger never a known one's.
         #expect(places.take(address: "other friend", isKnown: true) {} != nil)

@@ -43,7 +43,8 @@ package struct MeshPeer: Hashable, Sendable, CustomStringConvertible {
             return .failure(MeshListProblem("must look like aisbf_node_…@host:port"))
         }
         let address = String(text[text.index(after: at)...])
-        guard let (host, _) = LinkEndpoint.parse(address), host.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != 0x2F && $0 != 0x40 })
+        guard let (host, _) = LinkEndpoint.parse(address),
+            host.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != 0x2F && $0 != 0x40 })
         else { return .failure(MeshListProblem("must look like aisbf_node_…@host:port")) }
         switch KeyText.node.parse(String(text[..<at])) {
         case .success(let bytes):

@@ -95,11 +95,13 @@ package final class MeshRules: Sendable {
         switch kind {
         case .allow:
             let entry = try Self.parsed(MeshAdmission.parse(text), text)
-            try await forget(kind, entry.description, isConfigured: state.withLock { $0.configured.allow.contains(entry) })
+            try await forget(
+                kind, entry.description, isConfigured: state.withLock { $0.configured.allow.contains(entry) })
             change { $0.allow.removeAll { $0 == entry } }
         case .peer:
             let peer = try Self.parsed(MeshPeer.parse(text), text)
-            try await forget(kind, peer.description, isConfigured: state.withLock { $0.configured.peers.contains(peer) })
+            try await forget(
+                kind, peer.description, isConfigured: state.withLock { $0.configured.peers.contains(peer) })
             change { $0.peers.removeAll { $0 == peer } }
         }
     }

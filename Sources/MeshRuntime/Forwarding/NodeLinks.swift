@@ -98,7 +98,8 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
                 metadata: ["clock.offset_ms": "\(clock.medianOffsetMs)"])
         }
         logger.info(
-            "link established", metadata: ["link.peer": "\(MeshAdmission.node(link.peer))", "link.dialled": "\(link.dialled)"])
+            "link established",
+            metadata: ["link.peer": "\(MeshAdmission.node(link.peer))", "link.dialled": "\(link.dialled)"])
         live.record(Int64(state.withLock { $0.links.count }))
         if let address = link.address { journal.linked(address) }
         journal.forgetKnocks { $0.node == link.peer }
@@ -128,7 +129,8 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
         clock.forget(link.peer)
         failures[reason]?.increment()
         live.record(Int64(state.withLock { $0.links.count }))
-        logger.info("link closed", metadata: ["link.peer": "\(MeshAdmission.node(link.peer))", "reason": "\(reason.rawValue)"])
+        logger.info(
+            "link closed", metadata: ["link.peer": "\(MeshAdmission.node(link.peer))", "reason": "\(reason.rawValue)"])
         control.submit(.gossip(.linkDown(link.id)))
     }
 

@@ -85,7 +85,8 @@ package struct HTTPListener: Sendable {
     }
 
     private static func bootstrap(
-        _ group: any EventLoopGroup, _ connections: ConnectionPlaces, tls: (@Sendable () -> NIOSSLContext)?, _ upgrade: Upgrade,
+        _ group: any EventLoopGroup, _ connections: ConnectionPlaces, tls: (@Sendable () -> NIOSSLContext)?,
+        _ upgrade: Upgrade,
         _ timing: Timing, _ makeHandler: @escaping MakeHandler
     ) -> ServerBootstrap {
         ServerBootstrap(group: group)

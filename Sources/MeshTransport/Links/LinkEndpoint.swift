@@ -87,7 +87,9 @@ package final class LinkEndpoint: Sendable {
 
     /// Addresses whose connections find a place whoever else knocks; those of links are known by themselves.
     package func setKnownAddresses(_ hosts: [String]) {
-        let groups = hosts.compactMap { try? SocketAddress(ipAddress: $0, port: 0) }.map { NetworkAddress.group(of: $0) }
+        let groups = hosts.compactMap { try? SocketAddress(ipAddress: $0, port: 0) }.map {
+            NetworkAddress.group(of: $0)
+        }
         state.withLock { $0.known.configured = groups }
     }
 
@@ -115,7 +117,7 @@ package final class LinkEndpoint: Sendable {
             state.dials += 1
             return true
         }
-        guard admitted else { 
+        guard admitted else {
             return delegate.dialFailed(address: address, expected: expected, reason: .tooManyLinks, byPeer: false)
         }
         guard let (host, port) = Self.parse(address) else { return attemptFailed(target, .unreachable) }
