@@ -113,7 +113,7 @@ package struct Broker: Sendable {
         case .gossip(let input):
             // What is reachable depends on links, whether or not gossip counted the node as alive before.
             switch input {
-            case .linkUp, .linkDown: isCatalogStale = true
+            case .linkUp, .linkDown, .configure: isCatalogStale = true
             case .restore(let records):
                 // The descriptor is always signed anew: links show the one of this start.
                 for record in records where isOwnAdvert(record) { own.adopt(record, wall: now.wall) }

@@ -10,7 +10,7 @@ import NIOHTTP1
 /// can open it; over TCP a key with the scope `admin` is.
 package struct AdminRoutes: Sendable {
     let administration: Administration
-    private let mesh: MeshView
+    let mesh: MeshView
     private let apiURL: String
 
     package init(administration: Administration, mesh: MeshView, apiURL: String) {
@@ -52,7 +52,7 @@ package struct AdminRoutes: Sendable {
         case ("providers", _): return try await providers(request, Array(path.dropFirst()), context)
         case ("keys", 1...3): return try await keys(request, Array(path.dropFirst()))
         case ("mesh", 3) where path[1] == "names": return try await settleName(request, path[2])
-        case ("mesh", 2...3) where isRead: return try await meshRoute(request, Array(path.dropFirst()))
+        case ("mesh", 2...3): return try await meshRoute(request, Array(path.dropFirst()))
         default: throw MeshError(.notFound, "there is no administration route '/\(path.joined(separator: "/"))'")
         }
     }
@@ -189,25 +189,6 @@ package struct AdminRoutes: Sendable {
 
     private static func shownOnce(_ account: APIKeyAccount, _ secret: APIKeySecret) -> Response {
         .json(.object((document(account).members ?? []) + [.init("key", .string(secret.text))]), status: 201)
-    }
-
-    private func meshRoute(_ request: Request, _ path: [String]) async throws -> Response {
-        switch path.first {
-        case "peers" where path.count == 1: return .json(["peers": .array(await mesh.peers())])
-        case "providers" where path.count == 1: return .json(["providers": .array(mesh.providers())])
-        case "names" where path.count == 1:
-            let onlyConflicts = request.query.contains { $0.name == "conflicts" && $0.value == "true" }
-            return .json(["names": .array(await mesh.names(onlyConflicts: onlyConflicts))])
-        case "records" where path.count == 1:
-            let type = request.query.first { $0.name == "type" }?.value
-            return .json(["records": .array(await mesh.records(type: type))])
-        case "records":
-            guard let key = bytesOfHex(path[1]).flatMap({ RecordKey($0) }), let record = await mesh.record(key) else {
-                throw MeshError(.notFound, "there is no record with this key; 'aisbf mesh records' lists them")
-            }
-            return .json(record)
-        default: throw MeshError(.notFound, "there is no administration route for this")
-        }
     }
 
     /// `mesh/names/accept` and `mesh/names/forget`.

@@ -4,7 +4,7 @@ package import MeshModel
 import MeshRouting
 package import MeshRuntime
 import MeshSessions
-import MeshWire
+package import MeshWire
 import SwiftProtobuf
 
 /// What this node knows of the mesh, as documents for the CLI.
@@ -33,11 +33,20 @@ package struct MeshView: Sendable {
     private let sessions: SessionTable
     private let clock: ClockJudge
     private let store: StoreWatch
+    let links: NodeLinks
+    let rules: MeshRules
+    private let certificates: @Sendable () -> [JSONValue]
 
+    var journal: LinkJournal { links.journal }
+
+    /// - Parameter certificates: of the public listener, with their dates.
     package init(
         facts: Facts, control: ControlPlane, catalog: CatalogHolder, sessions: SessionTable, clock: ClockJudge,
-        store: StoreWatch
+        store: StoreWatch, links: NodeLinks, rules: MeshRules, certificates: @escaping @Sendable () -> [JSONValue]
     ) {
+        self.links = links
+        self.rules = rules
+        self.certificates = certificates
         self.facts = facts
         self.control = control
         self.catalog = catalog
@@ -64,7 +73,7 @@ package struct MeshView: Sendable {
             "links": .integer(counts?.links ?? 0), "members": .integer(counts?.members ?? 0),
             "records": .integer(counts?.records ?? 0), "workers": .integer(sessions.count),
             "requests_in_flight": .integer(context.requestsInFlight), "clock_offset_ms": .integer(clock.medianOffsetMs),
-            "clock_ok": .boolean(!clock.isSuspect), "store": storeDocument,
+            "clock_ok": .boolean(!clock.isSuspect), "store": storeDocument, "certificates": .array(certificates()),
         ]
     }
 
@@ -82,30 +91,61 @@ package struct MeshView: Sendable {
     func peers() async -> [JSONValue] {
         let now = SystemClock.instant
         let wall = SystemClock.wall
-        return await control.query { broker -> [JSONValue] in
-            let gossip = broker.gossip
-            return gossip.members.filter { $0 != gossip.configuration.key }.map { node in
-                let descriptor: Aisbf_Mesh_V1_NodeDescriptor? = gossip.descriptor(of: node).flatMap {
-                    if case .nodeDescriptor(let body) = $0.body { body } else { nil }
+        let configured = rules.peers.map(\.value)
+        let known =
+            await control.query { broker -> [JSONValue] in
+                let gossip = broker.gossip
+                return gossip.members.filter { $0 != gossip.configuration.key }.map { node in
+                    let descriptor: Aisbf_Mesh_V1_NodeDescriptor? = gossip.descriptor(of: node).flatMap {
+                        if case .nodeDescriptor(let body) = $0.body { body } else { nil }
+                    }
+                    let lease = gossip.beacon(of: node)
+                    let links = gossip.linkViews.filter { $0.peer == node }
+                    let direction =
+                        links.isEmpty
+                        ? "none"
+                        : links.allSatisfy(\.dialled) ? "out" : links.contains(where: \.dialled) ? "both" : "in"
+                    return [
+                        "node_id": .string(KeyText.node.text(node.bytes)), "name": .string(descriptor?.name ?? ""),
+                        "operator_id": .optional(
+                            gossip.operatorKey(of: node, wall: wall).map { KeyText.operatorKey.text($0.bytes) }),
+                        "api_url": .string(descriptor?.apiURL ?? ""),
+                        "addresses": .strings(descriptor?.linkAddresses ?? []),
+                        "linked": .boolean(!links.isEmpty), "direction": .string(direction),
+                        "lease_expires_in_ms": lease.map { .integer($0.expires.milliseconds(since: now)) } ?? .null,
+                        "in_flight": .integer(lease?.beacon.inFlight ?? 0),
+                        "draining": .boolean(lease?.beacon.draining ?? false),
+                        "configured": .boolean(configured.contains { $0.node == node }),
+                        "state": links.isEmpty ? .null : "linked",
+                    ]
                 }
-                let lease = gossip.beacon(of: node)
-                let links = gossip.linkViews.filter { $0.peer == node }
-                let direction =
-                    links.isEmpty
-                    ? "none" : links.allSatisfy(\.dialled) ? "out" : links.contains(where: \.dialled) ? "both" : "in"
-                return [
-                    "node_id": .string(KeyText.node.text(node.bytes)), "name": .string(descriptor?.name ?? ""),
-                    "operator_id": .optional(
-                        gossip.operatorKey(of: node, wall: wall).map { KeyText.operatorKey.text($0.bytes) }),
-                    "api_url": .string(descriptor?.apiURL ?? ""),
-                    "addresses": .strings(descriptor?.linkAddresses ?? []),
-                    "linked": .boolean(!links.isEmpty), "direction": .string(direction),
-                    "lease_expires_in_ms": lease.map { .integer($0.expires.milliseconds(since: now)) } ?? .null,
-                    "in_flight": .integer(lease?.beacon.inFlight ?? 0),
-                    "draining": .boolean(lease?.beacon.draining ?? false),
-                ]
-            }
-        } ?? []
+            } ?? []
+        return withStates(known, configured)
+    }
+
+    /// Peers of the configuration with what became of the last dial, those that were never reached too.
+    private func withStates(_ known: [JSONValue], _ configured: [MeshPeer]) -> [JSONValue] {
+        var listed: [String] = []
+        var all = known.map { document -> JSONValue in
+            let id = document["node_id"]?.text ?? ""
+            listed.append(id)
+            guard document["linked"] != true,
+                let peer = configured.first(where: { KeyText.node.text($0.node.bytes) == id })
+            else { return document }
+            var members = (document.members ?? []).filter { $0.name != "state" }
+            members.append(.init("state", .string(state(of: peer))))
+            return .object(members)
+        }
+        for peer in configured where !listed.contains(KeyText.node.text(peer.node.bytes)) {
+            let document: JSONValue = [
+                "node_id": .string(KeyText.node.text(peer.node.bytes)), "name": "", "operator_id": .null,
+                "api_url": "", "addresses": .strings([peer.address]), "linked": false, "direction": "none",
+                "lease_expires_in_ms": .null, "in_flight": 0, "draining": false, "configured": true,
+                "state": .string(state(of: peer)),
+            ]
+            all.append(document)
+        }
+        return all
     }
 
     func providers() -> [JSONValue] {

@@ -47,6 +47,29 @@ struct DialTable: Sendable {
         wake(target.due)
     }
 
+    /// Replaces those of the configuration. A node that is in it no longer is a member like any other.
+    mutating func setStatic(_ peers: [Gossip.StaticPeer], now: Instant) {
+        for (id, target) in targets where target.isStatic {
+            let stays = peers.contains { $0.key == target.key && target.addresses.contains($0.address) }
+            if stays { continue }
+            if target.key == nil { targets.removeValue(forKey: id) } else { targets[id]?.isStatic = false }
+        }
+        for peer in peers {
+            let id = peer.key.map(TargetID.node) ?? .address(peer.address)
+            guard var target = targets[id] else {
+                add(DialTarget(key: peer.key, address: peer.address, isStatic: true, due: now))
+                continue
+            }
+            if target.isStatic, target.addresses.contains(peer.address) { continue }
+            target.isStatic = true
+            if !target.addresses.contains(peer.address) { target.addresses.insert(peer.address, at: 0) }
+            target.failures = 0
+            target.due = now
+            targets[id] = target
+        }
+        wake(now)
+    }
+
     /// The member's current addresses; a changed list deserves a fresh try.
     mutating func learn(_ key: PublicKey, addresses: [String], now: Instant) {
         let id = TargetID.node(key)

@@ -53,7 +53,8 @@ extension Gossip {
         let linked = linkedPeers
         let dialled = OrderedSet(links.values.filter { $0.dialled && !$0.isDraining }.map(\.peer))
         let resolved = OrderedSet(dials.targets.values.compactMap(\.resolved))
-        var open = targetDegree - linked.count - dials.targets.values.count { $0.dialling != nil }
+        let open = targetDegree - linked.count - dials.targets.values.count { $0.dialling != nil }
+        var candidates: [(id: DialTable.TargetID, target: DialTarget, sponsor: Sponsor)] = []
         var ids = Array(dials.targets.keys)
         ids.shuffle(using: &random)
         for id in ids {
@@ -69,13 +70,36 @@ extension Gossip {
                 }
                 // The address of the configuration is dialled in its place.
                 if resolved.contains(key) { continue }
-                let isDialBack = configuration.dialsBack && linked.contains(key)
-                guard isDialBack || (!linked.contains(key) && open > 0) else { continue }
-                dial(id, target, .membership, now)
-                if !isDialBack { open -= 1 }
+                if configuration.dialsBack && linked.contains(key) {
+                    dial(id, target, .membership, now)
+                } else if !linked.contains(key) {
+                    candidates.append((id, target, sponsor(ofNode: key)))
+                }
             }
         }
+        dialFreely(candidates, linked: linked, open: open, now)
         dials.nextDeadline = nextDial(after: now)
+    }
+
+    /// Fills what is open of the degree. First one node of each operator that there is no link to: whoever runs most of
+    /// the nodes must not become all of a node's neighbours.
+    private mutating func dialFreely(
+        _ candidates: [(id: DialTable.TargetID, target: DialTarget, sponsor: Sponsor)], linked: OrderedSet<PublicKey>,
+        open: Int, _ now: Now
+    ) {
+        var open = open
+        var sponsors = OrderedSet(linked.map { sponsor(ofNode: $0) })
+        var others: [(id: DialTable.TargetID, target: DialTarget)] = []
+        for candidate in candidates {
+            guard open > 0 else { return }
+            guard sponsors.append(candidate.sponsor).inserted else {
+                others.append((candidate.id, candidate.target))
+                continue
+            }
+            dial(candidate.id, candidate.target, .membership, now)
+            open -= 1
+        }
+        for other in others.prefix(max(open, 0)) { dial(other.id, other.target, .membership, now) }
     }
 
     @discardableResult

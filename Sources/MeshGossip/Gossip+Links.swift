@@ -31,6 +31,11 @@ extension Gossip {
             dials.failed(peer, address: address, due: backoff(peer, address: address, now: now))
             return
         }
+        guard hasRoom(for: peer) else {
+            drop(id, .tooManyLinks)
+            dials.failed(peer, address: address, due: backoff(peer, address: address, now: now))
+            return
+        }
         if !wasAlive { effects.append(.livenessChanged(peer, alive: true)) }
         if dialled {
             if wasWanted == .reconciliation, linkedPeers.count > targetDegree {
@@ -50,6 +55,16 @@ extension Gossip {
         if links.count >= Limits.linksAccepted { return .tooManyLinks }
         return nil
     }
+
+    /// One operator's nodes, however many, have so many links; not counted are one's own operator's and configured ones.
+    private func hasRoom(for peer: PublicKey) -> Bool {
+        let sponsor = sponsor(ofNode: peer)
+        if sponsor == configuration.operatorKey.map(Sponsor.operatorKey) || isStatic(peer) { return true }
+        let count = links.values.count { $0.peer != peer && sponsor == self.sponsor(ofNode: $0.peer) }
+        return count < Limits.linksPerOperator
+    }
+
+    private func isStatic(_ peer: PublicKey) -> Bool { dials.targets[.node(peer)]?.isStatic == true }
 
     mutating func linkDown(_ id: LinkID, now: Now) {
         guard let link = links.removeValue(forKey: id) else { return }
@@ -73,9 +88,11 @@ extension Gossip {
     mutating func receive(_ frame: Aisbf_Mesh_V1_LinkFrame, from id: LinkID, now: Now) {
         guard let link = links[id] else { return }
         guard let message = GossipMessage(frame) else { return blame(.length, on: id, now: now) }
-        guard links[id]?.takeBytes(message.weight, now.instant) == true else {
-            effects.append(.ignored(.throttled, from: link.peer))
-            return
+        switch links[id]?.charge(message, now.instant) {
+        case .covered: break
+        case .owed: return effects.append(.ignored(.throttled, from: link.peer))
+        case .flooded: return block(link.peer, .flooding, now: now)
+        case nil: return
         }
         switch message {
         case .push(let records, let hops): takeAll(records, from: id, hops: hops, now: now)
@@ -111,7 +128,9 @@ extension Gossip {
         }
         for (id, keys) in questions {
             for start in stride(from: 0, to: keys.count, by: Limits.linkSummaries) {
-                send(.want(Array(keys[start...].prefix(Limits.linkSummaries))), to: id)
+                let message = GossipMessage.want(Array(keys[start...].prefix(Limits.linkSummaries)))
+                // The next who announced it is asked in a moment.
+                if maySend(message, to: id, now) { send(message, to: id, now) }
             }
         }
     }
@@ -136,16 +155,16 @@ extension Gossip {
         }
         rejects.append(now.instant)
         links[id]?.rejects = rejects
-        if rejects.count >= Limits.linkRejectsBeforeClose { block(link.peer, now: now) }
+        if rejects.count >= Limits.linkRejectsBeforeClose { block(link.peer, .rejects, now: now) }
     }
 
-    private mutating func block(_ peer: PublicKey, now: Now) {
+    private mutating func block(_ peer: PublicKey, _ code: CloseCode, now: Now) {
         if blocks[peer] == nil, blocks.count >= Limits.gossipBlockedPeers { blocks.removeFirst() }
         let strikes = min((blocks[peer]?.strikes ?? 0) + 1, 16)
         let wait = min(Limits.linkRejectBlockMs << Int64(strikes - 1), Limits.linkRejectBlockLongestMs)
         blocks[peer] = Block(until: now.instant.advanced(byMilliseconds: wait), strikes: strikes)
         effects.append(.blocked(peer, milliseconds: wait))
-        for link in links.values where link.peer == peer { drop(link.id, .rejects) }
+        for link in links.values where link.peer == peer { drop(link.id, code) }
     }
 
     func isBlocked(_ peer: PublicKey, now: Now) -> Bool { blocks[peer].map { now.instant < $0.until } ?? false }

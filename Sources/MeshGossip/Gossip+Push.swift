@@ -50,10 +50,6 @@ extension Gossip {
         var isNew = false
         for bytes in records {
             guard let link = links[id] else { return isNew }
-            guard links[id]?.takeRecord(now.instant) == true else {
-                effects.append(.ignored(.throttled, from: link.peer))
-                return isNew
-            }
             switch take(bytes, from: id, now: now) {
             case .accepted(let record):
                 isNew = true
@@ -107,12 +103,13 @@ extension Gossip {
         for record in held(key) { queuePush(record, hops: 0, to: id, urgent: false, now: now) }
     }
 
-    /// `urgent` records go whatever the budget says; the others wait for reconciliation when it is spent.
+    /// `urgent` records go ahead of the budget; the others wait for reconciliation when it is spent.
     private mutating func queuePush(
         _ record: VerifiedRecord, hops: UInt32, to id: LinkID, urgent: Bool, now: Now
     ) {
         let size = record.envelope.bytes.count
         if urgent {
+            guard links[id]?.maySendUrgently(now.instant) == true else { return }
             links[id]?.didSend(bytes: size, now.instant)
         } else if links[id]?.maySend(bytes: size, now.instant) != true {
             return
@@ -144,7 +141,7 @@ extension Gossip {
                 let batch = rest.prefix(Limits.linkPushRecords)
                 rest = rest.dropFirst(Limits.linkPushRecords)
                 let hops = batch.map(\.hops).max() ?? 0
-                send(.push(records: batch.map(\.record.envelope.bytes), hops: hops), to: id)
+                send(.push(records: batch.map(\.record.envelope.bytes), hops: hops), to: id, now)
             }
         }
     }
@@ -154,11 +151,20 @@ extension Gossip {
         links[id]?.announceDue = nil
         links[id]?.announcements = []
         let news = link.announcements.filter { !link.known.has($0.key, $0.version) }
-        if !news.isEmpty { send(.announce(news), to: id) }
+        let message = GossipMessage.announce(news)
+        // What is not announced now is found by reconciliation.
+        if !news.isEmpty, maySend(message, to: id, now) { send(message, to: id, now) }
     }
 
-    mutating func send(_ message: GossipMessage, to id: LinkID) {
+    /// Records were charged when they were queued; here it is everything else.
+    mutating func send(_ message: GossipMessage, to id: LinkID, _ now: Now) {
+        links[id]?.didSend(listBytes: message.weight - message.recordBytes, now.instant)
         effects.append(.send(id, message.frame))
+    }
+
+    /// Whether a list that can wait fits into what the peer has to bear.
+    mutating func maySend(_ message: GossipMessage, to id: LinkID, _ now: Now) -> Bool {
+        (links[id]?.sendable(now.instant) ?? 0) >= message.weight
     }
 
     /// One link per peer, the oldest: records need to go only once.

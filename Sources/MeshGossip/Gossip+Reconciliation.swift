@@ -16,39 +16,74 @@ extension Gossip {
         let salt = freshSalt()
         let state = SyncRound(round: round, ownSalt: salt, ends: roundEnd(now))
         links[id]?.opened = state
-        send(.syncOpen(round: round, salt: salt), to: id)
+        send(.syncOpen(round: round, salt: salt), to: id, now)
     }
 
     mutating func answerRound(_ round: UInt64, salt: Bytes16, from id: LinkID, now: Now) {
         guard let link = links[id], (round & 1 == 1) != link.dialled else { return unexpected(id) }
+        guard mayCompare(table.count, for: id, now) else { return }
         let own = freshSalt()
         let state = SyncRound(round: round, ownSalt: own, peerSalt: salt, ends: roundEnd(now))
         links[id]?.answered = state
         let whole = SyncRange(
             lower: RecordKey(.zero), upper: nil,
             content: .fingerprint(fingerprint(table.summaries[...], key: salt.bytes + own.bytes)))
-        send(.syncRanges(round: round, salt: own, ranges: [whole]), to: id)
+        send(.syncRanges(round: round, salt: own, ranges: [whole]), to: id, now)
     }
 
     mutating func compareRanges(
         _ ranges: [SyncRange], round: UInt64, salt: Bytes16, from id: LinkID, now: Now
     ) {
         guard let link = links[id], let key = step(round, salt: salt, link: link) else { return unexpected(id) }
+        guard mayCompare(work(ranges), for: id, now) else { return }
         let isOpener = link.opened?.round == round
         var answer = RoundAnswer()
         for range in ranges { compare(range, key: key, into: &answer) }
         if isOpener, answer.isEmpty { return finishRound(id, equal: link.opened?.isDirty != true, now: now) }
         let own = isOpener ? link.opened?.ownSalt : link.answered?.ownSalt
         if !answer.ranges.isEmpty, let own {
-            let ranges = Array(answer.ranges.prefix(Limits.syncRangesPerFrame))
-            send(.syncRanges(round: round, salt: own, ranges: ranges), to: id)
+            let ranges = fitting(answer.ranges, to: id, now)
+            send(.syncRanges(round: round, salt: own, ranges: ranges), to: id, now)
             if ranges.count < answer.ranges.count { markDirty(id, isOpener) }
         }
         if !answer.needed.isEmpty {
-            send(.syncNeed(round: round, keys: Array(answer.needed.prefix(Limits.linkSummaries))), to: id)
+            let question = GossipMessage.syncNeed(
+                round: round, keys: Array(answer.needed.prefix(Limits.linkSummaries)))
+            if maySend(question, to: id, now) {
+                send(question, to: id, now)
+            } else {
+                markDirty(id, isOpener)
+            }
         }
         if !give(answer.given, round: round, to: id, now: now) { markDirty(id, isOpener) }
         if isOpener, answer.ranges.isEmpty, answer.needed.isEmpty { finishRound(id, equal: false, now: now) }
+    }
+
+    /// As many of the ranges as a frame holds and the peer has to bear, and always one, so that a round gets on.
+    private mutating func fitting(_ ranges: [SyncRange], to id: LinkID, _ now: Now) -> [SyncRange] {
+        var room = links[id]?.sendable(now.instant) ?? 0
+        var count = 0
+        for range in ranges.prefix(Limits.syncRangesPerFrame) {
+            room -= range.weight
+            guard room >= 0 || count == 0 else { break }
+            count += 1
+        }
+        return Array(ranges.prefix(count))
+    }
+
+    /// Records that have to be hashed to answer: each range is hashed once, and once more in parts if it differs.
+    private func work(_ ranges: [SyncRange]) -> Int {
+        ranges.reduce(0) { total, range in
+            guard case .fingerprint = range.content else { return total }
+            return total + 2 * table.indices(from: range.lower, to: range.upper).count
+        }
+    }
+
+    /// Hashing the whole table costs a peer a few bytes to ask for: so many a second, the rest is passed over.
+    private mutating func mayCompare(_ count: Int, for id: LinkID, _ now: Now) -> Bool {
+        if links[id]?.takeComparison(of: count, now.instant) == true { return true }
+        if let link = links[id] { effects.append(.ignored(.throttled, from: link.peer)) }
+        return false
     }
 
     /// Checks that the frame belongs to a round that is under way, and gives its fingerprint key.
@@ -165,7 +200,7 @@ extension Gossip {
         for record in batch { links[id]?.known.note(record.key, record.version) }
         for start in stride(from: 0, to: batch.count, by: Limits.linkPushRecords) {
             let part = batch[start...].prefix(Limits.linkPushRecords)
-            send(.syncRecords(round: round, records: part.map(\.envelope.bytes)), to: id)
+            send(.syncRecords(round: round, records: part.map(\.envelope.bytes)), to: id, now)
         }
         return isComplete
     }
@@ -200,11 +235,14 @@ extension Gossip {
         if let due = links[id]?.syncDue, due <= now.instant { openRound(id, now: now) }
     }
 
-    /// Reconciles with a member drawn uniformly from all, linked or not: neighbours alone would leave a node behind
-    /// whose neighbours are silent.
+    /// Reconciles with a member drawn from all, linked or not: neighbours alone would leave a node behind whose
+    /// neighbours are silent. First an operator is drawn, then one of his nodes: many nodes make nobody likelier.
     mutating func reconcileWithRandomMember(_ now: Now) {
-        let others = members.filter { $0 != configuration.key }
-        if let drawn = others.randomElement(using: &random) {
+        var others: OrderedDictionary<Sponsor, [PublicKey]> = [:]
+        for member in members where member != configuration.key {
+            others[sponsor(ofNode: member), default: []].append(member)
+        }
+        if let drawn = others.values.randomElement(using: &random)?.randomElement(using: &random) {
             if let id = links.values.first(where: { $0.peer == drawn && !$0.isDraining })?.id {
                 return openRound(id, now: now)
             }

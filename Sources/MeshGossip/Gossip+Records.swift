@@ -87,12 +87,13 @@ extension Gossip {
             guard orphans.count < Limits.gossipOrphanTombstones else { return .ignored(.throttled) }
             orphans.append(key)
         }
-        for group in facts.groups {
+        var entry = RecordTable.Entry(record: record, expires: effectiveExpiry(record, now), facts: facts)
+        entry.sponsor = sponsor(of: entry)
+        for group in entry.groups {
             guard let loser = table.excess(in: group, adding: key) else { continue }
             if loser == key { return .rejected(.quota) }
             remove(loser, reason: .quota, now: now)
         }
-        var entry = RecordTable.Entry(record: record, expires: effectiveExpiry(record, now), facts: facts)
         let isUsable = evaluate(entry, now: now)
         if !isUsable, entry.isLive, old?.isLive != true, table.pendingCount >= Limits.gossipPendingRecords {
             return .rejected(.quota)
@@ -142,6 +143,14 @@ extension Gossip {
     /// advert, grant, attachment.
     mutating func updateUsability(of key: RecordKey, now: Now, changed: Bool = false) {
         guard let entry = table[key] else { return }
+        let sponsor = sponsor(of: entry)
+        if sponsor != entry.sponsor {
+            table.setSponsor(key, sponsor)
+            if let sponsor, let loser = table.surplus(in: .sponsored(sponsor, entry.record.type)) {
+                remove(loser, reason: .quota, now: now)
+                if loser == key { return }
+            }
+        }
         let isUsable = evaluate(entry, now: now)
         if isUsable != entry.isUsable {
             table.setUsable(key, isUsable)

@@ -25,6 +25,29 @@ extension Gossip {
         return operatorKey
     }
 
+    /// Whose nodes the record stands on: its own signer's, the home's, the home of its provider's. Nil while the
+    /// descriptor in question is not held: what waits has a bound of its own.
+    func sponsor(of entry: RecordTable.Entry) -> Sponsor? {
+        guard entry.isLive else { return nil }
+        switch entry.record.body {
+        case .nodeDescriptor: return Sponsor(entry.facts.operatorKey)
+        case .providerAdvert: return sponsor(holding: entry.facts.dependencies.first)
+        case .attachGrant: return entry.facts.dependencies.first.flatMap { table[$0]?.sponsor }
+        case .attachment: return sponsor(holding: entry.facts.dependencies.last)
+        case .beacon, .tombstone: return nil
+        }
+    }
+
+    private func sponsor(holding descriptor: RecordKey?) -> Sponsor? {
+        guard let descriptor, let entry = table[descriptor], entry.isLive else { return nil }
+        return entry.sponsor
+    }
+
+    /// The operator of a member, for whatever is counted by operators.
+    func sponsor(ofNode node: PublicKey) -> Sponsor {
+        sponsor(holding: RecordFacts.descriptorKey(of: node, cryptography: configuration.cryptography)) ?? .uncertified
+    }
+
     private func usableEntry(_ key: RecordKey?) -> RecordTable.Entry? {
         guard let key, let entry = table[key], entry.isLive, entry.isUsable else { return nil }
         return entry

@@ -13,7 +13,7 @@ internal import OrderedCollections
 ///   grant → advert, attachment → grant and descriptor of its host.
 /// - Every table, list and rate has a bound in `Limits`.
 package struct Gossip: Sendable {
-    package let configuration: Configuration
+    package internal(set) var configuration: Configuration
     var random: SeededGenerator
     var table = RecordTable()
     /// When records have to be looked at again: they end, or something they rest on does.
@@ -56,6 +56,7 @@ package struct Gossip: Sendable {
         case .restore(let records): restore(records, now: now)
         case .dialFailed(let key, let address): dialFailed(key, address: address, now: now)
         case .reach(let key): reach(key, now: now)
+        case .configure(let admission, let peers): configure(admission, peers, now: now)
         case .tick: break
         }
         runTimers(now)

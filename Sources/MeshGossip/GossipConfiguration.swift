@@ -46,6 +46,8 @@ extension Gossip {
         package var staticPeers: [StaticPeer] = []
         /// Whose descriptors, and with them adverts and attachments, count here.
         package var admission: LinkAdmission
+        /// This node's own operator: its other nodes are no strangers.
+        package var operatorKey: PublicKey?
         package var bannedSigners: [PublicKey] = []
         package var intervals = Intervals()
         /// Links wanted, when there are so many nodes.

@@ -15,6 +15,8 @@ extension Gossip {
         case dialFailed(PublicKey?, address: String)
         /// Somebody needs a dialled link to this member (a request wants to be forwarded): dial now.
         case reach(PublicKey)
+        /// Whom to admit and whom to dial changed: both lists, whole.
+        case configure(LinkAdmission, [StaticPeer])
         case tick
     }
 
@@ -49,6 +51,7 @@ extension Gossip {
         case itself = "self"
         case blocked
         case rejects
+        case flooding
         case notAdmitted = "not_admitted"
         case replaced
         case finished
@@ -58,6 +61,7 @@ extension Gossip {
         package var failure: LinkFailure {
             switch self {
             case .itself: .selfLink
+            case .flooding: .flooding
             case .blocked, .rejects: .tooManyRejects
             case .notAdmitted: .notAdmitted
             case .replaced: .duplicate
@@ -69,6 +73,8 @@ extension Gossip {
 
     package enum RemovalReason: String, CaseIterable, Sendable {
         case expired, equivocation, quota
+        /// Its node is not admitted any more.
+        case unadmitted
     }
 
     /// Why a record was passed over without blame.

@@ -27,9 +27,12 @@ extension Gossip {
         var opened: SyncRound?
         var answered: SyncRound?
         var syncDue: Instant?
+        private var frames: TokenBucket
         private var records: TokenBucket
         private var bytes: TokenBucket
+        private var rounds: TokenBucket
         private var checks: TokenBucket
+        private var compared: TokenBucket
         private var sentRecords: TokenBucket
         private var sentBytes: TokenBucket
 
@@ -42,8 +45,11 @@ extension Gossip {
             func bucket(_ rate: Int, burstSeconds: Int = Limits.linkBurstSeconds) -> TokenBucket {
                 TokenBucket(ratePerSecond: rate, burst: rate * burstSeconds, now: now)
             }
+            frames = bucket(Limits.linkFramesPerSecond)
             records = bucket(Limits.linkRecordsPerSecond)
             bytes = bucket(Limits.linkBytesPerSecond)
+            rounds = bucket(Limits.linkRoundsPerSecond)
+            compared = bucket(Limits.linkComparisonsPerSecond)
             checks = bucket(Limits.linkSignatureChecksPerSecond)
             // We send slower than a peer has to bear, so that an honest node is never throttled.
             sentRecords = bucket(Limits.linkRecordsPerSecond * 3 / 4, burstSeconds: Limits.linkBurstSeconds - 1)
@@ -58,15 +64,43 @@ extension Gossip {
             return earliest
         }
 
-        mutating func takeBytes(_ count: Int, _ now: Instant) -> Bool { bytes.take(count, now: now) }
-        mutating func takeRecord(_ now: Instant) -> Bool { records.take(1, now: now) }
+        /// Charges a frame to the peer, whether it is then handled or passed over: who sends on while in debt goes
+        /// further into it.
+        mutating func charge(_ message: GossipMessage, _ now: Instant) -> TokenBucket.Charge {
+            let seconds = Limits.linkFloodSeconds
+            var charge = frames.charge(1, now: now, debtSeconds: seconds)
+                .joined(bytes.charge(message.weight, now: now, debtSeconds: seconds))
+            switch message {
+            case .push, .syncRecords, .peers:
+                charge = charge.joined(records.charge(message.recordCount, now: now, debtSeconds: seconds))
+            case .syncOpen: charge = charge.joined(rounds.charge(1, now: now, debtSeconds: seconds))
+            case .announce, .want, .syncRanges, .syncNeed, .drain, .goodbye: break
+            }
+            return charge
+        }
+
         mutating func takeCheck(_ now: Instant) -> Bool { checks.take(1, now: now) }
+
+        /// Whether `count` records may be hashed to answer the peer.
+        mutating func takeComparison(of count: Int, _ now: Instant) -> Bool { compared.take(count, now: now) }
 
         /// Whether a record that can wait may be sent now.
         mutating func maySend(bytes count: Int, _ now: Instant) -> Bool {
             guard sentRecords.take(1, now: now) else { return false }
             return sentBytes.take(count, now: now)
         }
+
+        /// Whether a record that should not wait may be sent now: not when so much is owed that the peer would count
+        /// it as a flood.
+        mutating func maySendUrgently(_ now: Instant) -> Bool {
+            !sentRecords.isExhausted(now) && !sentBytes.isExhausted(now)
+        }
+
+        /// Bytes of lists that may go now.
+        mutating func sendable(_ now: Instant) -> Int { sentBytes.available(now) }
+
+        /// Counts what went besides records.
+        mutating func didSend(listBytes count: Int, _ now: Instant) { sentBytes.force(count, now: now) }
 
         /// Counts a record that cannot wait.
         mutating func didSend(bytes count: Int, _ now: Instant) {

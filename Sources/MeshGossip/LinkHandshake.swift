@@ -4,8 +4,9 @@ package import MeshWire
 /// Both sides of a fresh link prove their node keys over what this one TLS connection showed both of them
 /// (Docs/Protocol/links.md).
 ///
-/// States: waiting for the peer's hello → waiting for its proof → over (established or failed). Each side sends its
-/// hello at once, its proof after the peer's hello was found good; anything else in between fails the link. The proof
+/// States: waiting for the peer's hello → waiting for its proof → over (established or failed). The dialler sends its hello
+/// at once. The other side says nothing of itself before it found that hello good and its sender admitted: a stranger
+/// learns nothing but the refusal. Anything else in between fails the link. The proof
 /// signs role, network, both nonces, both SPKI hashes and both node keys, initiator's first: it cannot be replayed,
 /// reflected, or carried to another connection by somebody in the middle, whose certificates would differ.
 package struct LinkHandshake: Sendable {
@@ -39,6 +40,9 @@ package struct LinkHandshake: Sendable {
         /// `clockOffsetMs`: the peer's wall clock minus ours, as its hello arrived; beyond
         /// `Limits.clockOffsetMs` it is worth an alarm, but no reason to refuse.
         case established(peer: PublicKey, descriptor: VerifiedRecord, clockOffsetMs: Int64)
+        /// Before a refusal: who it is that is not admitted. Its descriptor is genuine and names the certificate that
+        /// TLS showed, so it is certain.
+        case knocked(LinkKnock)
         /// The link is to be closed, after any frame that was to be sent before this action.
         case failed(LinkFailure)
     }
@@ -82,8 +86,10 @@ package struct LinkHandshake: Sendable {
         self.expected = expected
     }
 
-    /// The first frame, to be sent as soon as the stream is open.
-    package func hello(wall: Timestamp) -> Aisbf_Mesh_V1_LinkFrame {
+    /// The stream is open.
+    package func opened(now: Now) -> [Action] { isInitiator ? [.send(hello(wall: now.wall))] : [] }
+
+    private func hello(wall: Timestamp) -> Aisbf_Mesh_V1_LinkFrame {
         var hello = Aisbf_Mesh_V1_Hello()
         hello.protocolMin = configuration.protocols.lowerBound
         hello.protocolMax = configuration.protocols.upperBound
@@ -132,7 +138,8 @@ package struct LinkHandshake: Sendable {
 
     private mutating func received(_ hello: Aisbf_Mesh_V1_Hello, now: Now) -> [Action] {
         switch check(hello, now: now) {
-        case .failure(let failure): return fail(failure)
+        case .failure(.refused(let knock)): return (isInitiator ? [] : [.knocked(knock)]) + fail(.notAdmitted)
+        case .failure(.broken(let failure)): return fail(failure)
         case .success(let peer):
             state = .proof(peer)
             var proof = Aisbf_Mesh_V1_HelloProof()
@@ -140,7 +147,7 @@ package struct LinkHandshake: Sendable {
                 configuration.signer.sign(statement(initiator: isInitiator, peer: peer)))
             var frame = Aisbf_Mesh_V1_LinkFrame()
             frame.helloProof = proof
-            return [.send(frame)]
+            return (isInitiator ? [] : [.send(self.hello(wall: now.wall))]) + [.send(frame)]
         }
     }
 
@@ -160,45 +167,53 @@ package struct LinkHandshake: Sendable {
 }
 
 extension LinkHandshake {
-    private func check(_ hello: Aisbf_Mesh_V1_Hello, now: Now) -> Result<PeerHello, LinkFailure> {
+    private enum Objection: Error, Equatable {
+        case broken(LinkFailure)
+        /// Who it is is certain, and not on the list.
+        case refused(LinkKnock)
+    }
+
+    private func check(_ hello: Aisbf_Mesh_V1_Hello, now: Now) -> Result<PeerHello, Objection> {
         guard hello.protocolMin <= configuration.protocols.upperBound,
             hello.protocolMax >= configuration.protocols.lowerBound, hello.protocolMin <= hello.protocolMax
-        else { return .failure(.protocolVersion) }
-        guard NetworkID(hello.network) == configuration.network else { return .failure(.wrongNetwork) }
+        else { return .failure(.broken(.protocolVersion)) }
+        guard NetworkID(hello.network) == configuration.network else { return .failure(.broken(.wrongNetwork)) }
         guard let key = PublicKey(hello.nodeKey), hello.nonce.count == Self.nonceBytes else {
-            return .failure(.malformed)
+            return .failure(.broken(.malformed))
         }
         let peerNonce = Array(hello.nonce)
-        guard key != configuration.signer.publicKey, peerNonce != nonce else { return .failure(.selfLink) }
-        if let expected, expected != key { return .failure(.wrongKey) }
+        guard key != configuration.signer.publicKey, peerNonce != nonce else { return .failure(.broken(.selfLink)) }
+        if let expected, expected != key { return .failure(.broken(.wrongKey)) }
         let offset = Int64(clamping: min(hello.wallMs, 1 << 53)) - now.wall.milliseconds
         let differs = offset.magnitude > UInt64(Limits.clockOffsetMs)
         return descriptor(Array(hello.descriptor), of: key, now: now)
             .map { PeerHello(key: key, nonce: peerNonce, descriptor: $0, clockOffsetMs: offset) }
-            .mapError { differs && $0 == .badDescriptor ? .clockDiffers : $0 }
+            .mapError { differs && $0 == .broken(.badDescriptor) ? .broken(.clockDiffers) : $0 }
     }
 
     /// The peer's descriptor, when it is genuine, names the certificate TLS showed, and admits the peer.
     private func descriptor(
         _ bytes: [UInt8], of key: PublicKey, now: Now
-    ) -> Result<VerifiedRecord, LinkFailure> {
+    ) -> Result<VerifiedRecord, Objection> {
         let verified = RecordEnvelope.parse(bytes).flatMap {
             VerifiedRecord.verify(
                 $0, network: configuration.network, wall: now.wall, cryptography: configuration.cryptography)
         }
         guard case .success(let record) = verified, record.signer == key,
             case .nodeDescriptor(let body) = record.body
-        else { return .failure(.badDescriptor) }
-        guard body.tlsSpkiPins.contains(where: { $0.elementsEqual(peerSPKI) }) else { return .failure(.pinMismatch) }
+        else { return .failure(.broken(.badDescriptor)) }
+        guard body.tlsSpkiPins.contains(where: { $0.elementsEqual(peerSPKI) }) else {
+            return .failure(.broken(.pinMismatch))
+        }
         var operatorKey: PublicKey?
         if body.hasOperator {
             guard let certified = certifiedOperator(body.operator, node: key, wall: now.wall) else {
-                return .failure(.badDescriptor)
+                return .failure(.broken(.badDescriptor))
             }
             operatorKey = certified
         }
         guard configuration.admission.admits(node: key, operatorKey: operatorKey) else {
-            return .failure(.notAdmitted)
+            return .failure(.refused(LinkKnock(node: key, operatorKey: operatorKey)))
         }
         return .success(record)
     }

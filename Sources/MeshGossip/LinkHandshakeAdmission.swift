@@ -21,3 +21,15 @@ package struct LinkAdmission: Hashable, Sendable {
         return operators.contains(operatorKey)
     }
 }
+
+/// A node that asked for a link and is not admitted.
+package struct LinkKnock: Hashable, Sendable {
+    package var node: PublicKey
+    /// Whose certificate it carries, verified.
+    package var operatorKey: PublicKey?
+
+    package init(node: PublicKey, operatorKey: PublicKey?) {
+        self.node = node
+        self.operatorKey = operatorKey
+    }
+}

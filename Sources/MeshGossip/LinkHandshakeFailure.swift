@@ -15,6 +15,8 @@ package enum LinkFailure: String, Error, CaseIterable, Sendable {
     case timeout
     // The world.
     case unreachable
+    case nameNotFound = "name_not_found"
+    case connectionRefused = "connection_refused"
     case tls
     case tooManyLinks = "too_many_links"
     case pingTimeout = "ping_timeout"
@@ -22,6 +24,7 @@ package enum LinkFailure: String, Error, CaseIterable, Sendable {
     // Decisions of either side.
     case outboxFull = "outbox_full"
     case tooManyRejects = "too_many_rejects"
+    case flooding
     case duplicate
     case draining
     case banned
@@ -45,13 +48,16 @@ package enum LinkFailure: String, Error, CaseIterable, Sendable {
         case .selfLink: "the address leads to this node itself; remove it from the peers"
         case .malformed: "the peer sent bytes that are no link frame; check that the address is a link port"
         case .timeout: "the peer did not finish the handshake in time; check the network between the nodes"
-        case .unreachable: "no connection could be made; check the address, the firewall and that the peer runs"
+        case .unreachable: "no answer from the address; check the network and the firewalls on the way"
+        case .nameNotFound: "the host name is not known; check its spelling and the DNS"
+        case .connectionRefused: "nothing listens at the address; check the port and that the peer runs"
         case .tls: "the TLS handshake failed; check that the address is a link port"
         case .tooManyLinks: "the peer has no room for another link; it will be tried again"
         case .pingTimeout: "the peer stopped answering pings"
         case .linkLost: "the connection broke"
         case .outboxFull: "the peer reads too slowly; the link is opened again"
         case .tooManyRejects: "the peer sent too many invalid records and is left alone for a while"
+        case .flooding: "the peer sent more than a link may carry and is left alone for a while"
         case .duplicate: "another link to the same peer replaced this one"
         case .draining: "the peer is shutting down"
         case .banned: "the node is banned here"

@@ -8,6 +8,8 @@ enum QuotaGroup: Hashable, Sendable {
     /// Counted per signer, so that strangers' grants cannot crowd out the owner's.
     case hosts(provider: RecordKey, signer: PublicKey)
     case attachments(node: PublicKey)
+    /// What stands on one operator's nodes, however many he has: keys of nodes and owners are free to make.
+    case sponsored(Sponsor, RecordType)
 
     var limit: Int {
         switch self {
@@ -15,8 +17,24 @@ enum QuotaGroup: Hashable, Sendable {
         case .advertsAtHome: Limits.providersPerHome
         case .hosts: Limits.hostsPerProvider
         case .attachments: Limits.attachmentsPerNode
+        case .sponsored(_, let type):
+            switch type {
+            case .nodeDescriptor: Limits.nodesPerOperator
+            case .beacon: Limits.nodesPerOperator
+            case .providerAdvert: Limits.providersPerOperator
+            case .attachGrant: Limits.grantsPerOperator
+            case .attachment: Limits.attachmentsPerOperator
+            }
         }
     }
+}
+
+/// Who answers for what is admitted: an operator. All nodes that carry no operator's certificate count as one.
+enum Sponsor: Hashable, Sendable {
+    case operatorKey(PublicKey)
+    case uncertified
+
+    init(_ operatorKey: PublicKey?) { self = operatorKey.map(Sponsor.operatorKey) ?? .uncertified }
 }
 
 /// The records this node holds, at most one per key, with what is needed to compare, expire and connect them.
@@ -28,9 +46,15 @@ struct RecordTable: Sendable {
         var contradiction: VerifiedRecord?
         var expires: Instant
         var facts: RecordFacts
+        /// Whose nodes the record stands on; nil while that is not known, and for tombstones.
+        var sponsor: Sponsor?
         var isUsable = false
         /// The earliest look at this entry that is in the queue.
         var queued: Instant?
+
+        var groups: [QuotaGroup] {
+            facts.groups + (sponsor.map { [.sponsored($0, record.type)] } ?? [])
+        }
 
         var isPoisoned: Bool { contradiction != nil }
         var isLive: Bool { contradiction == nil && !record.envelope.isTombstone }
@@ -98,6 +122,20 @@ struct RecordTable: Sendable {
         entries[key] = entry
     }
 
+    mutating func setSponsor(_ key: RecordKey, _ sponsor: Sponsor?) {
+        guard var entry = entries[key], entry.sponsor != sponsor else { return }
+        disconnect(entry)
+        entry.sponsor = sponsor
+        connect(entry)
+        entries[key] = entry
+    }
+
+    /// The key that has to go from a group that has more than it may.
+    func surplus(in group: QuotaGroup) -> RecordKey? {
+        let members = groups[group] ?? []
+        return members.count > group.limit ? members.last : nil
+    }
+
     mutating func setQueued(_ key: RecordKey, _ queued: Instant?) { entries[key]?.queued = queued }
 
     /// Index of the first summary whose key is not below `key`.
@@ -121,7 +159,7 @@ struct RecordTable: Sendable {
         let key = entry.record.key
         if entry.isLive && !entry.isUsable { pendingCount += 1 }
         for dependency in entry.facts.dependencies { Self.insert(key, into: &dependants[dependency, default: []]) }
-        for group in entry.facts.groups { Self.insert(key, into: &groups[group, default: []]) }
+        for group in entry.groups { Self.insert(key, into: &groups[group, default: []]) }
     }
 
     private mutating func disconnect(_ entry: Entry) {
@@ -131,7 +169,7 @@ struct RecordTable: Sendable {
             Self.remove(key, from: &dependants[dependency, default: []])
             if dependants[dependency]?.isEmpty == true { dependants[dependency] = nil }
         }
-        for group in entry.facts.groups {
+        for group in entry.groups {
             Self.remove(key, from: &groups[group, default: []])
             if groups[group]?.isEmpty == true { groups[group] = nil }
         }

@@ -6,11 +6,14 @@ internal import MeshWire
 struct WantTable: Sendable {
     private struct Want: Sendable {
         var version: RecordVersion
+        let first: LinkID
         var sources: [LinkID]
         var due: Instant
     }
 
     private var wants: [RecordKey: Want] = [:]
+    /// Wants by the link that announced them first: one peer may not fill the table with names of nothing.
+    private var counts: [LinkID: Int] = [:]
     private var queue = DeadlineQueue<RecordKey>()
 
     var nextDeadline: Instant? { queue.nextDeadline }
@@ -26,13 +29,22 @@ struct WantTable: Sendable {
             return
         }
         // The queue keeps entries of wants that were satisfied meanwhile until they are due.
-        guard wants.count < Limits.gossipWants, queue.count < 2 * Limits.gossipWants else { return }
-        wants[summary.key] = Want(version: summary.version, sources: [link], due: due)
+        guard wants.count < Limits.gossipWants, queue.count < 2 * Limits.gossipWants,
+            counts[link, default: 0] < Limits.gossipWantsPerLink
+        else { return }
+        wants[summary.key] = Want(version: summary.version, first: link, sources: [link], due: due)
+        counts[link, default: 0] += 1
         queue.insert(summary.key, at: due)
     }
 
     mutating func satisfied(_ key: RecordKey, version: RecordVersion) {
-        if let want = wants[key], want.version <= version { wants[key] = nil }
+        if let want = wants[key], want.version <= version { forget(key) }
+    }
+
+    private mutating func forget(_ key: RecordKey) {
+        guard let want = wants.removeValue(forKey: key) else { return }
+        let left = counts[want.first, default: 0] - 1
+        counts[want.first] = left > 0 ? left : nil
     }
 
     /// What has to be asked for now, and of whom.
@@ -42,7 +54,7 @@ struct WantTable: Sendable {
             guard var want = wants[key], want.due == deadline else { continue }
             while let source = want.sources.first, !isUp(source) { want.sources.removeFirst() }
             guard let source = want.sources.first else {
-                wants[key] = nil
+                forget(key)
                 continue
             }
             want.sources.removeFirst()

@@ -37,7 +37,12 @@ package enum NodeEntry {
     }
 
     /// Runs the node until SIGTERM or SIGINT, then drains it.
-    package static func run(_ configuration: NodeConfiguration) async throws {
+    /// - Parameter reread: reads the configuration anew on SIGHUP.
+    package static func run(
+        _ configuration: NodeConfiguration, reread: @escaping @Sendable () async throws -> NodeConfiguration
+    ) async throws {
+        // From here on it means "read the configuration again", also while the node is still starting.
+        signal(SIGHUP, SIG_IGN)
         let level = Logger.Level(rawValue: configuration.log.level) ?? .info
         LogOutput.bootstrap(level: level, format: configuration.log.format == .json ? .json : .text)
         let registry = NodeMetrics.bootstrap()
@@ -48,7 +53,8 @@ package enum NodeEntry {
                 "a new node was made; commands at this machine need no key, and for those from elsewhere 'aisbf key create global --scope admin' makes one",
                 metadata: ["data_dir": "\(configuration.dataDirectory)"])
         }
-        let node = try await RunningNode.start(configuration, home: home, registry: registry, logger: logger)
+        let node = try await RunningNode.start(
+            configuration, home: home, registry: registry, logger: logger, reread: reread)
         let group = ServiceGroup(
             configuration: .init(
                 services: [.init(service: node)], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))

@@ -13,6 +13,7 @@ import MeshTransport
 import MeshWire
 import NIOCore
 import NIOPosix
+import NIOSSL
 import ServiceLifecycle
 
 #if canImport(Glibc)
@@ -29,6 +30,7 @@ package final class RunningNode: Service {
     private let parts: Parts
     private let api: HTTPListener
     private let admin: HTTPListener
+    private let reload: NodeReload
 
     /// What is made before the first port opens.
     private struct Parts: Sendable {
@@ -44,12 +46,16 @@ package final class RunningNode: Service {
         var broker: Broker
         var store: StoreWatch
         var journal: Journal
+        var rules: MeshRules
+        var certificates: ServerCertificates?
     }
 
     private init(
         home: NodeHome, configuration: NodeConfiguration, logger: Logger, parts: Parts, api: HTTPListener,
-        admin: HTTPListener, linkPort: Int
+        admin: HTTPListener, linkPort: Int, read: (@Sendable () async throws -> NodeConfiguration)?
     ) {
+        reload = NodeReload(
+            read: read ?? { configuration }, rules: parts.rules, certificates: parts.certificates, logger: logger)
         self.home = home
         self.configuration = configuration
         self.logger = logger
@@ -65,15 +71,23 @@ package final class RunningNode: Service {
     // MARK: Start
 
     /// Opens the ports; nothing is served or said before `run`.
+    /// - Parameter reread: reads the configuration anew when the node is told to (SIGHUP).
     package static func start(
-        _ configuration: NodeConfiguration, home: NodeHome, registry: PrometheusRegistry, logger: Logger
+        _ configuration: NodeConfiguration, home: NodeHome, registry: PrometheusRegistry, logger: Logger,
+        reread: (@Sendable () async throws -> NodeConfiguration)? = nil
     ) async throws -> RunningNode {
         let group = MultiThreadedEventLoopGroup.singleton
         let parts = try makeParts(configuration, home, registry, group, logger)
+        let currentTLS: (@Sendable () -> NIOSSLContext)?
+        if let certificates = parts.certificates {
+            currentTLS = { certificates.context }
+        } else {
+            currentTLS = nil
+        }
         let api = try await bound("api.listen", configuration.api.listen) {
             try await HTTPListener.bind(
                 group: group, host: configuration.api.listen.host, port: configuration.api.listen.port,
-                tls: try configuration.api.tls.map { try ServerTLS.context($0) },
+                tls: currentTLS,
                 upgrade: .init(
                     admits: { channel, head in parts.admission.admits(channel, head) },
                     accept: { channel, head in try parts.admission.accept(channel, head) }),
@@ -89,7 +103,7 @@ package final class RunningNode: Service {
         }
         return RunningNode(
             home: home, configuration: configuration, logger: logger, parts: parts, api: api, admin: admin,
-            linkPort: linkPort)
+            linkPort: linkPort, read: reread)
     }
 
     private static func bound<Value>(
@@ -116,26 +130,39 @@ package final class RunningNode: Service {
         let catalog = CatalogHolder(node: key)
         let keyring = AttachKeyring()
         let signers = Signers([home.identity.node, home.identity.operatorKey], attachKeys: keyring)
-        let clock = ClockJudge()
+        let clock = ClockJudge(operatorKey: home.identity.operatorKey.publicKey)
         let workerMetrics = WorkerMetrics()
         let journal = Journal(requests: configuration.log.requests, logger: logger)
         let sessions = SessionTable(metrics: workerMetrics, catalog: catalog, logger: logger)
         let control = ControlPlane(
             store: home.store, signers: signers, catalog: catalog, clock: clock, network: configuration.networkID,
             eventLoop: group.next(), logger: logger)
-        let links = NodeLinks(control: control, clock: clock, logger: logger)
+        let links = NodeLinks(
+            control: control, clock: clock, node: key, operatorKey: home.identity.operatorKey.publicKey, logger: logger)
+        let rules = try MeshRules(
+            store: home.store, operatorKey: home.identity.operatorKey.publicKey,
+            configured: MeshLists(configuration.mesh))
+        let certificates = try configuration.api.tls.map { try ServerCertificates($0) }
         let deadlines = AnswerExchange.Deadlines(
             firstContentMs: configuration.firstContentMs, idleMs: configuration.streamIdleMs)
         let forwards = ForwardServer(
             node: key, catalog: catalog, sessions: sessions, signers: signers, deadlines: deadlines, journal: journal)
-        let admissionRule = linkAdmission(configuration, home)
         let endpoint = try LinkEndpoint(
             configuration: .init(
                 signer: home.identity.node, network: configuration.networkID, cryptography: Sodium.shared,
-                identity: home.tls, admission: admissionRule, descriptor: { links.descriptor },
+                identity: home.tls, admission: rules.admission, descriptor: { links.descriptor },
                 now: { SystemClock.now }),
             group: group, delegate: links)
         links.connect(endpoint: endpoint, forwards: forwards)
+        let apply: @Sendable () -> Void = {
+            let admission = rules.admission
+            endpoint.setAdmission(admission)
+            endpoint.setKnownAddresses(rules.peers.compactMap { LinkEndpoint.parse($0.value.address)?.host })
+            links.journal.forgetKnocks { admission.admits(node: $0.node, operatorKey: $0.operatorKey) }
+            control.submit(.gossip(.configure(admission, rules.staticPeers)))
+        }
+        endpoint.setKnownAddresses(rules.peers.compactMap { LinkEndpoint.parse($0.value.address)?.host })
+        rules.onChange(apply)
         let admission = WorkerAdmission(
             catalog: catalog, sessions: sessions, keys: keyring, imported: ImportedTokens(metrics: workerMetrics),
             greetingGraceMs: configuration.workerGreetingGraceMs, journal: journal,
@@ -150,7 +177,7 @@ package final class RunningNode: Service {
                 network: configuration.networkID, apiURL: configuration.api.url,
                 linkAddresses: configuration.link.advertise.map(\.description), software: software,
                 startedAt: SystemClock.wall), control: control, catalog: catalog, sessions: sessions, clock: clock,
-            store: store)
+            store: store, links: links, rules: rules, certificates: { certificates.map { [$0.document] } ?? [] })
         let routes = NodeRoutes(
             administration: AdminRoutes(administration: administration, mesh: view, apiURL: configuration.api.url),
             admission: admission, sessions: sessions, store: store, exposition: { registry.exposition() })
@@ -164,35 +191,24 @@ package final class RunningNode: Service {
                 operators: { catalog.current.node($0)?.operatorKey }),
             deadlines: deadlines, coldRoutes: routes, metrics: GatewayMetrics(), journal: journal)
         let broker = Broker(
-            configuration: gossipConfiguration(configuration, key, admissionRule), names: try home.store.names(),
+            configuration: gossipConfiguration(configuration, home, rules), names: try home.store.names(),
             now: SystemClock.now)
         return Parts(
             gateway: gateway, control: control, links: links, endpoint: endpoint, forwards: forwards,
             sessions: sessions,
             admission: admission, administration: administration, catalog: catalog, broker: broker, store: store,
-            journal: journal)
-    }
-
-    /// Static peers and the allow-list; a node's own operator's other nodes are always welcome.
-    private static func linkAdmission(_ configuration: NodeConfiguration, _ home: NodeHome) -> LinkAdmission {
-        var admission = LinkAdmission(
-            nodes: configuration.mesh.peers.map(\.node), operators: [home.identity.operatorKey.publicKey])
-        for entry in configuration.mesh.allow {
-            switch entry {
-            case .node(let key): admission.nodes.append(key)
-            case .operatorKey(let key): admission.operators.append(key)
-            }
-        }
-        return admission
+            journal: journal, rules: rules, certificates: certificates)
     }
 
     private static func gossipConfiguration(
-        _ configuration: NodeConfiguration, _ key: PublicKey, _ admission: LinkAdmission
+        _ configuration: NodeConfiguration, _ home: NodeHome, _ rules: MeshRules
     ) -> Gossip.Configuration {
         var gossip = Gossip.Configuration(
-            key: key, network: configuration.networkID, cryptography: Sodium.shared, seed: Sodium.shared.randomSeed(),
-            admission: admission)
-        gossip.staticPeers = configuration.mesh.peers.map { .init(key: $0.node, address: $0.address.description) }
+            key: home.identity.node.publicKey, network: configuration.networkID, cryptography: Sodium.shared,
+            seed: Sodium.shared.randomSeed(),
+            admission: rules.admission)
+        gossip.staticPeers = rules.staticPeers
+        gossip.operatorKey = home.identity.operatorKey.publicKey
         gossip.intervals.beaconMs = configuration.mesh.beaconIntervalMs
         return gossip
     }
@@ -204,6 +220,7 @@ package final class RunningNode: Service {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { [parts] in try await parts.control.run(broker: parts.broker, links: parts.links) }
             group.addTask { [self] in try await maintain() }
+            group.addTask { [reload, configuration] in await reload.onSignals(from: configuration) }
             try await restore()
             logger.info(
                 "node is up",
@@ -281,9 +298,12 @@ package final class RunningNode: Service {
     /// Once a second: writes what was learned, closes sessions whose token ended, and tells the beacon the load.
     private func maintain() async throws {
         var speeds = SpeedReports()
+        var seconds = 0
         while !Task.isCancelled {
             do { try await Task.sleep(for: .seconds(1)) } catch { return }
             parts.journal.flush()
+            seconds += 1
+            if seconds % 60 == 0 { await reload.certificatesChanged() }
             for session in speeds.due(now: SystemClock.instant, parts.sessions.all) {
                 parts.sessions.changed(session)
             }

@@ -1,3 +1,4 @@
+internal import MeshCrypto
 import MeshGossip
 package import MeshModel
 internal import MeshWire
@@ -19,6 +20,13 @@ extension Simulation {
     /// Whether every honest node that is up holds the record, in this or a later version.
     package func isEverywhere(_ keys: [RecordKey]) -> Bool {
         honest.allSatisfy { index in keys.allSatisfy { nodes[index].gossip.record($0) != nil } }
+    }
+
+    /// Whom a node has links to that it dialled itself.
+    package func peers(_ index: Int) -> [Int] {
+        nodes[index].gossip.linkViews.filter(\.dialled).compactMap { view in
+            nodes.firstIndex { $0.key.publicKey == view.peer }
+        }
     }
 
     /// Links of a node, both directions.

@@ -10,7 +10,8 @@ package struct Scenario: Sendable {
     package func run(_ parameters: ScenarioParameters) -> ScenarioReport { body(parameters) }
 
     package static let all: [Scenario] = [
-        .spread, .join, .partitionHeal, .silent, .mutated, .forged, .lossy, .equivocation, .hostileNames,
+        .spread, .join, .partitionHeal, .silent, .mutated, .forged, .lossy, .equivocation, .hostileNames, .crowd,
+        .heavyJoin,
     ]
 
     package static func named(_ name: String) -> Scenario? { all.first { $0.name == name } }

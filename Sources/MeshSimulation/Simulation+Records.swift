@@ -8,17 +8,18 @@ internal import SwiftProtobuf
 extension Simulation {
     /// Signs a record with the node's own key and remembers that it is genuine.
     mutating func sign(
-        _ index: Int, _ type: RecordType, name: [UInt8], lifeMs: Int64, body: [UInt8], version: UInt64? = nil
+        _ index: Int, _ type: RecordType, name: [UInt8], lifeMs: Int64, body: [UInt8], version: UInt64? = nil,
+        as owner: SigningKey? = nil
     ) -> VerifiedRecord {
-        let node = nodes[index]
+        let signer = owner ?? nodes[index].key
         let wall = now(index).wall
         nodes[index].sequence += 1
         let draft = RecordDraft(
-            type: type, network: Self.network, signer: node.key.publicKey, name: name,
+            type: type, network: Self.network, signer: signer.publicKey, name: name,
             version: RecordVersion(
                 epoch: RecordVersion.epoch(at: Self.wallStart) - 10, sequence: version ?? nodes[index].sequence),
             issued: wall, expires: wall.advanced(byMilliseconds: lifeMs), body: body)
-        let bytes = draft.signed(by: node.key, cryptography: Sodium.shared)
+        let bytes = draft.signed(by: signer, cryptography: Sodium.shared)
         guard
             case .success(let record) = VerifiedRecord.verify(
                 bytes: bytes, network: Self.network, wall: wall, cryptography: Sodium.shared)
@@ -31,16 +32,59 @@ extension Simulation {
         let body = Aisbf_Mesh_V1_NodeDescriptor.with {
             $0.name = name ?? "node-\(index)"
             $0.linkAddresses = [SimulatedNode.address(index)]
+            let operatorKey = operatorKey(of: index)
+            let notAfter = Self.wallStart.advanced(byMilliseconds: 30 * 86_400_000)
+            let statement = Statement.operatorCertificate(node: nodes[index].key.publicKey, notAfter: notAfter)
+            $0.operator.operatorKey.append(contentsOf: operatorKey.publicKey.bytes)
+            $0.operator.notAfterMs = UInt64(clamping: notAfter.milliseconds)
+            $0.operator.signature.append(contentsOf: operatorKey.sign(statement))
         }
         return sign(
             index, .nodeDescriptor, name: [], lifeMs: RecordType.nodeDescriptor.maximumLifeMs,
             body: RecordBody.bytes(of: body))
     }
 
+    private func operatorKey(of index: Int) -> SigningKey {
+        // Numbers of operators that several nodes share lie above those of nodes.
+        let number = options.operators[index].map { options.nodes + $0 } ?? index
+        return derivedKey(0x6F, number)
+    }
+
+    private func derivedKey(_ kind: UInt8, _ number: Int) -> SigningKey {
+        let seed = Sodium.shared.hash32([kind] + options.seed.bigEndianBytes + UInt64(number).bigEndianBytes).bytes
+        // A digest of 32 bytes is a seed.
+        guard let key = SigningKey(seed: seed) else { preconditionFailure("a digest has 32 bytes") }
+        return key
+    }
+
     /// Publishes an advert of a provider at its own node; every call is a new version.
     @discardableResult
     package mutating func publishAdvert(_ index: Int, provider: String, note: String = "") -> RecordKey {
         let record = advert(index, provider: provider, note: note)
+        drive(index, .publish(record))
+        return record.key
+    }
+
+    /// Publishes an advert of an owner of its own, bound by the node.
+    package mutating func publishOwnedAdvert(_ index: Int, owner number: Int) -> RecordKey {
+        let home = nodes[index].key
+        let owner = derivedKey(0x75, number)
+        let notAfter = Self.wallStart.advanced(byMilliseconds: 30 * 86_400_000)
+        let body = Aisbf_Mesh_V1_ProviderAdvert.with {
+            $0.providerID = "gpu"
+            $0.homeNode.append(contentsOf: home.publicKey.bytes)
+            $0.access = .public
+            $0.binding.username = "user-\(number)"
+            $0.binding.ownerKey.append(contentsOf: owner.publicKey.bytes)
+            $0.binding.homeNode.append(contentsOf: home.publicKey.bytes)
+            $0.binding.notAfterMs = UInt64(clamping: notAfter.milliseconds)
+            let statement = Statement.scopeBinding(
+                username: "user-\(number)", owner: owner.publicKey, home: home.publicKey, notAfter: notAfter)
+            $0.binding.signature.append(contentsOf: home.sign(statement))
+        }
+        let record = sign(
+            index, .providerAdvert, name: Array("gpu".utf8), lifeMs: RecordType.providerAdvert.maximumLifeMs,
+            body: RecordBody.bytes(of: body), as: owner)
         drive(index, .publish(record))
         return record.key
     }

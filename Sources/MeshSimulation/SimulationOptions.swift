@@ -26,6 +26,8 @@ package struct SimulationOptions: Sendable {
     /// The negative control: nodes that believe every signature. The forgery check must then fail.
     package var verifiesSignatures = true
     package var behaviours: [Int: Behaviour] = [:]
+    /// Nodes of one operator have the same number here; the others have an operator each.
+    package var operators: [Int: Int] = [:]
 
     package init(nodes: Int, seed: UInt64) {
         self.nodes = nodes

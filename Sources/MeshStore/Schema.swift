@@ -9,8 +9,18 @@ enum Schema {
         migrator.registerMigration("3 attach key terms") { try $0.execute(sql: attachKeyTerms) }
         migrator.registerMigration("4 attach key proofs") { try $0.execute(sql: attachKeyProofs) }
         migrator.registerMigration("names") { try $0.execute(sql: names) }
+        migrator.registerMigration("mesh rules") { try $0.execute(sql: meshRules) }
         return migrator
     }()
+
+    private static let meshRules = """
+        CREATE TABLE mesh_rules (
+            kind TEXT NOT NULL CHECK (kind IN ('allow', 'peer')),
+            value TEXT NOT NULL,
+            added_at INTEGER NOT NULL,
+            PRIMARY KEY (kind, value)
+        ) STRICT;
+        """
 
     private static let accounts = """
         CREATE TABLE users (

@@ -14,7 +14,13 @@ package enum LogFormat: String, CaseIterable, Sendable {
 /// Writes log events as lines, redacted and bounded. Metadata comes in key order, so that the same event gives the
 /// same line.
 package struct LineLogHandler: LogHandler {
-    package var logLevel: Logger.Level
+    /// A logger's own, or the process's.
+    package var logLevel: Logger.Level {
+        get { ownLevel ?? level.current }
+        set { ownLevel = newValue }
+    }
+    private var ownLevel: Logger.Level?
+    private let level: LogLevel
     package var metadata: Logger.Metadata = [:]
     package var metadataProvider: Logger.MetadataProvider?
     private let label: String
@@ -26,11 +32,11 @@ package struct LineLogHandler: LogHandler {
     ///   - clock: when an event happened.
     ///   - write: takes one line with its line feed; called from any thread.
     package init(
-        label: String, level: Logger.Level, format: LogFormat, clock: @escaping @Sendable () -> Timestamp,
+        label: String, level: LogLevel, format: LogFormat, clock: @escaping @Sendable () -> Timestamp,
         write: @escaping @Sendable (String) -> Void
     ) {
         self.label = label
-        logLevel = level
+        self.level = level
         self.format = format
         self.clock = clock
         self.write = write
@@ -90,15 +96,33 @@ package struct LineLogHandler: LogHandler {
     }
 }
 
+/// A level that may change while loggers use it.
+package final class LogLevel: Sendable {
+    private let value: Mutex<Logger.Level>
+
+    package init(_ level: Logger.Level) { value = Mutex(level) }
+
+    package var current: Logger.Level {
+        get { value.withLock { $0 } }
+        set { value.withLock { $0 = newValue } }
+    }
+}
+
 /// Sends the logs of the whole process to standard error.
 package enum LogOutput {
     /// Once per process, before the first logger is made; a second call traps, as swift-log defines it.
     package static func bootstrap(level: Logger.Level, format: LogFormat) {
-        LoggingSystem.bootstrap { handler(label: $0, level: level, format: format) }
+        self.level.current = level
+        LoggingSystem.bootstrap { handler(label: $0, level: self.level, format: format) }
     }
 
+    private static let level = LogLevel(.info)
+
+    /// Counts at once, for every logger that has no level of its own.
+    package static func setLevel(_ level: Logger.Level) { self.level.current = level }
+
     /// A handler that writes to standard error.
-    package static func handler(label: String, level: Logger.Level, format: LogFormat) -> LineLogHandler {
+    package static func handler(label: String, level: LogLevel, format: LogFormat) -> LineLogHandler {
         LineLogHandler(label: label, level: level, format: format, clock: wallClock) { line in
             StandardError.shared.write(line)
         }

@@ -42,6 +42,14 @@ package struct SyncRange: Hashable, Sendable {
         self.upper = upper
         self.content = content
     }
+
+    /// Bytes that a rate limit counts.
+    package var weight: Int {
+        switch content {
+        case .fingerprint: 56
+        case .list(let list): 40 + list.count * 40
+        }
+    }
 }
 
 /// The frames that gossip understands, with every count and length checked (Docs/Protocol/gossip.md).
@@ -209,13 +217,24 @@ extension GossipMessage {
         case .announce(let summaries): 8 + summaries.count * 40
         case .want(let keys), .syncNeed(_, let keys): 8 + keys.count * 18
         case .syncOpen, .drain, .goodbye: 32
-        case .syncRanges(_, _, let ranges):
-            ranges.reduce(32) { total, range in
-                switch range.content {
-                case .fingerprint: total + 56
-                case .list(let list): total + 40 + list.count * 40
-                }
-            }
+        case .syncRanges(_, _, let ranges): ranges.reduce(32) { $0 + $1.weight }
+        }
+    }
+
+    /// How many records it carries.
+    package var recordCount: Int {
+        switch self {
+        case .push(let records, _), .syncRecords(_, let records), .peers(let records): records.count
+        case .announce, .want, .syncOpen, .syncRanges, .syncNeed, .drain, .goodbye: 0
+        }
+    }
+
+    /// Bytes of the records in it.
+    package var recordBytes: Int {
+        switch self {
+        case .push(let records, _), .syncRecords(_, let records), .peers(let records):
+            records.reduce(0) { $0 + $1.count }
+        case .announce, .want, .syncOpen, .syncRanges, .syncNeed, .drain, .goodbye: 0
         }
     }
 }

@@ -26,6 +26,8 @@ package enum LinkFrameCodec {
         guard message.count <= Limits.linkFrameBytes else { return .failure(.oversize) }
         var options = BinaryDecodingOptions()
         options.messageDepthLimit = 8
+        // A frame goes no further: fields of a newer version would only take memory while it waits.
+        options.discardUnknownFields = true
         guard let frame = try? Aisbf_Mesh_V1_LinkFrame(serializedBytes: message, options: options) else {
             return .failure(.malformed)
         }
@@ -40,7 +42,7 @@ package enum LinkFrameCodec {
         case .want(let want): want.keys.count <= Limits.linkFrameSummaries
         case .syncRanges(let sync):
             sync.ranges.count <= Limits.linkFrameRanges
-                && sync.ranges.allSatisfy { $0.list.records.count <= Limits.linkFrameSummaries }
+                && sync.ranges.reduce(0) { $0 + $1.list.records.count } <= Limits.linkFrameSummaries
         case .syncNeed(let need): need.keys.count <= Limits.linkFrameSummaries
         case .syncRecords(let records): records.records.count <= Limits.linkFrameRecords
         case .peers(let peers): peers.descriptors.count <= Limits.linkFrameRecords

@@ -52,12 +52,16 @@ import Testing
     private func run(_ left: LinkHandshake, _ right: LinkHandshake) -> (LinkHandshake.Action?, LinkHandshake.Action?) {
         var sides = [left, right]
         var ends: [LinkHandshake.Action?] = [nil, nil]
-        var queue = [(1, left.hello(wall: Self.now.wall)), (0, right.hello(wall: Self.now.wall))]
+        var queue: [(Int, Aisbf_Mesh_V1_LinkFrame)] = []
+        for (side, handshake) in sides.enumerated() {
+            for case .send(let frame) in handshake.opened(now: Self.now) { queue.append((1 - side, frame)) }
+        }
         while let (receiver, frame) = queue.first {
             queue.removeFirst()
             for action in sides[receiver].handle(frame, now: Self.now) {
                 switch action {
                 case .send(let frame): queue.append((1 - receiver, frame))
+                case .knocked: break
                 case .established, .failed: if ends[receiver] == nil { ends[receiver] = action }
                 }
             }
@@ -142,6 +146,24 @@ import Testing
         #expect(run(wrong, right.handshake(isInitiator: false, sees: left.spki)).0 == .failed(.wrongKey))
     }
 
+    @Test func theDialledSideSaysNothingOfItselfBeforeItAdmits() throws {
+        var gate = right
+        gate.admission = LinkAdmission(nodes: [])
+        for (side, isAdmitted) in [(gate, false), (right, true)] {
+            var dialled = side.handshake(isInitiator: false, sees: left.spki)
+            #expect(dialled.opened(now: Self.now).isEmpty)
+            let opened = left.handshake(isInitiator: true, sees: right.spki).opened(now: Self.now)
+            guard case .send(let hello)? = opened.first else { return #expect(Bool(false), "no hello") }
+            let answer = dialled.handle(hello, now: Self.now)
+            if isAdmitted {
+                #expect(answer.count == 2)
+            } else {
+                let knock = LinkKnock(node: left.key.publicKey, operatorKey: nil)
+                #expect(answer == [.knocked(knock), .send(.goodbye(.notAdmitted)), .failed(.notAdmitted)])
+            }
+        }
+    }
+
     @Test func framesOutOfOrderAndSilenceFail() {
         var handshake = left.handshake(isInitiator: true, sees: right.spki)
         var drain = Aisbf_Mesh_V1_LinkFrame()
@@ -153,7 +175,8 @@ import Testing
     }
 
     @Test func framesSurviveAnySplitAndBoundsHold() throws {
-        let frame = left.handshake(isInitiator: true, sees: right.spki).hello(wall: Self.now.wall)
+        let opened = left.handshake(isInitiator: true, sees: right.spki).opened(now: Self.now)
+        guard case .send(let frame)? = opened.first else { return #expect(Bool(false), "no hello") }
         let bytes = try #require(LinkFrameCodec.bytes(of: frame))
         var decoder = LinkFrameCodec.Decoder()
         var frames: [Aisbf_Mesh_V1_LinkFrame] = []

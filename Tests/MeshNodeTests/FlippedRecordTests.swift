@@ -36,7 +36,7 @@ private final class Liar: LinkDelegate {
     }
 
     func linkEstablished(_ link: Link, descriptor: VerifiedRecord, clockOffsetMs: Int64) {}
-    func linkFrame(_ link: Link, _ frame: Aisbf_Mesh_V1_LinkFrame) {
+    func linkFrame(_ link: Link, _ frame: Aisbf_Mesh_V1_LinkFrame, _ ticket: FrameTicket) {
         state.withLock { state in
             switch frame.kind {
             case .push(let push): state.records += push.records.map { Array($0) }
@@ -46,7 +46,7 @@ private final class Liar: LinkDelegate {
         }
     }
     func linkClosed(_ link: Link, reason: LinkFailure) { state.withLock { $0.closed.append(reason) } }
-    func dialFailed(address: String, expected: PublicKey?, reason: LinkFailure) {
+    func dialFailed(address: String, expected: PublicKey?, reason: LinkFailure, byPeer: Bool) {
         state.withLock { $0.refused.append(reason) }
     }
     func forwardArrived(_ forward: IncomingForward) { forward.reset() }

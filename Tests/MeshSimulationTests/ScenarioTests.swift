@@ -18,6 +18,16 @@ import Testing
         #expect(report.holds, "\(ReportText.plain(report))")
     }
 
+    @Test func oneOperatorWithMostOfTheNodesIsNotMostOfTheNeighbours() throws {
+        let report = try run("crowd", nodes: 40)
+        #expect(report.holds, "\(ReportText.plain(report))")
+    }
+
+    @Test func thousandsOfRecordsAtOnceAreNoFlood() throws {
+        let report = try run("heavy-join", nodes: 4)
+        #expect(report.holds, "\(ReportText.plain(report))")
+    }
+
     @Test func anUpdateReachesAHundredNodesInTime() throws {
         let report = try run("spread", nodes: 100)
         #expect(report.holds, "\(ReportText.plain(report))")

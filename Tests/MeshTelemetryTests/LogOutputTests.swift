@@ -15,7 +15,8 @@ import Testing
         let lines = Lines()
         var logger = Logger(label: "mesh") { label in
             LineLogHandler(
-                label: label, level: .info, format: format, clock: { Timestamp(milliseconds: 1_769_860_800_123) },
+                label: label, level: LogLevel(.info), format: format,
+                clock: { Timestamp(milliseconds: 1_769_860_800_123) },
                 write: { lines.append($0) })
         }
         body(&logger)
@@ -84,5 +85,21 @@ import Testing
     ])
     func times(milliseconds: Int64, text: String) {
         #expect(ISOTime.text(Timestamp(milliseconds: milliseconds)) == text)
+    }
+
+    @Test func aLevelThatChangesCountsForLoggersThatAreThere() {
+        let lines = Lines()
+        let level = LogLevel(.info)
+        var logger = Logger(label: "mesh") { label in
+            LineLogHandler(
+                label: label, level: level, format: .text, clock: { Timestamp(milliseconds: 0) },
+                write: { lines.append($0) })
+        }
+        logger.debug("not shown")
+        level.current = .debug
+        logger.debug("shown")
+        logger.logLevel = .error
+        logger.debug("a logger's own level wins")
+        #expect(lines.all.count == 1)
     }
 }

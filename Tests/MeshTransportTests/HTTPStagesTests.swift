@@ -106,16 +106,17 @@ private enum Frames {
         tls: Bool, places: ConnectionPlaces.Bounds = .buyersAndWorkers(),
         onPlace: @escaping @Sendable (ConnectionPlace) -> Void = { _ in }
     ) async throws -> HTTPListener {
-        var context: NIOSSLContext?
+        var current: (@Sendable () -> NIOSSLContext)?
         if tls {
             let identity = try TLSIdentity.ephemeral()
             var configuration = TLSConfiguration.makeServerConfiguration(
                 certificateChain: [.certificate(identity.certificate)], privateKey: .privateKey(identity.privateKey))
             configuration.applicationProtocols = ["h2", "http/1.1"]
-            context = try NIOSSLContext(configuration: configuration)
+            let context = try NIOSSLContext(configuration: configuration)
+            current = { context }
         }
         return try await HTTPListener.bind(
-            group: MultiThreadedEventLoopGroup.singleton, host: "127.0.0.1", port: 0, tls: context,
+            group: MultiThreadedEventLoopGroup.singleton, host: "127.0.0.1", port: 0, tls: current,
             upgrade: .init(
                 admits: { channel, _ in channel.eventLoop.makeSucceededFuture(.notOffered) }, accept: { _, _ in }),
             places: places, timing: timing

@@ -41,6 +41,10 @@ func eventually(
 final class LinkLog: LinkDelegate {
     struct State {
         var established: [Link] = []
+        /// Never deals with a frame, as a control loop that has fallen behind.
+        var holdsFrames = false
+        var tickets: [FrameTicket] = []
+        var knocks: [LinkKnock] = []
         var frames: [Aisbf_Mesh_V1_LinkFrame] = []
         var closed: [LinkFailure] = []
         var dialFailures: [LinkFailure] = []
@@ -58,12 +62,22 @@ final class LinkLog: LinkDelegate {
     func linkEstablished(_ link: Link, descriptor: VerifiedRecord, clockOffsetMs: Int64) {
         state.withLock { $0.established.append(link) }
     }
-    func linkFrame(_ link: Link, _ frame: Aisbf_Mesh_V1_LinkFrame) { state.withLock { $0.frames.append(frame) } }
+    func linkFrame(_ link: Link, _ frame: Aisbf_Mesh_V1_LinkFrame, _ ticket: FrameTicket) {
+        state.withLock {
+            $0.frames.append(frame)
+            if $0.holdsFrames { $0.tickets.append(ticket) }
+        }
+    }
     func linkClosed(_ link: Link, reason: LinkFailure) { state.withLock { $0.closed.append(reason) } }
-    func dialFailed(address: String, expected: PublicKey?, reason: LinkFailure) {
+    func dialFailed(address: String, expected: PublicKey?, reason: LinkFailure, byPeer: Bool) {
         state.withLock { $0.dialFailures.append(reason) }
     }
-    func acceptFailed(remote: String, reason: LinkFailure) { state.withLock { $0.acceptFailures.append(reason) } }
+    func acceptFailed(remote: String, reason: LinkFailure, knock: LinkKnock?) {
+        state.withLock {
+            $0.acceptFailures.append(reason)
+            if let knock { $0.knocks.append(knock) }
+        }
+    }
     func forwardArrived(_ forward: IncomingForward) {
         state.withLock { $0.forwards.append(forward) }
         serve(forward)

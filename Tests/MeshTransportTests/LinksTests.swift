@@ -62,7 +62,9 @@ import Testing
         let node = try await LinkNode.start()
         node.endpoint.dial(address: "127.0.0.1:1", expected: nil)
         node.endpoint.dial(address: "nonsense", expected: nil)
-        await eventually("dial failures") { node.log.read { $0.dialFailures } == [.unreachable, .unreachable] }
+        await eventually("dial failures") {
+            node.log.read { Set($0.dialFailures) } == [.connectionRefused, .unreachable]
+        }
         node.endpoint.dial(address: node.address, expected: nil)
         await eventually("self") { node.log.read { $0.dialFailures.last } == .selfLink }
         await node.stop()

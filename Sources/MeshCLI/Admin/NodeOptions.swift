@@ -49,6 +49,17 @@ struct NodeSettingOptions: ParsableArguments {
         try await configuration.load(adding: try overrides())
     }
 
+    /// The same again, later: the file may have changed, flags and environment have not.
+    func rereading() throws -> @Sendable () async throws -> NodeConfiguration {
+        let environment = ProcessInfo.processInfo.environment
+        let file = configuration.config ?? environment["AISBF_CONFIG"]
+        var overrides = try overrides()
+        if let directory = configuration.dataDir { overrides[.dataDirectory] = [directory] }
+        return { [overrides] in
+            try await NodeConfiguration.load(file: file, environment: environment, overrides: overrides)
+        }
+    }
+
     func overrides() throws -> NodeConfiguration.Overrides {
         var overrides: NodeConfiguration.Overrides = [:]
         var unknown: [ConfigurationProblem] = []

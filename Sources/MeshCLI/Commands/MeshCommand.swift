@@ -2,8 +2,11 @@ internal import ArgumentParser
 
 struct MeshCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "mesh", abstract: "What a node knows of its mesh.",
-        subcommands: [Peers.self, Providers.self, Records.self, Record.self, MeshNamesCommand.self])
+        commandName: "mesh", abstract: "What a node knows of its mesh, whom it admits and whom it dials.",
+        subcommands: [
+            Peers.self, AllowCommand.self, PeerCommand.self, Providers.self, Records.self, Record.self,
+            MeshNamesCommand.self,
+        ])
 
     struct Peers: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Other nodes: who is alive, who is linked.")
@@ -14,11 +17,19 @@ struct MeshCommand: AsyncParsableCommand {
             let layout = TableLayout([
                 ("NAME", "name"), ("NODE ID", "node_id"), ("LINKED", "linked"), ("DIRECTION", "direction"),
                 ("LEASE MS", "lease_expires_in_ms"), ("IN FLIGHT", "in_flight"), ("DRAINING", "draining"),
-                ("API", "api_url"),
+                ("API", "api_url"), ("STATE", "state"),
             ])
+            let answer = try await admin.client().get("mesh/peers")
             output.printList(
-                try await admin.client().get("mesh/peers"), key: "peers", layout,
-                empty: "No other node is known. Name one in mesh.peers (aisbf_node_…@host:port).")
+                answer, key: "peers", layout,
+                empty: "No other node is known. Add one with 'aisbf mesh peer add aisbf_node_…@host:port'.")
+            let knocks = answer["knocks"]?.elements ?? []
+            guard !output.json, !knocks.isEmpty else { return }
+            let refused = TableLayout([
+                ("NODE ID", "node_id"), ("OPERATOR ID", "operator_id"), ("FROM", "address"), ("TIMES", "count"),
+                ("TO ADMIT IT", "admit"),
+            ])
+            Console.print("\nAsked for a link and are not admitted here:\n\(refused.table(knocks).text)")
         }
     }
 

@@ -41,7 +41,8 @@ struct NodeCommand: AsyncParsableCommand {
 
         func run() async throws {
             let configuration = try await settings.load()
-            try await NodeStart.run(configuration)
+            let reread = try settings.rereading()
+            try await NodeStart.run(configuration, reread: reread)
         }
     }
 
@@ -106,9 +107,11 @@ enum NodeStart {
         }
     }
 
-    static func run(_ configuration: NodeConfiguration) async throws {
+    static func run(
+        _ configuration: NodeConfiguration, reread: @escaping @Sendable () async throws -> NodeConfiguration
+    ) async throws {
         do {
-            try await NodeEntry.run(configuration)
+            try await NodeEntry.run(configuration, reread: reread)
         } catch {
             throw failure(error)
         }

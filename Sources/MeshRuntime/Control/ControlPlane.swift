@@ -6,6 +6,7 @@ package import MeshGossip
 package import MeshModel
 package import MeshRouting
 package import MeshStore
+package import MeshTransport
 package import MeshWire
 package import NIOCore
 import NIOPosix
@@ -24,8 +25,9 @@ package final class ControlPlane: Sendable {
     }
 
     private enum Event: Sendable {
-        /// A link's frame: the only input that may be dropped, because reconciliation repairs what it said.
-        case frame(Broker.Input)
+        /// A link's frame: the only input that may be dropped, because reconciliation repairs what it said. Its ticket
+        /// counts it against the link until it was handled.
+        case frame(Broker.Input, FrameTicket)
         case input(Broker.Input)
         case query(@Sendable (Broker) -> Void)
     }
@@ -79,16 +81,16 @@ package final class ControlPlane: Sendable {
     /// How many transactions the records of this node took so far.
     package var recordCommits: Int { commits.load(ordering: .relaxed) }
 
-    /// Queues an input; from any thread. When `Limits.controlInbox` frames wait, further frames are dropped and
-    /// counted. Everything else is kept: its number is bounded by the sessions, links and commands it comes from.
-    package func submit(_ input: Broker.Input) {
-        guard case .gossip(.frame) = input else {
-            enqueue(.input(input))
-            return
-        }
+    /// Queues an input; from any thread. None is dropped: their number is bounded by the sessions, links and commands
+    /// they come from.
+    package func submit(_ input: Broker.Input) { enqueue(.input(input)) }
+
+    /// Queues what a peer sent. How much of one peer's waits is bounded by its link, which reads no more while `ticket`s
+    /// are out; when `Limits.controlInbox` frames of all links wait, further ones are dropped and counted.
+    package func submit(frame: Aisbf_Mesh_V1_LinkFrame, of link: LinkID, ticket: FrameTicket) {
         guard framesWaiting.load(ordering: .relaxed) < Limits.controlInbox else { return metrics.inboxOverflow() }
         framesWaiting.add(1, ordering: .relaxed)
-        enqueue(.frame(input))
+        enqueue(.frame(.gossip(.frame(link, frame)), ticket))
     }
 
     /// Reads something off the broker between two inputs.
@@ -151,13 +153,20 @@ package final class ControlPlane: Sendable {
         for await event in events {
             switch event {
             case .query(let read): read(broker)
-            case .input(let input), .frame(let input):
-                if case .frame = event { framesWaiting.subtract(1, ordering: .relaxed) }
-                for effect in broker.handle(input, now: SystemClock.now) { try await perform(effect, links) }
+            case .input(let input): try await handle(input, &broker, links)
+            case .frame(let input, let ticket):
+                framesWaiting.subtract(1, ordering: .relaxed)
+                try await handle(input, &broker, links)
+                // Only now may the link read on.
+                withExtendedLifetime(ticket) {}
             }
             alarm.set(broker.nextDeadline)
         }
         alarm.set(nil)
+    }
+
+    private func handle(_ input: Broker.Input, _ broker: inout Broker, _ links: any Links) async throws {
+        for effect in broker.handle(input, now: SystemClock.now) { try await perform(effect, links) }
     }
 
     private func perform(_ effect: Broker.Effect, _ links: any Links) async throws {

@@ -24,14 +24,22 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
     private let control: ControlPlane
     private let clock: ClockJudge
     private let logger: Logger
+    /// What an operator elsewhere would have to admit.
+    private let identity: MeshAdmission
+    private let ownOperator: MeshAdmission
+    package let journal = LinkJournal()
     private let live = Gauge(label: "aisbf_links")
     private let failures: [LinkFailure: Counter] = Dictionary(
         uniqueKeysWithValues: LinkFailure.allCases.map {
             ($0, Counter(label: "aisbf_link_failures_total", dimensions: [("reason", $0.rawValue)]))
         })
 
-    package init(control: ControlPlane, clock: ClockJudge, logger: Logger) {
+    package init(
+        control: ControlPlane, clock: ClockJudge, node: PublicKey, operatorKey: PublicKey, logger: Logger
+    ) {
         self.control = control
+        identity = .node(node)
+        ownOperator = .operatorKey(operatorKey)
         self.clock = clock
         self.logger = logger
     }
@@ -83,7 +91,7 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
 
     package func linkEstablished(_ link: Link, descriptor: VerifiedRecord, clockOffsetMs: Int64) {
         state.withLock { $0.links[link.id] = link }
-        clock.observed(link.peer, offsetMs: clockOffsetMs)
+        clock.observed(link.peer, operatorKey: Self.operatorKey(of: descriptor), offsetMs: clockOffsetMs)
         if clock.isSuspect {
             logger.error(
                 "this node's clock is off its peers'; it signs nothing until the clock is set right",
@@ -92,6 +100,8 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
         logger.info(
             "link established", metadata: ["link.peer": "\(link.peer.nodeID)", "link.dialled": "\(link.dialled)"])
         live.record(Int64(state.withLock { $0.links.count }))
+        if let address = link.address { journal.linked(address) }
+        journal.forgetKnocks { $0.node == link.peer }
         if case .nodeDescriptor(let body) = descriptor.body {
             control.remember(
                 peer: link.peer,
@@ -103,8 +113,14 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
         )
     }
 
-    package func linkFrame(_ link: Link, _ frame: Aisbf_Mesh_V1_LinkFrame) {
-        control.submit(.gossip(.frame(link.id, frame)))
+    /// The handshake has verified the certificate.
+    private static func operatorKey(of descriptor: VerifiedRecord) -> PublicKey? {
+        guard case .nodeDescriptor(let body) = descriptor.body, body.hasOperator else { return nil }
+        return PublicKey(body.operator.operatorKey)
+    }
+
+    package func linkFrame(_ link: Link, _ frame: Aisbf_Mesh_V1_LinkFrame, _ ticket: FrameTicket) {
+        control.submit(frame: frame, of: link.id, ticket: ticket)
     }
 
     package func linkClosed(_ link: Link, reason: LinkFailure) {
@@ -116,17 +132,46 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
         control.submit(.gossip(.linkDown(link.id)))
     }
 
-    package func dialFailed(address: String, expected: PublicKey?, reason: LinkFailure) {
+    package func dialFailed(address: String, expected: PublicKey?, reason: LinkFailure, byPeer: Bool) {
         failures[reason]?.increment()
-        logger.info(
-            "dial failed: \(reason.message)", metadata: ["link.address": "\(address)", "reason": "\(reason.rawValue)"])
+        let now = SystemClock.wall
+        if journal.dialFailed(address, reason, byPeer: byPeer, at: now) {
+            let attempt = LinkJournal.Attempt(reason: reason, byPeer: byPeer, at: now)
+            logger.notice(
+                "no link: \(words(attempt))", metadata: ["link.address": "\(address)", "reason": "\(reason.rawValue)"])
+        }
         control.submit(.gossip(.dialFailed(expected, address: address)))
     }
 
-    package func acceptFailed(remote: String, reason: LinkFailure) {
+    package func acceptFailed(remote: String, reason: LinkFailure, knock: LinkKnock?) {
         failures[reason]?.increment()
+        let now = SystemClock.wall
+        if let knock, reason == .notAdmitted { return knocked(knock, remote: remote, at: now) }
+        guard let silent = journal.mayLogRefusal(at: now) else { return }
+        var metadata: Logger.Metadata = ["link.remote": "\(remote)", "reason": "\(reason.rawValue)"]
+        if silent > 0 { metadata["refusals.not_logged"] = "\(silent)" }
+        let words =
+            reason == .tooManyLinks
+            ? "its address has no place for another one that is no link yet" : reason.message
+        logger.notice("connection to the link port refused: \(words)", metadata: metadata)
+    }
+
+    private func knocked(_ knock: LinkKnock, remote: String, at now: Timestamp) {
+        guard journal.knocked(knock, remote: remote, at: now) else { return }
+        let node = MeshAdmission.node(knock.node)
+        let entry = knock.operatorKey.map { MeshAdmission.operatorKey($0) } ?? node
+        var metadata: Logger.Metadata = ["link.remote": "\(remote)", "node.id": "\(node)"]
+        if knock.operatorKey != nil { metadata["operator.id"] = "\(entry)" }
         logger.notice(
-            "link refused: \(reason.message)", metadata: ["link.remote": "\(remote)", "reason": "\(reason.rawValue)"])
+            "a node that is not admitted asked for a link; to admit it: aisbf mesh allow add \(entry)",
+            metadata: metadata)
+    }
+
+    /// What became of a dial, and what to do about it.
+    package func words(_ attempt: LinkJournal.Attempt) -> String {
+        guard attempt.reason == .notAdmitted, attempt.byPeer else { return attempt.reason.message }
+        return "refused: this node is not on their allow-list; over there: aisbf mesh allow add \(ownOperator) "
+            + "(or, for this node alone, \(identity))"
     }
 
     package func forwardArrived(_ forward: IncomingForward) {

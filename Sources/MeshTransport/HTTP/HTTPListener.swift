@@ -53,12 +53,13 @@ package struct HTTPListener: Sendable {
     package var port: Int { channel.localAddress?.port ?? 0 }
 
     /// - Parameters:
-    ///   - tls: server context that offers `h2` and `http/1.1`; nil for plain HTTP/1.1.
+    ///   - tls: the context of the moment, asked for by every connection, that offers `h2` and `http/1.1`; nil for plain
+    ///     HTTP/1.1.
     ///   - places: how many connections there may be.
     ///   - makeHandler: the request handler of one connection or stream.
     /// - Throws: `MeshError` with a message that names the address when it cannot be bound.
     package static func bind(
-        group: any EventLoopGroup, host: String, port: Int, tls: NIOSSLContext?, upgrade: Upgrade,
+        group: any EventLoopGroup, host: String, port: Int, tls: (@Sendable () -> NIOSSLContext)?, upgrade: Upgrade,
         places: ConnectionPlaces.Bounds = .buyersAndWorkers(), timing: Timing = Timing(),
         makeHandler: @escaping MakeHandler
     ) async throws -> HTTPListener {
@@ -84,7 +85,8 @@ package struct HTTPListener: Sendable {
     }
 
     private static func bootstrap(
-        _ group: any EventLoopGroup, _ connections: ConnectionPlaces, tls: NIOSSLContext?, _ upgrade: Upgrade,
+        _ group: any EventLoopGroup, _ connections: ConnectionPlaces, tls: (@Sendable () -> NIOSSLContext)?,
+        _ upgrade: Upgrade,
         _ timing: Timing, _ makeHandler: @escaping MakeHandler
     ) -> ServerBootstrap {
         ServerBootstrap(group: group)
@@ -105,7 +107,7 @@ package struct HTTPListener: Sendable {
                     guard let tls else {
                         return try configureHTTP1(channel, place, upgrade, timing, makeHandler)
                     }
-                    try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls))
+                    try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls()))
                     // Until the handshake is over, nobody else watches this connection.
                     let deadline = channel.eventLoop.scheduleTask(in: timing.tls) {
                         channel.close(promise: nil)

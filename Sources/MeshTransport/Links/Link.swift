@@ -16,12 +16,20 @@ package final class Link: Sendable {
     package let eventLoop: any EventLoop
     private let connection: NIOLoopBound<LinkConnection>
     private let outbox = Mutex(Outbox())
+    private let inbox = Mutex(Inbox())
 
     private struct Outbox {
         var frames: Deque<[UInt8]> = []
         var bytes = 0
         var isDraining = false
         var isClosed = false
+    }
+
+    /// The peer's frames that were handed on and are not dealt with yet.
+    private struct Inbox {
+        var frames = 0
+        var bytes = 0
+        var isFull = false
     }
 
     /// On the connection's event loop.
@@ -82,6 +90,35 @@ package final class Link: Sendable {
         eventLoop.execute { body(self.connection.value) }
     }
 
+    // MARK: Frames of the peer that wait here
+
+    /// Memory of the peer's frames that wait, and their number.
+    package var waiting: (frames: Int, bytes: Int) { inbox.withLock { ($0.frames, $0.bytes) } }
+
+    /// Charges a frame that is handed on. With `isFull` no more of the peer's frames are read until some are dealt with;
+    /// what it sends meanwhile waits in its own window.
+    func charge(_ bytes: Int) -> (ticket: FrameTicket, isFull: Bool) {
+        let isFull = inbox.withLock { inbox in
+            inbox.frames += 1
+            inbox.bytes += bytes
+            if inbox.frames >= Limits.linkInboxFrames || inbox.bytes >= Limits.linkInboxBytes { inbox.isFull = true }
+            return inbox.isFull
+        }
+        return (FrameTicket(link: self, bytes: bytes), isFull)
+    }
+
+    fileprivate func dealtWith(_ bytes: Int) {
+        let hasRoom = inbox.withLock { inbox in
+            inbox.frames -= 1
+            inbox.bytes -= bytes
+            guard inbox.isFull, inbox.frames <= Limits.linkInboxFrames / 2, inbox.bytes <= Limits.linkInboxBytes / 2
+            else { return false }
+            inbox.isFull = false
+            return true
+        }
+        if hasRoom { eventLoop.execute { self.connection.value.readOn() } }
+    }
+
     /// The next waiting frame; nil lets the next `send` schedule again.
     func nextFrame() -> [UInt8]? {
         outbox.withLock { box in
@@ -101,4 +138,17 @@ package final class Link: Sendable {
             box.bytes = 0
         }
     }
+}
+
+/// What one frame of a peer costs while it waits: kept with the frame, and given back by letting go of it.
+package final class FrameTicket: Sendable {
+    private let link: Link
+    private let bytes: Int
+
+    fileprivate init(link: Link, bytes: Int) {
+        self.link = link
+        self.bytes = bytes
+    }
+
+    deinit { link.dealtWith(bytes) }
 }

@@ -31,6 +31,10 @@ final class LinkConnection: ChannelInboundHandler {
     private var pingDeadline: Scheduled<Void>?
     private var pings: UInt64 = 0
     private var openStreams = 0
+    /// The peer gave the reason.
+    private var isRefusedByPeer = false
+    /// Who it is that was not admitted.
+    private var knock: LinkKnock?
 
     var dialled: Bool { target.dialled }
     var dialledAddress: String? { target.dialled ? target.address : nil }
@@ -47,6 +51,7 @@ final class LinkConnection: ChannelInboundHandler {
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         handshakeTimer = after(endpoint.timing.handshakeMs) { $0.handshakeTimedOut() }
+        target.reached(.secured)
     }
 
     /// With the HTTP/2 handler in place: the dialler opens the link stream.
@@ -63,15 +68,15 @@ final class LinkConnection: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data).payload {
-        case .ping(let data, let ack):
-            if ack, data.integer == pings {
+        case .ping(let data, true):
+            if data.integer == pings {
                 pingDeadline?.cancel()
                 pingDeadline = nil
             }
         case .goAway:
             isGoingAway = true
             if let link { endpoint.unlist(link) }
-        case .data, .headers, .priority, .rstStream, .settings, .pushPromise, .windowUpdate, .alternativeService,
+        case .data, .headers, .ping, .priority, .rstStream, .settings, .pushPromise, .windowUpdate, .alternativeService,
             .origin:
             break
         }
@@ -80,6 +85,11 @@ final class LinkConnection: ChannelInboundHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         if let error = error as? NIOHTTP2Errors.StreamError, error.streamID != .rootStream { return }
         if error is NIOHTTP2Errors.NoSuchStream || error is NIOHTTP2Errors.StreamClosed { return }
+        if error is NIOHTTP2Errors.ExcessiveControlFrames || error is NIOHTTP2Errors.ExcessiveRSTFrames
+            || error is NIOHTTP2Errors.ExcessiveEmptyDataFrames || error is NIOHTTP2Errors.ExcessiveNumberOfGlitches
+        {
+            return close(.flooding, sayGoodbye: false)
+        }
         close(link == nil ? .malformed : .linkLost, sayGoodbye: false)
     }
 
@@ -107,22 +117,33 @@ final class LinkConnection: ChannelInboundHandler {
 extension LinkConnection {
     func streamOpened(_ stream: LinkStream) {
         self.stream = stream
-        stream.write(handshake.hello(wall: endpoint.now().wall))
+        for action in handshake.opened(now: endpoint.now()) { perform(action) }
     }
 
     /// Whether an arriving request for the link stream may become it: the first one, on an accepted connection.
     var mayOpenLinkStream: Bool { !dialled && stream == nil && reason == nil }
 
-    func streamRead(_ frame: Aisbf_Mesh_V1_LinkFrame) {
-        guard reason == nil else { return }
-        if let link {
-            if case .goodbye(let goodbye)? = frame.kind {
-                return close(LinkFailure(goodbye: goodbye.code), sayGoodbye: false)
-            }
-            return endpoint.delegate.linkFrame(link, frame)
+    /// False: no further frame may be read for now.
+    func streamRead(_ frame: Aisbf_Mesh_V1_LinkFrame) -> Bool {
+        guard reason == nil else { return true }
+        if case .goodbye(let goodbye)? = frame.kind {
+            isRefusedByPeer = true
+            if link != nil { close(LinkFailure(goodbye: goodbye.code), sayGoodbye: false) }
         }
-        for action in handshake.handle(frame, now: endpoint.now()) { perform(action) }
+        guard let link else {
+            for action in handshake.handle(frame, now: endpoint.now()) { perform(action) }
+            return true
+        }
+        guard reason == nil else { return true }
+        let (ticket, isFull) = link.charge(frame.heldBytes)
+        endpoint.delegate.linkFrame(link, frame, ticket)
+        return !isFull
     }
+
+    func readOn() { if reason == nil { stream?.readOn() } }
+
+    /// Before the link is up its stream is the only one that a peer has any business opening.
+    func strangerStreamOpened() { close(.malformed, sayGoodbye: false) }
 
     func streamBroken() { close(.malformed, sayGoodbye: true) }
 
@@ -142,14 +163,16 @@ extension LinkConnection {
     private func perform(_ action: LinkHandshake.Action) {
         switch action {
         case .send(let frame): stream?.write(frame)
+        case .knocked(let knock): self.knock = knock
         case .failed(let failure): closeAfterGoodbye(failure)
         case .established(let peer, let descriptor, let offset):
             guard let context else { return }
+            guard endpoint.hasRoom(for: target) else { return close(.tooManyLinks, sayGoodbye: true) }
             handshakeTimer?.cancel()
             let link = Link(
                 id: endpoint.nextLinkID(), peer: peer, connection: self, eventLoop: context.eventLoop)
             self.link = link
-            endpoint.list(link, target)
+            endpoint.list(link, target, remote: context.remoteAddress)
             schedulePing()
             endpoint.delegate.linkEstablished(link, descriptor: descriptor, clockOffsetMs: offset)
         }
@@ -205,9 +228,11 @@ extension LinkConnection {
         handshakeTimer?.cancel()
         pingTimer?.cancel()
         pingDeadline?.cancel()
-        guard let link else { return endpoint.attemptFailed(target, failure) }
+        guard let link else {
+            return endpoint.attemptFailed(target, failure, byPeer: isRefusedByPeer, knock: knock)
+        }
         link.closeOutbox()
-        endpoint.unlist(link)
+        endpoint.closed(link)
         endpoint.delegate.linkClosed(link, reason: failure)
     }
 

@@ -6,19 +6,22 @@ package import NIOCore
 /// What happens on a node's links. Calls come on the connection's event loop and must not block.
 package protocol LinkDelegate: Sendable {
     func linkEstablished(_ link: Link, descriptor: VerifiedRecord, clockOffsetMs: Int64)
-    func linkFrame(_ link: Link, _ frame: Aisbf_Mesh_V1_LinkFrame)
+    /// - Parameter ticket: to be kept for as long as the frame is: the peer may have only so much waiting.
+    func linkFrame(_ link: Link, _ frame: Aisbf_Mesh_V1_LinkFrame, _ ticket: FrameTicket)
     /// After the last frame, once per established link.
     func linkClosed(_ link: Link, reason: LinkFailure)
     /// A dial that did not become a link, once per dial.
-    func dialFailed(address: String, expected: PublicKey?, reason: LinkFailure)
+    /// - Parameter byPeer: the peer said so.
+    func dialFailed(address: String, expected: PublicKey?, reason: LinkFailure, byPeer: Bool)
     /// An accepted connection that did not become a link.
-    func acceptFailed(remote: String, reason: LinkFailure)
+    /// - Parameter knock: who it was, if that is certain.
+    func acceptFailed(remote: String, reason: LinkFailure, knock: LinkKnock?)
     /// A forward stream is open and its head was read; `collectBody` starts its body.
     func forwardArrived(_ forward: IncomingForward)
 }
 
 extension LinkDelegate {
-    package func acceptFailed(remote: String, reason: LinkFailure) {}
+    package func acceptFailed(remote: String, reason: LinkFailure, knock: LinkKnock?) {}
 }
 
 /// Receives the answer to one forward, on the link's event loop.

@@ -36,6 +36,7 @@ package final class LinkEndpoint: Sendable {
     /// Milliseconds; tests shorten them.
     package struct Timing: Sendable {
         package var dialMs = Limits.linkDialMs
+        package var tlsMs = Limits.linkTLSMs
         package var handshakeMs = Limits.linkHandshakeMs
         package var pingIntervalMs = Limits.linkPingIntervalMs
         package var pingTimeoutMs = Limits.linkPingTimeoutMs
@@ -50,8 +51,10 @@ package final class LinkEndpoint: Sendable {
         var links: [Link] = []
         var channels: [ObjectIdentifier: any Channel] = [:]
         var listener: (any Channel)?
+        /// Accepted connections that are links.
         var accepted = 0
         var dials = 0
+        var known = KnownAddresses()
         var admission: LinkAdmission
         var isClosed = false
     }
@@ -61,6 +64,10 @@ package final class LinkEndpoint: Sendable {
     private let group: any EventLoopGroup
     private let tls: LinkTLS
     private let state: Mutex<State>
+    private let places = HandshakePlaces(
+        bounds: .init(
+            total: Limits.linkHandshakes, perAddress: Limits.linkHandshakesPerAddress,
+            reserved: Limits.linkHandshakesReserved))
 
     /// - Throws: when the identity's key and certificate do not fit each other.
     package init(configuration: Configuration, group: any EventLoopGroup, delegate: any LinkDelegate) throws {
@@ -77,6 +84,17 @@ package final class LinkEndpoint: Sendable {
 
     /// Counts for later handshakes; established links stay.
     package func setAdmission(_ admission: LinkAdmission) { state.withLock { $0.admission = admission } }
+
+    /// Addresses whose connections find a place whoever else knocks; those of links are known by themselves.
+    package func setKnownAddresses(_ hosts: [String]) {
+        let groups = hosts.compactMap { try? SocketAddress(ipAddress: $0, port: 0) }.map {
+            NetworkAddress.group(of: $0)
+        }
+        state.withLock { $0.known.configured = groups }
+    }
+
+    /// Accepted connections that are no links yet.
+    package var handshakes: Int { places.count }
 
     /// Listens; port 0 takes any free one. The result is the port.
     package func bind(host: String, port: Int) -> EventLoopFuture<Int> {
@@ -99,14 +117,16 @@ package final class LinkEndpoint: Sendable {
             state.dials += 1
             return true
         }
-        guard admitted else { return delegate.dialFailed(address: address, expected: expected, reason: .tooManyLinks) }
+        guard admitted else {
+            return delegate.dialFailed(address: address, expected: expected, reason: .tooManyLinks, byPeer: false)
+        }
         guard let (host, port) = Self.parse(address) else { return attemptFailed(target, .unreachable) }
         ClientBootstrap(group: group)
             .connectTimeout(.milliseconds(timing.dialMs))
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
             .channelInitializer { channel in self.initialise(dialled: channel, target) }
             .connect(host: host, port: port)
-            .whenFailure { _ in self.attemptFailed(target, .unreachable) }
+            .whenFailure { self.attemptFailed(target, LinkFailure(connecting: $0)) }
     }
 
     /// An established link on which forwards to `peer` can be opened.
@@ -155,10 +175,18 @@ extension LinkEndpoint {
         }
     }
 
-    func list(_ link: Link, _ target: LinkTarget) {
+    /// Whether one more accepted connection may become a link.
+    func hasRoom(for target: LinkTarget) -> Bool {
+        target.dialled || state.withLock { $0.accepted < Limits.linksAccepted }
+    }
+
+    func list(_ link: Link, _ target: LinkTarget, remote: SocketAddress?) {
         let isFirst = target.conclude()
+        target.leavePlace()
         state.withLock { state in
+            state.known.add(NetworkAddress.group(of: remote))
             if isFirst, link.dialled { state.dials -= 1 }
+            if !link.dialled { state.accepted += 1 }
             state.links.append(link)
             if link.dialled { state.forwardLinks[link.peer, default: []].append(link) }
         }
@@ -166,28 +194,44 @@ extension LinkEndpoint {
 
     func unlist(_ link: Link) {
         state.withLock { state in
-            state.links.removeAll { $0 === link }
+            guard let index = state.links.firstIndex(where: { $0 === link }) else { return }
+            state.links.remove(at: index)
             state.forwardLinks[link.peer]?.removeAll { $0 === link }
             if state.forwardLinks[link.peer]?.isEmpty == true { state.forwardLinks[link.peer] = nil }
         }
     }
 
-    func attemptFailed(_ target: LinkTarget, _ failure: LinkFailure) {
+    /// The connection of an established link is gone.
+    func closed(_ link: Link) {
+        unlist(link)
+        if !link.dialled { state.withLock { $0.accepted -= 1 } }
+    }
+
+    func attemptFailed(
+        _ target: LinkTarget, _ failure: LinkFailure, byPeer: Bool = false, knock: LinkKnock? = nil
+    ) {
         guard target.conclude() else { return }
-        guard target.dialled else { return delegate.acceptFailed(remote: target.address, reason: failure) }
+        guard target.dialled else {
+            return delegate.acceptFailed(remote: target.address, reason: failure, knock: knock)
+        }
         state.withLock { $0.dials -= 1 }
-        delegate.dialFailed(address: target.address, expected: target.expected, reason: failure)
+        delegate.dialFailed(address: target.address, expected: target.expected, reason: failure, byPeer: byPeer)
     }
 
     private func initialise(accepted channel: any Channel) -> EventLoopFuture<Void> {
-        let admitted = state.withLock { state in
-            if state.isClosed || state.accepted >= Limits.linksAccepted { return false }
-            state.accepted += 1
-            return true
+        let target = LinkTarget(dialled: false, address: NetworkAddress.text(of: channel.remoteAddress), expected: nil)
+        let group = NetworkAddress.group(of: channel.remoteAddress)
+        let (isClosed, isKnown) = state.withLock { ($0.isClosed, $0.known.contains(group)) }
+        let refuse: @Sendable () -> Void = {
+            self.attemptFailed(target, .tooManyLinks)
+            channel.close(promise: nil)
         }
-        guard admitted else { return channel.eventLoop.makeFailedFuture(LinkFailure.tooManyLinks) }
-        channel.closeFuture.whenComplete { _ in self.state.withLock { $0.accepted -= 1 } }
-        let target = LinkTarget(dialled: false, address: channel.remoteAddress?.description ?? "", expected: nil)
+        guard !isClosed, let place = places.take(address: group, isKnown: isKnown, evict: refuse) else {
+            attemptFailed(target, isClosed ? .draining : .tooManyLinks)
+            return channel.eventLoop.makeFailedFuture(LinkFailure.tooManyLinks)
+        }
+        target.take(place)
+        channel.closeFuture.whenComplete { _ in target.leavePlace() }
         return channel.eventLoop.makeCompletedFuture {
             let certificate = PeerCertificate()
             try self.install(self.tls.serverHandler(peer: certificate), certificate, channel, target)
@@ -213,7 +257,7 @@ extension LinkEndpoint {
     }
 
     /// `host:port` or `[v6]:port`.
-    static func parse(_ address: String) -> (host: String, port: Int)? {
+    package static func parse(_ address: String) -> (host: String, port: Int)? {
         guard let colon = address.lastIndex(of: ":"), let port = Int(address[address.index(after: colon)...]),
             (1...65_535).contains(port)
         else { return nil }

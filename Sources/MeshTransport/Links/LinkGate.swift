@@ -11,6 +11,8 @@ final class LinkTarget: Sendable {
     /// As it was dialled, or the remote address of an accepted connection.
     let address: String
     let expected: PublicKey?
+    /// The place among connections that are no link yet; a dial has none.
+    private let place = Mutex<HandshakePlace?>(nil)
     private let concluded = Mutex(false)
 
     init(dialled: Bool, address: String, expected: PublicKey?) {
@@ -18,6 +20,13 @@ final class LinkTarget: Sendable {
         self.address = address
         self.expected = expected
     }
+
+    func take(_ place: HandshakePlace) { self.place.withLock { $0 = place } }
+
+    func reached(_ stage: HandshakePlaces.Stage) { place.withLock { $0 }?.reached(stage) }
+
+    /// The connection is a link, or gone.
+    func leavePlace() { place.withLock { $0 }?.release() }
 
     /// True once: connect, TLS and handshake can each be the one that ends the attempt.
     func conclude() -> Bool {
@@ -46,7 +55,7 @@ final class LinkGate: ChannelInboundHandler, RemovableChannelHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        timer = context.eventLoop.scheduleTask(in: .milliseconds(endpoint.timing.handshakeMs)) {
+        timer = context.eventLoop.scheduleTask(in: .milliseconds(endpoint.timing.tlsMs)) {
             bound.value.0.fail(.timeout, bound.value.1)
         }
     }

@@ -15,6 +15,8 @@ enum LinkSettings {
         ]
         configuration.targetWindowSize = Limits.linkConnectionWindowBytes
         configuration.maximumRecentlyResetStreams = Limits.linkStreamResetsPer30s
+        // PINGs, SETTINGS and the like, each of which has to be answered.
+        configuration.controlFrameRateLimit.maximumCount = Limits.linkControlFramesPer30s
         // Counted over a connection's whole life, which for a link is days; the rates below bound abuse.
         configuration.maximumConnectionGlitches = 1 << 20
         return configuration

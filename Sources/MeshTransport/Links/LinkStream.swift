@@ -13,6 +13,7 @@ final class LinkStream: ChannelInboundHandler {
     private var decoder = LinkFrameCodec.Decoder()
     private var context: ChannelHandlerContext?
     private var isOver = false
+    private var isPaused = false
 
     init(connection: LinkConnection, isClient: Bool) {
         self.connection = connection
@@ -57,8 +58,27 @@ final class LinkStream: ChannelInboundHandler {
 
     private func read(_ buffer: ByteBuffer) {
         decoder.append(buffer.readableBytesView)
+        readFrames()
+    }
+
+    /// After a pause: first what came before it.
+    func readOn() {
+        guard isPaused, let context else { return }
+        isPaused = false
+        readFrames()
+        guard !isPaused else { return }
+        // The option is one every stream channel has.
+        try? context.channel.syncOptions?.setOption(.autoRead, value: true)
+        context.read()
+    }
+
+    private func readFrames() {
         do {
-            while let frame = try decoder.next() { connection.streamRead(frame) }
+            while !isPaused, let frame = try decoder.next() {
+                guard !connection.streamRead(frame) else { continue }
+                isPaused = true
+                try? context?.channel.syncOptions?.setOption(.autoRead, value: false)
+            }
         } catch {
             connection.streamBroken()
         }

@@ -72,7 +72,7 @@ final class RequestStream: ChannelInboundHandler {
                 context.close(promise: nil)
             }
         case let path where method == "POST" && LinkPath.isForward(path):
-            guard let link = connection.link else { return refuse(403) }
+            guard let link = connection.link else { return connection.strangerStreamOpened() }
             kind = .forward
             connection.forwardOpened()
             // The body waits, in the peer's window, until somebody asks for it.
@@ -81,7 +81,9 @@ final class RequestStream: ChannelInboundHandler {
             connection.endpoint.delegate.forwardArrived(
                 IncomingForward(
                     link: link, channel: context.channel, stream: self, method: method, path: path, headers: fields))
-        default: refuse(path == LinkConnection.linkPath ? 403 : 404)
+        default:
+            guard connection.link != nil else { return connection.strangerStreamOpened() }
+            refuse(path == LinkConnection.linkPath ? 403 : 404)
         }
     }
 
