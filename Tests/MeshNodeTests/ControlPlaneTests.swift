@@ -36,7 +36,8 @@ import Testing
         let network = NetworkID(Bytes16(high: 1, low: 2))
         let control = ControlPlane(
             store: store, signers: Signers([node, operatorKey], attachKeys: keyring), catalog: catalog,
-            clock: ClockJudge(), network: network, eventLoop: MultiThreadedEventLoopGroup.singleton.next(),
+            clock: ClockJudge(operatorKey: operatorKey.publicKey), network: network,
+            eventLoop: MultiThreadedEventLoopGroup.singleton.next(),
             logger: Logger(label: "tests"))
         let broker = Broker(
             configuration: .init(

@@ -14,7 +14,7 @@ final class LogLines: Sendable {
     var logger: Logger {
         Logger(label: "t") { label in
             LineLogHandler(
-                label: label, level: .info, format: .text, clock: { Timestamp(milliseconds: 0) },
+                label: label, level: LogLevel(.info), format: .text, clock: { Timestamp(milliseconds: 0) },
                 write: { [self] line in lines.withLock { $0.append(line) } })
         }
     }

@@ -19,7 +19,7 @@ import Testing
             let lines = lines
             var logger = Logger(label: "mesh") { label in
                 LineLogHandler(
-                    label: label, level: level, format: .text, clock: { Timestamp(milliseconds: 0) },
+                    label: label, level: LogLevel(level), format: .text, clock: { Timestamp(milliseconds: 0) },
                     write: { lines.append($0) })
             }
             logger.logLevel = level
