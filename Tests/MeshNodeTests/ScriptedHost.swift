@@ -84,9 +84,9 @@ final class ScriptedHost: LinkDelegate {
     func linkEstablished(_ link: Link, descriptor: VerifiedRecord, clockOffsetMs: Int64) {
         for record in records { link.send(GossipMessage.push(records: [record], hops: 1).frame) }
     }
-    func linkFrame(_ link: Link, _ frame: Aisbf_Mesh_V1_LinkFrame) {}
+    func linkFrame(_ link: Link, _ frame: Aisbf_Mesh_V1_LinkFrame, _ ticket: FrameTicket) {}
     func linkClosed(_ link: Link, reason: LinkFailure) {}
-    func dialFailed(address: String, expected: PublicKey?, reason: LinkFailure) {}
+    func dialFailed(address: String, expected: PublicKey?, reason: LinkFailure, byPeer: Bool) {}
 
     func forwardArrived(_ forward: IncomingForward) {
         let serve = state.withLock { state in
