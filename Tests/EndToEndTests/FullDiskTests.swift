@@ -3,10 +3,11 @@ import Testing
 
 /// A node whose disk is full: a file system of its own, of a few MiB, that the test fills and empties.
 @Suite(.serialized) struct FullDiskTests {
-    /// Mounts the file system, then fills it when a file `fill` appears in the control directory and empties it when
+    /// Mounts the file system, makes the node with its admin key there, then fills it when a file `fill` appears in the control directory and empties it when
     /// `fill` is gone again.
     private static let script = """
         mount -t tmpfs -o size=4m,mode=700 none "$DISK" || exit 77
+        "$1" node init --config "$5" || exit 78
         ( while [ -d "$CONTROL" ]; do
             if [ -e "$CONTROL/fill" ]; then cat /dev/zero >> "$DISK/filler" 2>/dev/null; else rm -f "$DISK/filler"; fi
             sleep 0.2
@@ -46,7 +47,7 @@ import Testing
                 "DISK=\(node.dataDirectory)", "CONTROL=\(control.path)",
             ] + namespace + ["sh", "-c", Self.script, "sh"])
         try #require(await node.isUp(), "\(process.output)")
-        let line = try #require(process.output.split(separator: "\n").first { $0.contains("Admin key") })
+        let line = try #require(process.output.split(separator: "\n").first { $0.contains("admin key") })
         let admin = try #require(line.split(separator: " ").last.map { String($0) })
 
         func call(_ method: String, _ path: String, _ body: String = "{}", key: String = admin) async throws
