@@ -13,7 +13,8 @@ import Testing
         let shop = try await WorkerTests.Shop.open()
         let file = "\(shop.node.directory.path)/second.json"
         let added = try await shop.node.cli([
-            "provider", "token", "add", "alice/gpu", "--label", "second rig", "--expires", "30d", "--out", file,
+            "provider", "token", "add", "alice/gpu", "--label", "second rig", "--expires", "30d", "--backend", "demo",
+            "--out", file,
         ])
         #expect(added.code == 0, "\(added.output)")
         #expect(!added.output.contains("aisbf_reg_"))
