@@ -7,6 +7,7 @@ package enum CloseReason: String, CaseIterable, Sendable {
     case tokenMismatch = "the token in the message differs from the one in the handshake"
     case replaced = "replaced by a new connection of the same client"
     case tokenRevoked = "this registration token is no longer valid"
+    case providerChanged = "who may use this provider has changed; connect again"
     case accountDisabled = "the account of this worker's provider is disabled"
     case silent = "no sign of life"
     case notReading = "the worker does not read what it is sent"
@@ -40,6 +41,7 @@ package enum CloseReason: String, CaseIterable, Sendable {
         case .protocolError: 1002
         case .frameTooLarge, .registerTooLarge: 1009
         case .nodeStopping: 1001
+        case .providerChanged: 1012
         case .tooManySessions: 1013
         }
     }

@@ -8,24 +8,29 @@ import Testing
 @Suite(.serialized) struct AccountChangeTests {
     private static func seller(
         _ node: TestNode, _ name: String
-    ) async throws -> (key: Buyer, worker: ScriptedWorker) {
+    ) async throws -> (key: Buyer, worker: ScriptedWorker, token: String) {
         try await node.user(name)
         let token = try await node.provider("rig", owner: name)
         let worker = try await ScriptedWorker.admitted(at: node, provider: "rig", token: token, username: name)
-        return (try await node.key(of: name), worker)
+        return (try await node.key(of: name), worker, token)
     }
 
     @Test func aDisabledUserIsRefusedAtOnceAndComesBackWhole() async throws {
         try await withNode { node in
-            let (alice, worker) = try await Self.seller(node, "alice")
-            let (bob, other) = try await Self.seller(node, "bob")
+            let (alice, worker, _) = try await Self.seller(node, "alice")
+            let (bob, other, _) = try await Self.seller(node, "bob")
             try await node.offers("alice/rig/m1".replacing("alice/rig", with: "alice@north/rig"), to: bob)
+            let secret = try await node.provider("vault", owner: "alice", access: "owner")
+            let vault = try await ScriptedWorker.admitted(
+                at: node, provider: "vault", token: secret, client: "w2", username: "alice")
             let answer = try await node.administer("PATCH", "users/alice", #"{"disabled":true}"#)
             #expect(answer["disabled"] == true)
             // At once: the command's answer comes after it is done.
             let refused = try await alice.call("GET", "/v1/models")
             #expect(refused.status == 403 && refused.errorCode == "account_disabled", "\(refused.text)")
-            #expect(try await worker.closed().reason == "the account of this worker's provider is disabled")
+            for closed in [worker, vault] {
+                #expect(try await closed.closed().reason == "the account of this worker's provider is disabled")
+            }
             let listed = try await bob.call("GET", "/v1/models").text
             #expect(!listed.contains("alice@north"), "\(listed)")
             #expect(try await bob.ask(#"{"model":"alice@north/rig/m1"}"#).status == 404)
@@ -47,7 +52,7 @@ import Testing
 
     @Test func aUserIsRemovedWithForceOnlyWhileItSells() async throws {
         try await withNode { node in
-            let (alice, worker) = try await Self.seller(node, "alice")
+            let (alice, worker, _) = try await Self.seller(node, "alice")
             let kept = try await node.admin.call("DELETE", "/api/admin/v1/users/alice")
             #expect(kept.status == 409 && kept.errorMessage.contains("alice/rig"), "\(kept.text)")
             #expect(try await worker.isAlive())
@@ -90,13 +95,17 @@ import Testing
 
     @Test func aProviderChangesWhatIsNamedAndNothingElse() async throws {
         try await withNode { node in
-            let (alice, _) = try await Self.seller(node, "alice")
+            let (alice, worker, token) = try await Self.seller(node, "alice")
             try await node.user("bob")
             let bob = try await node.key(of: "bob")
             try await node.offers("rig/m1", to: bob)
             let owner = try await node.administer("PATCH", "providers/alice/rig", #"{"access":"owner"}"#)
             #expect(owner["access"]?.text == "owner" && owner["display_name"]?.text == "rig")
             #expect(try await bob.ask(#"{"model":"rig/m1"}"#).status == 404)
+            // It is another record now, where the same token is good.
+            #expect(try await worker.closed().reason == "who may use this provider has changed; connect again")
+            let again = try await ScriptedWorker.admitted(
+                at: node, provider: "rig", token: token, username: "alice")
             try await node.offers("rig/m1", to: alice)
             let users = try await node.administer("GET", "users")["users"]?.elements ?? []
             let id = try #require(users.first { $0["username"] == "bob" }?["owner_id"]?.text)
@@ -108,6 +117,7 @@ import Testing
             #expect(try await node.administer("PATCH", "providers/alice/rig", body) == named)
             let empty = try await node.administer("PATCH", "providers/alice/rig", "{}")
             #expect(empty == named)
+            #expect(try await again.isAlive())
         }
     }
 

@@ -124,6 +124,6 @@ extension Administration {
 
     private static func derived(_ request: TokenRequest, _ provider: ProviderAccount) throws -> RegistrationToken? {
         guard let text = request.imported else { return nil }
-        return RegistrationToken.imported(text, provider: recordKey(of: provider))
+        return RegistrationToken.imported(text, provider: recordKey(provider.ownerKey, provider.providerID))
     }
 }

@@ -32,7 +32,7 @@ extension Administration {
             user.disabled = disabled
             try reloadKeys()
             try publishProviders()
-            return (user, try store.providers(in: .user(username)).map(Self.recordKey))
+            return (user, try store.providers(in: .user(username)).map(recordKey))
         }
         let isShown = !disabled
         await settled { catalog in providers.allSatisfy { (catalog.provider($0) != nil) == isShown } }
@@ -52,10 +52,10 @@ extension Administration {
                     "user '\(username)' still has providers (\(names)); remove them first, or add --force to remove them as well"
                 )
             }
+            let keys = providers.map(recordKey)
             try store.removeUser(username)
             try reloadKeys()
             try publishProviders()
-            let keys = providers.map(Self.recordKey)
             for key in keys { sessions.close(workersOf: key, .tokenRevoked) }
             return keys
         }
@@ -81,7 +81,7 @@ extension Administration {
             }
             if let name = change.displayName { provider.displayName = name.isEmpty ? id : name }
             if let limit = change.maxConcurrency { provider.maxConcurrency = limit }
-            let before = catalog.current.provider(Self.recordKey(of: old))?.advertHash
+            let before = catalog.current.provider(recordKey(of: old))?.advertHash
             guard provider != old else { return (provider, before, false) }
             try requireRoom(provider)
             try store.updateProvider(provider)
@@ -89,7 +89,7 @@ extension Administration {
             return (provider, before, before != nil)
         }
         if isPublished {
-            let key = Self.recordKey(of: provider)
+            let key = recordKey(of: provider)
             await settled { $0.provider(key)?.advertHash != before }
         }
         return provider

@@ -125,14 +125,20 @@ package final class Administration: Sendable {
                 try store.removeProvider(scope: scope, id: id)
             else { throw Self.noProvider(scope, id) }
             try publishProviders()
-            sessions.close(workersOf: Self.recordKey(of: provider), .tokenRevoked)
+            sessions.close(workersOf: recordKey(of: provider), .tokenRevoked)
         }
     }
 
-    /// What the mesh knows the provider by.
-    static func recordKey(of provider: ProviderAccount) -> RecordKey {
-        let material = RecordEnvelope.keyMaterial(
-            type: .providerAdvert, signer: provider.ownerKey, name: Array(provider.providerID.utf8))
+    /// What the mesh knows the provider by: one that is not for everybody stands under an alias.
+    func recordKey(of provider: ProviderAccount) -> RecordKey {
+        if case .public = provider.access { return Self.recordKey(provider.ownerKey, provider.providerID) }
+        let alias = signers.key(provider.ownerKey)?.alias(of: provider.providerID)
+        return Self.recordKey(provider.ownerKey, alias ?? provider.providerID)
+    }
+
+    /// - Parameter name: of the provider, whatever its access: imported tokens are salted with this key.
+    static func recordKey(_ owner: PublicKey, _ name: String) -> RecordKey {
+        let material = RecordEnvelope.keyMaterial(type: .providerAdvert, signer: owner, name: Array(name.utf8))
         return RecordKey(Sodium.shared.hash16(material, key: []))
     }
 
@@ -245,7 +251,7 @@ package final class Administration: Sendable {
             let all = try store.providers()
             let barred = all.filter { disabled.contains($0.scope.username) }
             let offered = all.filter { !disabled.contains($0.scope.username) }
-            sessions.bar(Set(barred.map(Self.recordKey)), .accountDisabled)
+            sessions.bar(Set(barred.map(recordKey)), .accountDisabled)
             control.submit(.providers(try offered.compactMap { try draft($0) }))
             return offered
         }

@@ -277,7 +277,13 @@ package final class SessionTable: Sendable {
             let sessions = workers.all
             let keys = catalog.provider(provider)?.attachKeys.filter { $0.admits(host: catalog.node, at: wall) } ?? []
             for session in sessions where !keys.contains(where: { $0.key == session.attachKey }) {
-                session.close(.tokenRevoked)
+                // What becomes private, or public, is another record: the token is good there as it was here.
+                let identity = session.identity
+                let isElsewhere =
+                    catalog.provider(
+                        attachKey: session.attachKey, scope: identity.scope, providerID: identity.providerID, wall: wall)
+                    != nil
+                session.close(isElsewhere ? .providerChanged : .tokenRevoked)
             }
         }
     }
