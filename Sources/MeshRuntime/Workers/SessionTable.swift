@@ -281,7 +281,8 @@ package final class SessionTable: Sendable {
                 let identity = session.identity
                 let isElsewhere =
                     catalog.provider(
-                        attachKey: session.attachKey, scope: identity.scope, providerID: identity.providerID, wall: wall)
+                        attachKey: session.attachKey, scope: identity.scope, providerID: identity.providerID, wall: wall
+                    )
                     != nil
                 session.close(isElsewhere ? .providerChanged : .tokenRevoked)
             }
