@@ -106,6 +106,7 @@ import Testing
         guard stream else { return worker.answer(request, payload: #"{"from":"good"}"#) }
         worker.chunk(request, role)
         worker.chunk(request, "data: {\"choices\":[{\"delta\":{\"content\":\"good\"}}]}\n\n")
+        worker.chunk(request, "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n")
         worker.done(request)
     }
 
