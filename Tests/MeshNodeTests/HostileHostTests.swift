@@ -53,7 +53,7 @@ import Testing
             IncomingForward
         ) -> Void
     {
-        let document: JSONValue = ["error": ["message": .string(words), "code": .string(code), "param": "secret"]]
+        let document: JSONValue = ["error": ["message": .string(words), "code": .string(code), "param": "seller-path"]]
         let text = String(decoding: document.bytes, as: UTF8.self)
         return { $0.answer(status, [("aisbf-error", code), ("retry-after", "999999999")], text) }
     }
@@ -98,7 +98,7 @@ import Testing
                 let reply = try await trap.ask()
                 #expect(reply.status == row.status, "\(row): \(reply.text)")
                 #expect(reply.errorCode == row.code, "\(row): \(reply.text)")
-                #expect(!reply.text.contains("sk-seller") && !reply.text.contains("secret"), "\(row)")
+                #expect(!reply.text.contains("sk-seller") && !reply.text.contains("seller-path"), "\(row)")
                 for (name, value) in row.headers { #expect(reply[name] == value, "\(row)") }
             }
             // Its words are marked and cleaned.
@@ -148,7 +148,7 @@ import Testing
                     $0.answer(200, [("content-type", "application/json"), ("content-length", length)], body)
                 }
                 let connection = try await trap.bob.start(#"{"model":"trap/m1"}"#)
-                try await eventually("the end of the connection or an error") {
+                try await eventually("the end of the connection or an error at \(length)") {
                     let text = String(decoding: connection.pending, as: UTF8.self)
                     return connection.isClosed || text.hasPrefix("HTTP/1.1 502")
                 }
