@@ -256,7 +256,7 @@ package struct AdminRoutes: Sendable {
             "owner": .string(provider.scope.username), "provider_id": .string(provider.providerID),
             "name": .string("\(provider.scope.username)/\(provider.providerID)"),
             "full_name": .string("\(provider.scope.username)@\(context.identity.name)/\(provider.providerID)"),
-            "key_name": .optional(known.map { ProviderKeyName.text($0.key) }),
+            "key_name": .optional(known.map { ProviderKeyName.text($0.tokenSalt) }),
             "access": .string(access), "named": Self.named(provider.access), "kind": .string(provider.kind),
             "display_name": .string(provider.displayName),
             "max_concurrency": .integer(provider.maxConcurrency),

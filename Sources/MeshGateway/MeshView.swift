@@ -152,7 +152,7 @@ package struct MeshView: Sendable {
         catalog.current.providers.map { provider in
             [
                 "full_name": .string(provider.fullName), "provider_id": .string(provider.providerID),
-                "key_name": .string(ProviderKeyName.text(provider.key)),
+                "key_name": .string(ProviderKeyName.text(provider.tokenSalt)),
                 "owner_id": .string(KeyText.owner.text(provider.owner.bytes)), "access": .string(provider.access.name),
                 "home_node": .string(provider.homeName), "models": .strings(provider.modelsSeen),
                 "attachments": .array(

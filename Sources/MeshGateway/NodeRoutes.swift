@@ -134,7 +134,7 @@ package struct NodeRoutes: ColdRoutes {
                 "aisbf",
                 [
                     "full_name": .string("\(catalog.mark(of: listed.provider))/\(listed.model.id)"),
-                    "key_name": .string("\(ProviderKeyName.text(listed.provider.key))/\(listed.model.id)"),
+                    "key_name": .string("\(ProviderKeyName.text(listed.provider.tokenSalt))/\(listed.model.id)"),
                     "nodes": .strings(hosts.map(\.nodeName)),
                     "hardware": .array(
                         hosts.map { host in

@@ -181,6 +181,9 @@ package struct Attempts: Sendable {
 
     private func advice(for failure: Failure) -> RetryAdvice {
         switch failure {
+        // A backend's document with a status: it may have begun.
+        case .error(let error) where error.code == .workerBusy && error.statusOverride != nil && !terms.mayRepeat:
+            .never
         case .error(let error): error.code.retry
         // "Not now" means that nothing was done, where nothing could have been done by halves.
         case .refusal(let status, _) where status == 429 || status == 503: terms.mayRepeat ? .elsewhere : .never

@@ -7,11 +7,11 @@ extension Catalog {
         let found: CatalogProvider?
         // With a slash behind it, it reads as the beginning of a model's name.
         switch ModelName(name + "/") {
-        case .key(let key, _): found = provider(key)
+        case .key(let key, _): found = provider(pinned: key) ?? provider(key)
         case .full(let owner, let home, let id, _): found = provider(owner: owner, home: home, id: id)
         case .provider(let id, _):
             switch names.short(id, in: "", for: principal.owner) {
-            case .provider(let key): found = provider(key)
+            case .provider(let key): found = provider(pinned: key)
             case .contested, .unknown, .model:
                 let namesakes = providers(withID: id).filter { $0.admits(principal) }
                 guard namesakes.isEmpty else { return .failure(several(namesakes)) }

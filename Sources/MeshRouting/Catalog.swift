@@ -233,6 +233,7 @@ package struct Catalog: Sendable {
     private let providersByModel: [String: [Int]]
     private let providersByAttachKey: [PublicKey: [Int]]
     private let providersByKey: [RecordKey: Int]
+    private let providersBySalt: [RecordKey: Int]
     private let sealedByAttachKey: [PublicKey: [Int]]
     private let nodesByKey: [PublicKey: Int]
 
@@ -257,9 +258,14 @@ package struct Catalog: Sendable {
         var byModel: [String: [Int]] = [:]
         var byAttachKey: [PublicKey: [Int]] = [:]
         var byKey: [RecordKey: Int] = [:]
+        var bySalt: [RecordKey: Int] = [:]
         for (index, provider) in self.providers.enumerated() {
             byID[provider.providerID, default: []].append(index)
             byKey[provider.key] = index
+            // While it changes there may be two: the one that is not for everybody counts.
+            if bySalt[provider.tokenSalt] == nil || provider.key != provider.tokenSalt {
+                bySalt[provider.tokenSalt] = index
+            }
             for key in provider.attachKeys { byAttachKey[key.key, default: []].append(index) }
             for model in provider.modelsSeen where byModel[model]?.last != index {
                 byModel[model, default: []].append(index)
@@ -270,6 +276,7 @@ package struct Catalog: Sendable {
         providersByModel = byModel
         providersByAttachKey = byAttachKey
         providersByKey = byKey
+        providersBySalt = bySalt
         nodesByKey = Dictionary(
             self.nodes.enumerated().map { ($0.element.key, $0.offset) }, uniquingKeysWith: { first, _ in first })
     }
@@ -277,6 +284,8 @@ package struct Catalog: Sendable {
     package static func empty(node: PublicKey) -> Catalog { Catalog(node: node, nodes: [], providers: []) }
 
     package func provider(_ key: RecordKey) -> CatalogProvider? { providersByKey[key].map { providers[$0] } }
+    /// The provider of that owner and id, whatever its access is now.
+    package func provider(pinned key: RecordKey) -> CatalogProvider? { providersBySalt[key].map { providers[$0] } }
     /// Adverts that the token of `key` may open.
     package func sealed(attachKey key: PublicKey) -> [SealedAdvert] {
         sealedByAttachKey[key, default: []].map { sealed[$0] }

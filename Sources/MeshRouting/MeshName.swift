@@ -6,7 +6,7 @@ package enum MeshName: Hashable, Sendable {
     case node(String)
     /// A username at a node: an owner key.
     case owner(String, at: PublicKey)
-    /// The short name of a provider for its owner: a provider's record key, as the next two.
+    /// The short name of a provider for its owner: a provider's key by owner and id, whatever its access, as the next two.
     case own(String, owner: PublicKey)
     /// The short name of a provider of this node's operator.
     case global(String)
@@ -29,8 +29,9 @@ package enum MeshName: Hashable, Sendable {
     }
 
     package init?(_ text: String) {
-        guard let colon = text.firstIndex(of: ":") else { return nil }
-        let name = String(text[text.index(after: colon)...])
+        // Byte by byte: what stands behind the colon may be a mark that belongs to the character before it.
+        guard let colon = text.utf8.firstIndex(of: UInt8(ascii: ":")) else { return nil }
+        let name = String(text[text.utf8.index(after: colon)...])
         switch text[..<colon] {
         case "node": self = .node(name)
         case "global": self = .global(name)
@@ -47,11 +48,14 @@ package enum MeshName: Hashable, Sendable {
     }
 
     private static func keyed(_ text: String, _ kind: KeyText) -> (String, PublicKey)? {
-        guard let at = text.firstIndex(of: "@"),
-            case .success(let bytes) = kind.parse(String(text[text.index(after: at)...])), let key = PublicKey(bytes)
+        guard let at = text.utf8.lastIndex(of: UInt8(ascii: "@")),
+            case .success(let bytes) = kind.parse(String(text[text.utf8.index(after: at)...])),
+            let key = PublicKey(bytes)
         else { return nil }
         return (String(text[..<at]), key)
     }
+
+    var isModel: Bool { if case .model = self { true } else { false } }
 
     /// Whether two holders of the name are two parties, of which one could be taken for the other mesh-wide.
     package var isFull: Bool {
@@ -60,6 +64,9 @@ package enum MeshName: Hashable, Sendable {
         case .own, .global, .provider, .model: false
         }
     }
+
+    /// Whether it can be written down and read again as what it is.
+    var isPlain: Bool { text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F } }
 
     /// A holder as it is written: `aisbf_node_…`, `aisbf_owner_…`, or `key:…` of a provider.
     package func text(of holder: [UInt8]) -> String {

@@ -68,11 +68,12 @@ extension Catalog {
         switch ModelName(text) {
         case .full(let owner, let home, let id, let model):
             return narrow(provider(owner: owner, home: home, id: id), model: model, principal)
-        case .key(let key, let model): return narrow(provider(key), model: model, principal)
+        case .key(let key, let model):
+            return narrow(provider(pinned: key) ?? provider(key), model: model, principal)
         case .provider(let id, let model):
             switch names.short(id, in: text, for: principal.owner) {
             // Gone or not for the caller: never somebody else's of that name.
-            case .provider(let key): return narrow(provider(key), model: model, principal)
+            case .provider(let key): return narrow(provider(pinned: key), model: model, principal)
             case .model: return bare(text, principal)
             case .contested: return ambiguous(id, model: model, principal)
             case .unknown:
@@ -155,7 +156,7 @@ extension Catalog {
     package func mark(of provider: CatalogProvider) -> String {
         let named = self.provider(
             owner: provider.scope.username, home: provider.homeName, id: provider.providerID)
-        return named?.key == provider.key ? provider.fullName : ProviderKeyName.text(provider.key)
+        return named?.key == provider.key ? provider.fullName : ProviderKeyName.text(provider.tokenSalt)
     }
 
     /// How one caller names a provider's models.
@@ -169,7 +170,7 @@ extension Catalog {
             id = provider.providerID
             mark = catalog.mark(of: provider)
             // No model has an empty id, so this asks for the provider alone.
-            let isShort = catalog.names.short(id, in: "", for: principal.owner) == .provider(provider.key)
+            let isShort = catalog.names.short(id, in: "", for: principal.owner) == .provider(provider.tokenSalt)
             since = isShort ? catalog.names.since(id, for: principal.owner) : nil
         }
 

@@ -9,6 +9,7 @@ package struct NameBook: Sendable {
     private let node: PublicKey
     private var pins: OrderedDictionary<MeshName, NamePin> = [:]
     private var countByHome: [PublicKey: Int] = [:]
+    private var modelsByHome: [PublicKey: Int] = [:]
     private var nextOrder: UInt64 = 1
     /// This node's own name now.
     private var ownName = ""
@@ -140,7 +141,8 @@ package struct NameBook: Sendable {
         let home = provider.homeNode
         claims.add(.node(provider.homeName), home.bytes, home: home)
         claims.add(.owner(provider.scope.username, at: home), provider.owner.bytes, home: home)
-        let key = provider.key.bytes
+        // Stays the same when the provider becomes private or public.
+        let key = provider.tokenSalt.bytes
         if home == node || provider.access == .ownerOnly {
             claims.add(.own(provider.providerID, owner: provider.owner), key, home: home)
         }
@@ -192,20 +194,34 @@ package struct NameBook: Sendable {
     }
 
     private mutating func put(_ name: MeshName, _ holder: [UInt8]?, _ home: PublicKey, _ wall: Timestamp) {
-        let limit = home == node ? Limits.namesKept / 2 : Limits.namesPerNode
-        if pins[name] == nil, countByHome[home, default: 0] >= limit || pins.count >= Limits.namesKept {
+        guard name.isPlain else { return }
+        if pins[name] == nil, !hasRoom(for: name, of: home) {
             evict(wall)
-            guard countByHome[home, default: 0] < limit, pins.count < Limits.namesKept else { return }
+            guard hasRoom(for: name, of: home) else { return }
         }
         keep(
             NamePin(
                 name: name, holder: holder, order: nextOrder, home: home, learnt: wall, seen: wall,
-                isUsed: pins[name]?.isUsed ?? false, isOwn: home == node))
+                isUsed: pins[name]?.isUsed ?? false, isOwn: home == node && !name.isModel))
+    }
+
+    /// Other nodes leave this one's names their half, and the models of a node's workers, which strangers name, leave its
+    /// users and providers theirs.
+    private func hasRoom(for name: MeshName, of home: PublicKey) -> Bool {
+        let limit = home == node ? Limits.namesKept / 2 : Limits.namesPerNode
+        guard pins.count < (home == node ? Limits.namesKept : Limits.namesKept / 2) else { return false }
+        if name.isModel, modelsByHome[home, default: 0] >= limit / 2 { return false }
+        return countByHome[home, default: 0] < limit
+    }
+
+    private mutating func count(_ pin: NamePin, _ change: Int) {
+        countByHome[pin.home, default: 0] += change
+        if pin.name.isModel { modelsByHome[pin.home, default: 0] += change }
     }
 
     private mutating func keep(_ pin: NamePin) {
-        if let old = pins.updateValue(pin, forKey: pin.name) { countByHome[old.home, default: 1] -= 1 }
-        countByHome[pin.home, default: 0] += 1
+        if let old = pins.updateValue(pin, forKey: pin.name) { count(old, -1) }
+        count(pin, 1)
         nextOrder = max(nextOrder, pin.order + 1)
         changes.append(.save(pin))
     }
@@ -220,7 +236,7 @@ package struct NameBook: Sendable {
         }
         guard !old.isEmpty else { return }
         let gone = Set(old.map(\.name))
-        for pin in old { countByHome[pin.home, default: 1] -= 1 }
+        for pin in old { count(pin, -1) }
         pins.removeAll { gone.contains($0.key) }
         changes += old.map { .remove($0.name) }
     }
@@ -260,7 +276,7 @@ package struct NameBook: Sendable {
     /// The operator's word: whoever comes with the name next has it.
     package mutating func forget(_ name: MeshName) {
         guard let pin = pins.removeValue(forKey: name) else { return }
-        countByHome[pin.home, default: 1] -= 1
+        count(pin, -1)
         lastView = View()
         changes.append(.remove(name))
     }

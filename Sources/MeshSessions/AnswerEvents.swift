@@ -151,14 +151,15 @@ struct AnswerEvents: Sendable {
         guard !hasEnded, !bytes.isEmpty else { return }
         switch text {
         case .events: reframe(bytes, &delivery, &usage)
-        case .document(let before):
-            guard before.count + bytes.count <= Limits.eventBytes else {
+        case .document(var document):
+            guard document.count + bytes.count <= Limits.eventBytes else {
                 delivery.failure = Self.tooLong
                 return
             }
             // Taken out first, so that it grows in its place.
             text = .events
-            text = .document(before + bytes)
+            document += bytes
+            text = .document(document)
         case .unknown(let before):
             let whole = before + bytes
             switch AnswerStart.judge(whole) {

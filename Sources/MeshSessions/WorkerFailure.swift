@@ -153,7 +153,10 @@ package struct WorkerFailure: Hashable, Sendable {
         case .other where !isChat: return .success(cleaned(whole))
         case .errorText, .other: break
         }
-        let error = body.failure.error(status: whole.head.status)
+        // That nothing was done is the worker's own word, in a reply of its own: a backend's document cannot say it.
+        var failure = body.failure
+        if ["draining", "backend_unreachable"].contains(failure.code) { failure.code = nil }
+        let error = failure.error(status: whole.head.status)
         if error.code == .workerBusy || error.code == .workerUnavailable { return .failure(error) }
         var answer = whole
         answer.head.contentType = "application/json"

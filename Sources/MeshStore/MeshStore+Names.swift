@@ -7,8 +7,11 @@ extension MeshStore {
     /// What names mean at this node, in the order in which they were learnt.
     package func names() throws(StoreError) -> [NamePin] {
         try read { database in
-            try Row.fetchAll(database, sql: "SELECT * FROM names ORDER BY position").map { row in
-                guard let name = MeshName(row["name"]), let home = PublicKey([UInt8](row: row, "home")) else {
+            try Row.fetchAll(database, sql: "SELECT * FROM names ORDER BY position").compactMap { row in
+                let text: String = row["name"]
+                guard let name = MeshName(text), let home = PublicKey([UInt8](row: row, "home")) else {
+                    // Strangers choose what their models are called: none of it may keep this node from starting.
+                    if text.hasPrefix("model:") { return nil }
                     throw damaged("a name")
                 }
                 let holder: Data? = row["holder"]
@@ -64,6 +67,6 @@ extension Schema {
             seen INTEGER NOT NULL,
             used INTEGER NOT NULL,
             own INTEGER NOT NULL
-        ) STRICT, WITHOUT ROWID;
+        ) WITHOUT ROWID, STRICT;
         """
 }

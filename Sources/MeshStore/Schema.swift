@@ -8,8 +8,8 @@ enum Schema {
         migrator.registerMigration("2 records") { try $0.execute(sql: records) }
         migrator.registerMigration("3 attach key terms") { try $0.execute(sql: attachKeyTerms) }
         migrator.registerMigration("4 attach key proofs") { try $0.execute(sql: attachKeyProofs) }
-        migrator.registerMigration("names") { try $0.execute(sql: names) }
-        migrator.registerMigration("mesh rules") { try $0.execute(sql: meshRules) }
+        migrator.registerMigration("5 names") { try $0.execute(sql: names) }
+        migrator.registerMigration("6 mesh rules") { try $0.execute(sql: meshRules) }
         return migrator
     }()
 

@@ -29,7 +29,7 @@ import Testing
                 for (flooder, (_, message)) in zip(flooders, Self.floods) {
                     group.addTask {
                         // Several times what a peer may send, and no more than this side's own outbox takes.
-                        let batch = message.weight > 100 ? 4 : 500
+                        let batch = message.weight > 100 ? 2 : 40
                         while flooder.isLinked {
                             for _ in 0..<batch { flooder.send(message) }
                             try await Task.sleep(for: .milliseconds(20))

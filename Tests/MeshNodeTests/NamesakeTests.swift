@@ -13,8 +13,12 @@ import Testing
     ) async throws {
         let peer = "\(buyers.nodeID)@127.0.0.1:\(buyers.linkPort)"
         try await withNode("b", prepared: prepared, peers: [peer], isKept: true) { node in
-            try await node.user("seller")
-            let token = try await node.provider("demo", owner: "seller")
+            let isNew = (try? await node.user("seller")) != nil
+            let token =
+                isNew
+                ? try await node.provider("demo", owner: "seller")
+                : try await node.administer("POST", "providers/seller/demo/rotate-token", "{}")["registration_token"]?
+                    .text ?? ""
             let worker = try await ScriptedWorker.admitted(
                 at: node, provider: "demo", token: token, username: "seller", models: models)
             try await body(node, worker)
@@ -59,7 +63,10 @@ import Testing
                     let claimed = try #require(names.first { $0["name"]?.text == "node:b" })
                     #expect(claimed["means"]?.text == south.nodeID)
                     #expect(claimed["claimed_by"]?.elements?.map { $0.text } == [hostile.summary.nodeID])
-                    #expect(claimed["used"]?.flag == true)
+                    try await eventually("the name is used") {
+                        let names = try await north.administer("GET", "mesh/names")["names"]?.elements ?? []
+                        return names.contains { $0["name"]?.text == "node:b" && $0["used"]?.flag == true }
+                    }
                     // The worker leaves, and nobody takes its place.
                     right.connection.close()
                     try await eventually("the worker's end", within: 20) {

@@ -29,7 +29,7 @@ import Testing
                     let bobID = made["owner_id"]?.text ?? ""
                     try await south.user("carol")
                     try await north.user("alice")
-                    let access = named ? #""named","named":["\(bobID)"]"# : #""owner""#
+                    let access = named ? #""named","named":["\#(bobID)"]"# : #""owner""#
                     let provider = try await north.administer(
                         "POST", "providers",
                         #"{"provider_id":"hidden-den","owner":"alice","display_name":"Hidden Den","access":\#(access)}"#

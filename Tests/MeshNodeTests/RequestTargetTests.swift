@@ -118,14 +118,18 @@ import Testing
     @Test func wrongKeysAreLimitedAndRightOnesPass() async throws {
         try await Shop.open { shop in
             let connection = try await RawConnection.open(port: shop.node.buyerPort)
+            var first = 0
             for number in 1...(Limits.wrongKeysPerMinute + 20) {
                 connection.request("GET", "/v1/models", key: "sk-aisbf-wrong-\(number)")
                 let reply = try await connection.reply()
-                let isMany = number > Limits.wrongKeysPerMinute
+                if reply.status == 429, first == 0 { first = number }
+                let isMany = first > 0
                 #expect(reply.status == (isMany ? 429 : 401), "attempt \(number)")
                 #expect(reply.errorCode == (isMany ? "rate_limited" : "invalid_api_key"))
                 #expect((reply["retry-after"] != nil) == isMany)
             }
+            // Whoever set this up from the same address may have had one as well.
+            #expect((Limits.wrongKeysPerMinute...Limits.wrongKeysPerMinute + 1).contains(first), "\(first)")
             #expect(try await shop.buyer.call("GET", "/v1/models").status == 200)
             let (reply, _) = try await shop.exchange(#"{"model":"lab/m1"}"#, answer: "{}")
             #expect(reply.status == 200)

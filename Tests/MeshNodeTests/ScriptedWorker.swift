@@ -78,7 +78,8 @@ final class ScriptedWorker: Sendable {
         register(capabilities: capabilities)
         _ = try await event("registered")
         let ask = try await request("models.list")
-        answer(ask, payload: #"{"data":[\#(models.map { #"{"id":"\#($0)"}"# }.joined(separator: ","))]}"#)
+        let list: JSONValue = ["data": .array(models.map { .object([.init("id", .string($0))]) })]
+        answer(ask, payload: String(decoding: list.bytes, as: UTF8.self))
     }
 
     // MARK: Saying

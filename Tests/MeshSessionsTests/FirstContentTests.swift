@@ -74,11 +74,11 @@ import Testing
         var large = FirstContent()
         #expect(large.append([UInt8](repeating: 0x3A, count: Limits.streamBufferBytes)) == .none)
         #expect(large.append([0x3A]) == .content)
-        // One that is longer than a role's event can be is content, one byte less is looked at.
+        // A role is no content, however long it is.
         let front = #"data: {"choices":[{"delta":{"role":""#
         let back = #""}}]}"#
         let room = Limits.roleEventBytes - front.utf8.count - back.utf8.count
         #expect(Self.finding(front + String(repeating: "r", count: room) + back + "\n\n") == .none)
-        #expect(Self.finding(front + String(repeating: "r", count: room + 1) + back + "\n\n") == .content)
+        #expect(Self.finding(front + String(repeating: "r", count: room + 1) + back + "\n\n") == .none)
     }
 }

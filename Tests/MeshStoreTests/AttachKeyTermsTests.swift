@@ -68,8 +68,9 @@ import Testing
             try database.execute(sql: "ALTER TABLE attach_keys DROP COLUMN allowed_hosts")
             try database.execute(sql: "ALTER TABLE attach_keys DROP COLUMN derivation")
             try database.execute(sql: "ALTER TABLE attach_keys DROP COLUMN proof")
-            try database.execute(
-                sql: "DELETE FROM grdb_migrations WHERE identifier LIKE '3 %' OR identifier LIKE '4 %'")
+            try database.execute(sql: "DROP TABLE names")
+            try database.execute(sql: "DROP TABLE mesh_rules")
+            try database.execute(sql: "DELETE FROM grdb_migrations WHERE identifier > '3'")
             #expect(
                 try String.fetchAll(database, sql: "SELECT identifier FROM grdb_migrations ORDER BY identifier")
                     == ["1 accounts", "2 records"])

@@ -67,7 +67,8 @@ extension Administration {
     package func updateProvider(
         _ scope: OwnerScope, _ id: String, _ change: ProviderChange
     ) async throws -> ProviderAccount {
-        let (provider, before, isPublished) = try await blocking { [self] in
+        let (provider, before, oldKey) = try await blocking {
+            [self] () throws -> (ProviderAccount, Bytes32?, RecordKey) in
             guard let old = try store.provider(scope: scope, id: id) else { throw Self.noProvider(scope, id) }
             var provider = old
             if let access = change.access { provider.access = access }
@@ -81,16 +82,21 @@ extension Administration {
             }
             if let name = change.displayName { provider.displayName = name.isEmpty ? id : name }
             if let limit = change.maxConcurrency { provider.maxConcurrency = limit }
-            let before = catalog.current.provider(recordKey(of: old))?.advertHash
-            guard provider != old else { return (provider, before, false) }
+            let oldKey = recordKey(of: old)
+            let before = catalog.current.provider(oldKey)?.advertHash
+            guard provider != old else { return (provider, nil, oldKey) }
             try requireRoom(provider)
             try store.updateProvider(provider)
             try publishProviders()
-            return (provider, before, before != nil)
+            return (provider, before, oldKey)
         }
-        if isPublished {
+        if before != nil {
             let key = recordKey(of: provider)
-            await settled { $0.provider(key)?.advertHash != before }
+            await settled { catalog in
+                // What became private or public is another record, and the old one has to be gone.
+                guard let now = catalog.provider(key), now.advertHash != before else { return false }
+                return key == oldKey || catalog.provider(oldKey) == nil
+            }
         }
         return provider
     }

@@ -45,6 +45,7 @@ package final class ControlPlane: Sendable {
     private let epoch: UInt32
     private let unsaved = Mutex<[StoreChange]>([])
     private let unsavedNames = Mutex<[NameChange]>([])
+    private let savingNames = Mutex(())
     /// What waits for the next commit, oldest first, and the bell that says so.
     private let unsigned = Mutex<Deque<SigningRequest>>([])
     private let signingIsDue: (bells: AsyncStream<Void>, ring: AsyncStream<Void>.Continuation)
@@ -347,18 +348,22 @@ package final class ControlPlane: Sendable {
     /// Before the catalog counts that was built with them: after a crash the same names must mean the same.
     private func save(_ changes: [NameChange]) async throws {
         unsavedNames.withLock { $0 += changes }
-        try await NIOThreadPool.singleton.runIfActive { [self] in try saveNames() }
+        // Stopped meanwhile: the last flush takes it.
+        do { try await NIOThreadPool.singleton.runIfActive { [self] in try saveNames() } } catch is CancellationError {}
     }
 
     /// What a full disk does not take is tried again every second: it holds as long as the node runs.
     private func saveNames() throws(StoreError) {
-        let changes = unsavedNames.withLock { changes in
-            defer { changes = [] }
-            return changes
-        }
-        do throws(StoreError) { try store.saveNames(changes) } catch {
-            guard error.isPassing else { throw error }
-            unsavedNames.withLock { $0 = changes + $0 }
+        // One after the other: what is older must not be written over what is newer.
+        try savingNames.withLock { _ throws(StoreError) in
+            let changes = unsavedNames.withLock { changes in
+                defer { changes = [] }
+                return changes
+            }
+            do throws(StoreError) { try store.saveNames(changes) } catch {
+                guard error.isPassing else { throw error }
+                unsavedNames.withLock { $0 = changes + $0 }
+            }
         }
     }
 

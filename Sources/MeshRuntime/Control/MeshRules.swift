@@ -21,6 +21,7 @@ package final class MeshRules: Sendable {
     private let store: MeshStore
     private let operatorKey: PublicKey
     private let state: Mutex<State>
+    private let applying = Mutex(())
 
     /// Reads what the store keeps; blocks.
     package init(store: MeshStore, operatorKey: PublicKey, configured: MeshLists) throws {
@@ -73,7 +74,8 @@ package final class MeshRules: Sendable {
             state.configured = lists
             return state.onChange
         }
-        onChange?()
+        // One after the other, each with what counts then: the last one wins.
+        applying.withLock { _ in onChange?() }
     }
 
     // MARK: Commands
@@ -139,6 +141,11 @@ package final class MeshRules: Sendable {
             case .conflict(let message): throw MeshError(.conflict, message)
             case .notFound(let message): throw MeshError(.notFound, message)
             case .invalid(let message): throw MeshError(.invalidRequest, message)
+            case .full:
+                throw MeshError(
+                    .storeFull,
+                    "the disk of this node is full and nothing of this was stored; free some space and try again",
+                    retryAfterSeconds: 30)
             default: throw error
             }
         }
@@ -149,6 +156,7 @@ package final class MeshRules: Sendable {
             body(&state.added)
             return state.onChange
         }
-        onChange?()
+        // One after the other, each with what counts then: the last one wins.
+        applying.withLock { _ in onChange?() }
     }
 }
