@@ -42,7 +42,7 @@ package final class Pursuit: Sendable, Ticking {
         /// What came of the attempt under way and may still become another's turn.
         var uncommitted = UncommittedAnswer()
         /// The whole answer that says most of why there is no other.
-        var kept: UncommittedAnswer?
+        var kept: KeptAnswer?
         var isCommitted = false
         var place: Candidate?
         /// It knows this object. Nil when all is told.
@@ -121,7 +121,9 @@ package final class Pursuit: Sendable, Ticking {
         state.value.machine.found(state.value.candidates.count)
     }
 
-    private func failed(_ failure: Attempts.Failure, answer: UncommittedAnswer? = nil) {
+    /// - Parameter answer: the whole refusal, kept while others are asked. An object, because the optimiser of Swift 6.3 does
+    ///   not keep a struct of this size alive when the place it was read from is assigned.
+    private func failed(_ failure: Attempts.Failure, answer: KeptAnswer? = nil) {
         state.value.attempt = nil
         state.value.handle = nil
         state.value.uncommitted = UncommittedAnswer()
@@ -139,7 +141,8 @@ package final class Pursuit: Sendable, Ticking {
         switch verdict.failure {
         case .error(let error): finish([.fail(error)])
         case .refusal(_, let seconds):
-            guard var answer = state.value.kept else { return finish([.fail(places.none())]) }
+            guard let kept = state.value.kept else { return finish([.fail(places.none())]) }
+            var answer = kept.answer
             answer.setRetryAfter(seconds)
             finish(answer.events + [.end])
         }
@@ -171,7 +174,8 @@ package final class Pursuit: Sendable, Ticking {
             switch state.value.uncommitted.finish(isChat: request.form != .bytes) {
             case .commit: commit(isWhole: true)
             case .refusal(let status, let seconds):
-                failed(.refusal(status: status, retryAfterSeconds: seconds), answer: state.value.uncommitted)
+                failed(
+                    .refusal(status: status, retryAfterSeconds: seconds), answer: KeptAnswer(state.value.uncommitted))
             case .failed(let error): failed(.error(error))
             }
         case .fail(let error): failed(.error(error))
@@ -277,6 +281,12 @@ package final class Pursuit: Sendable, Ticking {
         guard case .remote(let node, let provider)? = state.value.place else { return "the worker" }
         return "node \(provider.nodeName(node))"
     }
+}
+
+private final class KeptAnswer: Sendable {
+    let answer: UncommittedAnswer
+
+    init(_ answer: UncommittedAnswer) { self.answer = answer }
 }
 
 /// The receiver of one attempt: tells late answers of an abandoned attempt from those of the current one.
