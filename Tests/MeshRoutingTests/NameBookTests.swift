@@ -227,6 +227,18 @@ private struct Reader {
         #expect(reader.owners("lab/m") == [seller])
     }
 
+    // MARK: What strangers call their models
+
+    /// What cannot be written down and read again as what it is takes no place, and no other name's.
+    @Test(arguments: ["org/a\0z", "org/a\n", "\u{301}x/y", "\u{200D}/y", "a:b/c@d"])
+    func strangeModelIds(id: String) {
+        var reader = Reader()
+        reader.sees([provider("loud", of: "thief", owner: thief, at: south, called: "d", models: [id, "org/a"])])
+        for pin in reader.names.all { #expect(MeshName(pin.name.text) == pin.name) }
+        #expect(reader.names.all.allSatisfy { $0.name.text.utf8.allSatisfy { $0 >= 0x20 } })
+        #expect(reader.names.pin(.model("org/a")) != nil)
+    }
+
     // MARK: Bounds
 
     @Test func aNodeFillsItsShareAndNobodyElses() {
@@ -236,7 +248,10 @@ private struct Reader {
         let flood = (0..<Limits.namesPerNode + 100).map { "org/\($0)" }
         let loud = provider("loud", of: "thief", owner: thief, at: south, called: "d", models: flood)
         reader.sees([Self.honest, loud])
-        #expect(reader.names.all.count { $0.home == south } == Limits.namesPerNode)
+        // Its models leave its users and providers their half, and all of it is bounded.
+        #expect(
+            reader.names.all.count { $0.home == south && $0.name.text.hasPrefix("model:") } == Limits.namesPerNode / 2)
+        #expect(reader.names.all.count { $0.home == south } <= Limits.namesPerNode)
         // An honest one finds room beside it.
         let hub = provider("hub", of: "seller", owner: seller, at: north, called: "b", models: ["team/llama"])
         reader.sees([Self.honest, loud, hub])
