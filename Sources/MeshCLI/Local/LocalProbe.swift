@@ -6,6 +6,9 @@ struct LocalProbe {
     let baseURL: String
     let key: String
 
+    /// The exit code of what may be there in a moment.
+    static let unavailable: Int32 = 69
+
     /// Whether a listed model id is `provider/model`, alone or below `owner@node/`.
     static func names(_ id: String, provider: String, model: String) -> Bool {
         id == "\(provider)/\(model)" || id.hasSuffix("/\(provider)/\(model)")
@@ -44,7 +47,9 @@ struct LocalProbe {
                 }
             }
         }
-        guard status == 200 else { throw CommandFailure("status \(status)") }
+        guard status == 200 else {
+            throw CommandFailure("status \(status)", exitCode: status == 503 ? Self.unavailable : 1)
+        }
         guard finished else { throw CommandFailure("the stream ended without [DONE]") }
         return (text, pieces)
     }

@@ -31,10 +31,18 @@ enum LocalReport {
         else { throw CommandFailure("no buyer at a node '\(name)', or no public demo provider", exitCode: 64) }
         Console.print("asking \(model) through node \(name), which answers as it streams:\n")
         let probe = LocalProbe(baseURL: node.baseURL, key: buyer.key)
-        _ = try await probe.stream(model: model, prompt: "Say hello from the other side of the mesh.") {
-            Console.printRaw(Table.printable($0))
+        // After a mesh that was killed, what a node knew of the worker is replaced at about this moment.
+        let deadline = ContinuousClock.now.advanced(by: .seconds(10))
+        while true {
+            do {
+                _ = try await probe.stream(model: model, prompt: "Say hello from the other side of the mesh.") {
+                    Console.printRaw(Table.printable($0))
+                }
+                return Console.print("\n")
+            } catch let failure as CommandFailure
+                where failure.exitCode == LocalProbe.unavailable && ContinuousClock.now < deadline
+            { try await Task.sleep(for: .milliseconds(200)) }
         }
-        Console.print("\n")
     }
 
     private static func object(_ mesh: LocalMesh, _ state: LocalState) -> JSONValue {
