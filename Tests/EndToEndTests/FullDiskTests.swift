@@ -36,6 +36,10 @@ import Testing
         return nil
     }
 
+    private static func text(_ answer: LocalMesh.Answer, _ name: String) throws -> Any? {
+        (try JSONSerialization.jsonObject(with: Data(answer.body.utf8)) as? [String: Any])?[name]
+    }
+
     @Test func aFullDiskEndsNothingAndIsOverWhenThereIsRoomAgain() async throws {
         guard let namespace = try await Self.namespace() else { return }
         let control = try TemporaryDirectory()
@@ -57,20 +61,18 @@ import Testing
             if method == "POST" { arguments += ["-d", body] }
             return try await Curl.run(arguments)
         }
-        func text(_ answer: LocalMesh.Answer, _ name: String) throws -> Any? {
-            (try JSONSerialization.jsonObject(with: Data(answer.body.utf8)) as? [String: Any])?[name]
-        }
         func writable() async throws -> Bool? {
-            (try text(try await call("GET", "/api/admin/v1/status"), "store") as? [String: Any])?["writable"] as? Bool
+            (try Self.text(try await call("GET", "/api/admin/v1/status"), "store") as? [String: Any])?["writable"]
+                as? Bool
         }
 
         let made = try await call("POST", "/api/admin/v1/providers", #"{"provider_id":"gpu","access":"public"}"#)
-        var file = try #require(try text(made, "worker") as? [String: Any], "\(made.body)")
+        var file = try #require(try Self.text(made, "worker") as? [String: Any], "\(made.body)")
         file["backend"] = "demo"
         let configuration = try control.write(
             String(decoding: try JSONSerialization.data(withJSONObject: file), as: UTF8.self), to: "worker.json")
         let buyer = try #require(
-            try text(try await call("POST", "/api/admin/v1/keys", #"{"username":"global"}"#), "key") as? String)
+            try Self.text(try await call("POST", "/api/admin/v1/keys", #"{"username":"global"}"#), "key") as? String)
         let worker = try ChildProcess(Products.aisbf, ["worker", "run", "--config", configuration])
         func ask() async throws -> Int {
             try await call(

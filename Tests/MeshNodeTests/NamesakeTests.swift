@@ -79,7 +79,11 @@ import Testing
                 }
             }
         }
-        // After a restart the namesake is the only one there is.
+        try await Self.afterARestart(hostile, ours, allow)
+    }
+
+    /// Then the namesake is the only one there is.
+    private static func afterARestart(_ hostile: PreparedNode, _ ours: PreparedNode, _ allow: [String]) async throws {
         try await withNode("a", prepared: ours, allow: allow, isKept: true) { north in
             let bob = try await north.key(of: "bob")
             try await Self.selling(hostile, at: north, models: ["m2"]) { node, wrong in
