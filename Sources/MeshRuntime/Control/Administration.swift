@@ -392,19 +392,6 @@ package final class Administration: Sendable {
     func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
         do {
             return try await NIOThreadPool.singleton.runIfActive(body)
-        } catch let error as StoreError {
-            switch error {
-            case .conflict(let text): throw MeshError(.conflict, text)
-            case .notFound(let text): throw MeshError(.notFound, text)
-            case .invalid(let text): throw MeshError(.invalidRequest, text)
-            case .full:
-                throw MeshError(
-                    .storeFull,
-                    "the disk of this node is full and nothing of this was stored; free some space and try again",
-                    retryAfterSeconds: 30)
-            case .unusable, .inUse, .readableByOthers, .damagedKey, .missingKey, .corrupt, .newerSchema, .database:
-                throw MeshError(.internalError, "the node's store failed; its log says why")
-            }
-        }
+        } catch let error as StoreError { throw error.told }
     }
 }

@@ -136,19 +136,7 @@ package final class MeshRules: Sendable {
 
     /// The store's refusals in the words of the API.
     private static func blocking(_ body: @escaping @Sendable () throws -> Void) async throws {
-        do { try await NIOThreadPool.singleton.runIfActive(body) } catch let error as StoreError {
-            switch error {
-            case .conflict(let message): throw MeshError(.conflict, message)
-            case .notFound(let message): throw MeshError(.notFound, message)
-            case .invalid(let message): throw MeshError(.invalidRequest, message)
-            case .full:
-                throw MeshError(
-                    .storeFull,
-                    "the disk of this node is full and nothing of this was stored; free some space and try again",
-                    retryAfterSeconds: 30)
-            default: throw error
-            }
-        }
+        do { try await NIOThreadPool.singleton.runIfActive(body) } catch let error as StoreError { throw error.told }
     }
 
     private func change(_ body: (inout MeshLists) -> Void) {
