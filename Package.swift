@@ -77,7 +77,8 @@ let package = Package(
             name: "MeshWire", dependencies: ["MeshModel", .protobuf], exclude: ["Protos"], swiftSettings: strict),
         // Ring 1
         ring("MeshGossip", ["MeshModel", "MeshWire", .collections, .deque, .protobuf]),
-        ring("MeshSessions", ["MeshModel", "MeshWire", .collections]),
+        ring("MeshDialects", ["MeshModel", "MeshWire"]),
+        ring("MeshSessions", ["MeshModel", "MeshWire", "MeshDialects", .collections]),
         ring("MeshRouting", ["MeshModel", "MeshWire", .collections, .protobuf]),
         // Ring 2
         ring("MeshBroker", ["MeshModel", "MeshWire", "MeshGossip", "MeshRouting", .collections, .protobuf]),
@@ -99,12 +100,13 @@ let package = Package(
                 .nio("NIOWebSocket"), .nio("NIOTLS"), .ssl, .http2, .x509, .asn1, .crypto, .log, .deque, .protobuf,
             ]),
         ring("MeshTelemetry", ["MeshModel", .metrics, .log]),
+        ring("MeshExchange", ["MeshModel", "MeshWire", "MeshDialects", "MeshRouting", .nio("NIOCore"), .deque]),
         // Ring 4
         ring(
             "MeshRuntime",
             [
-                "MeshModel", "MeshWire", "MeshGossip", "MeshSessions", "MeshRouting", "MeshBroker", "MeshCrypto",
-                "MeshStore",
+                "MeshModel", "MeshWire", "MeshGossip", "MeshSessions", "MeshRouting", "MeshDialects", "MeshBroker",
+                "MeshCrypto", "MeshStore", "MeshExchange",
                 "MeshTransport", "MeshTelemetry", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
                 .nio("NIOWebSocket"), .collections, .deque, .lifecycle, .log, .metrics, .protobuf,
             ]),
@@ -112,8 +114,8 @@ let package = Package(
         ring(
             "MeshGateway",
             [
-                "MeshModel", "MeshWire", "MeshCrypto", "MeshGossip", "MeshRouting", "MeshSessions", "MeshBroker",
-                "MeshTransport", "MeshRuntime", "MeshTelemetry", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+                "MeshModel", "MeshWire", "MeshCrypto", "MeshGossip", "MeshRouting", "MeshDialects", "MeshSessions",
+                "MeshBroker", "MeshExchange", "MeshTransport", "MeshRuntime", "MeshTelemetry", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
                 .nio("NIOWebSocket"),
                 .nio("NIOFoundationCompat"), .log, .metrics, .collections, .protobuf,
             ]),
@@ -129,7 +131,7 @@ let package = Package(
             [
                 "MeshModel", "MeshWire", "MeshGossip", "MeshSessions", "MeshRouting", "MeshBroker", "MeshCrypto",
                 "MeshStore",
-                "MeshTransport", "MeshTelemetry", "MeshRuntime", "MeshGateway", .configuration, .yams, .lifecycle,
+                "MeshTransport", "MeshTelemetry", "MeshExchange", "MeshRuntime", "MeshGateway", .configuration, .yams, .lifecycle,
                 .signals, .log, .metrics, .nio("NIOCore"), .nio("NIOPosix"), .ssl,
             ]),
         // Ring 7
@@ -158,7 +160,11 @@ let package = Package(
         tests("MeshCryptoTests", ["MeshCrypto", "MeshModel", "MeshWire"], resources: [.copy("Vectors")]),
         tests("MeshGossipTests", ["MeshGossip", "MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
         tests("MeshSimulationTests", ["MeshSimulation", "MeshTopology", "MeshGossip", "MeshModel"]),
-        tests("MeshSessionsTests", ["MeshSessions", "MeshWire", "MeshModel"]),
+        tests("MeshDialectsTests", ["MeshDialects", "MeshWire", "MeshModel"]),
+        tests("MeshSessionsTests", ["MeshSessions", "MeshDialects", "MeshWire", "MeshModel"]),
+        tests(
+            "MeshExchangeTests",
+            ["MeshExchange", "MeshDialects", "MeshRouting", "MeshWire", "MeshModel", .nio("NIOCore")]),
         tests("MeshRoutingTests", ["MeshRouting", "MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
         tests(
             "MeshBrokerTests",
@@ -182,7 +188,8 @@ let package = Package(
             [
                 "MeshNode", "MeshGateway", "MeshRuntime", "MeshStore", "MeshCrypto", "MeshModel", "MeshWire",
                 "MeshWorker",
-                "MeshTransport", "MeshTelemetry", "MeshGossip", "MeshRouting", "MeshSessions", "MeshBroker", .http,
+                "MeshTransport", "MeshTelemetry", "MeshGossip", "MeshRouting", "MeshDialects", "MeshSessions",
+                "MeshExchange", "MeshBroker", .http,
                 .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
                 .nio("NIOFoundationCompat"), .lifecycle, .log, .protobuf,
             ]),

@@ -1,5 +1,6 @@
 import MeshBroker
 import MeshCrypto
+import MeshExchange
 import MeshModel
 import MeshRouting
 package import MeshRuntime

@@ -1,3 +1,5 @@
+import MeshDialects
+import MeshExchange
 import MeshModel
 import MeshRouting
 import MeshRuntime
@@ -66,13 +68,13 @@ final class BuyerExchange: AnswerReceiver {
 
     // MARK: What comes of it
 
-    func receive(_ events: [AnswerEvent]) {
-        for event in events where !state.value.isOver {
-            switch event {
+    func receive(_ parts: [AnswerPart]) {
+        for part in parts where !state.value.isOver {
+            switch part {
             case .pending: break
             case .head(let head): headArrived(head)
-            case .body(let bytes): bodyArrived(bytes)
-            case .end: answerEnded()
+            case .bytes(let bytes): bodyArrived(bytes)
+            case .end(let totals): answerEnded(totals)
             case .fail(let error): fail(error)
             }
         }
@@ -152,12 +154,14 @@ final class BuyerExchange: AnswerReceiver {
             || now.milliseconds(since: since) >= Limits.streamBurstMs
     }
 
-    private func answerEnded() {
+    private func answerEnded(_ totals: AnswerTotals) {
         state.value.isComplete = true
         upload?.discard()
         guard !state.value.events.hasRest else {
             return fail(MeshError(.streamInterrupted, "the answer broke off in the middle of an event"))
         }
+        if isEventStream, !totals.isInBody { pass(ByteBuffer(bytes: OpenAIStream.done)) }
+        guard !state.value.isOver else { return }
         if state.value.held.isEmpty { finishStream() }
     }
 
@@ -200,7 +204,7 @@ final class BuyerExchange: AnswerReceiver {
     }
 
     private func event(_ error: MeshError) -> ByteBuffer {
-        ByteBuffer(bytes: Array("data: ".utf8) + error.document(requestID: requestID).bytes + Array("\n\n".utf8))
+        ByteBuffer(bytes: OpenAIStream.failure(error, requestID: requestID))
     }
 
     private func cutOff() {

@@ -1,7 +1,9 @@
+import MeshExchange
 import MeshModel
 import MeshRouting
 import MeshRuntime
 import MeshSessions
+import MeshWire
 import NIOCore
 import NIOHTTP1
 

@@ -11,7 +11,7 @@ package final class GatewayContext: Sendable {
     package let authenticator: Authenticator
     package let catalog: CatalogHolder
     package let dispatcher: Dispatcher
-    package let deadlines: AnswerExchange.Deadlines
+    package let deadlines: AnswerDeadlines
     package let coldRoutes: any ColdRoutes
     package let metrics: GatewayMetrics
     package let journal: Journal
@@ -25,7 +25,7 @@ package final class GatewayContext: Sendable {
 
     package init(
         identity: NodeFacts, authenticator: Authenticator, catalog: CatalogHolder, dispatcher: Dispatcher,
-        deadlines: AnswerExchange.Deadlines, coldRoutes: any ColdRoutes, metrics: GatewayMetrics,
+        deadlines: AnswerDeadlines, coldRoutes: any ColdRoutes, metrics: GatewayMetrics,
         journal: Journal = .silent
     ) {
         self.identity = identity

@@ -1,3 +1,4 @@
+package import MeshExchange
 import MeshModel
 import MeshRouting
 import MeshRuntime

@@ -1,4 +1,5 @@
 import MeshBroker
+package import MeshExchange
 import MeshGossip
 package import MeshModel
 import MeshRouting

@@ -17,6 +17,19 @@ extension ErrorCode {
         }
     }
 
+    /// The code for which a hosting node broke off an answer that had begun: what it may say of its worker, or that it
+    /// was broken off.
+    package init(ofHostInMidAnswer code: String) {
+        switch ErrorCode(rawValue: code) {
+        case .workerError: self = .workerError
+        case .workerBadAnswer: self = .workerBadAnswer
+        case .workerTimeout: self = .workerTimeout
+        case .modelNotFound: self = .modelNotFound
+        case .workerBusy: self = .workerBusy
+        case nil, .some: self = .streamInterrupted
+        }
+    }
+
     /// Whether a hosting node may rightly say this of a forwarded request. Not what only the entry node can know: the
     /// buyer's key, scopes, names, budget and body were judged there.
     package var mayComeFromHost: Bool {

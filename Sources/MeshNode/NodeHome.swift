@@ -1,4 +1,5 @@
 import MeshCrypto
+import MeshExchange
 import MeshModel
 import MeshRuntime
 package import MeshStore

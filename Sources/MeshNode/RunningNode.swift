@@ -1,6 +1,7 @@
 package import Logging
 import MeshBroker
 import MeshCrypto
+import MeshExchange
 import MeshGateway
 import MeshGossip
 import MeshModel
@@ -143,7 +144,7 @@ package final class RunningNode: Service {
             store: home.store, operatorKey: home.identity.operatorKey.publicKey,
             configured: MeshLists(configuration.mesh))
         let certificates = try configuration.api.tls.map { try ServerCertificates($0) }
-        let deadlines = AnswerExchange.Deadlines(
+        let deadlines = AnswerDeadlines(
             firstContentMs: configuration.firstContentMs, idleMs: configuration.streamIdleMs)
         let forwards = ForwardServer(
             node: key, catalog: catalog, sessions: sessions, signers: signers, deadlines: deadlines, journal: journal)

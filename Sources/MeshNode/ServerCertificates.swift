@@ -1,4 +1,5 @@
 import Foundation
+import MeshExchange
 import MeshModel
 import MeshRuntime
 import MeshTransport

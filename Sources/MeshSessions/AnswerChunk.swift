@@ -1,29 +1,6 @@
+package import MeshDialects
 package import MeshModel
 import MeshWire
-
-/// One part of what a chunk event carries.
-package enum AnswerPiece: Hashable, Sendable {
-    /// Text of the answer as the worker read it, cut anywhere.
-    case text([UInt8])
-    /// The same from base64.
-    case bytes([UInt8])
-    /// A JSON value: an event of its own in a stream of events, and itself elsewhere.
-    case json([UInt8])
-
-    package var content: [UInt8] {
-        switch self {
-        case .text(let content), .bytes(let content), .json(let content): content
-        }
-    }
-
-    /// Whether an answer that begins with it is a page for a browser.
-    var isPage: Bool {
-        switch self {
-        case .text(let content), .bytes(let content): AnswerStart.judge(content, isWhole: true) == .page
-        case .json: false
-        }
-    }
-}
 
 extension WorkerAnswer {
     /// What a chunk event carries; nil when it is damaged, or so cut up that lists in lists make millions of pieces.
@@ -110,7 +87,7 @@ extension WorkerAnswer {
         case nothing
         case pieces([AnswerPiece])
         /// The answer itself.
-        case whole(Whole)
+        case whole(WholeAnswer)
         case failure(MeshError)
         case unreadable
     }
@@ -130,7 +107,7 @@ extension WorkerAnswer {
         usage.read(fields, in: bytes)
         usage.readInside(fields, in: bytes)
         if carriesChunk(fields, in: bytes) { return pieces(frame, in: bytes).map { .pieces($0) } ?? .unreadable }
-        if fields.value("choices", in: bytes) == nil, let failure = WorkerFailure(fields, in: bytes) {
+        if fields.value("choices", in: bytes) == nil, let failure = BackendFailure(fields, in: bytes) {
             return .failure(failure.error())
         }
         let isReport = fields.allSatisfy { field in

@@ -1,3 +1,4 @@
+import MeshDialects
 import MeshModel
 import MeshWire
 
@@ -5,7 +6,7 @@ import MeshWire
 extension AnswerExchange {
     /// Whether an answer behind chunks can be what they came to. A picture, or what nobody can read, is none.
     mutating func isRepeat(
-        _ whole: WorkerAnswer.Whole?, _ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer
+        _ whole: WholeAnswer?, _ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer
     ) -> Bool {
         guard let whole else {
             let content = WorkerAnswer.content(frame, in: bytes)?.kind
@@ -23,7 +24,7 @@ extension AnswerExchange {
             if WorkerAnswer.tellsFinish(frame, in: bytes) { events.markFinished() }
             return doneArrived()
         case .failure(let error): return failed(error)
-        case .unreadable: return hasResult ? doneArrived() : failed(Self.badAnswer)
+        case .unreadable: return hasResult ? doneArrived() : failed(BackendFailure.unreadable)
         case .pieces(let pieces):
             let actions = chunkArrived(pieces, frame, bytes)
             return isFinished ? actions : actions + doneArrived()
@@ -37,10 +38,10 @@ extension AnswerExchange {
     }
 
     mutating func wholeArrived(
-        _ whole: WorkerAnswer.Whole, _ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer
+        _ whole: WholeAnswer, _ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer
     ) -> [Action] {
         if whole.head.status >= 400 { return refused(whole) }
-        if subject != .files, whole.isPage { return failed(Self.page) }
+        if subject != .files, whole.isPage { return failed(BackendFailure.page) }
         guard form == .events else { return documentArrived(whole) }
         // Older clients answer a streamed request with the whole event stream, or the whole object, in one frame.
         if whole.isStream {
@@ -67,45 +68,43 @@ extension AnswerExchange {
         return isFinished ? actions : actions + doneArrived()
     }
 
-    mutating func documentArrived(_ whole: WorkerAnswer.Whole) -> [Action] {
+    mutating func documentArrived(_ whole: WholeAnswer) -> [Action] {
         guard case .waiting = state else {
             return failed(MeshError(.streamInterrupted, "the worker answered a second time, in another form"))
         }
         if form == .document, whole.isStream {
-            return failed(AnswerEvents.failure(in: whole.body) ?? Self.badAnswer)
+            return failed(AnswerEvents.failure(in: whole.body) ?? BackendFailure.unreadable)
         }
         let mustBeJSON = form == .document && (whole.isTypeGuessed || whole.head.isText)
         if let flaw = flaw(of: whole, mustBeJSON: mustBeJSON) { return failed(flaw) }
-        state = .finished
         finalStatus = whole.head.status
-        return [.head(whole.head), .body(whole.body), .end]
+        return [.head(whole.head), part(whole.body), complete()]
     }
 
-    private mutating func refused(_ whole: WorkerAnswer.Whole) -> [Action] {
-        guard case .waiting = state else { return failed(WorkerFailure.body(of: whole).failure.error()) }
-        switch WorkerFailure.answer(for: whole, isChat: form != .bytes) {
+    private mutating func refused(_ whole: WholeAnswer) -> [Action] {
+        guard case .waiting = state else { return failed(BackendFailure.body(of: whole).failure.error()) }
+        switch BackendFailure.answer(for: whole, isChat: form != .bytes) {
         case .failure(let error): return failed(error)
         case .success(let whole):
-            state = .finished
             finalStatus = whole.head.status
-            return [.head(whole.head), .body(whole.body), .end]
+            return [.head(whole.head), part(whole.body), complete()]
         }
     }
 
     /// Why a success is none: it says that it is JSON and is garbage, or it only tells of a failure.
-    private mutating func flaw(of whole: WorkerAnswer.Whole, mustBeJSON: Bool) -> MeshError? {
+    private mutating func flaw(of whole: WholeAnswer, mustBeJSON: Bool) -> MeshError? {
         guard whole.head.isJSON || mustBeJSON else { return nil }
         return whole.body.withUnsafeBytes { bytes in
             // The one scan of a plain answer also finds its usage.
             guard let fields = try? JSONScanner.fields(of: bytes) else {
-                return (try? JSONScanner.value(of: bytes)) == nil ? Self.badAnswer : nil
+                return (try? JSONScanner.value(of: bytes)) == nil ? BackendFailure.unreadable : nil
             }
             usage.readInside(fields, in: bytes)
             let names: [StaticString] = form == .document ? ["choices"] : ["choices", "object", "data"]
             guard form == .document || (form == .bytes && subject == .completions),
                 names.allSatisfy({ fields.value($0, in: bytes) == nil })
             else { return nil }
-            return WorkerFailure(fields, in: bytes)?.error()
+            return BackendFailure(fields, in: bytes)?.error()
         }
     }
 }

@@ -1,34 +1,25 @@
+import MeshDialects
 package import MeshModel
-import MeshWire
+package import MeshWire
 
 /// One request at one worker, from the frame that carries it to its last answer: what each of the worker's frames
 /// means for the buyer.
 ///
-/// States: `waiting` (nothing but keep-alives came) → `streaming` (content was delivered) → `finished`. A failure
-/// in `waiting` is `fail`, so that a real status or another candidate is still possible; in `streaming` it is an
-/// in-band error event and the end. `[DONE]` is delivered exactly once, whether the worker sent it or not, and never
-/// after an error. An answer is complete when it says so, not when it ends: behind `[DONE]` nothing can spoil it, and
-/// without any such mark its end is a failure.
+/// States: `waiting` (nothing but keep-alives came) → `streaming` (content was delivered) → `finished`. The answer is a
+/// head, bytes, and `end` with its totals, or `fail` in the place of any of them. Of a stream of events the bytes are
+/// whole events without an end marker: the marker and the words of a failure are the affair of whoever speaks with the
+/// buyer. An answer is complete when it says so, not when it ends: behind `[DONE]` nothing can spoil it, and without any
+/// such mark its end is a failure.
 package struct AnswerExchange: Sendable {
     package enum Action: Hashable, Sendable {
-        /// Before any body; only once.
+        /// Before any bytes; only once.
         case head(AnswerHead)
-        case body([UInt8])
+        case bytes([UInt8])
         /// The answer is complete.
-        case end
-        /// Before the head: the error may be answered or another worker be tried. After it: an answer that is no
-        /// stream of events is cut, and whoever reads it must be able to tell.
+        case end(AnswerTotals)
+        /// Before the head: the error may be answered or another worker be tried. After it: the answer is cut, and
+        /// whoever reads it must be able to tell.
         case fail(MeshError)
-    }
-
-    /// What the buyer asked for.
-    package enum Form: Hashable, Sendable {
-        /// One JSON document; a worker that sends it in chunks has them collected.
-        case document
-        /// A stream of events.
-        case events
-        /// Whatever the endpoint gives: the worker's bytes as they come.
-        case bytes
     }
 
     /// What the request is about, which decides what can be an answer to it.
@@ -63,13 +54,17 @@ package struct AnswerExchange: Sendable {
     }
 
     /// `events` becomes `bytes` when the worker says that its answer is no event stream.
-    var form: Form
+    var form: AnswerForm
     let subject: Subject
-    private let deadlines: Deadlines
+    private let deadlines: AnswerDeadlines
     private let total: Instant
     private let started: Instant
     private var firstContent: Instant?
+    /// When something last came.
+    private var latest: Instant
+    private var delivered: Int64 = 0
     var usage = UsageReading()
+    var finishReason: String?
     var finalStatus = 0
     private var isOthersFault = false
     var state = State.waiting
@@ -102,13 +97,14 @@ package struct AnswerExchange: Sendable {
     private var isLost: Bool { beats.due.map { $0 < min(total, patience) } ?? false }
 
     package init(
-        form: Form, subject: Subject = .completions, deadlines: Deadlines, isUploading: Bool = false, now: Instant
+        form: AnswerForm, subject: Subject = .completions, deadlines: AnswerDeadlines, isUploading: Bool = false, now: Instant
     ) {
         self.form = form
         self.subject = subject
         self.isUploading = isUploading
         self.deadlines = deadlines
         started = now
+        latest = now
         total = now.advanced(byMilliseconds: deadlines.totalMs)
         patience = now.advanced(byMilliseconds: deadlines.firstContentMs)
     }
@@ -123,6 +119,7 @@ package struct AnswerExchange: Sendable {
         _ event: WorkerFrame.ReplyEvent, _ frame: WorkerFrame, in bytes: UnsafeRawBufferPointer, now: Instant
     ) -> [Action] {
         if isFinished { return [] }
+        latest = now
         let actions = meaning(of: event, frame, bytes, now)
         return noted(actions, now)
     }
@@ -145,24 +142,24 @@ package struct AnswerExchange: Sendable {
             extend(frame, bytes, now: now)
             return []
         case .start:
-            guard let head = WorkerAnswer.start(frame, in: bytes) else { return failed(Self.badAnswer) }
+            guard let head = WorkerAnswer.start(frame, in: bytes) else { return failed(BackendFailure.unreadable) }
             partArrived(now: now)
             return startArrived(head)
         case .progress: return progressArrived(frame, bytes, now)
         case .chunk:
-            guard let pieces = WorkerAnswer.pieces(frame, in: bytes) else { return failed(Self.badAnswer) }
+            guard let pieces = WorkerAnswer.pieces(frame, in: bytes) else { return failed(BackendFailure.unreadable) }
             partArrived(now: now)
             return chunkArrived(pieces, frame, bytes)
         case .done: return ended(frame, bytes)
         case .error:
-            let failure = WorkerFailure(frame, in: bytes)
+            let failure = BackendFailure(frame, in: bytes)
             if case .streaming = state { return failed(failure.lateError()) }
             return failed(failure.error())
         case .answer:
             let whole = WorkerAnswer.whole(frame, in: bytes, usage: &usage)
             // Behind the chunks of a stream it repeats them, or only says that they were all.
             if form == .events, hasResult, isRepeat(whole, frame, bytes) { return doneArrived() }
-            guard let whole else { return failed(Self.badAnswer) }
+            guard let whole else { return failed(BackendFailure.unreadable) }
             return wholeArrived(whole, frame, bytes)
         }
     }
@@ -197,10 +194,9 @@ package struct AnswerExchange: Sendable {
         case .streaming:
             state = .finished
             finalStatus = error.status
-            guard form == .events else { return [.fail(error)] }
             var told = error
-            if error.code == .workerLost { told.code = .streamInterrupted }
-            return [.body(WorkerAnswer.dataEvent(told.document(requestID: nil).bytes)), .end]
+            if form == .events, error.code == .workerLost { told.code = .streamInterrupted }
+            return [.fail(told)]
         }
     }
 
@@ -230,6 +226,7 @@ package struct AnswerExchange: Sendable {
     /// nobody has consumed; more is a violation that costs the request, or a fast worker could fill this node.
     package mutating func binaryArrived(_ payload: UnsafeRawBufferPointer, now: Instant) -> Bytes {
         guard !isFinished else { return .actions([]) }
+        latest = now
         partArrived(now: now)
         taken += payload.count
         guard taken <= Limits.answerWindowBytes else {
@@ -237,8 +234,9 @@ package struct AnswerExchange: Sendable {
         }
         switch form {
         case .bytes:
-            guard case .streaming = state else { return .actions(failed(Self.badAnswer)) }
+            guard case .streaming = state else { return .actions(failed(BackendFailure.unreadable)) }
             guard pay(payload.count) else { return .actions(failed(Self.wrongLength)) }
+            delivered += Int64(payload.count)
             return .pass
         case .events, .document:
             return .actions(noted(chunkArrived([.bytes(Array(payload))], nil, payload), now))
@@ -276,9 +274,9 @@ package struct AnswerExchange: Sendable {
     }
 
     private mutating func startArrived(_ head: AnswerHead) -> [Action] {
-        guard case .waiting = state else { return failed(Self.badAnswer) }
+        guard case .waiting = state else { return failed(BackendFailure.unreadable) }
         guard head.status < 400 else { return bytesBegin(head) }
-        if subject != .files, head.isPage { return failed(Self.page) }
+        if subject != .files, head.isPage { return failed(BackendFailure.page) }
         switch form {
         case .events where head.isEventStream: return []
         case .events where !head.isMedia:
@@ -306,10 +304,10 @@ package struct AnswerExchange: Sendable {
 
     /// What should have been events is something else.
     private mutating func otherArrived(_ beginning: [UInt8]) -> [Action] {
-        guard let head = announced, subject != .completions else { return failed(Self.badAnswer) }
+        guard let head = announced, subject != .completions else { return failed(BackendFailure.unreadable) }
         let actions = bytesBegin(head)
         guard pay(beginning.count) else { return failed(Self.wrongLength) }
-        return actions + [.body(beginning)]
+        return actions + [part(beginning)]
     }
 
     /// Whether `count` more bytes fit into the length that was told.
@@ -343,13 +341,6 @@ package struct AnswerExchange: Sendable {
             return failed(MeshError(.streamInterrupted, "the worker stopped sending in the middle of the answer"))
         }
     }
-
-    package static let badAnswer = MeshError(
-        .workerBadAnswer, "the worker sent an answer this node cannot read; its owner should update it")
-
-    static let page = MeshError(
-        .workerBadAnswer,
-        "the worker's backend answered with a web page; its owner should check the address it was given")
 
     private static let wrongLength = MeshError(
         .workerBadAnswer, "the worker's answer has another length than it said")
@@ -392,22 +383,22 @@ package struct AnswerExchange: Sendable {
             guard pay(pieces.reduce(0) { $0 + $1.content.count }) else { return failed(Self.wrongLength) }
             hasResult = true
             if case .waiting = state, subject != .files, let first = pieces.first, first.isPage {
-                return failed(Self.page)
+                return failed(BackendFailure.page)
             }
             let head = begun {
                 AnswerHead(status: 200, contentType: WorkerAnswer.chunkType(frame, pieces, in: bytes))
             }
-            return head + pieces.map(\.content).filter { !$0.isEmpty }.map { .body($0) }
+            return head + pieces.map(\.content).filter { !$0.isEmpty }.map { part($0) }
         }
     }
 
     private mutating func collect(_ pieces: [AnswerPiece]) -> [Action] {
         for piece in pieces {
             if case .json(let document) = piece {
-                switch AnswerEvent.meaning(ofDocument: document) {
-                case .preliminary where AnswerEvent.isLoadStatus(document): continue
+                switch StreamEvent.meaning(ofDocument: document) {
+                case .preliminary where StreamEvent.isLoadStatus(document): continue
                 case .preliminary: break
-                case .failure(let failure, _): return failed(failure.error())
+                case .failure(let failure): return failed(failure.error())
                 case .content, .nothing: break
                 }
             }
@@ -422,14 +413,32 @@ package struct AnswerExchange: Sendable {
 
     mutating func deliver(_ delivery: AnswerEvents.Delivery) -> [Action] {
         if let other = delivery.other { return otherArrived(other) }
-        var actions = delivery.body.isEmpty ? [] : eventsBegun() + [.body(delivery.body)]
+        let actions = delivery.body.isEmpty ? [] : eventsBegun() + [part(delivery.body)]
         guard let failure = delivery.failure else { return actions }
-        guard delivery.isTold else { return actions + failed(failure) }
-        // The buyer has read the worker's own words, and they are the end of the stream.
+        let ended = actions + failed(failure)
+        // Behind content a status of the buyer's own fault is none.
+        if !actions.isEmpty || firstContent != nil { finalStatus = max(finalStatus, ErrorCode.workerError.status) }
+        return ended
+    }
+
+    /// Bytes of the answer, counted.
+    mutating func part(_ bytes: [UInt8]) -> Action {
+        delivered += Int64(bytes.count)
+        return .bytes(bytes)
+    }
+
+    /// The answer is complete.
+    mutating func complete() -> Action {
         state = .finished
-        finalStatus = max(failure.status, ErrorCode.workerError.status)
-        actions.append(.end)
-        return actions
+        var totals = AnswerTotals()
+        totals.promptTokens = usage.promptTokens
+        totals.completionTokens = usage.completionTokens
+        totals.totalTokens = usage.totalTokens
+        totals.finishReason = events.finishReason ?? finishReason
+        totals.bytes = delivered
+        totals.firstContentMs = (firstContent ?? latest).milliseconds(since: started)
+        totals.durationMs = latest.milliseconds(since: started)
+        return .end(totals)
     }
 
     mutating func eventsBegun() -> [Action] {
@@ -441,7 +450,7 @@ package struct AnswerExchange: Sendable {
         guard case .waiting = state else { return [] }
         state = .streaming
         let held = events.release()
-        return held.isEmpty ? [.head(head())] : [.head(head()), .body(held)]
+        return held.isEmpty ? [.head(head())] : [.head(head()), part(held)]
     }
 
     // MARK: The end
@@ -449,23 +458,19 @@ package struct AnswerExchange: Sendable {
     mutating func doneArrived() -> [Action] {
         switch form {
         case .document:
-            guard !collected.isEmpty else { return failed(Self.badAnswer) }
+            guard !collected.isEmpty else { return failed(BackendFailure.unreadable) }
             var head = announced ?? AnswerHead(status: 200, contentType: "application/json")
             head.length = collected.count
             return documentArrived(.init(head: head, body: collected, source: .text))
         case .bytes:
-            guard case .streaming = state else { return failed(Self.badAnswer) }
+            guard case .streaming = state else { return failed(BackendFailure.unreadable) }
             guard owed ?? 0 == 0 else { return failed(Self.wrongLength) }
-            state = .finished
-            return [.end]
+            return [complete()]
         case .events: break
         }
         var actions = deliver(events.finish(usage: &usage))
         if isFinished { return actions }
         actions += eventsBegun()
-        state = .finished
-        return actions + [.body(Self.doneMarker), .end]
+        return actions + [complete()]
     }
-
-    private static let doneMarker = Array("data: [DONE]\n\n".utf8)
 }

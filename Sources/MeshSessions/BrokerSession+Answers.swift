@@ -1,3 +1,4 @@
+import MeshDialects
 import MeshModel
 import MeshWire
 

@@ -1,41 +1,9 @@
+package import MeshDialects
 import MeshModel
-import MeshWire
+package import MeshWire
 
 /// The parts of a worker's reply payload, whichever of the released forms it has.
 package enum WorkerAnswer {
-    /// What a whole answer amounts to for the buyer.
-    package struct Whole: Hashable, Sendable {
-        /// How the body came.
-        package enum Source: Hashable, Sendable {
-            /// A part of the frame, and so JSON.
-            case json
-            case text
-            /// From base64.
-            case bytes
-        }
-
-        package var head: AnswerHead
-        package var body: [UInt8]
-        package var source: Source
-        /// Whether the worker did not say what its body is.
-        package var isTypeGuessed = false
-
-        /// Whether the type leaves open what the body is.
-        var isLoose: Bool { isTypeGuessed || head.isText || head.contentType.hasPrefix("application/octet-stream") }
-
-        /// Whether it is the text of an event stream, whatever it says it is. No JSON begins as one.
-        package var isStream: Bool {
-            let start = AnswerStart.judge(body, isWhole: true)
-            if head.isEventStream { return start != .document && start != .page }
-            return (head.isJSON || isLoose) && start == .events
-        }
-
-        /// Whether it is a page for a browser.
-        var isPage: Bool {
-            head.isPage || ((head.isJSON || isLoose) && AnswerStart.judge(body, isWhole: true) == .page)
-        }
-    }
-
     /// Where a reply's content stands. Generation A puts it beside the event, under `data`.
     static func content(_ frame: WorkerFrame, in bytes: UnsafeRawBufferPointer) -> JSONSlice? {
         if let payload = frame.payload, payload.kind != .null { return payload }
@@ -46,7 +14,7 @@ package enum WorkerAnswer {
     /// text that is JSON or an event stream. Nil when the payload is missing or is none of these.
     package static func whole(
         _ frame: WorkerFrame, in bytes: UnsafeRawBufferPointer, usage: inout UsageReading
-    ) -> Whole? {
+    ) -> WholeAnswer? {
         guard let payload = content(frame, in: bytes) else { return nil }
         switch payload.kind {
         case .array: return plain(payload, bytes)
@@ -67,11 +35,11 @@ package enum WorkerAnswer {
         let guess = type ?? (isEmpty ? "text/plain" : guessedType(of: body, source))
         guard var head = head(fields, status: isEmpty ? 200 : status, type: guess, bytes) else { return nil }
         head.length = body.count
-        return Whole(head: head, body: body, source: source, isTypeGuessed: type == nil)
+        return WholeAnswer(head: head, body: body, source: source, isTypeGuessed: type == nil)
     }
 
     /// The same where nobody asks what it cost.
-    package static func whole(_ frame: WorkerFrame, in bytes: UnsafeRawBufferPointer) -> Whole? {
+    package static func whole(_ frame: WorkerFrame, in bytes: UnsafeRawBufferPointer) -> WholeAnswer? {
         var usage = UsageReading()
         return whole(frame, in: bytes, usage: &usage)
     }
@@ -82,19 +50,19 @@ package enum WorkerAnswer {
             ? 200 : nil
     }
 
-    private static func text(_ text: [UInt8]) -> Whole? {
+    private static func text(_ text: [UInt8]) -> WholeAnswer? {
         let first = text.first { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }
         guard
             first == UInt8(ascii: "{") || first == UInt8(ascii: "[")
                 || AnswerStart.judge(text, isWhole: true) == .events
         else { return nil }
         let head = AnswerHead(status: 200, contentType: guessedType(of: text, .text), length: text.count)
-        return Whole(head: head, body: text, source: .text, isTypeGuessed: true)
+        return WholeAnswer(head: head, body: text, source: .text, isTypeGuessed: true)
     }
 
     /// The type of a body that came without one. A text that begins as an object and is none is a damaged answer, and
     /// so is nothing at all.
-    private static func guessedType(of body: [UInt8], _ source: Whole.Source) -> String {
+    private static func guessedType(of body: [UInt8], _ source: WholeAnswer.Source) -> String {
         switch source {
         case .json: return "application/json"
         case .bytes: return "application/octet-stream"
@@ -106,10 +74,10 @@ package enum WorkerAnswer {
         }
     }
 
-    static func plain(_ payload: JSONSlice, _ bytes: UnsafeRawBufferPointer) -> Whole {
+    static func plain(_ payload: JSONSlice, _ bytes: UnsafeRawBufferPointer) -> WholeAnswer {
         let body = Array(bytes[payload.range])
         let head = AnswerHead(status: 200, contentType: "application/json", length: body.count)
-        return Whole(head: head, body: body, source: .json)
+        return WholeAnswer(head: head, body: body, source: .json)
     }
 
     /// Reads a `start` event: everything of a wrapped answer but its body, with `length` where it is known.
@@ -129,7 +97,7 @@ package enum WorkerAnswer {
     private static func head(
         _ fields: [JSONField], status: Int64, type: String, _ bytes: UnsafeRawBufferPointer
     ) -> AnswerHead? {
-        guard isAnswerStatus(status) else { return nil }
+        guard AnswerHead.isAnswerStatus(status) else { return nil }
         var head = AnswerHead(status: Int(status), contentType: type)
         if let headers = fields.value("headers", in: bytes) {
             head.fields = AnswerFieldRule.fields(of: headers, in: bytes)
@@ -161,15 +129,9 @@ package enum WorkerAnswer {
         return member.map { String(decoding: JSONText.unescaped($0.value, in: bytes), as: UTF8.self) }
     }
 
-    /// Statuses that an answer with a body can have. The others would end or split the buyer's HTTP answer:
-    /// informational ones are no answer, and 204, 205 and 304 have no body (RFC 9110, section 15).
-    package static func isAnswerStatus(_ status: Int64) -> Bool {
-        (200..<600).contains(status) && ![204, 205, 304].contains(status)
-    }
-
     private static func body(
         _ fields: [JSONField], _ bytes: UnsafeRawBufferPointer
-    ) -> (body: [UInt8], source: Whole.Source)? {
+    ) -> (body: [UInt8], source: WholeAnswer.Source)? {
         if let encoded = fields.value("body_base64", in: bytes), encoded.kind == .string {
             return Base64.bytes(JSONText.unescaped(encoded, in: bytes)).map { ($0, .bytes) }
         }
@@ -179,25 +141,5 @@ package enum WorkerAnswer {
         case .null: return ([], .text)
         case .object, .array, .number, .boolean: return (Array(bytes[body.range]), .json)
         }
-    }
-
-    /// The line of an event that carries a JSON document. Line breaks in JSON text can only be space between its tokens,
-    /// but in an event they would end the `data` field.
-    static func dataLine(_ json: [UInt8]) -> [UInt8] {
-        var line: [UInt8] = []
-        line.reserveCapacity(json.count + 8)
-        line.append(contentsOf: "data: ".utf8)
-        line.append(contentsOf: json.lazy.map { $0 == 0x0A || $0 == 0x0D ? 0x20 : $0 })
-        return line
-    }
-
-    package static func dataEvent(_ json: [UInt8]) -> [UInt8] { dataLine(json) + [0x0A, 0x0A] }
-}
-
-/// What may stand in an HTTP header value (RFC 9110, section 5.5): no control characters, so nothing can be
-/// smuggled in after a line break.
-package enum HeaderRule {
-    package static func isValue(_ text: String) -> Bool {
-        text.utf8.count <= 1_024 && text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
     }
 }

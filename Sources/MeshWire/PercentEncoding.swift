@@ -27,6 +27,27 @@ package enum PercentEncoding {
         return String(validating: output, as: UTF8.self)
     }
 
+    /// `text` as it may stand in a header: printable ASCII without `%`, everything else escaped. What goes beyond `limit`
+    /// bytes of UTF-8 is left out.
+    package static func encode(_ text: String, limit: Int) -> String {
+        var output: [UInt8] = []
+        let digits = Array("0123456789ABCDEF".utf8)
+        var count = 0
+        for character in text.unicodeScalars {
+            let bytes = Array(String(character).utf8)
+            count += bytes.count
+            guard count <= limit else { break }
+            for byte in bytes {
+                if (0x20..<0x7F).contains(byte), byte != UInt8(ascii: "%") {
+                    output.append(byte)
+                } else {
+                    output += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+                }
+            }
+        }
+        return String(decoding: output, as: UTF8.self)
+    }
+
     /// `text` itself, unless it holds control characters: for names that may have a `%` of their own.
     package static func plain(_ text: some StringProtocol) -> String? {
         text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F } ? String(text) : nil

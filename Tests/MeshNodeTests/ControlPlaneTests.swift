@@ -2,6 +2,7 @@ import Foundation
 import Logging
 import MeshBroker
 import MeshCrypto
+import MeshExchange
 import MeshGossip
 import MeshModel
 import MeshRouting

@@ -1,9 +1,11 @@
 import Logging
 import MeshCrypto
+import MeshExchange
 import MeshModel
 import MeshRouting
 import MeshRuntime
 import MeshSessions
+import MeshWire
 import NIOCore
 import NIOPosix
 import Synchronization
@@ -35,7 +37,7 @@ import Testing
     final class Receiver: AnswerReceiver {
         let eventLoop: any EventLoop = MultiThreadedEventLoopGroup.singleton.next()
         let count = Mutex(0)
-        func receive(_ events: [AnswerEvent]) { count.withLock { $0 += events.count } }
+        func receive(_ events: [AnswerPart]) { count.withLock { $0 += events.count } }
     }
 
     let here = SigningKey.random().publicKey
@@ -69,13 +71,13 @@ import Testing
             .remote(provider.remoteHosts[host].node, provider),
             WorkRequest(
                 operation: .chatCompletions, body: ByteBuffer(), form: .events, need: WorkerNeed(model: "m"),
-                deadlines: AnswerExchange.Deadlines()),
+                deadlines: AnswerDeadlines()),
             principal: Principal(owner: here, username: nil, node: here, nodeOperator: nil), requestID: "r",
             attempt: 1, receiver: Receiver())
     }
 
     /// What the host that was asked last says.
-    func answer(_ events: [AnswerEvent]) async throws {
+    func answer(_ events: [AnswerPart]) async throws {
         let receiver = try #require(remote.receivers.withLock { $0.last })
         try await receiver.eventLoop.submit { receiver.receive(events) }.get()
     }
@@ -101,16 +103,16 @@ import Testing
         try await answer([.fail(MeshError(.workerLost, "gone"))])
         _ = start(1)
         try await answer([.head(AnswerHead(status: 200, contentType: "text/event-stream"))])
-        try await answer([.end])
+        try await answer([.end(AnswerTotals())])
         #expect(firsts() == [0, 200])
         #expect(dispatcher.candidates(route, WorkerNeed(model: "m")).count == 2)
     }
 
     @Test func aQuickErrorOfTheWorkerIsAFailureAndTheBuyersIsNone() async throws {
         _ = start(1)
-        try await answer([.head(AnswerHead(status: 200, contentType: "application/json")), .end])
+        try await answer([.head(AnswerHead(status: 200, contentType: "application/json")), .end(AnswerTotals())])
         _ = start(0)
-        try await answer([.head(AnswerHead(status: 500, contentType: "application/json")), .end])
+        try await answer([.head(AnswerHead(status: 500, contentType: "application/json")), .end(AnswerTotals())])
         #expect(firsts() == [0, 200])
         let other = DispatcherTests()
         _ = other.start(0)

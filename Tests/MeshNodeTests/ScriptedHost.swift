@@ -1,5 +1,6 @@
 import Foundation
 import MeshCrypto
+import MeshExchange
 import MeshGossip
 import MeshModel
 import MeshNode

@@ -1,4 +1,5 @@
 import Logging
+import MeshExchange
 import MeshGateway
 import MeshModel
 import MeshRouting

@@ -1,3 +1,4 @@
+import MeshDialects
 import MeshModel
 import MeshWire
 import Testing
@@ -132,7 +133,7 @@ import Testing
                 }
                 let bytes = Array(chunk.utf8)
                 switch bytes.withUnsafeBytes({ exchange.binaryArrived($0, now: SessionFixtures.start) }) {
-                case .pass: actions.append(.body(bytes))
+                case .pass: actions.append(.bytes(bytes))
                 case .actions(let more): actions += more
                 }
             }
@@ -223,7 +224,7 @@ import Testing
 
     @Test func bytesPassAfterTheStartAndNeverBefore() {
         var early = AnswerExchange(form: .bytes, deadlines: .init(), now: SessionFixtures.start)
-        #expect(Self.binary(&early, 3) == .actions([.fail(AnswerExchange.badAnswer)]))
+        #expect(Self.binary(&early, 3) == .actions([.fail(BackendFailure.unreadable)]))
         var exchange = AnswerExchange(form: .bytes, deadlines: .init(), now: SessionFixtures.start)
         _ = exchange.receive(Self.startWithoutLength)
         #expect(Self.binary(&exchange, 3) == .pass)

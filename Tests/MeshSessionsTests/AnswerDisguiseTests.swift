@@ -149,7 +149,7 @@ import Testing
     func aPageIsNoAnswer(page: String) {
         let refused = Outcome(failure: .workerBadAnswer)
         for type in ["text/html", "text/html; charset=utf-8", "text/plain", "text/event-stream", "application/json"] {
-            for form in [AnswerExchange.Form.events, .document, .bytes]
+            for form in [AnswerForm.events, .document, .bytes]
             where form != .bytes || type != "text/event-stream" {
                 #expect(Outcome(form: form, [Self.wrapped(page, type: type)]) == refused, "\(form) \(type)")
             }
@@ -157,7 +157,7 @@ import Testing
         #expect(Outcome(stream: true, [Self.chunk(page), Self.end]) == refused)
         #expect(Outcome(form: .bytes, [Self.chunk(page), Self.end]) == refused)
         let start = #"{"event":"start","payload":{"status_code":200,"content_type":"text/html"}}"#
-        for form in [AnswerExchange.Form.events, .document, .bytes] { #expect(Outcome(form: form, [start]) == refused) }
+        for form in [AnswerForm.events, .document, .bytes] { #expect(Outcome(form: form, [start]) == refused) }
     }
 
     @Test func aFileMayBeAPage() throws {
@@ -170,7 +170,7 @@ import Testing
 
     private static func binary(_ exchange: inout AnswerExchange, _ text: String) -> [AnswerExchange.Action] {
         switch Array(text.utf8).withUnsafeBytes({ exchange.binaryArrived($0, now: SessionFixtures.start) }) {
-        case .pass: [.body(Array(text.utf8))]
+        case .pass: [.bytes(Array(text.utf8))]
         case .actions(let actions): actions
         }
     }

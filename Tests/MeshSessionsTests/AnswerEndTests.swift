@@ -85,19 +85,19 @@ import Testing
     @Test func aLostWorkerDoesNotSpoilItEither() {
         var exchange = AnswerExchange(stream: true)
         _ = exchange.receive(Self.chunk(Self.words + "data: [DONE]\n\n"))
-        let outcome = Outcome(exchange.failed(MeshError(.workerLost, "gone")))
+        let outcome = Outcome(exchange.failed(MeshError(.workerLost, "gone")), isInStream: true)
         #expect(outcome.body == Self.done && outcome.ends == 1)
         #expect(exchange.sample(now: SessionFixtures.now(9).instant)?.isSuccess == true)
     }
 
     @Test(arguments: ["data: [DONE]\n\n", "data: [DONE]"]) func doneIsNotWaitedForLong(marker: String) {
-        let deadlines = AnswerExchange.Deadlines(firstContentMs: 60_000, idleMs: 60_000, totalMs: 60_000)
+        let deadlines = AnswerDeadlines(firstContentMs: 60_000, idleMs: 60_000, totalMs: 60_000)
         var exchange = AnswerExchange(stream: true, deadlines: deadlines)
         _ = exchange.receive(#"{"event":"pending"}"#)
         _ = exchange.receive(Self.chunk(Self.words + marker), at: 1_000)
         _ = exchange.receive(#"{"event":"pending"}"#, at: 1_100)
         #expect(exchange.deadline.milliseconds(since: SessionFixtures.start) == 1_000 + Limits.streamTailMs)
-        #expect(Outcome(exchange.deadlinePassed()).body == Self.done)
+        #expect(Outcome(exchange.deadlinePassed(), isInStream: true).body == Self.done)
         #expect(exchange.isFinished && exchange.receive(Self.end) == [])
         #expect(exchange.sample(now: SessionFixtures.now(1_500).instant)?.isSuccess == true)
     }

@@ -1,3 +1,4 @@
+import MeshDialects
 import MeshModel
 import MeshWire
 import Testing
@@ -269,7 +270,7 @@ import Testing
     func aFailureAfterContentEndsTheStream(frame: String, words: String) {
         var exchange = AnswerExchange(stream: true)
         _ = exchange.receive(Self.content)
-        let outcome = Outcome(exchange.receive(frame) ?? [])
+        let outcome = Outcome(exchange.receive(frame) ?? [], isInStream: true)
         #expect(outcome.heads.isEmpty && outcome.ends == 1 && outcome.failures.isEmpty)
         #expect(outcome.body.hasPrefix("data: {\"error\":{") && outcome.body.contains(words))
         #expect(!outcome.body.contains("DONE"))

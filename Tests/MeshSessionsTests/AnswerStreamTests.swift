@@ -139,7 +139,7 @@ import Testing
             [
                 #"{"payload":{"status_code":200,"content_type":"text/event-stream","body":"data: a\n\ndata: {\"error\":{\"message\":\"no\"}}\n\ndata: [DONE]\n\n"}}"#
             ],
-            stream("data: a\n\ndata: {\"error\":{\"message\":\"no\"}}\n\n")),
+            stream("data: a\n\n" + typed("no"))),
         Row(
             "later, nothing follows it", stream: true,
             [#"{"event":"chunk","payload":"data: a\n\ndata: {\"error\":\"no\"}\n\ndata: b\n\n"}"#, end],
@@ -213,7 +213,7 @@ import Testing
     @Test func aFailureInTheMiddleIsAnEventAndTheEnd() {
         var exchange = AnswerExchange(stream: true)
         _ = exchange.receive(#"{"event":"chunk","payload":"data: a\n\ndata: half"}"#)
-        let outcome = Outcome(exchange.receive(#"{"status":"error","error":"gone"}"#) ?? [])
+        let outcome = Outcome(exchange.receive(#"{"status":"error","error":"gone"}"#) ?? [], isInStream: true)
         #expect(outcome.heads.isEmpty && outcome.ends == 1 && outcome.failures.isEmpty)
         #expect(
             outcome.body.hasPrefix("data: {\"error\":") && !outcome.body.contains("half")
@@ -238,7 +238,7 @@ import Testing
 }
 
 @Suite struct AnswerDeadlineTests {
-    static let deadlines = AnswerExchange.Deadlines(firstContentMs: 1_000, idleMs: 500, totalMs: 400_000)
+    static let deadlines = AnswerDeadlines(firstContentMs: 1_000, idleMs: 500, totalMs: 400_000)
 
     func milliseconds(_ exchange: AnswerExchange) -> Int64 {
         exchange.deadline.milliseconds(since: SessionFixtures.start)
@@ -300,7 +300,7 @@ import Testing
 
     /// Parts of the answer show as well that the handler lives, and silence after them as well that it does not.
     @Test func aHandlerThatCrashesAfterPendingIsNoticed() {
-        let long = AnswerExchange.Deadlines(firstContentMs: 120_000, idleMs: 120_000, totalMs: 4_000_000)
+        let long = AnswerDeadlines(firstContentMs: 120_000, idleMs: 120_000, totalMs: 4_000_000)
         let pending = #"{"event":"pending"}"#
         var before = AnswerExchange(stream: true, deadlines: long)
         _ = before.receive(pending)
@@ -313,7 +313,7 @@ import Testing
         #expect(milliseconds(during) == 80_000)
         _ = during.receive(#"{"event":"log"}"#, at: 30_000)
         #expect(milliseconds(during) == 90_000)
-        #expect(Outcome(during.deadlinePassed()).body.contains("stream_interrupted"))
+        #expect(Outcome(during.deadlinePassed(), isInStream: true).body.contains("stream_interrupted"))
         // Loading is no content: another worker may still be tried.
         var loading = AnswerExchange(stream: true, deadlines: long)
         _ = loading.receive(pending)
@@ -333,7 +333,7 @@ import Testing
         #expect(waiting.deadlinePassed().isEmpty)
         var streaming = AnswerExchange(stream: true)
         _ = streaming.receive(#"{"event":"chunk","payload":"data: a\n\n"}"#)
-        let outcome = Outcome(streaming.deadlinePassed())
+        let outcome = Outcome(streaming.deadlinePassed(), isInStream: true)
         #expect(outcome.ends == 1 && outcome.body.contains("stream_interrupted"))
         var loading = AnswerExchange(stream: true)
         _ = loading.receive(AnswerStreamTests.load)

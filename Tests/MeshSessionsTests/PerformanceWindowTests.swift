@@ -1,4 +1,5 @@
 import MeshModel
+import MeshWire
 import Testing
 
 @testable import MeshSessions
@@ -67,7 +68,7 @@ import Testing
     }
 
     @Test func whatIsNotTheWorkersDoingLeavesNoMark() {
-        func failed(_ change: (inout AnswerExchange) -> Void, _ deadlines: AnswerExchange.Deadlines = .init()) -> Bool {
+        func failed(_ change: (inout AnswerExchange) -> Void, _ deadlines: AnswerDeadlines = .init()) -> Bool {
             var exchange = AnswerExchange(form: .bytes, deadlines: deadlines, now: SessionFixtures.start)
             change(&exchange)
             return exchange.sample(now: SessionFixtures.now(9).instant) != nil

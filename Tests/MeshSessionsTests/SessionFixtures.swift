@@ -1,3 +1,4 @@
+import MeshDialects
 import MeshModel
 import MeshSessions
 import MeshWire
@@ -46,7 +47,7 @@ extension BrokerSession {
 }
 
 extension AnswerExchange {
-    init(stream: Bool, deadlines: Deadlines = Deadlines()) {
+    init(stream: Bool, deadlines: AnswerDeadlines = AnswerDeadlines()) {
         self.init(form: stream ? .events : .document, deadlines: deadlines, now: SessionFixtures.start)
     }
 
@@ -69,26 +70,46 @@ struct Outcome: Equatable, Sendable, CustomStringConvertible {
     var body = ""
     var ends = 0
     var failures: [ErrorCode] = []
+    private var isInStream = false
 
-    init(_ actions: [AnswerExchange.Action]) {
+    /// - Parameter isInStream: whether the beginning of a stream of events was delivered before.
+    init(_ actions: [AnswerExchange.Action], isInStream: Bool = false) {
+        self.isInStream = isInStream
+        add(actions, isStream: true)
+    }
+
+    /// A buyer reads how a stream of events ended in the stream itself.
+    mutating func add(_ actions: [AnswerExchange.Action], isStream: Bool = false) {
         for action in actions {
             switch action {
             case .head(let head): heads.append("\(head.status) \(head.contentType)")
-            case .body(let bytes): body += SessionFixtures.text(bytes)
-            case .end: ends += 1
+            case .bytes(let bytes): body += SessionFixtures.text(bytes)
+            case .end:
+                if isStream, isEventStream { body += SessionFixtures.text(OpenAIStream.done) }
+                ends += 1
+            case .fail(let error) where isStream && isEventStream:
+                body += SessionFixtures.text(OpenAIStream.failure(error, requestID: nil))
+                ends += 1
             case .fail(let error): failures.append(error.code)
             }
         }
     }
 
-    init(form: AnswerExchange.Form, _ frames: [String]) {
+    private var isEventStream: Bool { heads.last.map { $0.hasPrefix("200 text/event-stream") } ?? isInStream }
+
+    static func == (left: Outcome, right: Outcome) -> Bool {
+        left.heads == right.heads && left.body == right.body && left.ends == right.ends
+            && left.failures == right.failures
+    }
+
+    init(form: AnswerForm, _ frames: [String]) {
         var exchange = AnswerExchange(form: form, deadlines: .init(), now: SessionFixtures.start)
-        self.init(frames.flatMap { exchange.receive($0) ?? [] })
+        for frame in frames { add(exchange.receive(frame) ?? [], isStream: form == .events) }
     }
 
     init(stream: Bool, _ frames: [String]) {
         var exchange = AnswerExchange(stream: stream)
-        self.init(frames.flatMap { exchange.receive($0) ?? [] })
+        for frame in frames { add(exchange.receive(frame) ?? [], isStream: stream) }
     }
 
     init(head: String, body: String) {

@@ -51,8 +51,8 @@ import Testing
                 switch action {
                 case .head: heads += 1
                 case .end: ends += 1
-                case .body: if heads != 1 { broken += 1 }
-                case .fail: if heads != 0 { broken += 1 }
+                case .bytes: if heads != 1 { broken += 1 }
+                case .fail: ends += heads
                 }
             }
             if heads > 1 || ends > heads { broken += 1 }

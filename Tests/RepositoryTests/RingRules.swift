@@ -4,9 +4,10 @@ enum RingRules {
     /// Docs/Architecture/overview.md draws them.
     static let rings: [String: Int] = [
         "CSodium": 0, "MeshModel": 0, "MeshWire": 0,
-        "MeshGossip": 1, "MeshSessions": 1, "MeshRouting": 1, "MeshAccounting": 1,
+        "MeshGossip": 1, "MeshSessions": 1, "MeshRouting": 1, "MeshDialects": 1, "MeshAccounting": 1,
         "MeshBroker": 2, "MeshTopology": 2, "MeshSimulation": 2,
-        "MeshCrypto": 3, "MeshStore": 3, "MeshTransport": 3, "MeshUpstream": 3, "MeshTelemetry": 3,
+        "MeshCrypto": 3, "MeshStore": 3, "MeshTransport": 3, "MeshExchange": 3, "MeshUpstream": 3,
+        "MeshTelemetry": 3,
         "MeshRuntime": 4,
         "MeshGateway": 5, "MeshDashboard": 5, "MeshWorker": 5,
         "MeshNode": 6,
@@ -17,6 +18,8 @@ enum RingRules {
     /// Arrows between neighbours in one ring, and the one that points up.
     static let arrows: [String: [String]] = [
         "MeshWire": ["MeshModel"],
+        // What a backend says in its own dialect comes through a worker's frames.
+        "MeshSessions": ["MeshDialects"],
         "MeshCrypto": ["CSodium"],
         "MeshStore": ["MeshCrypto"],
         "MeshTransport": ["MeshCrypto"],

@@ -19,13 +19,13 @@ enum WorkerFrameTarget {
             }
             var usage = UsageReading()
             if case .whole(let whole) = WorkerAnswer.ending(frame, in: bytes, usage: &usage) { check(whole.head) }
-            let failure = WorkerFailure(frame, in: bytes).error()
+            let failure = BackendFailure(frame, in: bytes).error()
             expect(failure.message.utf8.count < 1_024, "an error without an end")
         }
     }
 
     static func check(_ head: AnswerHead) {
-        expect(WorkerAnswer.isAnswerStatus(Int64(head.status)), "status \(head.status)")
+        expect(AnswerHead.isAnswerStatus(Int64(head.status)), "status \(head.status)")
         expect(HeaderRule.isValue(head.contentType), "a content type that splits headers")
         expect((head.length ?? 0) >= 0, "a negative length")
         for field in head.fields {
@@ -42,13 +42,13 @@ enum WorkerSessionTarget {
 
     static func run(_ input: [UInt8]) {
         var reader = InputReader(input)
-        let form: AnswerExchange.Form = [.document, .events, .bytes][Int(reader.byte() % 3)]
+        let form: AnswerForm = [.document, .events, .bytes][Int(reader.byte() % 3)]
         var now = Now(instant: Instant(nanoseconds: 1), wall: Timestamp(milliseconds: 1_746_960_000_000))
         var session = BrokerSession(
             identity: identity, sessionID: "s-1", tokenText: "secret", greetingGraceMs: 1_500,
             now: now)
         session.requestSent(BrokerSession.firstRequestNumber + 9)
-        var exchange = AnswerExchange(form: form, deadlines: AnswerExchange.Deadlines(), now: now.instant)
+        var exchange = AnswerExchange(form: form, deadlines: AnswerDeadlines(), now: now.instant)
         var ledger = Ledger(form: form)
         for frame in reader.rest.split(separator: 0xFF, omittingEmptySubsequences: false) {
             let passed = Int64(frame.first ?? 0) * 40
@@ -107,13 +107,13 @@ enum WorkerSessionTarget {
 
 /// What a buyer and a worker have seen, and what they must never see.
 private struct Ledger {
-    let form: AnswerExchange.Form
+    let form: AnswerForm
     private var heads: [AnswerHead] = []
     private var isOver = false
     private var isClosed = false
     private var body: [UInt8] = []
 
-    init(form: AnswerExchange.Form) { self.form = form }
+    init(form: AnswerForm) { self.form = form }
 
     /// Whether the buyer reads a stream of events, in which errors are events too.
     private var isStream: Bool { form == .events && heads.first.map { $0.isEventStream && $0.status < 400 } ?? false }

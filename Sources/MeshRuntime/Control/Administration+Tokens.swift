@@ -1,4 +1,5 @@
 package import MeshCrypto
+package import MeshExchange
 package import MeshModel
 import MeshStore
 import MeshWire

@@ -1,3 +1,4 @@
+package import MeshExchange
 package import MeshModel
 import MeshRouting
 import MeshSessions

@@ -1,5 +1,6 @@
 import MeshBroker
 package import MeshCrypto
+package import MeshExchange
 package import MeshModel
 import MeshRouting
 import MeshSessions

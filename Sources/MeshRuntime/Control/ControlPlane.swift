@@ -2,6 +2,7 @@ import DequeModule
 package import Logging
 package import MeshBroker
 package import MeshCrypto
+package import MeshExchange
 package import MeshGossip
 package import MeshModel
 package import MeshRouting

@@ -1,3 +1,4 @@
+package import MeshExchange
 package import MeshGossip
 package import MeshModel
 package import MeshStore

@@ -1,6 +1,8 @@
+import MeshExchange
 import MeshModel
 import MeshRouting
 import MeshSessions
+import MeshWire
 import NIOCore
 import Synchronization
 
@@ -43,12 +45,12 @@ final class HostMeasurement: Sendable {
         if phase.withLock({ $0 != .over }) { measurements.change { [host] in $0.ended(host) } }
     }
 
-    func heard(_ event: AnswerEvent) {
-        switch event {
+    func heard(_ part: AnswerPart) {
+        switch part {
         case .head(let head):
             guard move(to: .answered) == .waiting else { return }
             if head.status >= 500 || head.status == 429 { failed(afterMs: elapsedMs) } else { answered() }
-        case .pending, .body: break
+        case .pending, .bytes: break
         case .end: if move(to: .over) != .over { ended() }
         case .fail(let error):
             let before = move(to: .over)
@@ -111,9 +113,9 @@ final class MeasuredReceiver: AnswerReceiver {
         eventLoop = receiver.eventLoop
     }
 
-    func receive(_ events: [AnswerEvent]) {
-        for event in events { measurement.heard(event) }
-        receiver.receive(events)
+    func receive(_ parts: [AnswerPart]) {
+        for part in parts { measurement.heard(part) }
+        receiver.receive(parts)
     }
 }
 

@@ -1,6 +1,8 @@
+package import MeshExchange
 package import MeshModel
 import MeshRouting
 package import MeshSessions
+import MeshWire
 package import NIOCore
 
 /// Has one request answered by one of the places it may go to: tries them in turn until the first content, and then
@@ -109,7 +111,7 @@ package final class Pursuit: Sendable, Ticking {
         state.value.uncommitted = UncommittedAnswer()
         let handle = places.begin(candidate, request, state.value.machine.tried, attempt)
         // An attempt may have failed before it returned, and another begun.
-        if state.value.attempt === attempt { state.value.handle = handle }
+        if state.value.attempt === attempt { state.value.handle = handle } else { handle.cancel() }
     }
 
     /// A worker may have come back meanwhile: one that connected anew takes over from its own old socket.
@@ -144,38 +146,38 @@ package final class Pursuit: Sendable, Ticking {
             guard let kept = state.value.kept else { return finish([.fail(places.none())]) }
             var answer = kept.answer
             answer.setRetryAfter(seconds)
-            finish(answer.events + [.end])
+            finish(answer.parts + [.end(kept.totals)])
         }
     }
 
     // MARK: What the attempt says
 
-    fileprivate func receive(_ events: [AnswerEvent], from attempt: AttemptReceiver) {
-        for index in events.indices {
+    fileprivate func receive(_ parts: [AnswerPart], from attempt: AttemptReceiver) {
+        for index in parts.indices {
             guard state.value.attempt === attempt else { return }
-            if state.value.isCommitted { return pass(Array(events[index...])) }
-            take(events[index])
+            if state.value.isCommitted { return pass(Array(parts[index...])) }
+            take(parts[index])
         }
     }
 
-    private func take(_ event: AnswerEvent) {
-        switch event {
+    private func take(_ part: AnswerPart) {
+        switch part {
         case .pending:
             state.value.machine.signArrived()
             state.value.receiver?.receive([.pending])
         case .head(let head): state.value.uncommitted.begin(head, form: request.form, isForeign: isForeign)
-        case .body(let bytes):
+        case .bytes(let bytes):
             switch state.value.uncommitted.append(bytes) {
             case .hold: break
             case .commit: commit()
             case .failed(let error): drop(.error(error))
             }
-        case .end:
+        case .end(let totals):
             switch state.value.uncommitted.finish(isChat: request.form != .bytes) {
-            case .commit: commit(isWhole: true)
+            case .commit: commit(end: totals)
             case .refusal(let status, let seconds):
                 failed(
-                    .refusal(status: status, retryAfterSeconds: seconds), answer: KeptAnswer(state.value.uncommitted))
+                    .refusal(status: status, retryAfterSeconds: seconds), answer: KeptAnswer(state.value.uncommitted, totals))
             case .failed(let error): failed(.error(error))
             }
         case .fail(let error): failed(.error(error))
@@ -183,22 +185,22 @@ package final class Pursuit: Sendable, Ticking {
     }
 
     /// Content is here: what was held back goes on, and whatever comes passes.
-    private func commit(isWhole: Bool = false) {
+    private func commit(end totals: AnswerTotals? = nil) {
         if case .local(let session, _)? = state.value.place { session.restIsOver() }
         state.value.isCommitted = true
-        var events = state.value.uncommitted.events
+        var parts = state.value.uncommitted.parts
         state.value.uncommitted = UncommittedAnswer()
-        if isWhole { events.append(.end) }
-        pass(events)
+        if let totals { parts.append(.end(totals)) }
+        pass(parts)
     }
 
-    private func pass(_ events: [AnswerEvent]) {
+    private func pass(_ parts: [AnswerPart]) {
         // Behind the first content only content counts.
-        if case .pending? = events.last { return }
+        if case .pending? = parts.last { return }
         state.value.machine.contentArrived(now: SystemClock.instant)
-        switch events.last {
-        case .end?, .fail?: finish(events)
-        case .pending?, .head?, .body?, nil: state.value.receiver?.receive(events)
+        switch parts.last {
+        case .end?, .fail?: finish(parts)
+        case .pending?, .head?, .bytes?, nil: state.value.receiver?.receive(parts)
         }
     }
 
@@ -211,8 +213,8 @@ package final class Pursuit: Sendable, Ticking {
         failed(failure)
     }
 
-    /// All is told with `events`, if any.
-    private func finish(_ events: [AnswerEvent]) {
+    /// All is told with `parts`, if any.
+    private func finish(_ parts: [AnswerPart]) {
         ticker.remove(self)
         state.value.machine.ended()
         let receiver = state.value.receiver
@@ -220,7 +222,7 @@ package final class Pursuit: Sendable, Ticking {
         state.value.attempt = nil
         state.value.handle = nil
         state.value.kept = nil
-        receiver?.receive(events)
+        receiver?.receive(parts)
     }
 
     /// Whether another node answers: what it says of its worker's answer was judged by nobody yet.
@@ -285,8 +287,12 @@ package final class Pursuit: Sendable, Ticking {
 
 private final class KeptAnswer: Sendable {
     let answer: UncommittedAnswer
+    let totals: AnswerTotals
 
-    init(_ answer: UncommittedAnswer) { self.answer = answer }
+    init(_ answer: UncommittedAnswer, _ totals: AnswerTotals) {
+        self.answer = answer
+        self.totals = totals
+    }
 }
 
 /// The receiver of one attempt: tells late answers of an abandoned attempt from those of the current one.
@@ -299,5 +305,5 @@ private final class AttemptReceiver: AnswerReceiver {
         self.eventLoop = eventLoop
     }
 
-    func receive(_ events: [AnswerEvent]) { pursuit.receive(events, from: self) }
+    func receive(_ parts: [AnswerPart]) { pursuit.receive(parts, from: self) }
 }

@@ -1,6 +1,9 @@
+import MeshDialects
+import MeshExchange
 import MeshModel
 import MeshRouting
 import MeshSessions
+import MeshWire
 import NIOCore
 
 /// The beginning of an answer, as long as another place may still be asked instead: its head, events without content,
@@ -33,7 +36,7 @@ struct UncommittedAnswer: Sendable {
     private var isForeign = false
 
     /// - Parameter isForeign: whether another node says that this is its worker's answer.
-    mutating func begin(_ head: AnswerHead, form: AnswerExchange.Form, isForeign: Bool) {
+    mutating func begin(_ head: AnswerHead, form: AnswerForm, isForeign: Bool) {
         self.head = head
         self.isForeign = isForeign
         if Attempts.isRefusal(status: head.status) || (isForeign && head.status >= 400) {
@@ -91,7 +94,7 @@ struct UncommittedAnswer: Sendable {
         guard let head else { return Self.headless }
         var bytes: [UInt8] = []
         while let piece = body.take(Limits.refusalBytes) { bytes += piece.readableBytesView }
-        switch WorkerFailure.answer(head, bytes, isChat: isChat) {
+        switch BackendFailure.answer(head, bytes, isChat: isChat) {
         case .failure(let error): return error
         case .success(let judged):
             self.head = judged.head
@@ -112,12 +115,12 @@ struct UncommittedAnswer: Sendable {
     }
 
     /// What was held, to be passed on.
-    var events: [AnswerEvent] {
+    var parts: [AnswerPart] {
         guard let head else { return [] }
-        var events: [AnswerEvent] = [.head(head)]
+        var parts: [AnswerPart] = [.head(head)]
         var body = body
-        while let piece = body.take(Limits.streamBufferBytes) { events.append(.body(piece)) }
-        return events
+        while let piece = body.take(Limits.streamBufferBytes) { parts.append(.bytes(piece)) }
+        return parts
     }
 
     private static let headless = MeshError(.workerBadAnswer, "the worker ended its answer before it began")

@@ -1,3 +1,5 @@
+import MeshDialects
+import MeshExchange
 import MeshModel
 import MeshSessions
 import MeshTransport
@@ -11,7 +13,10 @@ final class ForwardAnswer: AnswerReceiver {
         var pursuit: Pursuit?
         var held = ByteQueue()
         var isPaused = false
-        var isComplete = false
+        /// How the answer ended, once all of it is here.
+        var ending: ForwardAnswerEnd?
+        /// Whether the head says that events follow.
+        var isStream = false
         var isOver = false
         var hasHead = false
         var isWatched = false
@@ -25,11 +30,14 @@ final class ForwardAnswer: AnswerReceiver {
     let eventLoop: any EventLoop
     private let forward: IncomingForward
     private let state: NIOLoopBoundBox<State>
-    private let ended: @Sendable (ErrorCode?) -> Void
+    /// Whether the entry node reads how the answer ended behind it.
+    private let readsTrailers: Bool
+    private let whenEnded: @Sendable (ErrorCode?) -> Void
 
     init(forward: IncomingForward, ended: @escaping @Sendable (ErrorCode?) -> Void) {
         self.forward = forward
-        self.ended = ended
+        readsTrailers = ForwardAnswerEnd.isRequested(by: forward.headers)
+        self.whenEnded = ended
         eventLoop = forward.eventLoop
         state = NIOLoopBoundBox(State(), eventLoop: forward.eventLoop)
     }
@@ -45,32 +53,58 @@ final class ForwardAnswer: AnswerReceiver {
         pursuit.start()
     }
 
-    func receive(_ events: [AnswerEvent]) {
-        for event in events where !state.value.isOver {
-            switch event {
+    func receive(_ parts: [AnswerPart]) {
+        for part in parts where !state.value.isOver && state.value.ending == nil {
+            switch part {
             case .pending: tellOfWork()
             case .head(let head):
                 state.value.hasHead = true
                 if head.status >= 400 { state.value.failure = .workerError }
-                var headers = [("content-type", head.contentType)]
-                if case .local(let session, _)? = state.value.pursuit?.place {
-                    headers.append(("aisbf-worker", session.mark))
-                }
-                headers += head.fields.map { ($0.name, $0.value) }
-                if let length = head.length { headers.append(("content-length", String(length))) }
-                forward.respond(status: head.status, headers: headers)
-            case .body(let bytes): write(bytes)
-            case .end:
-                state.value.isComplete = true
-                if state.value.held.isEmpty {
-                    forward.end()
-                    finish()
-                }
-            case .fail(let error):
-                finish(error.code)
-                if state.value.hasHead { forward.reset() } else { Self.fail(forward, error) }
+                state.value.isStream = head.isEventStream && head.status < 400
+                var mark: String?
+                if case .local(let session, _)? = state.value.pursuit?.place { mark = session.mark }
+                respond(.answer(head, worker: mark))
+            case .bytes(let bytes): write(bytes)
+            case .end(let totals): ended(.complete(totals))
+            case .fail(let error): failed(error)
             }
         }
+    }
+
+    private func respond(_ head: ForwardAnswerHead) { forward.respond(status: head.status, headers: head.fields) }
+
+    private func ended(_ ending: ForwardAnswerEnd) {
+        state.value.ending = ending
+        if state.value.held.isEmpty { finishAnswer() }
+    }
+
+    private func failed(_ error: MeshError) {
+        guard state.value.hasHead else {
+            finish(error.code)
+            return Self.fail(forward, error)
+        }
+        state.value.failure = error.code
+        // An answer that is told to end has to say that it is cut.
+        guard readsTrailers || state.value.isStream else {
+            finish()
+            return forward.reset()
+        }
+        ended(.failed(code: error.code.rawValue, words: error.message))
+    }
+
+    /// All bytes are out: the end, in trailers where the entry node reads them. For one that does not, the end of a
+    /// stream of events stands in the stream.
+    private func finishAnswer() {
+        guard let ending = state.value.ending else { return }
+        if readsTrailers {
+            forward.end(trailers: ending.trailers)
+        } else {
+            if state.value.isStream {
+                forward.write(ByteBuffer(bytes: OpenAIStream.end(ending, requestID: forward.requestID)))
+            }
+            forward.end()
+        }
+        finish()
     }
 
     /// The entry node keeps its own time, and gives a worker more that is at work.
@@ -83,7 +117,7 @@ final class ForwardAnswer: AnswerReceiver {
 
     /// The request turned out to be none.
     func fail(_ error: MeshError) {
-        guard !state.value.isOver, !state.value.isComplete else { return }
+        guard !state.value.isOver, state.value.ending == nil else { return }
         let pursuit = state.value.pursuit
         let hasHead = state.value.hasHead
         finish(error.code)
@@ -140,26 +174,22 @@ final class ForwardAnswer: AnswerReceiver {
             state.value.isPaused = false
             state.value.pursuit?.resume()
         }
-        if state.value.isComplete {
-            forward.end()
-            finish()
-        }
+        finishAnswer()
     }
 
     private func finish(_ failure: ErrorCode? = nil) {
         guard !state.value.isOver else { return }
         state.value.isOver = true
         state.value.pursuit = nil
-        ended(failure ?? state.value.failure)
+        whenEnded(failure ?? state.value.failure)
     }
 
     /// A failure of this node or its worker, told apart from a worker's own answer by `aisbf-error`.
     static func fail(_ forward: IncomingForward, _ error: MeshError) {
-        let body = error.document(requestID: forward.requestID).bytes
-        var headers = [("content-type", "application/json"), ("aisbf-error", error.code.rawValue)]
-        if let seconds = error.retryAfterSeconds { headers.append(("retry-after", String(seconds))) }
-        forward.respond(status: error.status, headers: headers)
-        forward.write(ByteBuffer(bytes: body))
+        let head = ForwardAnswerHead.failure(
+            code: error.code.rawValue, status: error.status, retryAfterSeconds: error.retryAfterSeconds)
+        forward.respond(status: head.status, headers: head.fields)
+        forward.write(ByteBuffer(bytes: error.document(requestID: forward.requestID).bytes))
         forward.end()
     }
 }

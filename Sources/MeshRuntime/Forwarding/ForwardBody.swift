@@ -1,3 +1,4 @@
+import MeshExchange
 import MeshModel
 import MeshSessions
 import MeshWire
@@ -5,7 +6,7 @@ import NIOCore
 
 /// What a forwarded body asks for. It is validated again here, because it goes into a worker's envelope.
 struct ForwardBody: Sendable {
-    var form: AnswerExchange.Form
+    var form: AnswerForm
     var need: WorkerNeed
     /// What is known of the upload that follows the payload.
     var upload: Upload?

@@ -1,4 +1,5 @@
 package import MeshCrypto
+package import MeshExchange
 package import MeshModel
 package import MeshRouting
 import MeshSessions
@@ -46,6 +47,7 @@ package final class ForwardClient: RemoteDispatch {
             signer: signer, created: wall,
             nonce: hexText(Sodium.shared.randomBytes(12)))
         headers.append(("content-type", "application/json"))
+        headers.append(ForwardAnswerEnd.request)
         headers.append(("aisbf-deadline-first", String(request.deadlines.firstContentMs)))
         headers.append(("aisbf-deadline-idle", String(request.deadlines.idleMs)))
         headers.append(("aisbf-deadline-total", String(request.deadlines.totalMs)))

@@ -1,4 +1,5 @@
 import MeshCrypto
+package import MeshExchange
 package import MeshModel
 import MeshRouting
 package import MeshSessions
@@ -18,7 +19,7 @@ package final class ForwardServer: Sendable {
     private let proofs: PrincipalProofs
     private let replays = ReplayGuard()
     private let tickers = LoopTickers<Pursuit>()
-    private let deadlines: AnswerExchange.Deadlines
+    private let deadlines: AnswerDeadlines
     private let journal: Journal
     private let duration = Timer(label: "aisbf_forward_seconds")
     private let draining = Atomic<Bool>(false)
@@ -28,7 +29,7 @@ package final class ForwardServer: Sendable {
 
     package init(
         node: PublicKey, catalog: CatalogHolder, sessions: SessionTable, signers: Signers,
-        deadlines: AnswerExchange.Deadlines, journal: Journal
+        deadlines: AnswerDeadlines, journal: Journal
     ) {
         self.node = node
         self.catalog = catalog
@@ -148,14 +149,14 @@ package final class ForwardServer: Sendable {
     }
 
     /// The entry node may shorten this node's deadlines, never lengthen them.
-    private func lowered(_ headers: [(String, String)]) -> AnswerExchange.Deadlines {
+    private func lowered(_ headers: [(String, String)]) -> AnswerDeadlines {
         func value(_ name: String, _ own: Int64) -> Int64 {
             guard let text = headers.first(where: { $0.0 == name })?.1, let asked = Int64(text), asked > 0 else {
                 return own
             }
             return min(max(asked, 1_000), own)
         }
-        var lowered = AnswerExchange.Deadlines(
+        var lowered = AnswerDeadlines(
             firstContentMs: value("aisbf-deadline-first", deadlines.firstContentMs),
             idleMs: value("aisbf-deadline-idle", deadlines.idleMs),
             totalMs: value("aisbf-deadline-total", deadlines.totalMs))

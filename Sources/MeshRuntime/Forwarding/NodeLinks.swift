@@ -1,5 +1,6 @@
 package import Logging
 import MeshBroker
+package import MeshExchange
 package import MeshGossip
 package import MeshModel
 package import MeshTransport

@@ -1,3 +1,4 @@
+import MeshExchange
 import MeshModel
 import MeshRouting
 import MeshSessions
@@ -16,6 +17,7 @@ final class RemoteAnswer: ForwardReceiver {
         var error: HostError?
         var errorBody = ByteBuffer()
         var isStarted = false
+        var isStream = false
         /// The answer was refused here: what still comes of it is nobody's.
         var isRefused = false
         /// Bytes still to come where the head told the length: it goes to the buyer as `content-length`, and one byte
@@ -56,34 +58,23 @@ final class RemoteAnswer: ForwardReceiver {
     func forwardWaits() { receiver.deliver([.pending]) }
 
     func forwardHead(status: Int, headers: [(String, String)]) {
-        func value(_ name: String) -> String? { headers.first { $0.0 == name }?.1 }
-        if let code = value("aisbf-error") {
-            let seconds = value("retry-after").flatMap { Int($0) }.map { min(max($0, 1), Limits.retryAfterSeconds) }
+        switch ForwardAnswerHead.read(status: status, fields: headers) {
+        case nil: refuse("it answered with a status that is none")
+        case .failure(let code, _, let seconds):
             let error = HostError(code: ErrorCode(ofHost: code, hasUpload: upload != nil), retryAfterSeconds: seconds)
-            return state.withLock { $0.error = error }
+            state.withLock { $0.error = error }
+        case .answer(var head, let worker):
+            // Of a chat nothing is read that a browser would run.
+            if isChat, head.status < 400, head.isPage { return refuse("it answered with a web page") }
+            if let worker, WorkerMark.isMark(worker) { head.fields.append(AnswerField("aisbf-worker", worker)) }
+            let (length, isStream) = (head.length, head.isEventStream && head.status < 400)
+            state.withLock {
+                $0.isStarted = true
+                $0.isStream = isStream
+                $0.owed = length
+            }
+            receiver.deliver([.head(head)])
         }
-        guard WorkerAnswer.isAnswerStatus(Int64(status)) else {
-            return refuse("it answered with a status that is none")
-        }
-        let contentType = value("content-type").flatMap { HeaderRule.isValue($0) ? $0 : nil } ?? "application/json"
-        // Of a chat nothing is read that a browser would run.
-        if isChat, status < 400, contentType.lowercased().hasPrefix("text/html") {
-            return refuse("it answered with a web page")
-        }
-        var head = AnswerHead(status: status, contentType: contentType)
-        head.length = value("content-length").flatMap { Int64($0) }.flatMap {
-            (0...Limits.answerBytes).contains($0) ? Int($0) : nil
-        }
-        head.fields = AnswerFieldRule.passing(headers)
-        if let mark = value("aisbf-worker"), WorkerMark.isMark(mark) {
-            head.fields.append(AnswerField("aisbf-worker", mark))
-        }
-        let length = head.length
-        state.withLock {
-            $0.isStarted = true
-            $0.owed = length
-        }
-        receiver.deliver([.head(head)])
     }
 
     func forwardBody(_ bytes: ByteBuffer) {
@@ -104,7 +95,7 @@ final class RemoteAnswer: ForwardReceiver {
         }
         switch step {
         case .drop: break
-        case .pass: receiver.deliver([.body(bytes)])
+        case .pass: receiver.deliver([.bytes(bytes)])
         case .refuse: refuse("its answer is longer than it said")
         }
     }
@@ -119,13 +110,35 @@ final class RemoteAnswer: ForwardReceiver {
         if let error = state.error { return receiver.deliver([.fail(meshError(error, state.errorBody))]) }
         guard let failure else {
             guard state.isStarted else { return refuse("it answered without a status") }
-            if let owed = state.owed, owed > 0 { return refuse("its answer is shorter than it said") }
-            return receiver.deliver([.end])
+            return wholeArrived(state, trailers)
         }
         let error = broken(failure)
         receiver.deliver([
             .fail(state.isStarted ? MeshError(.streamInterrupted, error.message, retryAfterSeconds: 2) : error)
         ])
+    }
+
+    /// The stream ended as it should. Whether the answer did, the trailers say; of a node that sends none the end of a
+    /// stream of events stands in the stream.
+    private func wholeArrived(_ state: State, _ trailers: [(String, String)]) {
+        switch ForwardAnswerEnd(trailers: trailers) {
+        case .failed(let code, let words):
+            let said = ForeignWords.cleaned(words)
+            receiver.deliver([
+                .fail(
+                    MeshError(
+                        ErrorCode(ofHostInMidAnswer: code),
+                        said.isEmpty ? "node \(node) broke off the answer" : "node \(node) says: \(said)"))
+            ])
+        case .complete(let totals):
+            if let owed = state.owed, owed > 0 { return refuse("its answer is shorter than it said") }
+            receiver.deliver([.end(totals)])
+        case nil:
+            if let owed = state.owed, owed > 0 { return refuse("its answer is shorter than it said") }
+            var totals = AnswerTotals()
+            totals.isInBody = state.isStream
+            receiver.deliver([.end(totals)])
+        }
     }
 
     private func broken(_ failure: ForwardFailure) -> MeshError {

@@ -1,4 +1,5 @@
 package import Logging
+package import MeshExchange
 package import MeshModel
 import MeshTelemetry
 

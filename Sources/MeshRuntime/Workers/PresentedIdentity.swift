@@ -1,4 +1,5 @@
 import MeshCrypto
+import MeshExchange
 import MeshModel
 import MeshSessions
 import MeshTransport

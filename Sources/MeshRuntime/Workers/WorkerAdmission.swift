@@ -1,5 +1,6 @@
 import Logging
 import MeshCrypto
+package import MeshExchange
 package import MeshModel
 package import MeshRouting
 import MeshSessions

@@ -1,3 +1,4 @@
+package import MeshExchange
 import MeshModel
 import MeshSessions
 import MeshTransport
@@ -221,7 +222,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
             let surplus = countHeld(number)
             guard let outcome, let entry = inFlight[number] else { return }
             switch outcome {
-            case .pass: entry.receiver.deliver([.body(payload)])
+            case .pass: entry.receiver.deliver([.bytes(payload)])
             case .actions(let actions):
                 deliver(actions + surplus, entry.receiver)
                 // What went into events was taken in here; how slowly the buyer reads is told by `pause`.
@@ -266,7 +267,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
         switch action {
         case .head(let head): head.status == 404
         case .fail(let error): error.code == .modelNotFound
-        case .body, .end: false
+        case .bytes, .end: false
         }
     }
 
@@ -327,8 +328,8 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
             actions.map { action in
                 switch action {
                 case .head(let head): .head(machine.profile.passesRanges ? head : head.withoutRanges())
-                case .body(let bytes): .body(context.channel.allocator.buffer(bytes: bytes))
-                case .end: .end
+                case .bytes(let bytes): .bytes(context.channel.allocator.buffer(bytes: bytes))
+                case .end(let totals): .end(totals)
                 case .fail(let error): .fail(error)
                 }
             })

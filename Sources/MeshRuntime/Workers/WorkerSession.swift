@@ -1,4 +1,5 @@
 import MeshCrypto
+package import MeshExchange
 package import MeshModel
 import MeshRouting
 package import MeshSessions

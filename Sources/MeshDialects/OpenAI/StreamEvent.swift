@@ -2,20 +2,19 @@ import MeshModel
 import MeshWire
 
 /// One whole event of a worker's stream, cut into its fields (WHATWG HTML, section 9.2.6).
-struct AnswerEvent {
-    enum Meaning {
+package struct StreamEvent {
+    package enum Meaning {
         case content
         /// Shows that the worker is at it, but is no part of the answer: a load-status chunk, a role without a word.
         case preliminary
-        /// - Parameter isTold: whether buyers' programs read it as the failure it is, as the worker wrote it.
-        case failure(WorkerFailure, isTold: Bool)
+        case failure(BackendFailure)
         /// Nothing that anybody would read.
         case nothing
     }
 
     /// The event as the buyer gets it, without its blank line: fields with their data, lines that end in LF, no end
     /// marker. Empty when it has no data: a block without any makes some programs read an empty document.
-    private(set) var text: [UInt8] = []
+    package private(set) var text: [UInt8] = []
     /// The `data` lines, joined.
     private(set) var data: ArraySlice<UInt8> = []
     /// Comments of a block without data, each with its line end.
@@ -29,7 +28,7 @@ struct AnswerEvent {
     private var loose: [UInt8] = []
 
     /// - Parameter event: its lines without the blank one behind them.
-    init(_ event: [UInt8]) {
+    package init(_ event: [UInt8]) {
         if let start = Self.onlyLine(event) {
             text = event
             data = event[start...]
@@ -40,8 +39,8 @@ struct AnswerEvent {
     }
 
     /// A JSON document as an event of its own.
-    init(document: [UInt8]) {
-        text = WorkerAnswer.dataLine(document)
+    package init(document: [UInt8]) {
+        text = EventText.line(document)
         data = document[...]
     }
 
@@ -113,32 +112,30 @@ struct AnswerEvent {
     private var isFailure: Bool { error != nil || name.elementsEqual("error".utf8) }
 
     /// Reads the event whole. After content only an event that `mayBeFailure` is worth it.
-    var meaning: Meaning {
-        if let error { return .failure(WorkerFailure(said: error), isTold: false) }
+    package var meaning: Meaning {
+        if let error { return .failure(BackendFailure(said: error)) }
         if name.elementsEqual("error".utf8) {
-            return .failure(WorkerFailure(said: Array(data)), isTold: WorkerFailure.isReadable(Array(data)))
+            return .failure(BackendFailure(said: Array(data)))
         }
         if text.isEmpty {
             // A document that a server wrote into its stream as it is: nobody would read it, and it may be why it ends.
-            if let failure = Self.failure(inDocument: loose) { return .failure(failure, isTold: false) }
+            if let failure = Self.failure(inDocument: loose) { return .failure(failure) }
             return comments.isEmpty ? .nothing : .preliminary
         }
         return Self.meaning(ofDocument: Array(data))
     }
 
-    static func meaning(ofDocument document: [UInt8]) -> Meaning {
+    package static func meaning(ofDocument document: [UInt8]) -> Meaning {
         document.withUnsafeBytes { bytes in
             guard let fields = try? JSONScanner.fields(of: bytes) else { return .content }
             if isLoadStatus(fields, bytes) { return .preliminary }
-            if let failure = WorkerFailure(fields, in: bytes) {
-                return .failure(failure, isTold: WorkerFailure.isReadable(document))
-            }
+            if let failure = BackendFailure(fields, in: bytes) { return .failure(failure) }
             return ChatCompletion.isWordless(fields, in: bytes) ? .preliminary : .content
         }
     }
 
     /// Whether a document only tells that the model is being loaded.
-    static func isLoadStatus(_ document: [UInt8]) -> Bool {
+    package static func isLoadStatus(_ document: [UInt8]) -> Bool {
         document.withUnsafeBytes { bytes in
             (try? JSONScanner.fields(of: bytes)).map { isLoadStatus($0, bytes) } ?? false
         }
@@ -148,10 +145,10 @@ struct AnswerEvent {
         fields.string("id", in: bytes) == "chatcmpl-load"
     }
 
-    private static func failure(inDocument document: [UInt8]) -> WorkerFailure? {
+    private static func failure(inDocument document: [UInt8]) -> BackendFailure? {
         guard document.first == UInt8(ascii: "{") else { return nil }
         return document.withUnsafeBytes { bytes in
-            (try? JSONScanner.fields(of: bytes)).flatMap { WorkerFailure($0, in: bytes) }
+            (try? JSONScanner.fields(of: bytes)).flatMap { BackendFailure($0, in: bytes) }
         }
     }
 

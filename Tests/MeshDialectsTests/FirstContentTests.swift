@@ -1,5 +1,5 @@
 import MeshModel
-import MeshSessions
+import MeshDialects
 import Testing
 
 /// Where the answer itself begins in a stream of events.

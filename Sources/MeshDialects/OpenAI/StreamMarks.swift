@@ -1,3 +1,5 @@
+import MeshModel
+
 /// What a search finds in the data of one event, without reading it: the names by which streams tell what they are and
 /// that they are complete. A name in quotes cannot stand inside a JSON string, where its quotes would be escaped.
 struct StreamMarks {
@@ -10,6 +12,8 @@ struct StreamMarks {
     private(set) var error = false
     /// Where the object of the last `usage` begins.
     private(set) var usage: Int?
+    /// The last reason to finish that is a plain word.
+    private(set) var finishReason: String?
     private var kinds: [Kind] = []
     private var finished: [Kind] = []
 
@@ -43,7 +47,9 @@ struct StreamMarks {
         case UInt8(ascii: "f"):
             guard rest.starts(with: "finish_reason\"".utf8), let value = Self.value(rest, behind: 14) else { return }
             // `null`, and what some servers write in its place.
-            if value.first != UInt8(ascii: "n"), !value.starts(with: "\"\"".utf8) { finished.append(.completions) }
+            guard value.first != UInt8(ascii: "n"), !value.starts(with: "\"\"".utf8) else { return }
+            finished.append(.completions)
+            finishReason = Self.word(value) ?? finishReason
         case UInt8(ascii: "m"):
             if rest.starts(with: "message_start\"".utf8) { kinds.append(.messages) }
             if rest.starts(with: "message_stop\"".utf8) { finished.append(.messages) }
@@ -56,6 +62,15 @@ struct StreamMarks {
             if value.first == UInt8(ascii: "{") { usage = start + rest.count - value.count }
         default: break
         }
+    }
+
+    /// A string that is one plain word.
+    private static func word(_ value: UnsafeRawBufferPointer) -> String? {
+        guard value.first == UInt8(ascii: "\"") else { return nil }
+        let text = value.dropFirst().prefix(33)
+        guard let end = text.firstIndex(of: UInt8(ascii: "\"")) else { return nil }
+        let word = String(decoding: text[..<end], as: UTF8.self)
+        return AnswerTotals.isWord(word) ? word : nil
     }
 
     /// The bytes from the value on whose name ends at `end`; nil when no value follows, and it is no name.

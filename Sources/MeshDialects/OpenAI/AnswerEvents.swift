@@ -1,18 +1,18 @@
-import MeshModel
+package import MeshModel
 import MeshWire
 
 /// The events of one streamed answer on their way to the buyer: framed, without end markers, and told apart into
 /// content, what only shows that the worker is at it, and errors. Knows when the stream has said that it is complete.
-struct AnswerEvents: Sendable {
+package struct AnswerEvents: Sendable {
+    package init() {}
+
     /// What some pieces of the stream come to, joined into one body so that one write carries them.
-    struct Delivery {
-        var body: [UInt8] = []
+    package struct Delivery {
+        package var body: [UInt8] = []
         /// Nothing may follow it.
-        var failure: MeshError?
-        /// Whether the buyer reads of the failure in `body` already: the worker told it in an event of its own.
-        var isTold = false
+        package var failure: MeshError?
         /// The beginning of a stream that turned out to be none.
-        var other: [UInt8]?
+        package var other: [UInt8]?
     }
 
     /// What the text of the stream is, told from its first bytes.
@@ -26,7 +26,7 @@ struct AnswerEvents: Sendable {
     /// Whether the worker left open what its answer is: then it need not be events.
     private var mayBeOther = false
     /// Whether the end marker has come. What follows is nothing any more.
-    private(set) var hasEnded = false
+    package private(set) var hasEnded = false
     private var text = Text.unknown([])
     private var reframer = EventStreamReframer()
     /// Events before the first content. Delivered at once they would commit this worker, and neither a real status nor
@@ -36,11 +36,13 @@ struct AnswerEvents: Sendable {
     private var kind: StreamMarks.Kind?
     /// Whether the stream has said that the answer is complete, without an end marker.
     private var isFinished = false
+    /// The last reason to finish that stood in it.
+    package private(set) var finishReason: String?
     /// Whether the stream ended in the middle of an event.
     private var isCut = false
 
     /// Bytes that wait here.
-    var heldBytes: Int {
+    package var heldBytes: Int {
         switch text {
         case .unknown(let bytes), .document(let bytes): bytes.count + held.count
         case .events: reframer.held + held.count
@@ -48,7 +50,7 @@ struct AnswerEvents: Sendable {
     }
 
     /// Whether half an event, or half a document, has come.
-    var hasPartial: Bool {
+    package var hasPartial: Bool {
         switch text {
         case .unknown(let bytes), .document(let bytes): !bytes.isEmpty
         case .events: !reframer.isEmpty
@@ -56,11 +58,11 @@ struct AnswerEvents: Sendable {
     }
 
     /// Adds parts of the stream. JSON becomes an event of its own, however long; text may be cut anywhere.
-    mutating func append(_ pieces: [AnswerPiece], usage: inout UsageReading) -> Delivery {
+    package mutating func append(_ pieces: [AnswerPiece], usage: inout UsageReading) -> Delivery {
         var delivery = Delivery()
         for piece in pieces where delivery.failure == nil && delivery.other == nil {
             switch piece {
-            case .json(let document): take(AnswerEvent(document: document), &delivery, &usage)
+            case .json(let document): take(StreamEvent(document: document), &delivery, &usage)
             case .text(let text), .bytes(let text): feed(text, &delivery, &usage)
             }
         }
@@ -69,14 +71,14 @@ struct AnswerEvents: Sendable {
 
     /// Adds pieces that stand for themselves, in whose texts every event is whole: nothing is put before or behind what
     /// the stream holds half of.
-    mutating func append(wholes pieces: [AnswerPiece], usage: inout UsageReading) -> Delivery {
+    package mutating func append(wholes pieces: [AnswerPiece], usage: inout UsageReading) -> Delivery {
         var delivery = Delivery()
         for piece in pieces where delivery.failure == nil {
             switch piece {
-            case .json(let document): take(AnswerEvent(document: document), &delivery, &usage)
+            case .json(let document): take(StreamEvent(document: document), &delivery, &usage)
             case .text(let text), .bytes(let text):
                 if let rest = takeAll(of: text, &delivery, &usage) {
-                    take(AnswerEvent(rest.event), &delivery, &usage)
+                    take(StreamEvent(rest.event), &delivery, &usage)
                 }
             }
         }
@@ -84,18 +86,18 @@ struct AnswerEvents: Sendable {
     }
 
     /// Adds a stream that came in one piece, from its first byte to its last.
-    mutating func append(stream: [UInt8], usage: inout UsageReading) -> Delivery {
+    package mutating func append(stream: [UInt8], usage: inout UsageReading) -> Delivery {
         var delivery = Delivery()
         if let rest = takeAll(of: stream, &delivery, &usage) { takeLast(rest, &delivery, &usage) }
         return delivery
     }
 
     /// A whole document was the answer, or the worker says in other words that it is complete.
-    mutating func markFinished() { isFinished = true }
+    package mutating func markFinished() { isFinished = true }
 
     /// The stream has ended. Fails when it was not complete: an end alone is no mark of completeness, because a
     /// connection that breaks off ends like one that is closed.
-    mutating func finish(usage: inout UsageReading) -> Delivery {
+    package mutating func finish(usage: inout UsageReading) -> Delivery {
         var delivery = Delivery()
         switch text {
         case .unknown(let bytes):
@@ -117,24 +119,24 @@ struct AnswerEvents: Sendable {
     }
 
     /// What was held back, for in front of the first content.
-    mutating func release() -> [UInt8] {
+    package mutating func release() -> [UInt8] {
         defer { held = [] }
         return held
     }
 
     /// The answer begins here, and may be anything.
-    mutating func expectAnything() {
+    package mutating func expectAnything() {
         mayBeOther = true
         text = .unknown([])
         reframer = EventStreamReframer()
     }
 
     /// What a whole text of events tells of a failure before any content.
-    static func failure(in text: [UInt8]) -> MeshError? {
+    package static func failure(in text: [UInt8]) -> MeshError? {
         var events = AnswerEvents()
         var usage = UsageReading()
         let delivery = events.append(wholes: [.text(text)], usage: &usage)
-        return delivery.isTold ? nil : delivery.failure
+        return delivery.failure
     }
 
     private static let tooLong = MeshError(
@@ -165,7 +167,7 @@ struct AnswerEvents: Sendable {
             switch AnswerStart.judge(whole) {
             case .unknown where whole.count <= 1_024: text = .unknown(whole)
             case .document: text = .document(whole)
-            case .page: delivery.failure = AnswerExchange.page
+            case .page: delivery.failure = BackendFailure.page
             case .other where mayBeOther: delivery.other = whole
             case .unknown, .events, .other:
                 text = .events
@@ -181,7 +183,7 @@ struct AnswerEvents: Sendable {
         } catch { delivery.failure = Self.tooLong }
         // The blank line behind an end marker may never come.
         guard delivery.failure == nil, !hasEnded, let open = reframer.held(upTo: 128) else { return }
-        let event = AnswerEvent(open)
+        let event = StreamEvent(open)
         if event.isEnd { take(event, &delivery, &usage) }
     }
 
@@ -204,7 +206,7 @@ struct AnswerEvents: Sendable {
         _ rest: EventStreamReframer.Rest, _ delivery: inout Delivery, _ usage: inout UsageReading
     ) {
         guard !hasEnded else { return }
-        let event = AnswerEvent(rest.event)
+        let event = StreamEvent(rest.event)
         var isFailure = false
         if case .failure = event.meaning { isFailure = true }
         if event.isEnd || isFailure || Self.isWhole(event, rest) {
@@ -214,7 +216,7 @@ struct AnswerEvents: Sendable {
         }
     }
 
-    private static func isWhole(_ event: AnswerEvent, _ rest: EventStreamReframer.Rest) -> Bool {
+    private static func isWhole(_ event: StreamEvent, _ rest: EventStreamReframer.Rest) -> Bool {
         let first = event.data.first { $0 != 0x20 }
         guard first == UInt8(ascii: "{") || first == UInt8(ascii: "[") else { return rest.endsLine }
         return event.data.withUnsafeBytes { (try? JSONScanner.value(of: $0)) != nil }
@@ -223,10 +225,10 @@ struct AnswerEvents: Sendable {
     /// A document in the place of a stream: the answer as a whole, or what became of it.
     private mutating func take(document: [UInt8], _ delivery: inout Delivery, _ usage: inout UsageReading) {
         guard document.withUnsafeBytes({ (try? JSONScanner.value(of: $0)) != nil }) else {
-            delivery.failure = AnswerExchange.badAnswer
+            delivery.failure = BackendFailure.unreadable
             return
         }
-        take(AnswerEvent(document: ChatCompletion.chunk(document) ?? document), &delivery, &usage)
+        take(StreamEvent(document: ChatCompletion.chunk(document) ?? document), &delivery, &usage)
         isFinished = true
     }
 
@@ -234,11 +236,11 @@ struct AnswerEvents: Sendable {
 
     private mutating func take(all events: [[UInt8]], _ delivery: inout Delivery, _ usage: inout UsageReading) {
         for event in events where delivery.failure == nil && !hasEnded {
-            take(AnswerEvent(event), &delivery, &usage)
+            take(StreamEvent(event), &delivery, &usage)
         }
     }
 
-    private mutating func take(_ event: AnswerEvent, _ delivery: inout Delivery, _ usage: inout UsageReading) {
+    private mutating func take(_ event: StreamEvent, _ delivery: inout Delivery, _ usage: inout UsageReading) {
         guard !hasEnded else { return }
         hasEnded = event.isEnd
         guard !event.isEmpty else { return }
@@ -246,8 +248,7 @@ struct AnswerEvents: Sendable {
         if let start = marks.usage { Self.read(event.data, start, &usage) }
         if !hasContent || event.mayBeFailure(marks) {
             switch event.meaning {
-            case .failure(let failure, let isTold):
-                return fail(failure, event, isTold: isTold && hasContent, &delivery)
+            case .failure(let failure): return fail(failure, &delivery)
             case .preliminary where !hasContent: return hold(event)
             case .nothing: return
             case .preliminary, .content: break
@@ -261,18 +262,15 @@ struct AnswerEvents: Sendable {
         hasContent = true
         kind = kind ?? marks.kind
         if let kind, marks.finishes(kind) { isFinished = true }
+        finishReason = marks.finishReason ?? finishReason
     }
 
-    private mutating func fail(
-        _ failure: WorkerFailure, _ event: AnswerEvent, isTold: Bool, _ delivery: inout Delivery
-    ) {
+    private mutating func fail(_ failure: BackendFailure, _ delivery: inout Delivery) {
         hasEnded = false
-        delivery.failure = failure.error()
-        delivery.isTold = isTold
-        if isTold { Self.write(event, to: &delivery.body) }
+        delivery.failure = hasContent ? failure.lateError() : failure.error()
     }
 
-    private static func write(_ event: AnswerEvent, to body: inout [UInt8]) {
+    private static func write(_ event: StreamEvent, to body: inout [UInt8]) {
         // One line end behind a comment: with a blank line some programs take it for an event without data.
         body += event.comments
         guard !event.text.isEmpty else { return }
@@ -309,7 +307,7 @@ struct AnswerEvents: Sendable {
     }
 
     /// Old news goes first when there is too much of it.
-    private mutating func hold(_ event: AnswerEvent) {
+    private mutating func hold(_ event: StreamEvent) {
         var news: [UInt8] = []
         Self.write(event, to: &news)
         if held.count + news.count > Limits.streamBufferBytes { held = [] }

@@ -1,9 +1,9 @@
 package import MeshModel
 package import MeshWire
 
-/// A worker's own words about a failure, bounded, for the buyer: in a reply frame, in an event of its stream, or in the
-/// body of an answer whose status says that it is one.
-package struct WorkerFailure: Hashable, Sendable {
+/// A worker's or a backend's own words about a failure, bounded, for the buyer: in a reply frame, in an event of its
+/// stream, or in the body of an answer whose status says that it is one.
+package struct BackendFailure: Hashable, Sendable {
     package var text: String?
     /// The worker's code; those that mean something to this node become codes of its own.
     package var code: String?
@@ -25,47 +25,24 @@ package struct WorkerFailure: Hashable, Sendable {
         }
     }
 
-    /// A reply frame that says that the request failed: in `error`, or in its payload.
-    package init(_ frame: WorkerFrame, in bytes: UnsafeRawBufferPointer) {
-        let outer = WorkerFailure(frame.fields, in: bytes)
-        text = outer?.text
-        code = outer?.code ?? frame.fields.string("code", in: bytes)
-        guard let payload = frame.payload else { return }
-        if payload.kind == .string, text == nil {
-            text = String(decoding: JSONText.unescaped(payload, in: bytes), as: UTF8.self)
-        }
-        guard payload.kind == .object, let fields = try? JSONScanner.fields(of: bytes, in: payload.range)
-        else { return }
-        let inner = WorkerFailure(fields, in: bytes)
-        text = text ?? inner?.text ?? Self.message(fields, in: bytes)
-        code = code ?? inner?.code ?? fields.string("code", in: bytes)
-    }
-
     /// What an event that is a failure by its form says: a document, or words.
-    init(said: [UInt8]) {
-        let read = said.withUnsafeBytes { bytes -> WorkerFailure? in
+    package init(said: [UInt8]) {
+        let read = said.withUnsafeBytes { bytes -> BackendFailure? in
             guard let fields = try? JSONScanner.fields(of: bytes) else { return nil }
-            if let failure = WorkerFailure(fields, in: bytes) { return failure }
-            var failure = WorkerFailure(text: Self.message(fields, in: bytes) ?? Self.start(of: bytes))
+            if let failure = BackendFailure(fields, in: bytes) { return failure }
+            var failure = BackendFailure(text: Self.message(fields, in: bytes) ?? Self.start(of: bytes))
             failure.code = fields.string("code", in: bytes)
             return failure
         }
-        self = read ?? WorkerFailure(text: said.isEmpty ? nil : Self.start(of: said))
+        self = read ?? BackendFailure(text: said.isEmpty ? nil : Self.start(of: said))
     }
 
-    /// Whether a document is a failure in the form that buyers' programs raise as one: OpenAI's error object.
-    static func isReadable(_ document: [UInt8]) -> Bool {
-        document.withUnsafeBytes { bytes in
-            guard let fields = try? JSONScanner.fields(of: bytes), let error = fields.value("error", in: bytes),
-                error.kind == .object, let members = try? JSONScanner.fields(of: bytes, in: error.range)
-            else { return false }
-            return members.value("message", in: bytes)?.kind == .string
-        }
+    package init(text: String?, code: String? = nil) {
+        self.text = text
+        self.code = code
     }
 
-    private init(text: String?) { self.text = text }
-
-    private static func message(_ fields: [JSONField], in bytes: UnsafeRawBufferPointer) -> String? {
+    package static func message(_ fields: [JSONField], in bytes: UnsafeRawBufferPointer) -> String? {
         fields.string("message", in: bytes) ?? fields.string("detail", in: bytes)
     }
 
@@ -91,36 +68,43 @@ package struct WorkerFailure: Hashable, Sendable {
     }
 
     /// The same for a stream of which the buyer has read something: what broke off is told from what failed.
-    func lateError() -> MeshError {
+    package func lateError() -> MeshError {
         var error = error()
         if ["backend_closed", "backend_timeout"].contains(code) { error.code = .streamInterrupted }
         return error
     }
 
+    package static let unreadable = MeshError(
+        .workerBadAnswer, "the worker sent an answer this node cannot read; its owner should update it")
+
+    package static let page = MeshError(
+        .workerBadAnswer,
+        "the worker's backend answered with a web page; its owner should check the address it was given")
+
     // MARK: Bodies of error statuses
 
     package enum Body: Hashable, Sendable {
         /// OpenAI's error object, which buyers' programs know how to read.
-        case known(WorkerFailure)
+        case known(BackendFailure)
         /// A document whose `error` is a text.
-        case errorText(WorkerFailure)
-        case other(WorkerFailure)
+        case errorText(BackendFailure)
+        case other(BackendFailure)
 
-        package var failure: WorkerFailure {
+        package var failure: BackendFailure {
             switch self {
             case .known(let failure), .errorText(let failure), .other(let failure): failure
             }
         }
     }
 
-    package static func body(of whole: WorkerAnswer.Whole) -> Body {
+    package static func body(of whole: WholeAnswer) -> Body {
         whole.body.withUnsafeBytes { bytes in
             guard let fields = try? JSONScanner.fields(of: bytes) else {
                 let isText = whole.source != .bytes || whole.head.isText || whole.head.isJSON
-                return .other(WorkerFailure(text: isText ? start(of: bytes) : nil))
+                return .other(BackendFailure(text: isText ? start(of: bytes) : nil))
             }
             let error = fields.value("error", in: bytes)
-            var failure = WorkerFailure(fields, in: bytes) ?? WorkerFailure(text: message(fields, in: bytes))
+            var failure = BackendFailure(fields, in: bytes) ?? BackendFailure(text: message(fields, in: bytes))
             if error?.kind == .string { return .errorText(failure) }
             if let error, error.kind == .object,
                 let members = try? JSONScanner.fields(of: bytes, in: error.range),
@@ -138,8 +122,8 @@ package struct WorkerFailure: Hashable, Sendable {
     /// failure is one that another worker may not have. What speaks of the seller's account, or in this node's name,
     /// becomes an error of the worker's with its words in it: to the buyer it would mean the buyer's own key.
     package static func answer(
-        for whole: WorkerAnswer.Whole, isChat: Bool
-    ) -> Result<WorkerAnswer.Whole, MeshError> {
+        for whole: WholeAnswer, isChat: Bool
+    ) -> Result<WholeAnswer, MeshError> {
         let body = body(of: whole)
         if ErrorCode.isAboutSellersAccount(status: whole.head.status) {
             var failure = body.failure
@@ -168,7 +152,7 @@ package struct WorkerFailure: Hashable, Sendable {
 
     /// The same without what is private in its words; byte for byte where nothing is. `aisbf worker` has done so before,
     /// with what only it knows; other workers have not.
-    private static func cleaned(_ whole: WorkerAnswer.Whole) -> WorkerAnswer.Whole {
+    private static func cleaned(_ whole: WholeAnswer) -> WholeAnswer {
         guard whole.body.count <= Limits.errorWordsBytes,
             let body = JSONValue.cleaned(whole.body, by: PublicWords()), body != whole.body
         else { return whole }
@@ -182,7 +166,7 @@ package struct WorkerFailure: Hashable, Sendable {
     package static func answer(
         _ head: AnswerHead, _ body: [UInt8], isChat: Bool
     ) -> Result<(head: AnswerHead, body: [UInt8]), MeshError> {
-        answer(for: WorkerAnswer.Whole(head: head, body: body, source: .bytes), isChat: isChat)
+        answer(for: WholeAnswer(head: head, body: body, source: .bytes), isChat: isChat)
             .map { ($0.head, $0.body) }
     }
 

@@ -1,8 +1,8 @@
-import MeshWire
+package import MeshWire
 
 /// A whole chat completion as one event of a stream. Some workers answer a streamed request with it, and buyers'
 /// programs read nothing in an event but `delta`.
-enum ChatCompletion {
+package enum ChatCompletion {
     private struct Edit {
         var range: Range<Int>
         var text: [UInt8]
@@ -44,7 +44,7 @@ enum ChatCompletion {
 
     /// `document` as a `chat.completion.chunk`: every choice's `message` is called `delta`, its tool calls are numbered,
     /// and all else stays byte for byte. Nil when it is no chat completion.
-    static func chunk(_ document: [UInt8]) -> [UInt8]? {
+    package static func chunk(_ document: [UInt8]) -> [UInt8]? {
         document.withUnsafeBytes { bytes in
             guard let edits = edits(bytes) else { return nil }
             var output: [UInt8] = []

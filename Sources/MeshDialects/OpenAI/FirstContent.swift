@@ -44,10 +44,10 @@ package struct FirstContent: Sendable {
 
     /// What one whole event, without its blank line, is.
     static func finding(in event: [UInt8]) -> Finding {
-        let read = AnswerEvent(event)
+        let read = StreamEvent(event)
         if read.isEnd { return .content }
         switch read.meaning {
-        case .failure(let failure, _): return .failure(failure.error())
+        case .failure(let failure): return .failure(failure.error())
         case .preliminary, .nothing: return .none
         case .content: return carriesContent(event) ? .content : .none
         }

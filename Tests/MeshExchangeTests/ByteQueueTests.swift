@@ -1,5 +1,5 @@
 import MeshModel
-import MeshRuntime
+import MeshExchange
 import NIOCore
 import Testing
 

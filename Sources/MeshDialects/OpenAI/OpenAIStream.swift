@@ -1,0 +1,22 @@
+package import MeshModel
+package import MeshWire
+
+/// How a stream of OpenAI's events ends.
+package enum OpenAIStream {
+    /// The end marker of a stream that is complete.
+    package static let done = Array("data: [DONE]\n\n".utf8)
+
+    /// The last event of a stream that broke off: OpenAI's error object.
+    package static func failure(_ error: MeshError, requestID: String?) -> [UInt8] {
+        EventText.event(error.document(requestID: requestID).bytes)
+    }
+
+    /// The end of a forwarded answer, for a node that reads it in the stream.
+    package static func end(_ ending: ForwardAnswerEnd, requestID: String?) -> [UInt8] {
+        switch ending {
+        case .complete(let totals): totals.isInBody ? [] : done
+        case .failed(let code, let words):
+            failure(MeshError(ErrorCode(rawValue: code) ?? .streamInterrupted, words), requestID: requestID)
+        }
+    }
+}

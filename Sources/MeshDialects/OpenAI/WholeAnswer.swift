@@ -1,0 +1,41 @@
+package import MeshWire
+
+/// What a whole answer amounts to for the buyer.
+package struct WholeAnswer: Hashable, Sendable {
+    /// How the body came.
+    package enum Source: Hashable, Sendable {
+        /// A part of the frame, and so JSON.
+        case json
+        case text
+        /// From base64.
+        case bytes
+    }
+
+    package var head: AnswerHead
+    package var body: [UInt8]
+    package var source: Source
+    /// Whether the worker did not say what its body is.
+    package var isTypeGuessed: Bool
+
+    package init(head: AnswerHead, body: [UInt8], source: Source, isTypeGuessed: Bool = false) {
+        self.head = head
+        self.body = body
+        self.source = source
+        self.isTypeGuessed = isTypeGuessed
+    }
+
+    /// Whether the type leaves open what the body is.
+    package var isLoose: Bool { isTypeGuessed || head.isText || head.contentType.hasPrefix("application/octet-stream") }
+
+    /// Whether it is the text of an event stream, whatever it says it is. No JSON begins as one.
+    package var isStream: Bool {
+        let start = AnswerStart.judge(body, isWhole: true)
+        if head.isEventStream { return start != .document && start != .page }
+        return (head.isJSON || isLoose) && start == .events
+    }
+
+    /// Whether it is a page for a browser.
+    package var isPage: Bool {
+        head.isPage || ((head.isJSON || isLoose) && AnswerStart.judge(body, isWhole: true) == .page)
+    }
+}

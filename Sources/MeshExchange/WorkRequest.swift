@@ -1,0 +1,57 @@
+package import MeshModel
+package import MeshWire
+package import NIOCore
+
+/// The operations of the worker protocol that carry buyers' requests.
+package enum WorkerOperation: String, Hashable, Sendable, CaseIterable {
+    case chatCompletions = "chat.completions"
+    case proxy
+}
+
+/// A request on its way to a worker.
+package struct WorkRequest: Sendable {
+    package var operation: WorkerOperation
+    /// One validated JSON value: the buyer's body, or the payload of `proxy` around it.
+    package var body: ByteBuffer
+    package var form: AnswerForm
+    /// What a worker has to have for it.
+    package var need: WorkerNeed
+    /// Whether another worker may be tried when one was lost with the request in its hands: not where the request may
+    /// have had an effect that a second one would repeat.
+    package var mayRepeat: Bool
+    package var deadlines: AnswerDeadlines
+    /// What follows the body, passed on while it arrives.
+    package var upload: (any UploadSource)?
+
+    package init(
+        operation: WorkerOperation, body: ByteBuffer, form: AnswerForm, need: WorkerNeed,
+        mayRepeat: Bool = true, deadlines: AnswerDeadlines, upload: (any UploadSource)? = nil
+    ) {
+        self.upload = upload
+        self.operation = operation
+        self.body = body
+        self.form = form
+        self.need = need
+        self.mayRepeat = mayRepeat
+        self.deadlines = deadlines
+    }
+}
+
+/// What a request needs of a worker; nil means whatever it has.
+package struct WorkerNeed: Hashable, Sendable {
+    package var model: String?
+    package var endpoint: EndpointPath?
+    /// The mark of one worker among its provider's (`aisbf-worker`), where an earlier request left something.
+    package var worker: String?
+    /// That it takes an upload while it arrives.
+    package var takesUploads: Bool
+
+    package init(
+        model: String?, endpoint: EndpointPath? = nil, worker: String? = nil, takesUploads: Bool = false
+    ) {
+        self.takesUploads = takesUploads
+        self.model = model
+        self.endpoint = endpoint
+        self.worker = worker
+    }
+}

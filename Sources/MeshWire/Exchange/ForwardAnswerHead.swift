@@ -1,0 +1,125 @@
+package import MeshModel
+
+/// The head of a hosting node's answer to a forward, as both sides write and read it (Docs/Protocol/forward.md). What it
+/// says is the other node's word: whoever reads it holds it to what a host may rightly say.
+package enum ForwardAnswerHead: Hashable, Sendable {
+    /// A worker's own answer.
+    /// - Parameter worker: its mark, where the request went to one.
+    case answer(AnswerHead, worker: String?)
+    /// A failure of the hosting node, or of its workers before content. Its words are the body.
+    case failure(code: String, status: Int, retryAfterSeconds: Int?)
+
+    private enum Name {
+        static let error = "aisbf-error"
+        static let worker = "aisbf-worker"
+        static let retryAfter = "retry-after"
+    }
+
+    package var status: Int {
+        switch self {
+        case .answer(let head, _): head.status
+        case .failure(_, let status, _): status
+        }
+    }
+
+    package var fields: [(name: String, value: String)] {
+        switch self {
+        case .answer(let head, let worker):
+            var fields = [(name: "content-type", value: head.contentType)]
+            if let worker { fields.append((Name.worker, worker)) }
+            fields += head.fields.map { ($0.name, $0.value) }
+            if let length = head.length { fields.append(("content-length", String(length))) }
+            return fields
+        case .failure(let code, _, let seconds):
+            return [("content-type", "application/json"), (Name.error, code)]
+                + (seconds.map { [(Name.retryAfter, String($0))] } ?? [])
+        }
+    }
+
+    /// - Returns: nil for a status that no answer has. Fields that may not pass are left out, and a type that cannot
+    ///   stand in a header is read as JSON.
+    package static func read(status: Int, fields: [(String, String)]) -> ForwardAnswerHead? {
+        func value(_ name: String) -> String? { fields.first { $0.0 == name }?.1 }
+        if let code = value(Name.error) {
+            let seconds = value(Name.retryAfter).flatMap { Int($0) }.map { min(max($0, 1), Limits.retryAfterSeconds) }
+            return .failure(code: code, status: status, retryAfterSeconds: seconds)
+        }
+        guard AnswerHead.isAnswerStatus(Int64(status)) else { return nil }
+        let type = value("content-type").flatMap { HeaderRule.isValue($0) ? $0 : nil } ?? "application/json"
+        var head = AnswerHead(status: status, contentType: type)
+        head.length = value("content-length").flatMap { Int64($0) }.flatMap {
+            (0...Limits.answerBytes).contains($0) ? Int($0) : nil
+        }
+        head.fields = AnswerFieldRule.passing(fields)
+        return .answer(head, worker: value(Name.worker))
+    }
+}
+
+/// How a forwarded answer ended, in the trailers behind it (RFC 9110, section 6.5), where the entry node said that it
+/// reads them (`te: trailers`). Without them an end is only an end.
+package enum ForwardAnswerEnd: Hashable, Sendable {
+    case complete(AnswerTotals)
+    /// It broke off behind its head.
+    case failed(code: String, words: String)
+
+    /// What an entry node says that reads these trailers (RFC 9110, section 10.1.4).
+    package static let request = (name: "te", value: "trailers")
+
+    package static func isRequested(by fields: [(String, String)]) -> Bool {
+        fields.contains { $0.0 == request.name && $0.1 == request.value }
+    }
+
+    package var trailers: [(name: String, value: String)] {
+        switch self {
+        case .complete(let totals): [("aisbf-end", "complete"), ("aisbf-totals", Self.text(totals))]
+        case .failed(let code, let words):
+            [
+                ("aisbf-end", "failed"), ("aisbf-error", code),
+                ("aisbf-message", PercentEncoding.encode(words, limit: Limits.foreignWordsBytes)),
+            ]
+        }
+    }
+
+    /// - Returns: nil where they do not tell how the answer ended. Numbers and words that are none are left out.
+    package init?(trailers: [(String, String)]) {
+        func value(_ name: String) -> String? { trailers.first { $0.0 == name }?.1 }
+        switch value("aisbf-end") {
+        case "complete": self = .complete(Self.totals(value("aisbf-totals") ?? ""))
+        case "failed":
+            self = .failed(
+                code: value("aisbf-error") ?? "", words: PercentEncoding.decode(value("aisbf-message") ?? "") ?? "")
+        case nil, .some: return nil
+        }
+    }
+
+    private static func text(_ totals: AnswerTotals) -> String {
+        let numbers: [(String, Int64?)] = [
+            ("prompt", totals.promptTokens), ("completion", totals.completionTokens), ("total", totals.totalTokens),
+            ("bytes", totals.bytes), ("first", totals.firstContentMs), ("duration", totals.durationMs),
+        ]
+        var parts = numbers.compactMap { name, number in number.map { "\(name)=\($0)" } }
+        if let reason = totals.finishReason { parts.append("finish=\(reason)") }
+        return parts.joined(separator: ", ")
+    }
+
+    private static func totals(_ text: String) -> AnswerTotals {
+        var totals = AnswerTotals()
+        guard text.utf8.count <= 512 else { return totals }
+        for part in text.split(separator: ",") {
+            let pair = part.drop { $0 == " " }.split(separator: "=", maxSplits: 1)
+            guard pair.count == 2 else { continue }
+            let number = pair[1].utf8.count <= 15 ? Int64(pair[1]).flatMap { $0 >= 0 ? $0 : nil } : nil
+            switch pair[0] {
+            case "prompt": totals.promptTokens = number
+            case "completion": totals.completionTokens = number
+            case "total": totals.totalTokens = number
+            case "bytes": totals.bytes = number ?? 0
+            case "first": totals.firstContentMs = number
+            case "duration": totals.durationMs = number ?? 0
+            case "finish": totals.finishReason = AnswerTotals.isWord(String(pair[1])) ? String(pair[1]) : nil
+            default: break
+            }
+        }
+        return totals
+    }
+}
