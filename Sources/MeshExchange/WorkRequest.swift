@@ -1,18 +1,10 @@
 package import MeshModel
 package import MeshWire
-package import NIOCore
 
-/// The operations of the worker protocol that carry buyers' requests.
-package enum WorkerOperation: String, Hashable, Sendable, CaseIterable {
-    case chatCompletions = "chat.completions"
-    case proxy
-}
-
-/// A request on its way to a worker.
+/// A request on its way to whoever answers it, the same for every place.
 package struct WorkRequest: Sendable {
-    package var operation: WorkerOperation
-    /// One validated JSON value: the buyer's body, or the payload of `proxy` around it.
-    package var body: ByteBuffer
+    /// What it carries; rendered for each place with that place's name for the model.
+    package var content: Content
     package var form: AnswerForm
     /// What a worker has to have for it.
     package var need: WorkerNeed
@@ -24,16 +16,15 @@ package struct WorkRequest: Sendable {
     package var upload: (any UploadSource)?
 
     package init(
-        operation: WorkerOperation, body: ByteBuffer, form: AnswerForm, need: WorkerNeed,
-        mayRepeat: Bool = true, deadlines: AnswerDeadlines, upload: (any UploadSource)? = nil
+        content: Content, form: AnswerForm, need: WorkerNeed, mayRepeat: Bool = true, deadlines: AnswerDeadlines,
+        upload: (any UploadSource)? = nil
     ) {
-        self.upload = upload
-        self.operation = operation
-        self.body = body
+        self.content = content
         self.form = form
         self.need = need
         self.mayRepeat = mayRepeat
         self.deadlines = deadlines
+        self.upload = upload
     }
 }
 

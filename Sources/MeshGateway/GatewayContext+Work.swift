@@ -18,15 +18,15 @@ extension GatewayContext {
             let route = try catalog.resolve(body.model, for: principal).get()
             return (
                 WorkRequest(
-                    operation: .chatCompletions, body: body.withModel(route.model),
-                    form: body.wantsStream ? .events : .document, need: WorkerNeed(model: route.model),
+                    content: .chat(body), form: body.wantsStream ? .events : .document, need: WorkerNeed(model: route.model),
                     deadlines: deadlines), route
             )
         case .proxy(let endpoint):
             let call = try ProxyCall.read(head, endpoint, bytes)
             let route = try proxyRoute(call, endpoint, principal)
             let model = route.model.isEmpty ? nil : route.model
-            let payload = call.payload(model: model)
+            // Nobody has another length of it than by the length of the model's name.
+            let payload = call.content.document(model: model)
             guard payload.readableBytes <= Limits.workerFrameBytes else {
                 throw MeshError(
                     .bodyTooLarge,
@@ -35,7 +35,7 @@ extension GatewayContext {
             }
             return (
                 WorkRequest(
-                    operation: .proxy, body: payload, form: call.wantsStream ? .events : .bytes,
+                    content: call.content, form: call.wantsStream ? .events : .bytes,
                     need: WorkerNeed(model: model, endpoint: endpoint, worker: call.worker),
                     mayRepeat: head.method == .GET || !endpoint.family.keepsState, deadlines: deadlines), route
             )
@@ -53,15 +53,14 @@ extension GatewayContext {
         let route = try proxyRoute(call, endpoint, principal)
         let model = route.model.isEmpty ? nil : route.model
         let need = WorkerNeed(model: model, endpoint: endpoint, worker: call.worker, takesUploads: true)
-        guard let upload = call.upload(model: model), !dispatcher.candidates(route, need).isEmpty else { return nil }
+        guard let upload = call.content.upload(model: model), dispatcher.isReachable(route, need) else { return nil }
         var check = try UploadCheck(
             contentType: head.headers.first(name: "content-type") ?? "application/octet-stream", model: model,
             length: upload.length)
         try check.pass(upload.beginning)
-        let payload = call.payload(model: model)
-        guard payload.readableBytes <= Limits.uploadHeadBytes else { return nil }
+        guard call.content.document(model: model).readableBytes <= Limits.uploadHeadBytes else { return nil }
         let request = WorkRequest(
-            operation: .proxy, body: payload, form: call.wantsStream ? .events : .bytes, need: need,
+            content: call.content, form: call.wantsStream ? .events : .bytes, need: need,
             mayRepeat: !endpoint.family.keepsState, deadlines: deadlines)
         return UploadWork(
             request: request, route: route, beginning: upload.beginning, check: check)

@@ -34,7 +34,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     private let isLocalOperator: Bool
     private var reading = Reading.idle
     private(set) var context: ChannelHandlerContext?
-    private var exchange: BuyerExchange?
+    private var running: BuyerAnswer?
     private var isFlushScheduled = false
     /// Seeded once a connection: the system's generator costs a call of the kernel for every request.
     private var dice = SeededGenerator(seed: .random(in: 0 ... .max))
@@ -96,10 +96,10 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
 
     package func channelWritabilityChanged(context: ChannelHandlerContext) {
         let isWritable = context.channel.isWritable
-        exchange?.writabilityChanged(isWritable)
+        if isWritable { running?.exchange?.writable() }
         // A client that asks on without reading the answers is not read from either. A running stream has its own
         // bound, and has to notice that its buyer left.
-        if version.major == 1, isWritable || exchange == nil { setReading(isWritable && uploadReads) }
+        if version.major == 1, isWritable || running == nil { setReading(isWritable && uploadReads) }
         context.fireChannelWritabilityChanged()
     }
 
@@ -189,7 +189,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             if case .refused = reading { _ = count(0) }
         case .uploading(let flow, var check):
             reading = .answering
-            do throws(MeshError) { try check.pass(bytes) } catch { return exchange?.refuse(error) ?? () }
+            do throws(MeshError) { try check.pass(bytes) } catch { return running?.refuse(error) ?? () }
             reading = .uploading(flow, check)
             flow.arrived(bytes)
             _ = count(flow.heldBytes)
@@ -210,7 +210,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             if let hot { startInference(hot, head, bytes) } else { startCold(head, bytes) }
         case .uploading(let flow, var check):
             reading = .answering
-            do throws(MeshError) { try check.end() } catch { return exchange?.refuse(error) ?? () }
+            do throws(MeshError) { try check.end() } catch { return running?.refuse(error) ?? () }
             flow.ended()
         case .refused(let head, let error, _):
             reading = .answering
@@ -266,7 +266,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         reading = .uploading(flow, work.check)
         start(work.request, work.route, principal, upload: flow)
         // It may be over by now.
-        return exchange == nil ? reading : .uploading(flow, work.check)
+        return running == nil ? reading : .uploading(flow, work.check)
     }
 
     private func setReading(_ isReading: Bool) {
@@ -296,19 +296,20 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             let error = MeshError(.draining, "this node is shutting down; use another node", retryAfterSeconds: 5)
             return answer(.error(error, requestID: requestID), requestID: requestID, isHead: false, code: error.code)
         }
-        let exchange = BuyerExchange(
-            handler: self, eventLoop: context.eventLoop, requestID: requestID, principal: principal, route: route,
-            request: request, upload: upload)
-        self.exchange = exchange
+        let answer = BuyerAnswer(handler: self, requestID: requestID, form: request.form, upload: upload)
+        running = answer
         trace.begins(requestID, request, buyer: principal.username, model: route.model)
         shared.inFlight.add(1, ordering: .relaxed)
-        exchange.start()
+        answer.begin(
+            shared.dispatcher.exchange(
+                request, on: route, for: Asker(principal: principal, requestID: requestID), upload: upload,
+                writer: answer, eventLoop: context.eventLoop))
     }
 
-    /// The exchange is over; the connection takes the next request.
-    func exchangeEnded() {
-        guard exchange != nil else { return }
-        exchange = nil
+    /// The answer is written; the connection takes the next request.
+    func answerIsOver() {
+        guard running != nil else { return }
+        running = nil
         shared.inFlight.subtract(1, ordering: .relaxed)
         responseEnded()
     }
@@ -319,8 +320,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         _ = count(0)
         flushNow()
         keepAlive = false
-        guard exchange != nil else { return }
-        exchange = nil
+        guard running != nil else { return }
+        running = nil
         shared.inFlight.subtract(1, ordering: .relaxed)
         trace.end(shared)
         context?.close(promise: nil)
@@ -329,7 +330,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     /// The buyer does not read its stream: the connection ends with it.
     func closeAfterStream() {
         closing = true
-        exchangeEnded()
+        answerIsOver()
     }
 
     // MARK: Everything else
@@ -480,8 +481,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             let error = MeshError(.requestTimeout, "the request body did not arrive in time")
             answer(.error(error, requestID: requestID), requestID: requestID, isHead: false, code: error.code)
         case .uploading(let flow, _) where flow.isStarving && quiet >= Limits.streamBlockedMs:
-            exchange?.refuse(MeshError(.requestTimeout, "the rest of the request body did not arrive in time"))
-        case .answering, .uploading: exchange?.patrol(quietMs: quiet)
+            running?.refuse(MeshError(.requestTimeout, "the rest of the request body did not arrive in time"))
+        case .answering, .uploading: running?.patrol(quietMs: quiet)
         }
     }
 
@@ -490,12 +491,12 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         timer?.cancel()
         timer = nil
         context = nil
-        let exchange = self.exchange
-        self.exchange = nil
-        if let exchange {
+        let answer = running
+        running = nil
+        if let answer {
             shared.inFlight.subtract(1, ordering: .relaxed)
-            exchange.buyerLeft()
+            answer.buyerLeft()
         }
-        trace.end(shared, hasLeft: exchange != nil)
+        trace.end(shared, hasLeft: answer != nil)
     }
 }

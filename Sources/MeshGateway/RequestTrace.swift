@@ -3,6 +3,7 @@ import MeshModel
 import MeshRouting
 import MeshRuntime
 import MeshSessions
+import MeshWire
 import NIOHTTP1
 
 /// What one request was and what became of it, gathered on its way for the log and the metrics.
@@ -56,7 +57,7 @@ struct RequestTrace {
     mutating func begins(_ requestID: String, _ request: WorkRequest, buyer: String?, model: String) {
         self.requestID = requestID
         self.buyer = buyer
-        kind = request.operation == .proxy ? .proxy : .chat
+        kind = request.content.operation == .proxy ? .proxy : .chat
         if !model.isEmpty { self.model = model }
     }
 
@@ -67,11 +68,11 @@ struct RequestTrace {
         if let code = code ?? known { self.code = code }
     }
 
-    mutating func attempts(_ candidate: Candidate, at node: String, number: Int) {
+    mutating func attempts(_ place: any Place, at node: String, number: Int) {
         attempts = number
-        provider = candidate.provider.fullName
+        provider = place.provider.fullName
         self.node = node
-        if case .remote(let key, _) = candidate { nodeKey = key } else { nodeKey = nil }
+        nodeKey = place.node
     }
 
     mutating func wrote(status: Int) {

@@ -166,7 +166,9 @@ package enum Limits {
 
     // Streams
     package static let streamBufferBytes = 256 << 10
+    package static let answerPieceBytes = 64 << 10
     package static let streamBlockedMs: Int64 = 30_000
+    package static let keepAliveMs: Int64 = 10_000
     package static let errorWordsBytes = 8 << 10
     package static let eventBytes = 16 << 20
     package static let streamTailMs: Int64 = 500

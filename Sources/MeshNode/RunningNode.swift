@@ -146,8 +146,13 @@ package final class RunningNode: Service {
         let certificates = try configuration.api.tls.map { try ServerCertificates($0) }
         let deadlines = AnswerDeadlines(
             firstContentMs: configuration.firstContentMs, idleMs: configuration.streamIdleMs)
+        let dispatcher = Dispatcher(
+            locals: [sessions],
+            remotes: ForwardPlaces(
+                remote: ForwardClient(links: links, signer: home.identity.node, signers: signers),
+                operators: { catalog.current.node($0)?.operatorKey }))
         let forwards = ForwardServer(
-            node: key, catalog: catalog, sessions: sessions, signers: signers, deadlines: deadlines, journal: journal)
+            node: key, catalog: catalog, dispatcher: dispatcher, signers: signers, deadlines: deadlines, journal: journal)
         let endpoint = try LinkEndpoint(
             configuration: .init(
                 signer: home.identity.node, network: configuration.networkID, cryptography: Sodium.shared,
@@ -186,10 +191,7 @@ package final class RunningNode: Service {
             identity: NodeFacts(
                 key: key, operatorKey: home.identity.operatorKey.publicKey, name: configuration.nodeName),
             authenticator: authenticator, catalog: catalog,
-            dispatcher: Dispatcher(
-                node: key, sessions: sessions,
-                remote: ForwardClient(links: links, signer: home.identity.node, signers: signers),
-                operators: { catalog.current.node($0)?.operatorKey }),
+            dispatcher: dispatcher,
             deadlines: deadlines, coldRoutes: routes, metrics: GatewayMetrics(), journal: journal)
         let broker = Broker(
             configuration: gossipConfiguration(configuration, home, rules), names: try home.store.names(),

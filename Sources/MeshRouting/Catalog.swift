@@ -327,3 +327,8 @@ package struct Catalog: Sendable {
         return Array(ordered.prefix(Limits.importedTokenProviders))
     }
 }
+
+extension CatalogProvider {
+    /// What a node calls itself that hosts a worker of this provider.
+    package func nodeName(_ node: PublicKey) -> String { hosts.first { $0.node == node }?.nodeName ?? "unknown" }
+}

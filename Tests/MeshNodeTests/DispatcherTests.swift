@@ -20,8 +20,7 @@ import Testing
         func isReachable(_ node: PublicKey) -> Bool { true }
 
         func forward(
-            _ request: WorkRequest, to node: PublicKey, name: String, provider: RecordKey, principal: Principal,
-            requestID: String, attempt: Int, receiver: any AnswerReceiver
+            _ request: WorkRequest, to place: ForwardPlace, attempt: Int, receiver: any AnswerReceiver
         ) -> any AttemptHandle {
             receivers.withLock { $0.append(receiver) }
             return Handle()
@@ -44,6 +43,7 @@ import Testing
     let remote = Remote()
     let route: Route
     let dispatcher: Dispatcher
+    let asker: Asker
 
     init() {
         let provider = CatalogProvider(
@@ -58,23 +58,26 @@ import Testing
             })
         route = Route(providers: [provider], model: "m")
         dispatcher = Dispatcher(
-            node: here,
-            sessions: SessionTable(
-                metrics: WorkerMetrics(), catalog: CatalogHolder(node: here), logger: Logger(label: "test")),
-            remote: remote)
+            locals: [
+                SessionTable(
+                    metrics: WorkerMetrics(), catalog: CatalogHolder(node: here), logger: Logger(label: "test"))
+            ], remotes: ForwardPlaces(remote: remote))
+        asker = Asker(
+            principal: Principal(owner: here, username: nil, node: here, nodeOperator: nil), requestID: "r")
     }
 
     /// Sends a request to the host of that number.
     func start(_ host: Int) -> any AttemptHandle {
-        let provider = route.providers[0]
-        return dispatcher.start(
-            .remote(provider.remoteHosts[host].node, provider),
+        let node = route.providers[0].remoteHosts[host].node
+        guard let place = places.first(where: { $0.node == node }) else { preconditionFailure("no such host") }
+        return place.begin(
             WorkRequest(
-                operation: .chatCompletions, body: ByteBuffer(), form: .events, need: WorkerNeed(model: "m"),
+                content: .document(ByteBuffer(), .chatCompletions), form: .events, need: WorkerNeed(model: "m"),
                 deadlines: AnswerDeadlines()),
-            principal: Principal(owner: here, username: nil, node: here, nodeOperator: nil), requestID: "r",
             attempt: 1, receiver: Receiver())
     }
+
+    var places: [any Place] { dispatcher.places(route, WorkerNeed(model: "m"), for: asker) }
 
     /// What the host that was asked last says.
     func answer(_ events: [AnswerPart]) async throws {
@@ -86,16 +89,15 @@ import Testing
     func firsts() -> [Int] {
         var counts = [0, 0]
         for _ in 0..<200 {
-            guard case .remote(let node, let provider)? = dispatcher.candidates(route, WorkerNeed(model: "m")).first
-            else { continue }
-            counts[provider.remoteHosts[0].node == node ? 0 : 1] += 1
+            guard let first = places.first else { continue }
+            counts[first.provider.remoteHosts[0].node == first.node ? 0 : 1] += 1
         }
         return counts
     }
 
     @Test func withoutMeasurementsBothAreTried() {
         #expect(firsts().allSatisfy { (50...150).contains($0) })
-        #expect(dispatcher.candidates(route, WorkerNeed(model: "m")).count == 2)
+        #expect(places.count == 2)
     }
 
     @Test func whoFailedComesSecondAndStaysACandidate() async throws {
@@ -105,7 +107,7 @@ import Testing
         try await answer([.head(AnswerHead(status: 200, contentType: "text/event-stream"))])
         try await answer([.end(AnswerTotals())])
         #expect(firsts() == [0, 200])
-        #expect(dispatcher.candidates(route, WorkerNeed(model: "m")).count == 2)
+        #expect(places.count == 2)
     }
 
     @Test func aQuickErrorOfTheWorkerIsAFailureAndTheBuyersIsNone() async throws {

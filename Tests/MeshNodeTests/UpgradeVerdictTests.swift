@@ -20,8 +20,7 @@ private struct VerdictServer {
     struct NoNodes: RemoteDispatch {
         func isReachable(_ node: PublicKey) -> Bool { false }
         func forward(
-            _ request: WorkRequest, to node: PublicKey, name: String, provider: RecordKey, principal: Principal,
-            requestID: String, attempt: Int, receiver: any AnswerReceiver
+            _ request: WorkRequest, to place: ForwardPlace, attempt: Int, receiver: any AnswerReceiver
         ) -> any AttemptHandle {
             preconditionFailure("nothing is reachable")
         }
@@ -36,7 +35,7 @@ private struct VerdictServer {
             metrics: WorkerMetrics(), catalog: catalog, logger: Logger(label: "test"))
         let shared = GatewayContext(
             identity: NodeFacts(key: key, operatorKey: key, name: "solo"), authenticator: Authenticator(),
-            catalog: catalog, dispatcher: Dispatcher(node: key, sessions: sessions, remote: NoNodes()),
+            catalog: catalog, dispatcher: Dispatcher(locals: [sessions], remotes: ForwardPlaces(remote: NoNodes())),
             deadlines: .init(), coldRoutes: NoRoutes(), metrics: GatewayMetrics())
         listener = try await HTTPListener.bind(
             group: MultiThreadedEventLoopGroup.singleton, host: "127.0.0.1", port: 0, tls: nil,

@@ -1,134 +1,99 @@
 package import MeshExchange
 package import MeshModel
 package import MeshRouting
-import Synchronization
+package import NIOCore
 
-/// One place a request can go.
-package enum Candidate: Sendable {
-    /// A worker attached here.
-    case local(WorkerSession, CatalogProvider)
-    /// Another node that hosts a worker of the provider.
-    case remote(PublicKey, CatalogProvider)
-
-    package var provider: CatalogProvider {
-        switch self {
-        case .local(_, let provider), .remote(_, let provider): provider
-        }
-    }
-
-    /// Whether both are the same session, or the same host of the same provider.
-    package func isSame(as other: Candidate) -> Bool {
-        switch (self, other) {
-        case (.local(let mine, _), .local(let theirs, _)): mine === theirs
-        case (.remote(let mine, _), .remote(let theirs, _)): mine == theirs && provider.key == other.provider.key
-        case (.local, .remote), (.remote, .local): false
-        }
-    }
-}
-
-/// Carries requests to other nodes. `ForwardClient` does; a node without links has none.
-package protocol RemoteDispatch: Sendable {
-    func isReachable(_ node: PublicKey) -> Bool
-    /// - Parameter name: what the node is called, for the words of its failures.
-    func forward(
-        _ request: WorkRequest, to node: PublicKey, name: String, provider: RecordKey, principal: Principal,
-        requestID: String, attempt: Int, receiver: any AnswerReceiver
-    ) -> any AttemptHandle
-}
-
-/// Turns a route into places to go, and a place into a running attempt.
+/// Turns a route into places to ask, and a request into a running exchange.
 package final class Dispatcher: Sendable {
-    private let node: PublicKey
-    private let sessions: SessionTable
-    private let remote: any RemoteDispatch
-    private let turn = Atomic<UInt64>(0)
-    private let measurements = HostMeasurements()
-    private let tickers = LoopTickers<Pursuit>()
+    private let locals: [any LocalPlaces]
+    private let remotes: ForwardPlaces
+    private let tickers = LoopTickers<Exchange>()
 
-    private let operators: @Sendable (PublicKey) -> PublicKey?
-
-    /// - Parameter operators: who runs a node, where that is known.
-    package init(
-        node: PublicKey, sessions: SessionTable, remote: any RemoteDispatch,
-        operators: @escaping @Sendable (PublicKey) -> PublicKey? = { _ in nil }
-    ) {
-        self.operators = operators
-        self.node = node
-        self.sessions = sessions
-        self.remote = remote
+    /// - Parameter locals: where requests can be answered at this node.
+    package init(locals: [any LocalPlaces], remotes: ForwardPlaces) {
+        self.locals = locals
+        self.remotes = remotes
     }
 
     /// A request of this node's own buyer, on its way to whoever answers it.
-    package func pursue(
-        _ request: WorkRequest, on route: Route, principal: Principal, requestID: String, upload: UploadFlow?,
-        receiver: any AnswerReceiver
-    ) -> Pursuit {
-        let places = Pursuit.Places(
-            find: { [self] in candidates(route, request.need) },
-            begin: { [self] place, request, attempt, receiver in
-                start(
-                    place, request, principal: principal, requestID: requestID, attempt: attempt, receiver: receiver)
+    package func exchange(
+        _ request: WorkRequest, on route: Route, for asker: Asker, upload: UploadFlow?, writer: any AnswerWriter,
+        eventLoop: any EventLoop
+    ) -> Exchange {
+        let need = request.need
+        let finder = PlaceFinder(
+            find: { [self] in places(route, need, for: asker) },
+            none: { [self] in nobody(route, need) })
+        return Exchange(
+            request, upload: upload, finder: finder, repeats: Limits.forwardAttempts, boundsStream: true,
+            tickers: tickers, writer: writer, eventLoop: eventLoop)
+    }
+
+    /// A request of another node's buyer. It is never passed on.
+    package func hosting(
+        _ request: WorkRequest, of provider: CatalogProvider, upload: UploadFlow?, writer: any AnswerWriter,
+        eventLoop: any EventLoop
+    ) -> Exchange {
+        let need = request.need
+        let finder = PlaceFinder(
+            find: { [self] in
+                let legs = localOffers(of: [provider], need)
+                return legs.prefix(Limits.forwardAttempts).map(\.offer.place)
             },
-            none: { [self] in
-                let names = route.providers.map(\.fullName).joined(separator: ", ")
-                if let endpoint = request.need.endpoint, lacksEndpoint(route, request.need) {
-                    return MeshError(
-                        .endpointNotOffered,
-                        "no worker of \(names) offers \(endpoint); its seller's worker would have to advertise it")
-                }
-                return MeshError(
-                    .workerUnavailable, "no worker of \(names) is connected now; try again shortly",
-                    retryAfterSeconds: 2)
-            })
-        return Pursuit(
-            request, upload: upload, places: places, repeats: Limits.forwardAttempts, tickers: tickers,
-            receiver: receiver)
+            none: { Self.noWorker(need) })
+        return Exchange(
+            request, upload: upload, finder: finder, repeats: Limits.repeatsByHost, boundsStream: false,
+            tickers: tickers, writer: writer, eventLoop: eventLoop)
     }
 
-    /// Where `route` may be served now: a local worker of each provider first, then one sibling of such a worker, then
-    /// reachable hosts by what this node measured of them (`HostScores`), then more siblings, and last the local
-    /// workers that rest. At most `Limits.forwardAttempts`.
-    package func candidates(_ route: Route, _ need: WorkerNeed) -> [Candidate] {
-        var first: [Candidate] = []
-        var siblings: [Candidate] = []
-        var resting: [Candidate] = []
-        let now = SystemClock.instant
-        for provider in route.providers {
-            var isFirst = true
-            for session in sessions.best(of: provider.key, need) {
-                let candidate = Candidate.local(session, provider)
-                if session.isResting(now: now) {
-                    resting.append(candidate)
-                } else if isFirst {
-                    first.append(candidate)
-                    isFirst = false
-                } else {
-                    siblings.append(candidate)
-                }
-            }
-        }
-        let hosts = hosts(of: route, need, limit: Limits.forwardAttempts)
-        let all = first + siblings.prefix(1) + hosts + siblings.dropFirst() + resting
-        return Array(all.prefix(Limits.forwardAttempts))
+    /// Whether anything at this node has what is needed.
+    package func isServed(_ need: WorkerNeed, of provider: RecordKey) -> Bool {
+        locals.contains { $0.meets(need, of: provider) }
     }
 
-    private func hosts(of route: Route, _ need: WorkerNeed, limit: Int) -> [Candidate] {
-        var candidates: [Candidate] = []
-        var hosts: [HostScores.Host] = []
-        for provider in route.providers {
-            for worker in provider.remoteHosts where worker.has(need) {
-                let host = HostScores.Host(node: worker.node, provider: provider.key)
-                if hosts.contains(host) || !remote.isReachable(worker.node) { continue }
-                hosts.append(host)
-                candidates.append(.remote(worker.node, provider))
+    /// Where `route` may be served now, in the order of its plan: at most `Limits.forwardAttempts`.
+    package func places(_ route: Route, _ need: WorkerNeed, for asker: Asker) -> [any Place] {
+        let offers = localOffers(of: route.providers, need)
+        let hosts = remotes.places(route, need, for: asker, limit: Limits.forwardAttempts)
+        let legs = RoutePlan.legs(
+            locals: offers.map { RoutePlan.Local(provider: $0.provider, isResting: $0.offer.isResting) },
+            hosts: hosts.count, limit: Limits.forwardAttempts)
+        return legs.map { leg in
+            switch leg.target {
+            case .local(let number): offers[number].offer.place
+            case .host(let number): hosts[number]
             }
         }
-        guard hosts.count > 1 else { return candidates }
-        let turn = turn.wrappingAdd(1, ordering: .relaxed).oldValue
-        // A few more than are tried, so that they need not all be of one operator.
-        let order = measurements.order(hosts, limit: Limits.hostsCompared, turn: turn)
-        let spread = HostScores.spread(order) { operators(hosts[$0].node) ?? hosts[$0].node }
-        return spread.prefix(limit).map { candidates[$0] }
+    }
+
+    /// Whether any place has what is needed now.
+    package func isReachable(_ route: Route, _ need: WorkerNeed) -> Bool {
+        route.providers.contains { isServed(need, of: $0.key) } || remotes.isReachable(route, need)
+    }
+
+    private func localOffers(
+        of providers: [CatalogProvider], _ need: WorkerNeed
+    ) -> [(provider: Int, offer: LocalOffer)] {
+        providers.enumerated().flatMap { number, provider in
+            locals.flatMap { $0.offers(of: provider, need) }.map { (number, $0) }
+        }
+    }
+
+    private func nobody(_ route: Route, _ need: WorkerNeed) -> MeshError {
+        let names = route.providers.map(\.fullName).joined(separator: ", ")
+        if let endpoint = need.endpoint, lacksEndpoint(route, need) {
+            return MeshError(
+                .endpointNotOffered,
+                "no worker of \(names) offers \(endpoint); its seller's worker would have to advertise it")
+        }
+        return MeshError(
+            .workerUnavailable, "no worker of \(names) is connected now; try again shortly", retryAfterSeconds: 2)
+    }
+
+    package static func noWorker(_ need: WorkerNeed) -> MeshError {
+        MeshError(
+            .workerUnavailable, "no worker for '\(need.model?.prefix(128) ?? "this")' is attached here now",
+            retryAfterSeconds: 2)
     }
 
     /// Whether a connected worker of `route` has the model but does not offer the endpoint: trying again later is no
@@ -140,38 +105,6 @@ package final class Dispatcher: Sendable {
     }
 
     private func isMet(_ need: WorkerNeed, by route: Route) -> Bool {
-        route.providers.contains { provider in
-            sessions.choose(provider.key, need) != nil || provider.remoteHosts.contains { $0.has(need) }
-        }
-    }
-
-    package func start(
-        _ candidate: Candidate, _ request: WorkRequest, principal: Principal, requestID: String, attempt: Int,
-        receiver: any AnswerReceiver
-    ) -> any AttemptHandle {
-        switch candidate {
-        case .local(let session, _): return session.start(request, receiver: receiver)
-        case .remote(let node, let provider):
-            let measurement = HostMeasurement(
-                measurements, HostScores.Host(node: node, provider: provider.key), isTimed: request.upload == nil)
-            let handle = remote.forward(
-                request, to: node, name: provider.nodeName(node), provider: provider.key, principal: principal,
-                requestID: requestID, attempt: attempt, receiver: MeasuredReceiver(receiver, measurement))
-            return MeasuredHandle(handle: handle, measurement: measurement)
-        }
-    }
-}
-
-extension CatalogProvider {
-    /// What a node calls itself that hosts a worker of this provider.
-    package func nodeName(_ node: PublicKey) -> String { hosts.first { $0.node == node }?.nodeName ?? "unknown" }
-}
-
-extension CatalogHost {
-    func has(_ need: WorkerNeed) -> Bool {
-        if let worker = need.worker, worker != WorkerMark.text(clientHash: clientHash) { return false }
-        if let model = need.model, !offers(model) { return false }
-        if need.takesUploads, !takesUploads { return false }
-        return need.endpoint.map { $0.isOffered(by: endpoints) } ?? true
+        route.providers.contains { isServed(need, of: $0.key) || remotes.meets(need, of: $0) }
     }
 }

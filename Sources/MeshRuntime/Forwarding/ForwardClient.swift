@@ -4,7 +4,7 @@ package import MeshModel
 package import MeshRouting
 import MeshSessions
 import MeshTransport
-import MeshWire
+package import MeshWire
 import NIOCore
 import Synchronization
 
@@ -23,27 +23,27 @@ package final class ForwardClient: RemoteDispatch {
     package func isReachable(_ node: PublicKey) -> Bool { links.link(to: node) != nil }
 
     package func forward(
-        _ request: WorkRequest, to node: PublicKey, name: String, provider: RecordKey, principal: Principal,
-        requestID: String, attempt: Int, receiver: any AnswerReceiver
+        _ request: WorkRequest, to place: ForwardPlace, attempt: Int, receiver: any AnswerReceiver
     ) -> any AttemptHandle {
         let wall = SystemClock.wall
-        guard let link = links.link(to: node) else {
+        guard let link = links.link(to: place.host) else {
             return Self.refuse(
                 receiver,
                 MeshError(
                     .nodeUnreachable, "the node that hosts this provider cannot be reached now", retryAfterSeconds: 2))
         }
-        guard let proof = proofs.proof(of: principal.owner, wall: wall) else {
+        guard let proof = proofs.proof(of: place.asker.principal.owner, wall: wall) else {
             return Self.refuse(
                 receiver, MeshError(.internalError, "the key of this account's owner is missing on this node"))
         }
-        let path = ForwardPath(provider: provider, operation: request.operation).text
+        let body = request.content.document(model: place.model).joined
+        let path = ForwardPath(provider: place.provider.key, operation: request.content.operation).text
         let fields = ForwardFields(
-            requestID: requestID, attempt: attempt, destination: node, principal: proof, spend: "none",
+            requestID: place.asker.requestID, attempt: attempt, destination: place.host, principal: proof, spend: "none",
             maxHops: Limits.forwardHops)
         var headers = ForwardSignature.sign(
             fields: fields, profile: request.upload == nil ? .whole : .upload, path: path,
-            contentDigest: request.body.withUnsafeReadableBytes { Sodium.shared.sha256($0) },
+            contentDigest: body.withUnsafeReadableBytes { Sodium.shared.sha256($0) },
             signer: signer, created: wall,
             nonce: hexText(Sodium.shared.randomBytes(12)))
         headers.append(("content-type", "application/json"))
@@ -52,10 +52,11 @@ package final class ForwardClient: RemoteDispatch {
         headers.append(("aisbf-deadline-idle", String(request.deadlines.idleMs)))
         headers.append(("aisbf-deadline-total", String(request.deadlines.totalMs)))
         let upload = request.upload.map { RemoteUpload($0, fields: fields, signer: signer) }
-        if upload != nil { headers.append(("aisbf-payload-length", String(request.body.readableBytes))) }
-        let answer = RemoteAnswer(node: name, isChat: request.form != .bytes, receiver: receiver, upload: upload)
+        if upload != nil { headers.append(("aisbf-payload-length", String(body.readableBytes))) }
+        let answer = RemoteAnswer(
+            node: place.provider.nodeName(place.host), isChat: request.form != .bytes, receiver: receiver, upload: upload)
         let call = link.openForward(
-            path: path, headers: headers, body: request.body, hasUpload: upload != nil, receiver: answer)
+            path: path, headers: headers, body: body, hasUpload: upload != nil, receiver: answer)
         upload?.attach(call)
         answer.attach(call)
         return RemoteAttempt(call: call)
@@ -87,12 +88,6 @@ package struct ForwardPath: Hashable, Sendable {
     }
 
     package var text: String { "/mesh/v1/forward/\(provider)/\(operation.rawValue)" }
-}
-
-struct FinishedAttempt: AttemptHandle {
-    func cancel() {}
-    func pause() {}
-    func resume() {}
 }
 
 private struct RemoteAttempt: AttemptHandle {

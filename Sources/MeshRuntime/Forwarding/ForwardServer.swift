@@ -15,10 +15,9 @@ import Synchronization
 package final class ForwardServer: Sendable {
     private let node: PublicKey
     private let catalog: CatalogHolder
-    private let sessions: SessionTable
+    private let dispatcher: Dispatcher
     private let proofs: PrincipalProofs
     private let replays = ReplayGuard()
-    private let tickers = LoopTickers<Pursuit>()
     private let deadlines: AnswerDeadlines
     private let journal: Journal
     private let duration = Timer(label: "aisbf_forward_seconds")
@@ -28,12 +27,12 @@ package final class ForwardServer: Sendable {
     private let served = Counter(label: "aisbf_forwards_served_total")
 
     package init(
-        node: PublicKey, catalog: CatalogHolder, sessions: SessionTable, signers: Signers,
+        node: PublicKey, catalog: CatalogHolder, dispatcher: Dispatcher, signers: Signers,
         deadlines: AnswerDeadlines, journal: Journal
     ) {
         self.node = node
         self.catalog = catalog
-        self.sessions = sessions
+        self.dispatcher = dispatcher
         proofs = PrincipalProofs(signers: signers, entry: node)
         self.deadlines = deadlines
         self.journal = journal
@@ -120,32 +119,34 @@ package final class ForwardServer: Sendable {
         guard let provider = known.provider(path.provider), provider.admits(principal) else {
             throw MeshError(.accessDenied, "the provider is not offered to this caller")
         }
-        let cut = try ForwardBody.read(body, path.operation, hasUpload: hasUpload)
+        let read = body.withUnsafeReadableBytes { raw -> Result<WorkerPayload, MeshError> in
+            do throws(MeshError) {
+                return .success(try WorkerPayload.read(raw, path.operation, hasUpload: hasUpload))
+            } catch { return .failure(error) }
+        }
+        let payload = try read.get()
+        let need = WorkerNeed(
+            model: payload.model, endpoint: payload.endpoint, worker: payload.worker,
+            takesUploads: payload.upload != nil)
         // Request id and attempt are inside the signature, so a copy of a request carries the same mark.
         let mark = "\(verified.signer) \(verified.fields.requestID) \(verified.fields.attempt)"
         guard replays.take([mark], now: now.instant) else {
             throw MeshError(.forwardRefused, "this request was taken already")
         }
-        guard sessions.choose(provider.key, cut.need) != nil else { throw Self.noWorker(cut.need) }
+        guard dispatcher.isServed(need, of: provider.key) else { throw Dispatcher.noWorker(need) }
         var upload: (check: UploadCheck, verified: VerifiedForward)?
-        if let about = cut.upload {
+        if let about = payload.upload {
             upload = (
-                try UploadCheck(contentType: about.contentType, model: cut.need.model, length: about.length),
+                try UploadCheck(contentType: about.contentType, model: need.model, length: about.length),
                 verified
             )
         }
         return Checked(
             provider: provider,
             request: WorkRequest(
-                operation: path.operation, body: body, form: cut.form, need: cut.need,
-                mayRepeat: !(cut.need.endpoint?.family.keepsState ?? false), deadlines: lowered(forward.headers)),
+                content: .document(body, path.operation), form: payload.form, need: need,
+                mayRepeat: !(need.endpoint?.family.keepsState ?? false), deadlines: lowered(forward.headers)),
             upload: upload)
-    }
-
-    private static func noWorker(_ need: WorkerNeed) -> MeshError {
-        MeshError(
-            .workerUnavailable, "no worker for '\(need.model?.prefix(128) ?? "this")' is attached here now",
-            retryAfterSeconds: 2)
     }
 
     /// The entry node may shorten this node's deadlines, never lengthen them.
@@ -172,28 +173,17 @@ package final class ForwardServer: Sendable {
         }
         let started = SystemClock.instant
         let (key, model) = (checked.provider.key, checked.request.need.model)
-        let writer = ForwardAnswer(forward: forward) { [self] code in
+        let answer = ForwardAnswer(forward: forward) { [self] code in
             inFlight.subtract(1, ordering: .relaxed)
             upload?.close()
             duration.recordNanoseconds(SystemClock.instant.nanoseconds &- started.nanoseconds)
             report(forward, code, since: started, provider: catalog.current.provider(key)?.fullName, model: model)
         }
-        upload?.onFailure { [weak writer] error in writer?.fail(error) }
-        let (provider, need) = (checked.provider, checked.request.need)
-        // Its own workers only: a request is never passed on.
-        let places = Pursuit.Places(
-            find: { [sessions] in
-                sessions.best(of: provider.key, need).prefix(Limits.forwardAttempts).map { .local($0, provider) }
-            },
-            begin: { place, request, _, receiver in
-                guard case .local(let session, _) = place else { return FinishedAttempt() }
-                return session.start(request, receiver: receiver)
-            },
-            none: { Self.noWorker(need) })
-        writer.begin(
-            Pursuit(
-                checked.request, upload: upload?.flow, places: places, repeats: Limits.repeatsByHost, tickers: tickers,
-                receiver: writer))
+        upload?.onFailure { [weak answer] error in answer?.refuse(error) }
+        answer.begin(
+            dispatcher.hosting(
+                checked.request, of: checked.provider, upload: upload?.flow, writer: answer,
+                eventLoop: forward.eventLoop))
     }
 
     private func refuse(_ forward: IncomingForward, _ error: MeshError) {

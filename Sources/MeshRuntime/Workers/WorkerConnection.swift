@@ -110,7 +110,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
 
     // MARK: Requests
 
-    func start(_ request: WorkRequest, receiver: any AnswerReceiver, attempt: WorkerAttempt) {
+    func start(_ request: WorkRequest, model: String?, receiver: any AnswerReceiver, attempt: WorkerAttempt) {
         guard machine.isLive, let context, context.channel.isActive else {
             return refuse(
                 attempt, receiver,
@@ -126,8 +126,9 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
                 MeshError(.workerBusy, "the worker takes its requests too slowly", retryAfterSeconds: 2))
         }
         let number = nextNumber
-        let head = machine.requestHead(number: number, operation: request.operation.rawValue)
-        let size = head.count + request.body.readableBytes + 1
+        let head = machine.requestHead(number: number, operation: request.content.operation.rawValue)
+        let document = request.content.document(model: model)
+        let size = head.count + document.readableBytes + 1
         guard size <= machine.profile.maxFrameBytes else {
             let limit = machine.profile.maxFrameBytes
             return refuse(
@@ -150,7 +151,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
             })
         var data = context.channel.allocator.buffer(capacity: size)
         data.writeBytes(head)
-        data.writeImmutableBuffer(request.body)
+        document.write(into: &data)
         data.writeInteger(UInt8(ascii: "}"))
         write(.text, data)
         flushSoon()

@@ -149,13 +149,16 @@ package final class WorkerSession: Sendable {
     }
 
     /// Gives the worker a request. The answer, success or failure, reaches `receiver` exactly once to its end.
-    package func start(_ request: WorkRequest, receiver: any AnswerReceiver) -> any AttemptHandle {
+    /// - Parameter model: the worker's id for the model.
+    package func start(
+        _ request: WorkRequest, model: String?, receiver: any AnswerReceiver
+    ) -> any AttemptHandle {
         let attempt = WorkerAttempt(session: self)
         if let busy = sessions.takesRequest(self) {
             receiver.deliver([.fail(busy)])
             return attempt
         }
-        onLoop { $0.start(request, receiver: receiver, attempt: attempt) }
+        onLoop { $0.start(request, model: model, receiver: receiver, attempt: attempt) }
         return attempt
     }
 

@@ -51,19 +51,13 @@ package struct BuyerBody: Sendable {
     }
 
     /// The body with `model` in the place of the buyer's name for it; all other bytes as they were.
-    package func withModel(_ model: String) -> ByteBuffer {
-        if model == self.model || self.model.isEmpty { return bytes }
-        let quoted = JSONText.quoted(model)
-        var spliced = ByteBufferAllocator().buffer(capacity: bytes.readableBytes + quoted.count)
+    package func rendered(model: String?) -> RenderedContent {
+        guard let model, model != self.model, !self.model.isEmpty else { return RenderedContent(bytes) }
         let start = bytes.readerIndex
-        if let before = bytes.getSlice(at: start, length: modelRange.lowerBound) {
-            spliced.writeImmutableBuffer(before)
-        }
-        spliced.writeBytes(quoted)
         let rest = bytes.readableBytes - modelRange.upperBound
-        if let after = bytes.getSlice(at: start + modelRange.upperBound, length: rest) {
-            spliced.writeImmutableBuffer(after)
-        }
-        return spliced
+        var rendered = RenderedContent(bytes.getSlice(at: start, length: modelRange.lowerBound) ?? ByteBuffer())
+        rendered.append(ByteBuffer(bytes: JSONText.quoted(model)))
+        rendered.append(bytes.getSlice(at: start + modelRange.upperBound, length: rest) ?? ByteBuffer())
+        return rendered
     }
 }

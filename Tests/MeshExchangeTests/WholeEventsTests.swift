@@ -2,7 +2,7 @@ import MeshModel
 import NIOCore
 import Testing
 
-@testable import MeshGateway
+@testable import MeshExchange
 
 /// The pieces of a stream from another node end anywhere; what goes on ends where an event does.
 @Suite struct WholeEventsTests {

@@ -1,11 +1,9 @@
 import MeshModel
-import MeshSessions
-import MeshWire
 
 /// Whether the body of a forwarded `proxy` request is one that an entry node makes: of the type that it says, and for
 /// no other model than the one the request is judged by. A backend that found another one in it would serve what
 /// nobody was asked for.
-enum ForwardContent {
+enum ProxyBody {
     static func isUsable(_ fields: [JSONField], _ raw: UnsafeRawBufferPointer, model: String?) -> Bool {
         let type = fields.string("content_type", in: raw)
         guard fields.value("content_type", in: raw) == nil || type.map(HeaderRule.isValue) ?? false else {

@@ -1,18 +1,18 @@
-import MeshExchange
 import MeshModel
-import MeshSessions
 import MeshWire
-import NIOCore
 import Testing
 
-@testable import MeshRuntime
-
 /// What a hosting node takes from an entry node that is linked, signs well, and wants something else than it may.
-@Suite struct ForwardBodyTests {
+@Suite struct WorkerPayloadTests {
     private static func read(
         _ text: String, _ operation: WorkerOperation = .proxy, hasUpload: Bool = false
-    ) throws(MeshError) -> ForwardBody {
-        try ForwardBody.read(ByteBuffer(string: text), operation, hasUpload: hasUpload)
+    ) throws(MeshError) -> WorkerPayload {
+        let read = Array(text.utf8).withUnsafeBytes { raw -> Result<WorkerPayload, MeshError> in
+            do throws(MeshError) {
+                return .success(try WorkerPayload.read(raw, operation, hasUpload: hasUpload))
+            } catch { return .failure(error) }
+        }
+        return try read.get()
     }
 
     /// A proxied request with `more` behind the fields that all of them have.
@@ -156,11 +156,11 @@ import Testing
     @Test func whatAnEntryNodeMakesIsTaken() throws {
         let json = try Self.read(
             Self.proxy(#","model":"m1","body":{"model":"m1","x":[1]}"#, headers: #"{"accept":"a"}"#))
-        #expect(json.need.model == "m1" && json.need.endpoint?.text == "/v1/images/edits" && json.upload == nil)
-        #expect(json.form == .bytes && json.need.worker == nil && !json.need.takesUploads)
+        #expect(json.model == "m1" && json.endpoint?.text == "/v1/images/edits" && json.upload == nil)
+        #expect(json.form == .bytes && json.worker == nil && json.upload == nil)
         let plain = try Self.read(
             Self.proxy(path: "/v1/files/f-1", method: "GET", query: #"{"part":"2","m":""}"#))
-        #expect(plain.need.model == nil && plain.need.endpoint?.text == "/v1/files/f-1")
+        #expect(plain.model == nil && plain.endpoint?.text == "/v1/files/f-1")
         for body in [
             #","model":"m1","body":{"x":1}"#, #","body":{}"#, #","content_type":"a/b","body_base64":"AAE=""#,
             #","content_type":"multipart/form-data","multipart":{"fields":[],"files":[]}"#,
@@ -169,13 +169,13 @@ import Testing
         ] {
             #expect(!Self.isRefused(Self.proxy(body)), "\(body)")
         }
-        #expect(try Self.read(Self.proxy(#","worker":"00112233aabb""#)).need.worker == "00112233aabb")
+        #expect(try Self.read(Self.proxy(#","worker":"00112233aabb""#)).worker == "00112233aabb")
         let stream = #"{"endpoint_path":"/v1/video/progress","method":"GET","stream":true}"#
         #expect(try Self.read(stream).form == .events)
         let upload = try Self.read(
             Self.proxy(#","model":"m1","content_type":"audio/wav","upload":{"length":5}"#, path: "/v1/audio/x"),
             hasUpload: true)
-        #expect(upload.upload == .init(contentType: "audio/wav", length: 5) && upload.need.takesUploads)
+        #expect(upload.upload == .init(contentType: "audio/wav", length: 5))
         let endless = try Self.read(
             Self.proxy(#","content_type":"audio/wav","upload":{}"#, path: "/v1/audio/x"), hasUpload: true)
         #expect(endless.upload == .init(contentType: "audio/wav", length: nil))
@@ -183,7 +183,7 @@ import Testing
 
     @Test func aChatNamesOneModelOnce() throws {
         let chat = try Self.read(#"{"model":"m1","messages":[],"stream":true}"#, .chatCompletions)
-        #expect(chat.need.model == "m1" && chat.need.endpoint == nil && chat.form == .events)
+        #expect(chat.model == "m1" && chat.endpoint == nil && chat.form == .events)
         #expect(try Self.read(#"{"model":"m1"}"#, .chatCompletions).form == .document)
         for text in [
             #"{"messages":[]}"#, #"{"model":7}"#, #"{"model":"m1","model":"m2"}"#, #"{"model":"m1","mod\u0065l":"m2"}"#,

@@ -1,5 +1,5 @@
 import MeshModel
-import NIOCore
+package import NIOCore
 import Synchronization
 
 /// Whoever is to be looked after twice a second, on its event loop.
@@ -10,7 +10,7 @@ package protocol Ticking: AnyObject {
 /// Looks after the worker connections, or the requests, of one event loop, a few at a time. A timer for each of
 /// thousands would wake the loop thousands of times a second, and all of them at once would hold up the chunks of
 /// everybody's streams.
-final class LoopTicker<Member: Ticking>: Sendable {
+package final class LoopTicker<Member: Ticking>: Sendable {
     private struct State {
         var buckets = [[ObjectIdentifier: Member]](repeating: [:], count: 10)
         var bucketOf: [ObjectIdentifier: Int] = [:]
@@ -31,7 +31,7 @@ final class LoopTicker<Member: Ticking>: Sendable {
     }
 
     /// On the event loop, as everything here.
-    func add(_ member: Member) {
+    package func add(_ member: Member) {
         var state = self.state.value ?? State()
         // Taken out so that it is unique and changes in place.
         self.state.value = nil
@@ -45,7 +45,7 @@ final class LoopTicker<Member: Ticking>: Sendable {
         if starts { schedule() }
     }
 
-    func remove(_ member: Member) {
+    package func remove(_ member: Member) {
         let id = ObjectIdentifier(member)
         guard let bucket = state.value?.bucketOf.removeValue(forKey: id) else { return }
         state.value?.buckets[bucket].removeValue(forKey: id)
@@ -63,10 +63,12 @@ final class LoopTicker<Member: Ticking>: Sendable {
 }
 
 /// One ticker for each event loop that has any.
-final class LoopTickers<Member: Ticking>: Sendable {
+package final class LoopTickers<Member: Ticking>: Sendable {
+    package init() {}
+
     private let tickers = Mutex<[ObjectIdentifier: LoopTicker<Member>]>([:])
 
-    func ticker(of eventLoop: any EventLoop) -> LoopTicker<Member> {
+    package func ticker(of eventLoop: any EventLoop) -> LoopTicker<Member> {
         tickers.withLock { tickers in
             let id = ObjectIdentifier(eventLoop)
             if let ticker = tickers[id] { return ticker }

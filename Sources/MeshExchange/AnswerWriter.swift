@@ -1,0 +1,32 @@
+package import MeshModel
+package import MeshWire
+package import NIOCore
+
+/// Who gets an answer: a buyer's connection, or another node's. Called on the exchange's event loop.
+package protocol AnswerWriter: AnyObject {
+    /// Whether the connection takes more now.
+    var isWritable: Bool { get }
+
+    /// Whoever answers says that it is at work.
+    func answerIsPending()
+    func answerBegan(_ head: AnswerHead, from source: AnswerSource)
+    /// Bytes of the answer; of a stream of events whole ones, without an end marker.
+    func answerContinued(_ bytes: ByteBuffer)
+    /// What was written may wait no longer.
+    func flush()
+    /// The answer is complete. Nothing follows.
+    func answerEnded(_ totals: AnswerTotals)
+    /// There is no answer, or, behind a head, no more of it. Nothing follows.
+    func answerFailed(_ error: MeshError, from source: AnswerSource)
+    /// The reader was too slow. Nothing follows.
+    /// - Parameter closing: what brings the event under way to its end; nil where nothing can.
+    func answerWasCut(closing: ByteBuffer?)
+}
+
+/// Where an answer comes from, or whose failure it is.
+package struct AnswerSource: Sendable {
+    /// Nil when none was found.
+    package var place: (any Place)?
+    /// How many places were asked.
+    package var attempts: Int
+}

@@ -1,0 +1,384 @@
+package import MeshModel
+package import MeshRouting
+package import MeshWire
+package import NIOCore
+
+/// One request from the moment its places are looked for to the last byte of its answer, as a pure machine: which place
+/// is asked, how long it may take, what is held back until something is content, what a slow reader is given, and what
+/// is told in the end. It has no clock, no connection and no worker: whoever runs it tells it what happened and does
+/// what it says, in order.
+///
+/// States: `idle` → `waiting` (a place is asked; nothing of an answer has been delivered) → `answering` (the request is
+/// committed to one place) → `draining` (the answer has ended; some of it waits for its reader) → `over`.
+package struct ExchangeStateMachine: Sendable {
+    package enum Action: Sendable {
+        /// Look for places, or for more of them; then `found`.
+        case find
+        /// Ask the place of this number. Always the last of its list.
+        case begin(place: Int, firstContentMs: Int64, totalMs: Int64)
+        /// The attempt under way is not wanted any more.
+        case cancel
+        /// It has failed its time.
+        case expire
+        /// The place refused without doing anything.
+        case rest(place: Int, retryAfterSeconds: Int?)
+        /// The place answers.
+        case restIsOver(place: Int)
+        case pause
+        case resume
+        /// Bytes of the answer went on: a source that sends by credit may send as many more.
+        case consumed(Int)
+
+        // To the reader.
+        /// Whoever answers says that it is at work.
+        case pending
+        case head(AnswerHead)
+        case write(ByteBuffer)
+        /// Write what waits, piece by piece, as far as the connection takes it (`nextPiece`, then `drained`).
+        case drain
+        /// The answer is complete, and so is what was written of it.
+        case end(AnswerTotals)
+        /// There is no answer, or, behind a head, no more of it.
+        case fail(MeshError)
+        /// No place was found at all.
+        case failWithoutPlace
+        /// The reader was too slow.
+        /// - Parameter closing: what brings the event under way to its end; nil where nothing can.
+        case cut(closing: ByteBuffer?)
+    }
+
+    private enum State: Sendable {
+        case idle
+        case waiting
+        case answering
+        case draining(Ending)
+        case over
+    }
+
+    private enum Ending: Sendable {
+        case complete(AnswerTotals)
+        case failed(MeshError)
+    }
+
+    private var state = State.idle
+    private var attempts: Attempts
+    private let form: AnswerForm
+    /// Whether each place is another node's.
+    private var areForeign: [Bool] = []
+    private var hasLookedAgain = false
+    /// The number of the place that answers, or whose failure is told.
+    package private(set) var place: Int?
+    private var uncommitted = UncommittedAnswer()
+    /// The whole answer that says most of why there is no other.
+    private var kept: (answer: UncommittedAnswer, totals: AnswerTotals)?
+    private var head: AnswerHead?
+    private var events = WholeEvents()
+    private var outlet = Outlet()
+    /// Whether the bytes that were written end where an event does.
+    private var endsEvent = true
+    /// Whether a slow reader loses a stream sooner than a whole answer.
+    private let boundsStream: Bool
+
+    /// - Parameter boundsStream: whether the reader is a buyer, for whom a stream is of no use later.
+    package init(_ terms: Attempts.Terms, form: AnswerForm, boundsStream: Bool, now: Instant) {
+        attempts = Attempts(terms, now: now)
+        self.form = form
+        self.boundsStream = boundsStream
+    }
+
+    /// How many places were asked.
+    package var tried: Int { attempts.tried }
+    package var isOver: Bool { if case .over = state { true } else { false } }
+    /// Whether all is here, and only the reader is waited for.
+    package var isDraining: Bool { if case .draining = state { true } else { false } }
+    /// Whether the answer is a stream of events, which begins and ends as such.
+    package var isEventStream: Bool { head.map { form == .events && $0.isEventStream && $0.status < 400 } ?? false }
+    /// Whether between events something else may be written now: a stream under way, of which nothing waits.
+    package var isBetweenEvents: Bool {
+        guard case .answering = state else { return false }
+        return isEventStream && outlet.isEmpty && endsEvent
+    }
+
+    // MARK: Places in turn
+
+    package mutating func start() -> [Action] {
+        guard case .idle = state, attempts.tried == 0, areForeign.isEmpty else { return [] }
+        return [.find]
+    }
+
+    /// These places more were found, best first.
+    package mutating func found(_ areForeign: [Bool], now: Instant) -> [Action] {
+        guard case .idle = state else { return [] }
+        self.areForeign += areForeign
+        attempts.found(self.areForeign.count)
+        return next(now)
+    }
+
+    private mutating func next(_ now: Instant) -> [Action] {
+        state = .idle
+        if !attempts.hasNext {
+            // A worker may have come back meanwhile: one that connected anew takes over from its own old socket.
+            guard attempts.wantsMore, attempts.tried > 0, !hasLookedAgain else { return giveUp() }
+            hasLookedAgain = true
+            return [.find]
+        }
+        let number = attempts.tried
+        let left = attempts.begin(now: now)
+        place = number
+        uncommitted = UncommittedAnswer()
+        state = .waiting
+        return [.begin(place: number, firstContentMs: left.firstContentMs, totalMs: left.totalMs)]
+    }
+
+    private mutating func giveUp() -> [Action] {
+        guard let verdict = attempts.verdict else { return ended([.failWithoutPlace]) }
+        if verdict.attempt > 0 { place = verdict.attempt - 1 }
+        switch verdict.failure {
+        case .error(let error): return ended([.fail(error)])
+        case .refusal(_, let seconds):
+            guard var kept else { return ended([.failWithoutPlace]) }
+            kept.answer.setRetryAfter(seconds)
+            state = .answering
+            var actions: [Action] = []
+            for part in kept.answer.parts { actions += pass(part, isWritable: true) }
+            return actions + finish(.complete(kept.totals))
+        }
+    }
+
+    private mutating func failed(
+        _ failure: Attempts.Failure, answer: AnswerTotals? = nil, canSendAgain: Bool, now: Instant
+    ) -> [Action] {
+        var actions: [Action] = []
+        if Attempts.needsRest(failure), let place {
+            actions.append(.rest(place: place, retryAfterSeconds: Attempts.retryAfter(failure)))
+        }
+        let isBest = attempts.failed(failure, canSendAgain: canSendAgain)
+        if isBest { kept = answer.map { (uncommitted, $0) } }
+        return actions + next(now)
+    }
+
+    // MARK: What a place says
+
+    /// The attempt of this number said something.
+    /// - Parameters:
+    ///   - canSendAgain: false when part of an upload has left, which is not here any more.
+    ///   - isWritable: whether the reader's connection takes more now.
+    package mutating func arrived(
+        _ part: AnswerPart, of attempt: Int, canSendAgain: Bool, isWritable: Bool, now: Instant
+    ) -> [Action] {
+        guard attempt == attempts.tried else { return [] }
+        switch state {
+        case .idle, .draining, .over: return []
+        case .waiting: return take(part, canSendAgain: canSendAgain, isWritable: isWritable, now: now)
+        case .answering:
+            if case .pending = part { return [] }
+            attempts.contentArrived(now: now)
+            return pass(part, isWritable: isWritable, now: now)
+        }
+    }
+
+    private mutating func take(
+        _ part: AnswerPart, canSendAgain: Bool, isWritable: Bool, now: Instant
+    ) -> [Action] {
+        switch part {
+        case .pending:
+            attempts.signArrived()
+            return [.pending]
+        case .head(let head):
+            uncommitted.begin(head, form: form, isForeign: isForeign)
+            return []
+        case .bytes(let bytes):
+            switch uncommitted.append(bytes) {
+            case .hold: return []
+            case .commit: return commit(nil, isWritable: isWritable, now: now)
+            case .failed(let error): return [.cancel] + failed(.error(error), canSendAgain: canSendAgain, now: now)
+            }
+        case .end(let totals):
+            switch uncommitted.finish(isChat: form != .bytes) {
+            case .commit: return commit(totals, isWritable: isWritable, now: now)
+            case .refusal(let status, let seconds):
+                return failed(
+                    .refusal(status: status, retryAfterSeconds: seconds), answer: totals, canSendAgain: canSendAgain,
+                    now: now)
+            case .failed(let error): return failed(.error(error), canSendAgain: canSendAgain, now: now)
+            }
+        case .fail(let error): return failed(.error(error), canSendAgain: canSendAgain, now: now)
+        }
+    }
+
+    /// Content is here: what was held back goes on, and whatever comes passes.
+    private mutating func commit(_ totals: AnswerTotals?, isWritable: Bool, now: Instant) -> [Action] {
+        state = .answering
+        attempts.contentArrived(now: now)
+        let parts = uncommitted.parts
+        uncommitted = UncommittedAnswer()
+        kept = nil
+        var actions: [Action] = place.map { [.restIsOver(place: $0)] } ?? []
+        for part in parts { actions += pass(part, isWritable: isWritable, now: now) }
+        if let totals { actions += pass(.end(totals), isWritable: isWritable, now: now) }
+        return actions
+    }
+
+    // MARK: The reader
+
+    private mutating func pass(_ part: AnswerPart, isWritable: Bool, now: Instant? = nil) -> [Action] {
+        switch part {
+        case .pending: return []
+        case .head(let head):
+            self.head = head
+            if isEventStream, boundsStream { outlet.expectStream() }
+            return [.head(head)]
+        case .bytes(let bytes):
+            guard case .answering = state else { return [] }
+            // The pieces of another node end anywhere, and what this node puts in stands between events.
+            if isForeign, isEventStream {
+                return events.take(bytes).map { write($0, isWritable: isWritable, now: now) } ?? []
+            }
+            return write(bytes, isWritable: isWritable, now: now)
+        case .end(let totals):
+            guard !events.hasRest else {
+                return finish(
+                    .failed(MeshError(.streamInterrupted, "the answer broke off in the middle of an event")))
+            }
+            return finish(.complete(totals))
+        case .fail(let error):
+            // Half an event is no part of anything that could still be read.
+            events = WholeEvents()
+            return finish(.failed(error))
+        }
+    }
+
+    private mutating func write(_ bytes: ByteBuffer, isWritable: Bool, now: Instant?) -> [Action] {
+        guard let now else { return written(bytes) }
+        switch outlet.offer(bytes, isWritable: isWritable, now: now) {
+        case .passes: return written(bytes)
+        case .drains: return [.drain]
+        case .waits: return steer(now)
+        case .isTooSlow: return tooSlow()
+        }
+    }
+
+    private mutating func written(_ bytes: ByteBuffer) -> [Action] {
+        endsEvent = Self.endsEvent(bytes)
+        return [.write(bytes), .consumed(bytes.readableBytes)]
+    }
+
+    private static func endsEvent(_ bytes: ByteBuffer) -> Bool {
+        bytes.readableBytesView.suffix(2).elementsEqual([0x0A, 0x0A])
+    }
+
+    /// The answer has ended, as far as whoever gives it is concerned.
+    private mutating func finish(_ ending: Ending) -> [Action] {
+        if case .failed = ending, !isEventStream { outlet.drop() }
+        guard outlet.isEmpty else {
+            state = .draining(ending)
+            attempts.ended()
+            return []
+        }
+        return conclude(ending)
+    }
+
+    private mutating func conclude(_ ending: Ending) -> [Action] {
+        switch ending {
+        case .complete(let totals): ended([.end(totals)])
+        case .failed(let error): ended([.fail(error)])
+        }
+    }
+
+    private mutating func ended(_ actions: [Action]) -> [Action] {
+        state = .over
+        attempts.ended()
+        kept = nil
+        return actions
+    }
+
+    /// The reader's connection takes more: the next piece of what waits for it. Asked until there is none.
+    package mutating func nextPiece(now: Instant) -> [Action]? {
+        guard !isOver, let piece = outlet.next(now: now) else { return nil }
+        return written(piece)
+    }
+
+    /// All that could go on has.
+    package mutating func drained(now: Instant) -> [Action] {
+        guard !isOver else { return [] }
+        let actions = steer(now)
+        guard case .draining(let ending) = state, outlet.isEmpty else { return actions }
+        return actions + conclude(ending)
+    }
+
+    private mutating func steer(_ now: Instant) -> [Action] {
+        guard let steering = outlet.settle(now: now) else { return [] }
+        attempts.setPaused(steering == .pause, now: now)
+        guard case .answering = state else { return [] }
+        return [steering == .pause ? .pause : .resume]
+    }
+
+    /// The reader does not read: its own answer ends, nobody else's waits for it.
+    private mutating func tooSlow() -> [Action] {
+        let closing = isEventStream ? eventsEnd() : nil
+        outlet.drop()
+        let isRunning = if case .answering = state { true } else { false }
+        return (isRunning ? [.cancel] : []) + ended([.cut(closing: closing)])
+    }
+
+    /// What brings the event to its end that the reader has the beginning of: behind half of one nothing can be said.
+    private mutating func eventsEnd() -> ByteBuffer? {
+        if endsEvent { return ByteBuffer() }
+        guard var rest = outlet.next(now: Instant(nanoseconds: 0)), let end = WholeEvents.firstEnd(rest) else {
+            return nil
+        }
+        return rest.readSlice(length: end)
+    }
+
+    /// The reader is gone, or does not want the answer any more.
+    package mutating func cancelled() -> [Action] {
+        defer { _ = ended([]) }
+        outlet.drop()
+        switch state {
+        case .waiting, .answering: return [.cancel]
+        case .idle, .draining, .over: return []
+        }
+    }
+
+    /// The request turned out to be none while it arrived.
+    package mutating func refused(_ error: MeshError) -> [Action] {
+        switch state {
+        case .waiting, .answering:
+            let actions: [Action] = [.cancel]
+            state = .answering
+            return actions + pass(.fail(error), isWritable: true)
+        case .idle: return ended([.fail(error)])
+        case .draining, .over: return []
+        }
+    }
+
+    // MARK: Time
+
+    /// The buyer's upload moved, or waits for the buyer: that time is not the place's.
+    package mutating func uploadMoved(at instant: Instant) { attempts.uploadMoved(at: instant) }
+
+    /// Call some times a second.
+    /// - Parameter whoAnswers: for the words.
+    package mutating func tick(whoAnswers: String, canSendAgain: Bool, now: Instant) -> [Action] {
+        if outlet.isTooSlow(now: now), !isOver { return tooSlow() }
+        switch attempts.lateness(now: now) {
+        case nil: return []
+        case .firstContent?:
+            let error = MeshError(.workerTimeout, "\(whoAnswers) did not begin to answer in time; try again")
+            return [.expire] + failed(.error(error), canSendAgain: canSendAgain, now: now)
+        case .idle?: return broken("the answer stopped in the middle")
+        case .total?: return broken("the request took longer than this node allows")
+        }
+    }
+
+    private mutating func broken(_ words: String) -> [Action] {
+        switch state {
+        case .answering: return [.cancel] + finish(.failed(MeshError(.streamInterrupted, words)))
+        case .waiting: return [.expire] + ended([.fail(MeshError(.workerTimeout, words))])
+        case .idle, .draining, .over: return []
+        }
+    }
+
+    /// Whether another node answers: what it says of its worker's answer was judged by nobody yet.
+    private var isForeign: Bool { place.map { areForeign[$0] } ?? false }
+}
