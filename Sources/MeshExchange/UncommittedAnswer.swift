@@ -1,8 +1,6 @@
 import MeshDialects
-import MeshExchange
 import MeshModel
 import MeshRouting
-import MeshSessions
 import MeshWire
 import NIOCore
 

@@ -395,7 +395,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             return context.write(wrapOutboundOut(part), promise: nil)
         }
         // In pieces, so that how fast the buyer takes them can be seen.
-        while let piece = bytes.readSlice(length: min(bytes.readableBytes, Self.streamPieceBytes)),
+        while let piece = bytes.readSlice(length: min(bytes.readableBytes, Limits.answerPieceBytes)),
             piece.readableBytes > 0
         {
             let sent = context.eventLoop.makePromise(of: Void.self)
@@ -405,8 +405,6 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             context.write(wrapOutboundOut(.body(.byteBuffer(piece))), promise: sent)
         }
     }
-
-    private static let streamPieceBytes = 65_536
 
     /// Ends the answer. A connection that is not kept is closed when the last byte has left, and not before: closing
     /// throws away what still waits for a buyer who reads slowly.

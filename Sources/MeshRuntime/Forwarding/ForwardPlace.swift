@@ -65,7 +65,7 @@ package final class ForwardPlaces: Sendable {
         var places: [ForwardPlace] = []
         var hosts: [HostScores.Host] = []
         for provider in route.providers {
-            for worker in provider.remoteHosts where worker.has(need) {
+            for worker in provider.remoteHosts where worker.meets(need) {
                 let host = HostScores.Host(node: worker.node, provider: provider.key)
                 if hosts.contains(host) || !remote.isReachable(worker.node) { continue }
                 hosts.append(host)
@@ -84,26 +84,17 @@ package final class ForwardPlaces: Sendable {
 
     /// Whether any other node is known to have what is needed, reachable or not.
     package func meets(_ need: WorkerNeed, of provider: CatalogProvider) -> Bool {
-        provider.remoteHosts.contains { $0.has(need) }
+        provider.remoteHosts.contains { $0.meets(need) }
     }
 
     /// Whether such a node is linked now.
     package func isReachable(_ route: Route, _ need: WorkerNeed) -> Bool {
         route.providers.contains { provider in
-            provider.remoteHosts.contains { $0.has(need) && remote.isReachable($0.node) }
+            provider.remoteHosts.contains { $0.meets(need) && remote.isReachable($0.node) }
         }
     }
 
     func measure(_ node: PublicKey, _ provider: RecordKey, isTimed: Bool) -> HostMeasurement {
         HostMeasurement(measurements, HostScores.Host(node: node, provider: provider), isTimed: isTimed)
-    }
-}
-
-extension CatalogHost {
-    func has(_ need: WorkerNeed) -> Bool {
-        if let worker = need.worker, worker != WorkerMark.text(clientHash: clientHash) { return false }
-        if let model = need.model, !offers(model) { return false }
-        if need.takesUploads, !takesUploads { return false }
-        return need.endpoint.map { $0.isOffered(by: endpoints) } ?? true
     }
 }

@@ -75,7 +75,7 @@ package enum ForwardAnswerEnd: Hashable, Sendable {
         case .failed(let code, let words):
             [
                 ("aisbf-end", "failed"), ("aisbf-error", code),
-                ("aisbf-message", PercentEncoding.encode(words, limit: Limits.foreignWordsBytes)),
+                ("aisbf-message", PercentEncoding.encode(words, limit: 2 * Limits.foreignWordsBytes)),
             ]
         }
     }

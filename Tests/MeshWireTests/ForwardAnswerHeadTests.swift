@@ -1,0 +1,118 @@
+import MeshModel
+import MeshWire
+import Testing
+
+/// The head and the end of a forwarded answer, as they stand on the wire.
+@Suite struct ForwardAnswerHeadTests {
+    private static func lines(_ fields: [(name: String, value: String)]) -> [String] {
+        fields.map { "\($0.name): \($0.value)" }
+    }
+
+    private static func pairs(_ fields: [(name: String, value: String)]) -> [(String, String)] {
+        fields.map { ($0.name, $0.value) }
+    }
+
+    @Test func anAnswerKeepsItsGoldenFields() {
+        let head = AnswerHead(
+            status: 206, contentType: "audio/mpeg", length: 5,
+            fields: [AnswerField("content-range", "bytes 0-4/9"), AnswerField("etag", "\"a\"")])
+        let answer = ForwardAnswerHead.answer(head, worker: "00112233aabb")
+        #expect(
+            Self.lines(answer.fields) == [
+                "content-type: audio/mpeg", "aisbf-worker: 00112233aabb", "content-range: bytes 0-4/9", "etag: \"a\"",
+                "content-length: 5",
+            ])
+        #expect(ForwardAnswerHead.read(status: 206, fields: Self.pairs(answer.fields)) == answer)
+    }
+
+    @Test func aFailureKeepsItsGoldenFields() {
+        let failure = ForwardAnswerHead.failure(code: "worker_busy", status: 503, retryAfterSeconds: 2)
+        #expect(
+            Self.lines(failure.fields) == [
+                "content-type: application/json", "aisbf-error: worker_busy", "retry-after: 2",
+            ])
+        #expect(ForwardAnswerHead.read(status: 503, fields: Self.pairs(failure.fields)) == failure)
+        let late = ForwardAnswerHead.read(
+            status: 503, fields: [("aisbf-error", "worker_busy"), ("retry-after", "999999")])
+        #expect(late == .failure(code: "worker_busy", status: 503, retryAfterSeconds: Limits.retryAfterSeconds))
+    }
+
+    @Test(arguments: [100, 101, 103, 199, 204, 205, 304, 600, 0, -1]) func statusesThatNoAnswerHas(status: Int) {
+        #expect(ForwardAnswerHead.read(status: status, fields: []) == nil)
+    }
+
+    @Test func whatMayNotPassIsLeftOut() {
+        let read = ForwardAnswerHead.read(
+            status: 200,
+            fields: [
+                ("content-type", "text/plain\r\nset-cookie: a"), ("set-cookie", "a"), ("aisbf-provider", "x"),
+                ("content-length", "-5"), ("location", "http://a"), ("x-seed", "1"),
+            ])
+        #expect(
+            read
+                == .answer(
+                    AnswerHead(status: 200, contentType: "application/json", fields: [AnswerField("x-seed", "1")]),
+                    worker: nil))
+    }
+
+    // MARK: The end
+
+    @Test func theEndKeepsItsGoldenTrailers() {
+        var totals = AnswerTotals()
+        (totals.promptTokens, totals.completionTokens, totals.totalTokens) = (12, 30, 42)
+        (totals.finishReason, totals.bytes, totals.firstContentMs, totals.durationMs) = ("tool_calls", 1_234, 56, 789)
+        let end = ForwardAnswerEnd.complete(totals)
+        #expect(
+            Self.lines(end.trailers) == [
+                "aisbf-end: complete",
+                "aisbf-totals: prompt=12, completion=30, total=42, bytes=1234, first=56, duration=789, finish=tool_calls",
+            ])
+        #expect(ForwardAnswerEnd(trailers: Self.pairs(end.trailers)) == end)
+        let failed = ForwardAnswerEnd.failed(code: "stream_interrupted", words: "100 % gone: ä\n")
+        #expect(
+            Self.lines(failed.trailers) == [
+                "aisbf-end: failed", "aisbf-error: stream_interrupted", "aisbf-message: 100 %25 gone: %C3%A4%0A",
+            ])
+        // A line break is none that anybody reads.
+        #expect(
+            ForwardAnswerEnd(trailers: Self.pairs(failed.trailers))
+                == .failed(code: "stream_interrupted", words: ""))
+        let words = ForwardAnswerEnd.failed(code: "worker_error", words: "100 % gone: ä")
+        #expect(ForwardAnswerEnd(trailers: Self.pairs(words.trailers)) == words)
+    }
+
+    @Test func whatSaysNothingIsNoEnd() {
+        #expect(ForwardAnswerEnd(trailers: []) == nil)
+        #expect(ForwardAnswerEnd(trailers: [("aisbf-end", "maybe")]) == nil)
+        #expect(ForwardAnswerEnd(trailers: [("aisbf-totals", "total=1")]) == nil)
+        #expect(!ForwardAnswerEnd.isRequested(by: [("te", "gzip")]))
+        #expect(ForwardAnswerEnd.isRequested(by: [("a", "b"), ("te", "trailers")]))
+    }
+
+    @Test(
+        arguments: [
+            "prompt=-1", "prompt=1e3", "prompt=9999999999999999", "prompt", "=1", "prompt=", "finish=a b",
+            "finish=\u{e4}", "finish=" + String(repeating: "a", count: 33), String(repeating: "a=1,", count: 200),
+            "prompt=1" + String(repeating: ",x=1", count: 200),
+        ])
+    func totalsThatAreNoneAreLeftOut(text: String) {
+        #expect(
+            ForwardAnswerEnd(trailers: [("aisbf-end", "complete"), ("aisbf-totals", text)])
+                == .complete(AnswerTotals()))
+    }
+
+    /// Words of any length and kind fit into a header, and none is cut in the middle of a character.
+    @Test(arguments: [0, 1, 499, 500, 999, 1_000, 1_001, 5_000], ["a", "ä", "👍", "%", "\u{0}"])
+    func wordsOfAnyLength(count: Int, character: String) throws {
+        let end = ForwardAnswerEnd.failed(code: "worker_error", words: String(repeating: character, count: count))
+        let message = try #require(end.trailers.last?.value)
+        #expect(message.utf8.allSatisfy { (0x20..<0x7F).contains($0) })
+        #expect(message.utf8.count <= 3 * 2 * Limits.foreignWordsBytes)
+        guard case .failed(_, let words)? = ForwardAnswerEnd(trailers: Self.pairs(end.trailers)) else {
+            Issue.record("no end")
+            return
+        }
+        let kept = min(count, 2 * Limits.foreignWordsBytes / character.utf8.count)
+        #expect(words == (character == "\u{0}" && count > 0 ? "" : String(repeating: character, count: kept)))
+    }
+}
