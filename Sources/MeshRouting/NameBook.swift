@@ -231,13 +231,13 @@ package struct NameBook: Sendable {
     private mutating func learnModels(of providers: [CatalogProvider], _ wall: Timestamp) {
         for provider in providers where models[provider.key] != provider.modelsSeen {
             models[provider.key] = provider.modelsSeen
-            let readers = isForAll(provider) ? nil : [provider.owner].filter(callsHere) + named(by: provider)
+            let named = isForAll(provider) ? nil : [provider.owner].filter(callsHere) + self.named(by: provider)
             for model in provider.modelsSeen where model.utf8.contains(UInt8(ascii: "/")) {
-                guard let readers else {
+                guard let named else {
                     learn(.model(model), from: provider.homeNode, wall)
                     continue
                 }
-                for reader in readers { learn(.shownModel(model, to: reader), from: provider.homeNode, wall) }
+                for reader in named { learn(.shownModel(model, to: reader), from: provider.homeNode, wall) }
             }
         }
     }
