@@ -1,4 +1,5 @@
 import Logging
+import MeshExchange
 import MeshRuntime
 import Synchronization
 import Testing

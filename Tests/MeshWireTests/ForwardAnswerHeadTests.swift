@@ -81,6 +81,14 @@ import Testing
         #expect(ForwardAnswerEnd(trailers: Self.pairs(words.trailers)) == words)
     }
 
+    /// An entry node that is older reads the end in the stream, as it did.
+    @Test(arguments: [true, false], [true, false]) func olderNodesAreToldTheOldWay(isComplete: Bool, isStream: Bool) {
+        let end = isComplete ? ForwardAnswerEnd.complete(AnswerTotals()) : .failed(code: "worker_lost", words: "gone")
+        #expect(end.telling(readsTrailers: true, isStream: isStream) == .trailers)
+        let old: ForwardAnswerEnd.Telling = isStream ? .lastEvent : isComplete ? .plainEnd : .reset
+        #expect(end.telling(readsTrailers: false, isStream: isStream) == old)
+    }
+
     @Test func whatSaysNothingIsNoEnd() {
         #expect(ForwardAnswerEnd(trailers: []) == nil)
         #expect(ForwardAnswerEnd(trailers: [("aisbf-end", "maybe")]) == nil)

@@ -79,13 +79,10 @@ final class ForwardAnswer: AnswerWriter, Sendable {
     }
 
     func answerFailed(_ error: MeshError, from source: AnswerSource) {
-        if !state.value.hasHead {
-            Self.fail(forward, error)
-        } else if readsTrailers || state.value.isStream {
+        if state.value.hasHead {
             end(.failed(code: error.code.rawValue, words: error.message))
         } else {
-            // An answer that is only told to end has to say that it is cut.
-            forward.reset()
+            Self.fail(forward, error)
         }
         finish(error.code)
     }
@@ -98,11 +95,14 @@ final class ForwardAnswer: AnswerWriter, Sendable {
     /// The end, in trailers where the entry node reads them. For one that does not, the end of a stream of events
     /// stands in the stream.
     private func end(_ ending: ForwardAnswerEnd) {
-        guard !readsTrailers else { return forward.end(trailers: ending.trailers) }
-        if state.value.isStream {
+        switch ending.telling(readsTrailers: readsTrailers, isStream: state.value.isStream) {
+        case .trailers: forward.end(trailers: ending.trailers)
+        case .lastEvent:
             forward.write(ByteBuffer(bytes: OpenAIStream.end(ending, requestID: forward.requestID)))
+            forward.end()
+        case .plainEnd: forward.end()
+        case .reset: forward.reset()
         }
-        forward.end()
     }
 
     private func finish(_ failure: ErrorCode? = nil) {

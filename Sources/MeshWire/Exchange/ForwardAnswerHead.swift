@@ -69,6 +69,28 @@ package enum ForwardAnswerEnd: Hashable, Sendable {
         fields.contains { $0.0 == request.name && $0.1 == request.value }
     }
 
+    /// In which way the end of an answer is told.
+    package enum Telling: Hashable, Sendable {
+        case trailers
+        /// As the last event of a stream of events, in the words that buyers read.
+        case lastEvent
+        case plainEnd
+        /// An answer that is only told to end has to say that it is cut.
+        case reset
+    }
+
+    /// - Parameters:
+    ///   - readsTrailers: whether the entry node said so; one that is older did not.
+    ///   - isStream: whether the answer is a stream of events.
+    package func telling(readsTrailers: Bool, isStream: Bool) -> Telling {
+        if readsTrailers { return .trailers }
+        if isStream { return .lastEvent }
+        return switch self {
+        case .complete: .plainEnd
+        case .failed: .reset
+        }
+    }
+
     package var trailers: [(name: String, value: String)] {
         switch self {
         case .complete(let totals): [("aisbf-end", "complete"), ("aisbf-totals", Self.text(totals))]

@@ -1,0 +1,99 @@
+import MeshModel
+import MeshNode
+import MeshTransport
+import MeshWire
+import NIOCore
+import Testing
+
+/// How the end of an answer crosses a link: in trailers, or, from a node that sends none, in the stream itself.
+@Suite(.serialized, .nodeLog) struct ForwardedEndTests {
+    private static let word = #"data: {"choices":[{"delta":{"content":"a"}}]}"# + "\n\n"
+    private static let done = "data: [DONE]\n\n"
+
+    private struct Row: Sendable, CustomStringConvertible {
+        var description: String
+        /// Behind the first word.
+        var rest = ""
+        var trailers: [(String, String)] = []
+        /// What the buyer reads behind the first word.
+        var heard: String?
+        var code: String?
+    }
+
+    private static func failed(_ code: String, _ words: String) -> [(String, String)] {
+        ForwardAnswerEnd.failed(code: code, words: words).trailers.map { ($0.name, $0.value) }
+    }
+
+    private static let rows: [Row] = [
+        // Nodes that tell the end behind the answer.
+        Row(description: "complete", trailers: [("aisbf-end", "complete")], heard: done),
+        Row(
+            description: "complete, with totals", rest: word,
+            trailers: [("aisbf-end", "complete"), ("aisbf-totals", "total=9, junk")], heard: word + done),
+        Row(description: "failed", trailers: failed("worker_error", "hot"), code: "worker_error"),
+        Row(description: "lost", trailers: failed("worker_lost", "gone"), code: "stream_interrupted"),
+        Row(description: "the buyer's key", trailers: failed("invalid_api_key", "no"), code: "stream_interrupted"),
+        Row(description: "a code that is none", trailers: failed("?", ""), code: "stream_interrupted"),
+        Row(description: "half an event", rest: "data: h", trailers: [("aisbf-end", "complete")], code: "stream_interrupted"),
+        Row(description: "half an event and failed", rest: "data: h", trailers: failed("worker_error", "hot"), code: "worker_error"),
+        // Nodes that tell it in the stream.
+        Row(description: "older, complete", rest: word + done, heard: word + done),
+        Row(
+            description: "older, failed", rest: #"data: {"error":{"code":"worker_error","message":"hot"}}"# + "\n\n",
+            heard: #"data: {"error":{"code":"worker_error","message":"hot"}}"# + "\n\n"),
+        Row(description: "older, only ended", heard: ""),
+        Row(description: "trailers that say nothing", rest: done, trailers: [("x-a", "b")], heard: done),
+    ]
+
+    @Test func theBuyerHearsOneEnd() async throws {
+        let southern = try await PreparedNode("south")
+        try await ScriptedHost.open("host", provider: "far", models: ["m1"]) { host, peer in
+            try await withNode("south", prepared: southern, peers: [peer]) { south in
+                try await south.user("bob")
+                let bob = try await south.key(of: "bob")
+                try await south.offers("far/m1", to: bob)
+                for row in Self.rows {
+                    host.serve { forward in
+                        forward.respond(status: 200, headers: [("content-type", "text/event-stream")])
+                        forward.write(ByteBuffer(string: Self.word + row.rest))
+                        forward.end(trailers: row.trailers)
+                    }
+                    let reply = try await bob.call(
+                        "POST", Buyer.chat, body: #"{"model":"far/m1","messages":[],"stream":true}"#)
+                    #expect(reply.status == 200, "\(row)")
+                    #expect(reply.text.hasPrefix(Self.word), "\(row): \(reply.text)")
+                    let rest = String(reply.text.dropFirst(Self.word.count))
+                    if let heard = row.heard { #expect(rest == heard, "\(row): \(rest)") }
+                    guard let code = row.code else { continue }
+                    #expect(rest.contains(#""code":"\#(code)""#) && !rest.contains("[DONE]"), "\(row): \(rest)")
+                    #expect(rest.hasPrefix("data: {") && rest.hasSuffix("}\n\n"), "\(row): \(rest)")
+                    if row.trailers.count > 1 { #expect(rest.contains("node host"), "\(row): \(rest)") }
+                }
+                #expect(host.lastHeaders.contains { $0 == ("te", "trailers") })
+            }
+        }
+    }
+
+    /// Bytes that are no stream end with the stream; that they broke off is told by cutting the connection.
+    @Test func whatIsNoStreamIsCutWhereItBrokeOff() async throws {
+        let southern = try await PreparedNode("south")
+        try await ScriptedHost.open("host", provider: "far", models: ["m1"]) { host, peer in
+            try await withNode("south", prepared: southern, peers: [peer]) { south in
+                try await south.user("bob")
+                let bob = try await south.key(of: "bob")
+                try await south.offers("far/m1", to: bob)
+                for isFailed in [false, true] {
+                    host.serve { forward in
+                        forward.respond(status: 200, headers: [("content-type", "application/json")])
+                        forward.write(ByteBuffer(string: "{}"))
+                        forward.end(trailers: isFailed ? Self.failed("worker_lost", "gone") : [("aisbf-end", "complete")])
+                    }
+                    let heard = try? await HeardAnswer.to(
+                        bob, path: Buyer.chat, body: #"{"model":"far/m1","messages":[]}"#, within: 10)
+                    #expect(heard?.isWhole == !isFailed)
+                    #expect(isFailed || heard?.text == "{}")
+                }
+            }
+        }
+    }
+}
