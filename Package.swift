@@ -115,7 +115,8 @@ let package = Package(
             "MeshGateway",
             [
                 "MeshModel", "MeshWire", "MeshCrypto", "MeshGossip", "MeshRouting", "MeshDialects", "MeshSessions",
-                "MeshBroker", "MeshExchange", "MeshTransport", "MeshRuntime", "MeshTelemetry", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+                "MeshBroker", "MeshExchange", "MeshTransport", "MeshRuntime", "MeshTelemetry", .nio("NIOCore"),
+                .nio("NIOPosix"), .nio("NIOHTTP1"),
                 .nio("NIOWebSocket"),
                 .nio("NIOFoundationCompat"), .log, .metrics, .collections, .protobuf,
             ]),
@@ -131,7 +132,8 @@ let package = Package(
             [
                 "MeshModel", "MeshWire", "MeshGossip", "MeshSessions", "MeshRouting", "MeshBroker", "MeshCrypto",
                 "MeshStore",
-                "MeshTransport", "MeshTelemetry", "MeshExchange", "MeshRuntime", "MeshGateway", .configuration, .yams, .lifecycle,
+                "MeshTransport", "MeshTelemetry", "MeshExchange", "MeshRuntime", "MeshGateway", .configuration, .yams,
+                .lifecycle,
                 .signals, .log, .metrics, .nio("NIOCore"), .nio("NIOPosix"), .ssl,
             ]),
         // Ring 7

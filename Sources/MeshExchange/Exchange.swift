@@ -143,7 +143,8 @@ package final class Exchange: Sendable, Ticking {
         case .expire:
             state.value.handle = nil
             handle?.expire()
-        case .find, .begin, .rest, .restIsOver, .consumed, .pending, .head, .write, .drain, .end, .fail, .failWithoutPlace,
+        case .find, .begin, .rest, .restIsOver, .consumed, .pending, .head, .write, .drain, .end, .fail,
+            .failWithoutPlace,
             .cut:
             break
         }

@@ -18,7 +18,8 @@ extension GatewayContext {
             let route = try catalog.resolve(body.model, for: principal).get()
             return (
                 WorkRequest(
-                    content: .chat(body), form: body.wantsStream ? .events : .document, need: WorkerNeed(model: route.model),
+                    content: .chat(body), form: body.wantsStream ? .events : .document,
+                    need: WorkerNeed(model: route.model),
                     deadlines: deadlines), route
             )
         case .proxy(let endpoint):

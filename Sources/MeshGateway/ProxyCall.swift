@@ -97,7 +97,11 @@ struct ProxyCall: Sendable {
             contentType: try Self.contentType(head, of: body), isModelInside: inside != nil)
         content = .proxy(document, body)
         // What is sent goes only where its sender said.
-        if case .none = body, head.method != .POST { mayBeUnnamed = endpoint.family.keepsState } else { mayBeUnnamed = false }
+        if case .none = body, head.method != .POST {
+            mayBeUnnamed = endpoint.family.keepsState
+        } else {
+            mayBeUnnamed = false
+        }
     }
 
     /// The type under which a body goes on; nil where there is none.

@@ -152,7 +152,8 @@ package final class RunningNode: Service {
                 remote: ForwardClient(links: links, signer: home.identity.node, signers: signers),
                 operators: { catalog.current.node($0)?.operatorKey }))
         let forwards = ForwardServer(
-            node: key, catalog: catalog, dispatcher: dispatcher, signers: signers, deadlines: deadlines, journal: journal)
+            node: key, catalog: catalog, dispatcher: dispatcher, signers: signers, deadlines: deadlines,
+            journal: journal)
         let endpoint = try LinkEndpoint(
             configuration: .init(
                 signer: home.identity.node, network: configuration.networkID, cryptography: Sodium.shared,

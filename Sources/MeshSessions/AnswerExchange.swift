@@ -97,7 +97,8 @@ package struct AnswerExchange: Sendable {
     private var isLost: Bool { beats.due.map { $0 < min(total, patience) } ?? false }
 
     package init(
-        form: AnswerForm, subject: Subject = .completions, deadlines: AnswerDeadlines, isUploading: Bool = false, now: Instant
+        form: AnswerForm, subject: Subject = .completions, deadlines: AnswerDeadlines, isUploading: Bool = false,
+        now: Instant
     ) {
         self.form = form
         self.subject = subject

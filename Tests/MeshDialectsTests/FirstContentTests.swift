@@ -1,5 +1,5 @@
-import MeshModel
 import MeshDialects
+import MeshModel
 import Testing
 
 /// Where the answer itself begins in a stream of events.

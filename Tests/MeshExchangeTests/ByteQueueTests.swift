@@ -1,5 +1,5 @@
-import MeshModel
 import MeshExchange
+import MeshModel
 import NIOCore
 import Testing
 

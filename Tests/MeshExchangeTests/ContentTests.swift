@@ -38,7 +38,10 @@ import Testing
 
     @Test func everyPlaceHasItsOwnNameForTheModel() throws {
         let content = Content.chat(try Self.body(#"{"model":"pool"}"#))
-        #expect(["a", "b/c", "a"].map { Self.text(content, $0) } == [#"{"model":"a"}"#, #"{"model":"b/c"}"#, #"{"model":"a"}"#])
+        #expect(
+            ["a", "b/c", "a"].map { Self.text(content, $0) } == [
+                #"{"model":"a"}"#, #"{"model":"b/c"}"#, #"{"model":"a"}"#,
+            ])
     }
 
     @Test func aProxiedBodyStandsInItsDocument() throws {
@@ -56,7 +59,9 @@ import Testing
             Self.text(.proxy(head, .bytes(ByteBuffer(bytes: [0, 255]))), "m1")
                 == #"{"endpoint_path":"/v1/files","method":"POST","headers":{"accept":"a/b","range":"bytes=0-1"},"query_params":{"a":["1","3"],"b":"2","model":"m1"},"stream":true,"model":"m1","worker":"00112233aabb","content_type":"application/json","body_base64":"AP8="}"#
         )
-        #expect(Self.text(.proxy(head, .none), nil).hasSuffix(#""worker":"00112233aabb","content_type":"application/json"}"#))
+        #expect(
+            Self.text(.proxy(head, .none), nil).hasSuffix(
+                #""worker":"00112233aabb","content_type":"application/json"}"#))
     }
 
     @Test func anUploadSaysHowMuchItIs() throws {

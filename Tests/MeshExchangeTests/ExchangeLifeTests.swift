@@ -108,7 +108,10 @@ import Testing
         case .pending: ["pending"]
         case .head(let head): ["head \(head.status)"]
         case .write(let bytes):
-            [bytes.readableBytes > 80 ? "write \(bytes.readableBytes)" : "write \(String(buffer: bytes).debugDescription)"]
+            [
+                bytes.readableBytes > 80
+                    ? "write \(bytes.readableBytes)" : "write \(String(buffer: bytes).debugDescription)"
+            ]
         case .drain: ["drain"]
         case .end(let totals): ["end \(totals.completionTokens ?? 0)"]
         case .fail(let error): ["fail \(error.code.rawValue)"]
@@ -176,7 +179,8 @@ import Testing
             name: "when all have failed it is looked again, once",
             steps: began + [
                 Step(10, fails(.workerLost), "begin 1 10000 59990"), Step(20, fails(.nodeUnreachable), "find"),
-                Step(20, .found([false]), "begin 2 10000 59980"), Step(30, fails(.workerUnavailable), "rest 2 0", "fail worker_lost"),
+                Step(20, .found([false]), "begin 2 10000 59980"),
+                Step(30, fails(.workerUnavailable), "rest 2 0", "fail worker_lost"),
             ]),
         Row(
             name: "nobody new is found",
@@ -187,7 +191,8 @@ import Testing
         Row(
             name: "a backend's own refusal is kept, and told when no other does better", form: .document,
             steps: began + [
-                Step(10, head(503, "application/json")), Step(11, bytes("later")), Step(12, end, "rest 0 0", "begin 1 10000 59988"),
+                Step(10, head(503, "application/json")), Step(11, bytes("later")),
+                Step(12, end, "rest 0 0", "begin 1 10000 59988"),
                 Step(20, fails(.nodeUnreachable), "find"), Step(20, .found([]), "head 503", #"write "later""#, "end 7"),
             ]),
     ]
@@ -285,7 +290,8 @@ import Testing
             steps: answering + [
                 Step(30, large(150_000), "write 65536", "write 65536", "write 18936"), Step(31, end, "end 7"),
             ]),
-        Row(name: "the buyer leaves before content", steps: began + [Step(10, .buyerLeft, "cancel"), Step(20, head())]),
+        Row(
+            name: "the buyer leaves before content", steps: began + [Step(10, .buyerLeft, "cancel"), Step(20, head())]),
         Row(
             name: "the buyer leaves in the middle",
             steps: answering + [Step(30, .buyerLeft, "cancel"), Step(31, bytes(word)), Step(32, .tick)]),

@@ -34,8 +34,12 @@ import Testing
         Row(description: "lost", trailers: failed("worker_lost", "gone"), code: "stream_interrupted"),
         Row(description: "the buyer's key", trailers: failed("invalid_api_key", "no"), code: "stream_interrupted"),
         Row(description: "a code that is none", trailers: failed("?", ""), code: "stream_interrupted"),
-        Row(description: "half an event", rest: "data: h", trailers: [("aisbf-end", "complete")], code: "stream_interrupted"),
-        Row(description: "half an event and failed", rest: "data: h", trailers: failed("worker_error", "hot"), code: "worker_error"),
+        Row(
+            description: "half an event", rest: "data: h", trailers: [("aisbf-end", "complete")],
+            code: "stream_interrupted"),
+        Row(
+            description: "half an event and failed", rest: "data: h", trailers: failed("worker_error", "hot"),
+            code: "worker_error"),
         // Nodes that tell it in the stream.
         Row(description: "older, complete", rest: word + done, heard: word + done),
         Row(
@@ -86,7 +90,8 @@ import Testing
                     host.serve { forward in
                         forward.respond(status: 200, headers: [("content-type", "application/json")])
                         forward.write(ByteBuffer(string: "{}"))
-                        forward.end(trailers: isFailed ? Self.failed("worker_lost", "gone") : [("aisbf-end", "complete")])
+                        forward.end(
+                            trailers: isFailed ? Self.failed("worker_lost", "gone") : [("aisbf-end", "complete")])
                     }
                     let heard = try? await HeardAnswer.to(
                         bob, path: Buyer.chat, body: #"{"model":"far/m1","messages":[]}"#, within: 10)

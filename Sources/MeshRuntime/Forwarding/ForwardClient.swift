@@ -39,7 +39,8 @@ package final class ForwardClient: RemoteDispatch {
         let body = request.content.document(model: place.model).joined
         let path = ForwardPath(provider: place.provider.key, operation: request.content.operation).text
         let fields = ForwardFields(
-            requestID: place.asker.requestID, attempt: attempt, destination: place.host, principal: proof, spend: "none",
+            requestID: place.asker.requestID, attempt: attempt, destination: place.host, principal: proof,
+            spend: "none",
             maxHops: Limits.forwardHops)
         var headers = ForwardSignature.sign(
             fields: fields, profile: request.upload == nil ? .whole : .upload, path: path,
@@ -54,7 +55,8 @@ package final class ForwardClient: RemoteDispatch {
         let upload = request.upload.map { RemoteUpload($0, fields: fields, signer: signer) }
         if upload != nil { headers.append(("aisbf-payload-length", String(body.readableBytes))) }
         let answer = RemoteAnswer(
-            node: place.provider.nodeName(place.host), isChat: request.form != .bytes, receiver: receiver, upload: upload)
+            node: place.provider.nodeName(place.host), isChat: request.form != .bytes, receiver: receiver,
+            upload: upload)
         let call = link.openForward(
             path: path, headers: headers, body: body, hasUpload: upload != nil, receiver: answer)
         upload?.attach(call)
