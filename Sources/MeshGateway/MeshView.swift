@@ -62,7 +62,8 @@ package struct MeshView: Sendable {
                 records: broker.gossip.recordCount
             )
         }
-        let uptime = max(0, SystemClock.wall.milliseconds - facts.startedAt.milliseconds) / 1_000
+        let now = SystemClock.now
+        let uptime = max(0, now.wall.milliseconds - facts.startedAt.milliseconds) / 1_000
         return [
             "node_id": .string(KeyText.node.text(context.identity.key.bytes)),
             "operator_id": .string(KeyText.operatorKey.text(context.identity.operatorKey.bytes)),
@@ -72,8 +73,10 @@ package struct MeshView: Sendable {
             "uptime_seconds": .integer(uptime), "draining": .boolean(context.isDraining),
             "links": .integer(counts?.links ?? 0), "members": .integer(counts?.members ?? 0),
             "records": .integer(counts?.records ?? 0), "workers": .integer(sessions.count),
-            "requests_in_flight": .integer(context.requestsInFlight), "clock_offset_ms": .integer(clock.medianOffsetMs),
-            "clock_ok": .boolean(!clock.isSuspect), "store": storeDocument, "certificates": .array(certificates()),
+            "requests_in_flight": .integer(context.requestsInFlight),
+            "clock_offset_ms": .integer(clock.medianOffsetMs(now: now)),
+            "clock_ok": .boolean(!clock.isSuspect(now: now)), "store": storeDocument,
+            "certificates": .array(certificates()),
         ]
     }
 

@@ -32,7 +32,7 @@ package final class StoreWatch: Sendable {
     package var freeBytes: Int64? { store.freeBytes }
 
     /// Call it every second.
-    package func look() {
+    package func look(now: Timestamp) {
         let failed = store.health.failedWrites
         failures.increment(by: failed - counted.exchange(failed, ordering: .relaxed))
         let state = store.health.state
@@ -41,7 +41,7 @@ package final class StoreWatch: Sendable {
                 if state == .writable {
                     trouble = nil
                 } else {
-                    trouble = Trouble(state: state, since: trouble?.since ?? SystemClock.wall)
+                    trouble = Trouble(state: state, since: trouble?.since ?? now)
                 }
             }
             return trouble
