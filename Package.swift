@@ -177,6 +177,7 @@ let package = Package(
                 "MeshWorker", "MeshModel", "MeshWire", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
                 .nio("NIOWebSocket"), .lifecycle, .log,
             ]),
+        tests("MeshRuntimeTests", ["MeshRuntime", "MeshSessions", "MeshModel"]),
         tests(
             "MeshNodeTests",
             [

@@ -44,9 +44,8 @@ extension Simulation {
             .workerAttached(
                 AttachedWorker(
                     sessionID: "\(worker.name)-\(worker.sessions + 1)", provider: worker.provider, owner: worker.owner,
-                    attachKey: worker.token.publicKey, clientID: worker.name,
-                    models: worker.models.map { .init(id: $0, contextTokens: 0, modalities: []) }, gpuClass: "",
-                    gpuCount: 0, totalVramMb: 0, endpoints: [], since: now(worker.node).wall)))
+                    attachKey: worker.token.publicKey, clientID: worker.name, since: now(worker.node).wall,
+                    offer: WorkerOffer(models: ModelList(worker.models.map { WorkerModel(id: $0) })))))
     }
 
     /// The worker leaves, and comes back when `resume` says so.

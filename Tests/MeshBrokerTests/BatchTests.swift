@@ -99,7 +99,7 @@ import Testing
         #expect(names(first).map(\.name) == [.model("lab/one")])
         #expect(catalogs(first.afterPersist).last?.providers.first?.offers("lab/one") == true)
         // Meanwhile there is another catalog, with a new name and one that is not stored yet: it waits for both.
-        worker.models.append(.init(id: "lab/two", contextTokens: 0, modalities: []))
+        worker.offer.models = ModelList(["lab/one", "lab/two"].map { WorkerModel(id: $0) })
         fixture.nowMs += 100
         let second = handle(.workerAttached(worker), &fixture)
         #expect(catalogs(second.immediate).isEmpty && second.persist == nil)
@@ -108,11 +108,11 @@ import Testing
         #expect(names(third).map(\.name) == [.model("lab/two")])
         #expect(catalogs(third.afterPersist).last?.providers.first?.offers("lab/two") == true)
         // And one without a new name waits for what is under way, and no longer.
-        worker.slots = 9
+        worker.offer.slots = 9
         fixture.nowMs += 100
         #expect(catalogs(handle(.workerAttached(worker), &fixture).immediate).isEmpty)
         let last = handle(.persisted(fixture.stored(try #require(third.persist))), &fixture)
-        #expect(catalogs(last.immediate).last?.providers.first?.hosts.first?.slots == 9)
+        #expect(catalogs(last.immediate).last?.providers.first?.hosts.first?.offer.slots == 9)
         #expect(requests(last).map(\.type) == [.attachGrant], "signatures come last")
     }
 

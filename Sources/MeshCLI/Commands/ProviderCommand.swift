@@ -57,25 +57,14 @@ struct ProviderCommand: AsyncParsableCommand {
         @OptionGroup var output: OutputOptions
 
         func run() async throws {
-            let layout = TableLayout(computed: [
-                ("NAME", { $0["name"]?.cell ?? "" }), ("FULL NAME", { $0["full_name"]?.cell ?? "" }),
-                ("ACCESS", { $0["access"]?.cell ?? "" }), ("KIND", { $0["kind"]?.cell ?? "" }),
-                ("TOKENS", { "\($0["tokens"]?.elements.count ?? 0)" }),
-                ("WORKERS", { "\($0["workers"]?.elements.count ?? 0)" }),
-            ])
             output.printList(
-                try await admin.client().get("providers"), key: "providers", layout,
+                try await admin.client().get("providers"), key: "providers", .providers,
                 empty: "No providers yet: aisbf provider create ID --owner USER")
         }
     }
 
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show one provider with its tokens and workers.")
-        static let fields = [
-            ("name", "name"), ("full name", "full_name"), ("owner", "owner"), ("access", "access"),
-            ("named", "named"), ("kind", "kind"), ("display name", "display_name"),
-            ("max concurrency", "max_concurrency"),
-        ]
         @OptionGroup var name: ProviderName
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
@@ -83,20 +72,12 @@ struct ProviderCommand: AsyncParsableCommand {
         func run() async throws {
             let answer = try await admin.client().get(name.path)
             if output.json { return Console.print(answer.pretty) }
-            let provider = answer["provider"] ?? answer
-            output.printObject(provider, fields: Self.fields)
-            Console.print("\n" + TokenCommand.List.layout.table(provider["tokens"]?.elements ?? []).text)
-            let workers = TableLayout([
-                ("WORKER", "client_id"), ("NODE", "node"), ("MODELS", "models"), ("CONNECTED", "connected_at"),
-                ("BUSY", "in_flight"), ("TOK/S", "tokens_per_second"), ("FIRST MS", "first_content_ms"),
-            ])
-            Console.print("\n" + workers.table(provider["workers"]?.elements ?? []).text)
-            let closes = provider["closes"]?.elements ?? []
-            guard !closes.isEmpty else { return }
-            let ends = TableLayout([
-                ("CLOSED", "client_id"), ("AT", "closed_at"), ("CODE", "code"), ("REASON", "reason"),
-            ])
-            Console.print("\n" + ends.table(closes.reversed()).text)
+            let provider = ProviderDocument(answer)
+            output.printObject(provider.value, fields: ObjectLayout.provider)
+            Console.print("\n" + TableLayout.tokens.table(provider.tokens).text)
+            Console.print("\n" + TableLayout.workers.table(provider.workers).text)
+            guard !provider.closes.isEmpty else { return }
+            Console.print("\n" + TableLayout.closes.table(provider.closes).text)
         }
     }
 
@@ -131,7 +112,7 @@ struct ProviderCommand: AsyncParsableCommand {
             body["max_concurrency"] = maxConcurrency.map(JSONValue.integer)
             body["display_name"] = displayName.map(JSONValue.string)
             let answer = try await admin.client().send("PATCH", name.path, body: .object(body))
-            output.printObject(answer, fields: Show.fields)
+            output.printObject(answer, fields: ObjectLayout.provider)
         }
     }
 

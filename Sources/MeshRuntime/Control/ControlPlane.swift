@@ -52,6 +52,7 @@ package final class ControlPlane: Sendable {
     private let inbox: AsyncStream<Event>.Continuation
     private let batches = AsyncStream<Writing>.makeStream(bufferingPolicy: .unbounded)
     private let framesWaiting = Atomic<Int>(0)
+    package let board = MeshBoard()
 
     package init(
         store: MeshStore, signers: Signers, catalog: CatalogHolder, clock: ClockJudge, network: NetworkID,
@@ -148,16 +149,17 @@ package final class ControlPlane: Sendable {
             let now = SystemClock.now
             switch event {
             case .query(let read): read(broker)
-            case .input(let input): carryOut(broker.handle(input, now: now), links)
+            case .input(let input): carryOut(broker.handle(input, now: now), now.instant, links)
             case .frame(let input, let ticket):
                 framesWaiting.subtract(1, ordering: .relaxed)
-                carryOut(broker.handle(input, now: now), links)
+                carryOut(broker.handle(input, now: now), now.instant, links)
                 // Only now may the link read on.
                 withExtendedLifetime(ticket) {}
             case .persisted(let outcome, let then):
-                for effect in then { perform(effect, links) }
-                carryOut(broker.handle(.persisted(outcome), now: now), links)
+                for effect in then { perform(effect, now.instant, links) }
+                carryOut(broker.handle(.persisted(outcome), now: now), now.instant, links)
             }
+            board.holds(records: broker.gossip.recordCount)
             alarm.set(broker.nextDeadline, now: now.instant)
         }
         alarm.set(nil, now: SystemClock.instant)
@@ -165,14 +167,14 @@ package final class ControlPlane: Sendable {
 
     // MARK: What the value says
 
-    private func carryOut(_ effects: Effects, _ links: any Links) {
-        for effect in effects.immediate { perform(effect, links) }
+    private func carryOut(_ effects: Effects, _ now: Instant, _ links: any Links) {
+        for effect in effects.immediate { perform(effect, now, links) }
         if let batch = effects.persist {
             batches.continuation.yield(Writing(batch: batch, then: effects.afterPersist))
         }
     }
 
-    private func perform(_ effect: Broker.Effect, _ links: any Links) {
+    private func perform(_ effect: Broker.Effect, _ now: Instant, _ links: any Links) {
         switch effect {
         case .catalogChanged(let catalog): self.catalog.replace(catalog)
         case .keep(let record): cache.add(.saveRecord(record.envelope.bytes))
@@ -185,17 +187,18 @@ package final class ControlPlane: Sendable {
         case .gossip(let effect):
             metrics.count(effect)
             logger.tell(effect)
-            perform(effect, links)
+            perform(effect, now, links)
         }
     }
 
-    private func perform(_ effect: Gossip.Effect, _ links: any Links) {
+    private func perform(_ effect: Gossip.Effect, _ now: Instant, _ links: any Links) {
         switch effect {
         case .send(let link, let frame): links.send(frame, over: link)
         case .close(let link, let code): links.close(link, code: code.failure.rawValue)
         case .dial(let key, let address): links.dial(address, expected: key)
-        case .accepted, .removed, .rejected, .equivocation, .blocked, .livenessChanged, .beaconDue, .beacon,
-            .usabilityChanged, .ignored, .syncFinished:
+        case .beacon(let lease, _): board.heard(lease, now: now)
+        case .accepted, .removed, .rejected, .equivocation, .blocked, .livenessChanged, .beaconDue, .usabilityChanged,
+            .ignored, .syncFinished:
             break
         }
     }
