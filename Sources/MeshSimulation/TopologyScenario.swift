@@ -144,7 +144,8 @@ private struct TopologyRun {
         guard node.isUp, case .success(let route) = node.catalog.resolve(name, for: principal) else { return false }
         let host = simulation.nodes[worker.node].key.publicKey
         return route.providers.contains { provider in
-            provider.key == worker.provider && provider.hosts.contains { $0.node == host && $0.offers(route.model) }
+            provider.key == worker.provider
+                && provider.hosts.contains { $0.node == host && $0.offer.models.contains(route.model) }
         }
     }
 

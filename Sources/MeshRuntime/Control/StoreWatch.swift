@@ -37,6 +37,8 @@ package final class StoreWatch: Sendable {
         failures.increment(by: failed - counted.exchange(failed, ordering: .relaxed))
         let state = store.health.state
         let before = trouble.withLock { trouble -> Trouble? in
+            // Whoever is told that it is over finds the metric saying so.
+            if trouble?.state ?? .writable != state { writable.record(state == .writable ? 1 : 0) }
             defer {
                 if state == .writable {
                     trouble = nil
@@ -47,7 +49,6 @@ package final class StoreWatch: Sendable {
             return trouble
         }
         guard before?.state ?? .writable != state else { return }
-        writable.record(state == .writable ? 1 : 0)
         let metadata: Logger.Metadata = [
             "store.path": "\(store.path)", "free.bytes": "\(store.freeBytes.map { String($0) } ?? "unknown")",
         ]
