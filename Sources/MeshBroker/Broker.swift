@@ -32,6 +32,8 @@ package struct Broker: Sendable {
         /// The providers whose owners' keys this node keeps: all of them.
         case providers([ProviderDraft])
         case names(NameInput)
+        /// The owner keys of this node's users: all of them.
+        case readers([PublicKey])
         /// What is sealed in the advert of this key; nil when no key here opens it.
         case opened(RecordKey, ProviderDetails?)
         case loadChanged(slots: UInt32, inFlight: UInt32, draining: Bool)
@@ -41,7 +43,7 @@ package struct Broker: Sendable {
     /// What becomes of names beside what the mesh says.
     package enum NameInput: Hashable, Sendable {
         /// Buyers of this node used them as `model`.
-        case used([String])
+        case used([UsedName])
         /// The operator's word.
         case accept(MeshName, holder: [UInt8])
         case forget(MeshName)
@@ -159,6 +161,7 @@ package struct Broker: Sendable {
         case .providers(let drafts): replaceProviders(drafts, now: now)
         case .opened(let key, let details): take(details, of: key, now: now)
         case .names(let input): take(input, wall: now.wall)
+        case .readers(let keys): if builder.names.setReaders(Set(keys)) { isCatalogStale = true }
         case .loadChanged(let slots, let inFlight, let draining): load = (slots, inFlight, draining)
         case .tick: take(gossip.handle(.tick, now: now), now: now, &effects)
         }
@@ -452,7 +455,7 @@ package struct Broker: Sendable {
     private mutating func take(_ input: NameInput, wall: Timestamp) {
         switch input {
         // It changes no name's meaning, so no catalog either.
-        case .used(let texts): return builder.names.used(texts)
+        case .used(let names): return builder.names.used(names)
         case .accept(let name, let holder): builder.names.accept(name, holder, wall: wall)
         case .forget(let name): builder.names.forget(name)
         }
