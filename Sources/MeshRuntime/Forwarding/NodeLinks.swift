@@ -108,7 +108,8 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
         if case .nodeDescriptor(let body) = descriptor.body {
             control.remember(
                 peer: link.peer,
-                address: body.linkAddresses.first.flatMap { $0.utf8.count <= Limits.recordTextBytes ? $0 : nil }, seen: now.wall)
+                address: body.linkAddresses.first.flatMap { $0.utf8.count <= Limits.recordTextBytes ? $0 : nil },
+                seen: now.wall)
         }
         control.submit(
             .gossip(
