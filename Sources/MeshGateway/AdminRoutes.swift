@@ -59,14 +59,14 @@ package struct AdminRoutes: Sendable {
 
     private func ownProviders(of caller: Caller, _ path: [String], _ context: GatewayContext) async throws -> Response {
         let own = try await administration.providers().filter { $0.ownerKey == caller.owner }
-        if path.isEmpty { return .json(["providers": .array(own.map { document($0, context) })]) }
+        if path.isEmpty { return .json(["providers": .array(own.map { document($0, context, isOperator: false) })]) }
         guard path.count == 2,
             let found = own.first(where: { $0.scope == OwnerScope(username: path[0]) && $0.providerID == path[1] })
         else {
             throw MeshError(
                 .notFound, "this key's owner has no such provider here; GET providers lists what there is")
         }
-        return .json(document(found, context))
+        return .json(document(found, context, isOperator: false))
     }
 
     private func users(_ request: Request, _ path: [String]) async throws -> Response {
@@ -129,11 +129,18 @@ package struct AdminRoutes: Sendable {
             access = .named(try names.map { try Self.namedKey($0) })
         default: throw MeshError(.invalidRequest, "access is one of public, owner, named", parameter: "access")
         }
+        let id = try Self.text(body, "provider_id")
+        let scope = OwnerScope(username: body["owner"]?.text ?? "global")
+        let name = body["display_name"]?.text ?? ""
+        let limit = Int(clamping: body["max_concurrency"]?.integer ?? 64)
+        let upstream = try Self.upstreamChange(body)
+        if try Self.isUpstream(body) {
+            let provider = try await administration.createUpstream(
+                id, scope: scope, access: access, displayName: name, maxConcurrency: limit, upstream: upstream)
+            return .json(["provider": document(provider, context)], status: 201)
+        }
         let created = try await administration.createProvider(
-            try Self.text(body, "provider_id"), scope: OwnerScope(username: body["owner"]?.text ?? "global"),
-            access: access,
-            displayName: body["display_name"]?.text ?? "",
-            maxConcurrency: Int(clamping: body["max_concurrency"]?.integer ?? 64))
+            id, scope: scope, access: access, displayName: name, maxConcurrency: limit)
         await published(created.token.key.publicKey, context)
         return .json(secretDocument(created.provider, created.token.text, context), status: 201)
     }
@@ -243,7 +250,10 @@ package struct AdminRoutes: Sendable {
         ]
     }
 
-    func document(_ provider: ProviderAccount, _ context: GatewayContext) -> JSONValue {
+    /// - Parameter isOperator: whether who asks may know where an upstream is.
+    func document(
+        _ provider: ProviderAccount, _ context: GatewayContext, isOperator: Bool = true
+    ) -> JSONValue {
         let known = context.catalog.current.providers(withID: provider.providerID)
             .first { $0.owner == provider.ownerKey && $0.homeNode == context.identity.key }
         let access =
@@ -252,7 +262,7 @@ package struct AdminRoutes: Sendable {
             case .ownerOnly: "owner"
             case .named: "named"
             }
-        return [
+        let document: JSONValue = [
             "owner": .string(provider.scope.username), "provider_id": .string(provider.providerID),
             "name": .string("\(provider.scope.username)/\(provider.providerID)"),
             "full_name": .string("\(provider.scope.username)@\(context.identity.name)/\(provider.providerID)"),
@@ -263,6 +273,16 @@ package struct AdminRoutes: Sendable {
             "tokens": .array(provider.attachKeys.map(TokenDocument.make)),
             "workers": .array(mesh.workers(of: known)),
             "closes": .array(known.map { mesh.ends(of: $0.key) } ?? []),
+        ]
+        guard let upstream = provider.upstream, isOperator else { return document }
+        return .object((document.members ?? []) + [.init("upstream", Self.document(upstream))])
+    }
+
+    /// Everything of an upstream but its key.
+    private static func document(_ upstream: UpstreamSettings) -> JSONValue {
+        [
+            "base_url": .string(upstream.baseURL), "endpoints": .strings(upstream.endpoints),
+            "has_key": .boolean(upstream.hasKey),
         ]
     }
 

@@ -24,6 +24,16 @@ package struct WorkerProfile: Hashable, Sendable {
 
     package init() {}
 
+    /// Of an upstream that this node asks itself: what a worker can, it can.
+    package init(server: String, endpoints: [String]) {
+        self.server = server
+        self.endpoints = endpoints
+        controlsFlow = true
+        sendsBinary = true
+        takesUploads = true
+        passesRanges = true
+    }
+
     /// Reads a `register` message.
     package init(register message: JSONValue) {
         let payload = message["payload"] ?? .object([])

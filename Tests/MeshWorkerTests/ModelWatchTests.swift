@@ -1,5 +1,7 @@
 import Logging
 import MeshModel
+import MeshTestServers
+import MeshUpstream
 import MeshWire
 import NIOCore
 import NIOPosix

@@ -14,22 +14,41 @@ struct ProviderCommand: AsyncParsableCommand {
         case named
     }
 
+    enum Kind: String, CaseIterable, ExpressibleByArgument {
+        case coderai
+        case openai
+    }
+
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Create a provider and print the worker.json its workers start with.",
-            discussion:
-                "The registration token in it is shown this once. 'aisbf worker run --config FILE' uses the file.")
+            discussion: """
+                The registration token in it is shown this once. 'aisbf worker run --config FILE' uses the file.
+                A provider of kind openai has no workers: this node asks --base-url itself, with the key in --key-file
+                or in AISBF_PROVIDER_KEY, which stays in its data directory.
+                """)
         @Argument(help: "Provider id, unique for its owner.") var providerID: String
+        @Option(help: "Who serves it: coderai (workers that attach), openai (this node asks a server itself).")
+        var kind = Kind.coderai
         @Option(help: "Username of the owner, or 'global' for the operator.") var owner = "global"
         @Option(help: "Who may use it: public, owner, named.") var access = Access.owner
         @Option(help: "Owner id admitted with --access named. May be repeated.") var named: [String] = []
         @Option(help: "Most requests at once.") var maxConcurrency: Int64?
         @Option(help: "A name for people.") var displayName: String?
+        @OptionGroup var upstream: UpstreamOptions
         @OptionGroup var file: WorkerFileOptions
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
 
         func validate() throws {
+            switch kind {
+            case .coderai where !upstream.isEmpty:
+                throw ValidationError("--base-url, --endpoint and --key-file belong to --kind openai")
+            case .openai where upstream.baseURL == nil: throw ValidationError("--kind openai needs --base-url")
+            case .openai where file.out != nil || file.backend != nil:
+                throw ValidationError("--out and --backend are for workers, and a provider of kind openai has none")
+            case .coderai, .openai: break
+            }
             if named.isEmpty == (access == .named) {
                 throw ValidationError("--named belongs to --access named, and --access named needs it")
             }
@@ -43,6 +62,16 @@ struct ProviderCommand: AsyncParsableCommand {
             if !named.isEmpty { body["named"] = .array(named.map(JSONValue.string)) }
             body["max_concurrency"] = maxConcurrency.map(JSONValue.integer)
             body["display_name"] = displayName.map(JSONValue.string)
+            if kind == .openai {
+                body.merge(upstream.body) { $1 }
+                body["kind"] = .string(kind.rawValue)
+                body["api_key"] = try UpstreamKey.read(
+                    file: upstream.keyFile, environment: ProcessInfo.processInfo.environment
+                ).map(JSONValue.string)
+                let answer = try await admin.client().send("POST", "providers", body: .object(body))
+                if output.json { return Console.print(answer.pretty) }
+                return output.printObject(Show.flat(answer["provider"] ?? answer), fields: Show.fields)
+            }
             let client = try await admin.client()
             let content = JSONValue.object(body)
             try await WorkerFile.new(file, json: output.json).deliver {
@@ -62,6 +91,7 @@ struct ProviderCommand: AsyncParsableCommand {
                 ("ACCESS", { $0["access"]?.cell ?? "" }), ("KIND", { $0["kind"]?.cell ?? "" }),
                 ("TOKENS", { "\($0["tokens"]?.elements.count ?? 0)" }),
                 ("WORKERS", { "\($0["workers"]?.elements.count ?? 0)" }),
+                ("UPSTREAM", { $0["upstream"]?["base_url"]?.cell ?? "" }),
             ])
             output.printList(
                 try await admin.client().get("providers"), key: "providers", layout,
@@ -74,8 +104,20 @@ struct ProviderCommand: AsyncParsableCommand {
         static let fields = [
             ("name", "name"), ("full name", "full_name"), ("owner", "owner"), ("access", "access"),
             ("named", "named"), ("kind", "kind"), ("display name", "display_name"),
-            ("max concurrency", "max_concurrency"),
+            ("max concurrency", "max_concurrency"), ("base URL", "base_url"), ("endpoints", "endpoints"),
+            ("key", "key"),
         ]
+
+        /// The same with what is told of its upstream beside the rest.
+        static func flat(_ provider: JSONValue) -> JSONValue {
+            guard case .object(var members) = provider, let upstream = provider["upstream"] else { return provider }
+            members["base_url"] = upstream["base_url"]
+            members["endpoints"] = upstream["endpoints"]
+            let hasKey = upstream["has_key"] == .bool(true)
+            members["key"] = .string(hasKey ? "in this node's data directory" : "none")
+            return .object(members)
+        }
+
         @OptionGroup var name: ProviderName
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
@@ -84,7 +126,7 @@ struct ProviderCommand: AsyncParsableCommand {
             let answer = try await admin.client().get(name.path)
             if output.json { return Console.print(answer.pretty) }
             let provider = answer["provider"] ?? answer
-            output.printObject(provider, fields: Self.fields)
+            output.printObject(Self.flat(provider), fields: Self.fields)
             Console.print("\n" + TokenCommand.List.layout.table(provider["tokens"]?.elements ?? []).text)
             let workers = TableLayout([
                 ("WORKER", "client_id"), ("NODE", "node"), ("MODELS", "models"), ("CONNECTED", "connected_at"),
@@ -102,24 +144,27 @@ struct ProviderCommand: AsyncParsableCommand {
 
     struct Set: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Change who may use a provider, how much it takes and what it is called.",
-            discussion: "What is not named stays as it is.")
+            abstract: "Change who may use a provider, how much it takes, what it is called and where its upstream is.",
+            discussion: "What is not named stays as it is. Requests under way at an upstream end when it changes.")
         @OptionGroup var name: ProviderName
         @Option(help: "Who may use it: public, owner, named.") var access: Access?
         @Option(help: "Id admitted with --access named, in place of those before. May be repeated.")
         var named: [String] = []
         @Option(help: "Most requests at once.") var maxConcurrency: Int64?
         @Option(help: "A name for people.") var displayName: String?
+        @OptionGroup var upstream: UpstreamOptions
+        @Flag(help: "Keep no key of its upstream any more.") var noKey = false
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
 
         func validate() throws {
+            if noKey, upstream.keyFile != nil { throw ValidationError("--no-key and --key-file exclude each other") }
             if access == .named, named.isEmpty { throw ValidationError("--access named needs --named") }
             if let access, access != .named, !named.isEmpty {
                 throw ValidationError("--named belongs to --access named")
             }
             if let maxConcurrency, maxConcurrency < 1 { throw ValidationError("--max-concurrency must be at least 1") }
-            if access == nil, named.isEmpty, maxConcurrency == nil, displayName == nil {
+            if access == nil, named.isEmpty, maxConcurrency == nil, displayName == nil, upstream.isEmpty, !noKey {
                 throw ValidationError("nothing to change; see --help")
             }
         }
@@ -130,8 +175,13 @@ struct ProviderCommand: AsyncParsableCommand {
             if !named.isEmpty { body["named"] = .array(named.map(JSONValue.string)) }
             body["max_concurrency"] = maxConcurrency.map(JSONValue.integer)
             body["display_name"] = displayName.map(JSONValue.string)
+            body.merge(upstream.body) { $1 }
+            // Only what is named changes: the variable that 'create' reads may stand in any shell.
+            body["api_key"] = try UpstreamKey.read(file: upstream.keyFile, environment: [:]).map(JSONValue.string)
+            if noKey { body["api_key"] = .null }
             let answer = try await admin.client().send("PATCH", name.path, body: .object(body))
-            output.printObject(answer, fields: Show.fields)
+            if output.json { return Console.print(answer.pretty) }
+            output.printObject(Show.flat(answer), fields: Show.fields)
         }
     }
 

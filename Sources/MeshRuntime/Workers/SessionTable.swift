@@ -275,8 +275,11 @@ package final class SessionTable: Sendable {
         let sessions = state.withLock { $0.byProvider }
         for (provider, workers) in sessions {
             let sessions = workers.all
-            let keys = catalog.provider(provider)?.attachKeys.filter { $0.admits(host: catalog.node, at: wall) } ?? []
-            for session in sessions where !keys.contains(where: { $0.key == session.attachKey }) {
+            let known = catalog.provider(provider)
+            let keys = known?.attachKeys.filter { $0.admits(host: catalog.node, at: wall) } ?? []
+            // An upstream needs no token: its owner's own key says that it may be here.
+            for session in sessions
+            where session.attachKey != known?.owner && !keys.contains(where: { $0.key == session.attachKey }) {
                 // What becomes private, or public, is another record: the token is good there as it was here.
                 let identity = session.identity
                 let isElsewhere =
