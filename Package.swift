@@ -192,6 +192,7 @@ let package = Package(
                 "MeshWorker", "MeshUpstream", "MeshTestServers", "MeshModel", "MeshWire", .nio("NIOCore"),
                 .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"), .lifecycle, .log,
             ]),
+        tests("MeshRuntimeTests", ["MeshRuntime", "MeshSessions", "MeshModel"]),
         tests(
             "MeshNodeTests",
             [

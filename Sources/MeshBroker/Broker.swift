@@ -120,7 +120,9 @@ package struct Broker: Sendable {
             case .frame, .publish, .dialFailed, .reach, .tick: break
             }
             take(gossip.handle(input, now: now), now: now, &effects)
-        case .workerAttached(let worker): attach(worker, now: now)
+        case .workerAttached(var worker):
+            worker.offer = worker.offer.bounded()
+            attach(worker, now: now)
         case .workerDetached(let sessionID): detach(sessionID, now: now)
         case .signed(let record): take(signed: record, now: now, &effects)
         case .notSigned(let request): if request.type.isReconciled { own.notSigned(request, now: now.instant) }
@@ -198,7 +200,7 @@ package struct Broker: Sendable {
         isCatalogStale = true
         announcements.set(worker.candidate, for: attachment, now: now.instant)
         announce(attachment, now: now)
-        let rest = Array(worker.models.dropFirst(worker.modelsAttached))
+        let rest = Array(worker.offer.models.dropFirst(worker.offer.modelsAttached))
         take(pages.set(rest, of: worker, attachment: attachment, cryptography), now: now)
     }
 

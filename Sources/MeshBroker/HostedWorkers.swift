@@ -33,9 +33,11 @@ struct HostedWorkers: Sendable {
     mutating func attach(_ worker: AttachedWorker, _ cryptography: some RecordCryptography) -> RecordKey {
         var worker = worker
         let grant = worker.grantName(host: node)
-        if let last = grants[grant]?.keys.last, let models = hosted[last]?.worker?.models, models == worker.models {
+        if let last = grants[grant]?.keys.last, let models = hosted[last]?.worker?.offer.models,
+            models == worker.offer.models
+        {
             // Most workers of a provider have the same list: one for all.
-            worker.models = models
+            worker.offer.models = models
         }
         if let known = attachments[worker.sessionID] {
             hosted.update(known) { hosted in

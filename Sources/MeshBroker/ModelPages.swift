@@ -19,7 +19,7 @@ struct ModelPages: Sendable {
         /// 1 for the first.
         var number: Int
         var since: Timestamp
-        fileprivate(set) var models: OrderedDictionary<String, AttachedWorker.Model> = [:]
+        fileprivate(set) var models: OrderedDictionary<String, WorkerModel> = [:]
         fileprivate var bytes = 0
 
         var candidate: Announcements.Candidate {
@@ -43,14 +43,14 @@ struct ModelPages: Sendable {
         var pages: [RecordKey] = []
         var listed: [String: Listed] = [:]
         /// The rest of the worker that came last: most have the same, and share it.
-        var last: [AttachedWorker.Model] = []
+        var last: [WorkerModel] = []
     }
 
     private var groups: [OwnRecords.Name: Group] = [:]
     private var pages: [RecordKey: Page] = [:]
     private var order: OrderedSet<RecordKey> = []
     /// What each worker has on pages, and of which grant.
-    private var rests: [RecordKey: (grant: OwnRecords.Name, models: [AttachedWorker.Model])] = [:]
+    private var rests: [RecordKey: (grant: OwnRecords.Name, models: [WorkerModel])] = [:]
     private let node: PublicKey
 
     init(node: PublicKey) { self.node = node }
@@ -64,7 +64,7 @@ struct ModelPages: Sendable {
 
     /// The worker of `attachment` offers `rest` beside what its attachment lists.
     mutating func set(
-        _ rest: [AttachedWorker.Model], of worker: AttachedWorker, attachment: RecordKey,
+        _ rest: [WorkerModel], of worker: AttachedWorker, attachment: RecordKey,
         _ cryptography: some RecordCryptography
     ) -> Change {
         let grant = worker.grantName(host: node)
@@ -90,19 +90,19 @@ struct ModelPages: Sendable {
     }
 
     private mutating func add(
-        _ model: AttachedWorker.Model, _ worker: AttachedWorker, _ grant: OwnRecords.Name, _ change: inout Change,
+        _ model: WorkerModel, _ worker: AttachedWorker, _ grant: OwnRecords.Name, _ change: inout Change,
         _ cryptography: some RecordCryptography
     ) {
         if let page = groups[grant]?.listed[model.id]?.page {
             groups[grant]?.listed[model.id]?.workers += 1
             guard pages[page]?.models[model.id] != model else { return }
             // Another length would need another place; what the first worker said of it stays.
-            guard model.offer.size == pages[page]?.models[model.id]?.offer.size else { return }
+            guard model.record.size == pages[page]?.models[model.id]?.record.size else { return }
             pages[page]?.models[model.id] = model
             change.changed.append(page)
             return
         }
-        let size = model.offer.size
+        let size = model.record.size
         guard let page = place(for: size, worker, grant, cryptography) else { return }
         groups[grant]?.listed[model.id] = Listed(workers: 1, page: page)
         pages[page]?.models[model.id] = model
@@ -116,7 +116,8 @@ struct ModelPages: Sendable {
     ) -> RecordKey? {
         let group = groups[grant, default: Group()]
         let open = group.pages.first { key in
-            pages[key].map { $0.bytes + size <= Self.room && $0.models.count < Limits.attachmentModels } ?? false
+            pages[key].map { $0.bytes + size <= AttachmentPage.room && $0.models.count < Limits.attachmentModels }
+                ?? false
         }
         if let open { return open }
         let taken = Set(group.pages.compactMap { pages[$0]?.number })
@@ -142,7 +143,7 @@ struct ModelPages: Sendable {
             }
             groups[rest.grant]?.listed[model.id] = nil
             if let gone = pages[listed.page]?.models.removeValue(forKey: model.id) {
-                pages[listed.page]?.bytes -= gone.offer.size
+                pages[listed.page]?.bytes -= gone.record.size
             }
             change.changed.append(listed.page)
         }
@@ -158,9 +159,6 @@ struct ModelPages: Sendable {
         }
         for (key, _) in change.removed { change.changed.remove(key) }
     }
-
-    /// What is left of a record's body beside keys, hashes and numbers.
-    static let room = Limits.recordBodyBytes - 256
 }
 
 extension ModelPages.Page {
@@ -169,8 +167,7 @@ extension ModelPages.Page {
     ) -> [UInt8] {
         var body = Aisbf_Mesh_V1_Attachment()
         body.sinceMs = UInt64(clamping: since.milliseconds)
-        body.models = models.values.map(\.offer.message)
-        body.page = UInt32(clamping: number)
+        AttachmentPage.write(models.values, number: number, to: &body)
         let place = AttachmentPlace(
             provider: provider, owner: owner, host: name.signer, clientHash: Array(name.name.suffix(16)), grant: grant)
         return RecordBody.bytes(of: place.filled(with: body, details: details, cryptography))
@@ -214,36 +211,5 @@ extension AttachedWorker {
         cryptography.hash16(
             attachKey.bytes + UInt64(number).bigEndianBytes, key: provider.bytes + Array("aisbf-models".utf8)
         ).bytes
-    }
-
-    /// How many of its models its attachment lists; the rest is on pages.
-    var modelsAttached: Int {
-        let room =
-            ModelPages.room - endpoints.prefix(Limits.workerEndpoints).reduce(0) { $0 + $1.utf8.count + 3 }
-            - gpuClass.utf8.count
-        var bytes = 0
-        for (place, model) in models.prefix(Limits.attachmentModels).enumerated() {
-            bytes += model.offer.size
-            if bytes > room { return place }
-        }
-        return min(models.count, Limits.attachmentModels)
-    }
-}
-
-extension AttachedWorker.Model {
-    /// The model as records say it.
-    struct Offer {
-        var message: Aisbf_Mesh_V1_ModelOffer
-        /// What it adds to a body.
-        var size: Int
-    }
-
-    var offer: Offer {
-        var message = Aisbf_Mesh_V1_ModelOffer()
-        message.id = id
-        message.contextTokens = contextTokens
-        message.modalities = Array(modalities.prefix(8))
-        let length = RecordBody.bytes(of: message).count
-        return Offer(message: message, size: length + (length < 128 ? 2 : 3))
     }
 }

@@ -98,11 +98,6 @@ extension AdminRoutes {
         return number
     }
 
-    static func named(_ access: ProviderAccess) -> JSONValue {
-        guard case .named(let keys) = access else { return .array([]) }
-        return .strings(keys.map { KeyText.owner.text($0.bytes) })
-    }
-
     // MARK: The log
 
     /// Who asked: nobody but the operator reaches the socket, and a key is known by its id.

@@ -7,21 +7,21 @@ import NIOHTTP1
 /// `providers/{owner}/{id}/tokens`: a provider's registration tokens.
 extension AdminRoutes {
     func tokens(
-        _ request: Request, _ scope: OwnerScope, _ id: String, token: String?, _ context: GatewayContext
+        _ request: Request, _ scope: OwnerScope, _ id: String, token: String?
     ) async throws -> Response {
         switch (token, request.method) {
         case (nil, .GET):
             let provider = try await administration.provider(scope, id)
-            return .json(["tokens": .array(provider.attachKeys.map(TokenDocument.make))])
+            return .json(["tokens": .array(provider.attachKeys.map(\.document))])
         case (nil, .POST):
             let added = try await administration.addToken(scope, id, try Self.tokenRequest(try request.document()))
             var members: [JSONValue.Member]
             if let token = added.token {
-                members = secretDocument(added.provider, token.text, context).members ?? []
+                members = secretDocument(added.provider, token.text).members ?? []
             } else {
-                members = [.init("provider", document(added.provider, context))]
+                members = [.init("provider", views.provider(added.provider).document)]
             }
-            members.insert(.init("token", TokenDocument.make(added.entry)), at: 0)
+            members.insert(.init("token", added.entry.document), at: 0)
             return .json(.object(members), status: 201)
         case (let token?, .DELETE):
             try await administration.removeToken(scope, id, token)
@@ -54,18 +54,5 @@ extension AdminRoutes {
         return TokenRequest(
             label: body["label"]?.text ?? "", lifeSeconds: body["expires_in_seconds"]?.integer, allowedNodes: nodes,
             imported: body["import"]?.text)
-    }
-}
-
-/// A registration token as the operator sees it: everything but the secret.
-enum TokenDocument {
-    static func make(_ entry: AttachKeyEntry) -> JSONValue {
-        [
-            "id": .string(entry.tokenID), "label": .string(entry.label),
-            "key": .string(entry.publicKey.description), "created_at": .integer(entry.createdAt.seconds),
-            "not_after": entry.notAfter.map { .integer($0.seconds) } ?? .null,
-            "allowed_nodes": .strings(entry.allowedHosts.map { KeyText.node.text($0.bytes) }),
-            "imported": .boolean(entry.derivation == .argon2id), "proven": .boolean(entry.proof != nil),
-        ]
     }
 }

@@ -10,13 +10,13 @@ import NIOHTTP1
 /// can open it; over TCP a key with the scope `admin` is.
 package struct AdminRoutes: Sendable {
     let administration: Administration
-    let mesh: MeshView
-    private let apiURL: String
+    let views: NodeViews
+    let rules: MeshRules
 
-    package init(administration: Administration, mesh: MeshView, apiURL: String) {
+    package init(administration: Administration, views: NodeViews, rules: MeshRules) {
         self.administration = administration
-        self.mesh = mesh
-        self.apiURL = apiURL
+        self.views = views
+        self.rules = rules
     }
 
     static func requireOperator(_ request: Request, _ context: GatewayContext) throws {
@@ -33,7 +33,7 @@ package struct AdminRoutes: Sendable {
         if isRead, path.first == "providers", !request.isLocalOperator {
             let caller = try context.caller(request.headers, from: request.place).get()
             if !caller.scopes.contains(.admin) {
-                return try await ownProviders(of: caller, Array(path.dropFirst()), context)
+                return try await ownProviders(of: caller, Array(path.dropFirst()))
             }
         }
         try Self.requireOperator(request, context)
@@ -47,7 +47,9 @@ package struct AdminRoutes: Sendable {
     private func answer(_ request: Request, _ path: [String], _ context: GatewayContext) async throws -> Response {
         let isRead = request.method == .GET
         switch (path.first, path.count) {
-        case ("status", 1) where isRead: return .json(await mesh.status(context))
+        case ("status", 1) where isRead:
+            return .json(
+                views.node(isDraining: context.isDraining, requestsInFlight: context.requestsInFlight).document)
         case ("users", 1...2): return try await users(request, Array(path.dropFirst()))
         case ("providers", _): return try await providers(request, Array(path.dropFirst()), context)
         case ("keys", 1...3): return try await keys(request, Array(path.dropFirst()))
@@ -57,30 +59,32 @@ package struct AdminRoutes: Sendable {
         }
     }
 
-    private func ownProviders(of caller: Caller, _ path: [String], _ context: GatewayContext) async throws -> Response {
+    private func ownProviders(of caller: Caller, _ path: [String]) async throws -> Response {
         let own = try await administration.providers().filter { $0.ownerKey == caller.owner }
-        if path.isEmpty { return .json(["providers": .array(own.map { document($0, context, isOperator: false) })]) }
+        if path.isEmpty {
+            return .json(["providers": .array(own.map { views.provider($0).document(isOperator: false) })])
+        }
         guard path.count == 2,
             let found = own.first(where: { $0.scope == OwnerScope(username: path[0]) && $0.providerID == path[1] })
         else {
             throw MeshError(
                 .notFound, "this key's owner has no such provider here; GET providers lists what there is")
         }
-        return .json(document(found, context, isOperator: false))
+        return .json(views.provider(found).document(isOperator: false))
     }
 
     private func users(_ request: Request, _ path: [String]) async throws -> Response {
         switch (path.count, request.method) {
-        case (0, .GET): return .json(["users": .array(try await administration.users().map(Self.document))])
+        case (0, .GET): return .json(["users": .array(try await administration.users().map(\.document))])
         case (0, .POST):
             let username = try Self.text(try request.document(), "username")
-            return .json(Self.document(try await administration.createUser(username)), status: 201)
+            return .json(try await administration.createUser(username).document, status: 201)
         case (1, .PATCH):
             guard let disabled = try request.document()["disabled"]?.flag else {
                 throw MeshError(
                     .invalidRequest, "the body needs 'disabled', true or false", parameter: "disabled")
             }
-            return .json(Self.document(try await administration.setUser(path[0], disabled: disabled)))
+            return .json(try await administration.setUser(path[0], disabled: disabled).document)
         case (1, .DELETE):
             try await administration.removeUser(
                 path[0], force: request.query.contains { $0.name == "force" && $0.value == "true" })
@@ -92,16 +96,16 @@ package struct AdminRoutes: Sendable {
     private func providers(_ request: Request, _ path: [String], _ context: GatewayContext) async throws -> Response {
         if path.isEmpty, request.method == .GET {
             let all = try await administration.providers()
-            return .json(["providers": .array(all.map { document($0, context) })])
+            return .json(["providers": .array(all.map { views.provider($0).document })])
         }
         if path.isEmpty, request.method == .POST { return try await createProvider(try request.document(), context) }
         guard path.count >= 2 else { throw Self.wrongMethod("GET, HEAD, POST") }
         let scope = OwnerScope(username: path[0])
         switch (path.count, request.method) {
-        case (2, .GET): return .json(document(try await administration.provider(scope, path[1]), context))
+        case (2, .GET): return .json(views.provider(try await administration.provider(scope, path[1])).document)
         case (2, .PATCH):
             let change = try Self.providerChange(try request.document())
-            return .json(document(try await administration.updateProvider(scope, path[1], change), context))
+            return .json(views.provider(try await administration.updateProvider(scope, path[1], change)).document)
         case (2, .DELETE):
             try await administration.removeProvider(scope, path[1])
             return .noContent
@@ -109,9 +113,9 @@ package struct AdminRoutes: Sendable {
             let overlap = try request.document()["overlap_seconds"]?.integer ?? 0
             let rotated = try await administration.rotateToken(scope, path[1], overlapSeconds: overlap)
             await published(rotated.token.key.publicKey, context)
-            return .json(secretDocument(rotated.provider, rotated.token.text, context))
+            return .json(secretDocument(rotated.provider, rotated.token.text))
         case (3...4, _) where path[2] == "tokens":
-            return try await tokens(request, scope, path[1], token: path.count == 4 ? path[3] : nil, context)
+            return try await tokens(request, scope, path[1], token: path.count == 4 ? path[3] : nil)
         case (2, _): throw Self.wrongMethod("GET, HEAD, PATCH, DELETE")
         case (3, _) where path[2] == "rotate-token": throw Self.wrongMethod("POST")
         default:
@@ -137,12 +141,12 @@ package struct AdminRoutes: Sendable {
         if try Self.isUpstream(body) {
             let provider = try await administration.createUpstream(
                 id, scope: scope, access: access, displayName: name, maxConcurrency: limit, upstream: upstream)
-            return .json(["provider": document(provider, context)], status: 201)
+            return .json(["provider": views.provider(provider).document], status: 201)
         }
         let created = try await administration.createProvider(
             id, scope: scope, access: access, displayName: name, maxConcurrency: limit)
         await published(created.token.key.publicKey, context)
-        return .json(secretDocument(created.provider, created.token.text, context), status: 201)
+        return .json(secretDocument(created.provider, created.token.text), status: 201)
     }
 
     /// Waits until a token that is about to be shown admits workers here: at most two seconds, because it will in any
@@ -167,7 +171,7 @@ package struct AdminRoutes: Sendable {
 
     private func keys(_ request: Request, _ path: [String]) async throws -> Response {
         switch (path.count, request.method) {
-        case (0, .GET): return .json(["keys": .array(try await administration.keys().map(Self.document))])
+        case (0, .GET): return .json(["keys": .array(try await administration.keys().map(\.document))])
         case (0, .POST):
             let body = try request.document()
             let names = body["scopes"]?.elements?.compactMap(\.text) ?? ["inference"]
@@ -180,22 +184,18 @@ package struct AdminRoutes: Sendable {
             let created = try await administration.createKey(
                 username: try Self.text(body, "username"), label: String((body["label"]?.text ?? "").prefix(64)),
                 scopes: scopes, lifeSeconds: try Self.integer(body, "expires_in_seconds"))
-            return Self.shownOnce(created.account, created.secret)
+            return .json(created.account.document(created.secret.text), status: 201)
         case (1, .DELETE):
             try await administration.revokeKey(path[0])
             return .noContent
         case (2, .POST) where path[1] == "rotate":
             let overlap = try Self.integer(try request.document(), "overlap_seconds") ?? 0
             let made = try await administration.rotateKey(path[0], overlapSeconds: overlap)
-            return Self.shownOnce(made.account, made.secret)
+            return .json(made.account.document(made.secret.text), status: 201)
         case (2, _) where path[1] != "rotate":
             throw MeshError(.notFound, "there is no administration route for this")
         default: throw Self.wrongMethod(path.isEmpty ? "GET, HEAD, POST" : path.count == 1 ? "DELETE" : "POST")
         }
-    }
-
-    private static func shownOnce(_ account: APIKeyAccount, _ secret: APIKeySecret) -> Response {
-        .json(.object((document(account).members ?? []) + [.init("key", .string(secret.text))]), status: 201)
     }
 
     /// `mesh/names/accept` and `mesh/names/forget`.
@@ -208,7 +208,7 @@ package struct AdminRoutes: Sendable {
         }
         switch action {
         case "forget":
-            _ = await mesh.settle(.forget(name), name)
+            _ = await administration.settle(.forget(name), name)
             return .noContent
         case "accept":
             guard let holder = name.holder(try Self.text(body, "id")) else {
@@ -216,12 +216,10 @@ package struct AdminRoutes: Sendable {
                     .invalidRequest, "'id' is the aisbf_node_…, aisbf_owner_… or key:… that the name is to mean",
                     parameter: "id")
             }
-            return .json(await mesh.settle(.accept(name, holder: holder), name))
+            return .json(await administration.settle(.accept(name, holder: holder), name)?.document ?? .null)
         default: throw MeshError(.notFound, "there is no administration route for this")
         }
     }
-
-    // MARK: Documents
 
     static func wrongMethod(_ allowed: String) -> MeshError {
         MeshError(.methodNotAllowed, "this route takes \(allowed)", allowedMethods: allowed)
@@ -234,71 +232,7 @@ package struct AdminRoutes: Sendable {
         return text
     }
 
-    private static func document(_ user: UserAccount) -> JSONValue {
-        [
-            "username": .string(user.username), "owner_id": .string(KeyText.owner.text(user.ownerKey.bytes)),
-            "created_at": .integer(user.createdAt.seconds), "disabled": .boolean(user.disabled),
-        ]
-    }
-
-    private static func document(_ key: APIKeyAccount) -> JSONValue {
-        [
-            "key_id": .string(key.keyID), "username": .string(key.username), "label": .string(key.label),
-            "scopes": .strings(key.scopes.map(\.rawValue)), "created_at": .integer(key.createdAt.seconds),
-            "expires_at": key.expiresAt.map { .integer($0.seconds) } ?? .null,
-            "revoked_at": key.revokedAt.map { .integer($0.seconds) } ?? .null,
-        ]
-    }
-
-    /// - Parameter isOperator: whether who asks may know where an upstream is.
-    func document(
-        _ provider: ProviderAccount, _ context: GatewayContext, isOperator: Bool = true
-    ) -> JSONValue {
-        let known = context.catalog.current.providers(withID: provider.providerID)
-            .first { $0.owner == provider.ownerKey && $0.homeNode == context.identity.key }
-        let access =
-            switch provider.access {
-            case .public: "public"
-            case .ownerOnly: "owner"
-            case .named: "named"
-            }
-        let document: JSONValue = [
-            "owner": .string(provider.scope.username), "provider_id": .string(provider.providerID),
-            "name": .string("\(provider.scope.username)/\(provider.providerID)"),
-            "full_name": .string("\(provider.scope.username)@\(context.identity.name)/\(provider.providerID)"),
-            "key_name": .optional(known.map { ProviderKeyName.text($0.tokenSalt) }),
-            "access": .string(access), "named": Self.named(provider.access), "kind": .string(provider.kind),
-            "display_name": .string(provider.displayName),
-            "max_concurrency": .integer(provider.maxConcurrency),
-            "tokens": .array(provider.attachKeys.map(TokenDocument.make)),
-            "workers": .array(mesh.workers(of: known)),
-            "closes": .array(known.map { mesh.ends(of: $0.key) } ?? []),
-        ]
-        guard let upstream = provider.upstream, isOperator else { return document }
-        return .object((document.members ?? []) + [.init("upstream", Self.document(upstream))])
-    }
-
-    /// Everything of an upstream but its key.
-    private static func document(_ upstream: UpstreamSettings) -> JSONValue {
-        [
-            "base_url": .string(upstream.baseURL), "endpoints": .strings(upstream.endpoints),
-            "has_key": .boolean(upstream.hasKey),
-        ]
-    }
-
-    /// The provider with its secret, shown this once, and the worker file without what only the seller knows: its
-    /// backend, and a client id where the host's name is not the right one.
-    func secretDocument(_ provider: ProviderAccount, _ token: String, _ context: GatewayContext) -> JSONValue {
-        let isGlobal = provider.scope == .global
-        return [
-            "provider": document(provider, context), "registration_token": .string(token),
-            "worker": [
-                "broker": [
-                    "enabled": true, "base_url": .string(apiURL), "scope": .string(isGlobal ? "global" : "user"),
-                    "username": .string(provider.scope.username), "provider_id": .string(provider.providerID),
-                    "registration_token": .string(token), "transport": "websocket",
-                ]
-            ],
-        ]
+    func secretDocument(_ provider: ProviderAccount, _ token: String) -> JSONValue {
+        views.provider(provider).document(token: token, apiURL: views.facts.apiURL)
     }
 }

@@ -11,17 +11,15 @@ import NIOHTTP1
 package struct NodeRoutes: ColdRoutes {
     private let administration: AdminRoutes
     private let admission: WorkerAdmission
-    private let sessions: SessionTable
     private let store: StoreWatch
     private let exposition: @Sendable () -> String
 
     package init(
-        administration: AdminRoutes, admission: WorkerAdmission, sessions: SessionTable, store: StoreWatch,
+        administration: AdminRoutes, admission: WorkerAdmission, store: StoreWatch,
         exposition: @escaping @Sendable () -> String
     ) {
         self.administration = administration
         self.admission = admission
-        self.sessions = sessions
         self.store = store
         self.exposition = exposition
     }
@@ -94,12 +92,17 @@ package struct NodeRoutes: ColdRoutes {
             let catalog = context.catalog.current
             guard path.count > 1 else {
                 let listing = context.catalog.listing(for: principal)
-                return .json(["object": "list", "data": .array(listing.map { modelDocument($0, catalog) })])
+                return .json([
+                    "object": "list",
+                    "data": .array(listing.map { $0.document(fullName: catalog.mark(of: $0.provider)) }),
+                ])
             }
             // Sent as it is listed, or escaped: an id that looks like an escaped one may be either.
             let raw = RequestPath.modelID(request.target).flatMap { PercentEncoding.plain($0) }
             for id in [path[1], raw].compactMap(\.self) {
-                if let found = catalog.listed(id, for: principal) { return .json(modelDocument(found, catalog)) }
+                if let found = catalog.listed(id, for: principal) {
+                    return .json(found.document(fullName: catalog.mark(of: found.provider)))
+                }
             }
             throw MeshError(
                 .modelNotFound, "there is no model '\(path[1].prefix(256))'; GET /v1/models lists what there is")
@@ -120,42 +123,6 @@ package struct NodeRoutes: ColdRoutes {
         }
     }
 
-    private func modelDocument(_ listed: Catalog.Listed, _ catalog: Catalog) -> JSONValue {
-        let hosts = listed.provider.hosts.filter { $0.offers(listed.model.id) }
-        var document: [JSONValue.Member] = [
-            .init("id", .string(listed.id)), .init("object", "model"), .init("created", 0),
-            .init("owned_by", .string(listed.provider.scope.username)),
-        ]
-        if listed.model.contextTokens > 0 {
-            document.append(.init("context_length", .integer(listed.model.contextTokens)))
-        }
-        document.append(
-            .init(
-                "aisbf",
-                [
-                    "full_name": .string("\(catalog.mark(of: listed.provider))/\(listed.model.id)"),
-                    "key_name": .string("\(ProviderKeyName.text(listed.provider.tokenSalt))/\(listed.model.id)"),
-                    "nodes": .strings(hosts.map(\.nodeName)),
-                    "hardware": .array(
-                        hosts.map { host in
-                            [
-                                "gpu": .string(host.gpuClass), "count": .integer(host.gpuCount),
-                                "total_vram_mb": .integer(host.totalVramMb),
-                                "tokens_per_second": .integer(host.tokensPerSecond),
-                                "first_content_ms": .integer(host.firstContentMs),
-                            ]
-                        }),
-                    "endpoints": .strings(endpoints(hosts)),
-                ]))
-        return .object(document)
-    }
-
-    private func endpoints(_ hosts: [CatalogHost]) -> [String] {
-        var names: [String] = []
-        for name in hosts.flatMap(\.endpoints) where !names.contains(name) { names.append(name) }
-        return names.sorted()
-    }
-
     // MARK: Workers
 
     private func dryRun(_ request: Request, _ path: [String]) async throws -> Response {
@@ -169,7 +136,7 @@ package struct NodeRoutes: ColdRoutes {
 
     private func brokerSessions(_ request: Request, _ context: GatewayContext) throws -> Response {
         let visible = try visibleSessions(request, context)
-        return .json(["sessions": .array(visible.map(SessionDocument.make))])
+        return .json(["sessions": .array(visible.map(\.document))])
     }
 
     /// The worker of one provider: the one `client_id` names, else the one that connected last.
@@ -186,14 +153,14 @@ package struct NodeRoutes: ColdRoutes {
                 "last_close": try lastClose(id, client: client, request, context),
             ])
         }
-        return .json(SessionDocument.make(newest))
+        return .json(newest.document)
     }
 
     /// Every session for the operator, its own for an owner.
-    private func visibleSessions(_ request: Request, _ context: GatewayContext) throws -> [WorkerSession] {
+    private func visibleSessions(_ request: Request, _ context: GatewayContext) throws -> [SessionView] {
         let owner = try shownOwner(request, context)
         let catalog = context.catalog.current
-        return sessions.all.filter { session in
+        return administration.views.allSessions.filter { session in
             owner == nil || catalog.provider(session.identity.provider)?.owner == owner
         }
     }
@@ -204,8 +171,8 @@ package struct NodeRoutes: ColdRoutes {
     ) throws -> JSONValue {
         let owner = try shownOwner(request, context)
         let ends = context.catalog.current.providers(withID: id).filter { owner == nil || $0.owner == owner }
-            .flatMap { sessions.recentEnds(of: $0.key) }.filter { client == nil || $0.clientID == client }
-        return ends.max { $0.at < $1.at }.map(MeshView.document) ?? .null
+            .flatMap { administration.views.ends(of: $0.key) }.filter { client == nil || $0.clientID == client }
+        return ends.max { $0.at < $1.at }.map(\.document) ?? .null
     }
 
     private func requireRead(_ request: Request) throws {

@@ -21,8 +21,16 @@ extension Gossip {
         table.keys(of: type).filter(isUsable).compactMap(record)
     }
 
-    /// Everything held (tombstones too), for persisting a snapshot.
-    package var allRecords: [VerifiedRecord] { table.summaries.compactMap { table[$0.key]?.record } }
+    /// The record held under `key`, a tombstone and one whose signer contradicted itself too.
+    package func held(_ key: RecordKey) -> VerifiedRecord? { table[key]?.record }
+
+    /// A run of everything held, in the order of keys.
+    package func records(after key: RecordKey?, atMost count: Int) -> [VerifiedRecord] {
+        var start = key.map { table.lowerBound($0) } ?? 0
+        let summaries = table.summaries
+        if start < summaries.count, summaries[start].key == key { start += 1 }
+        return summaries[start...].prefix(count).compactMap { table[$0.key]?.record }
+    }
 
     package var recordCount: Int { table.count }
     package var pendingCount: Int { table.pendingCount }

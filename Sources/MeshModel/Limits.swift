@@ -10,10 +10,13 @@ package enum Limits {
     package static let recordEpochAheadMinutes: UInt32 = 5
     package static let recordExpiryGraceMs: Int64 = 60_000
     package static let recordsStored = 200_000
+    package static let recordsReadAtOnce = 256
     package static let providersPerOwner = 64
     package static let attachmentsPerNode = 256
     package static let attachmentsAnnounced = 240
     package static let attachmentModels = 256
+    package static let modalities = 8
+    package static let hardwareNameBytes = 64
     package static let modelPages = 128
     package static let hostsPerProvider = 8
     package static let sealedReaders = 104

@@ -81,7 +81,7 @@ struct NodeReload: Sendable {
         do {
             try await NIOThreadPool.singleton.runIfActive { try certificates.load() }
             logger.notice(
-                "new certificate in use", metadata: ["api.url": "\(certificates.document["file"]?.text ?? "")"])
+                "new certificate in use", metadata: ["api.url": "\(certificates.view.file)"])
         } catch {
             logger.error("the new certificate is not used, the old one goes on: \(error)")
         }

@@ -175,15 +175,16 @@ package final class RunningNode: Service {
         let administration = Administration(
             store: home.store, directory: home.directory, identity: home.identity, authenticator: authenticator,
             signers: signers, control: control, sessions: sessions, catalog: catalog, upstreams: upstreams)
-        let view = MeshView(
+        let views = NodeViews(
             facts: .init(
+                key: key, operatorKey: home.identity.operatorKey.publicKey, name: configuration.nodeName,
                 network: configuration.networkID, apiURL: configuration.api.url,
                 linkAddresses: configuration.link.advertise.map(\.description), software: software,
                 startedAt: SystemClock.wall), control: control, catalog: catalog, sessions: sessions, clock: clock,
-            store: store, links: links, rules: rules, certificates: { certificates.map { [$0.document] } ?? [] })
+            store: store, links: links, rules: rules, certificates: { certificates.map { [$0.view] } ?? [] })
         let routes = NodeRoutes(
-            administration: AdminRoutes(administration: administration, mesh: view, apiURL: configuration.api.url),
-            admission: admission, sessions: sessions, store: store, exposition: { registry.exposition() })
+            administration: AdminRoutes(administration: administration, views: views, rules: rules),
+            admission: admission, store: store, exposition: { registry.exposition() })
         let gateway = GatewayContext(
             identity: NodeFacts(
                 key: key, operatorKey: home.identity.operatorKey.publicKey, name: configuration.nodeName),
@@ -368,27 +369,4 @@ package struct NodeStartError: Error, CustomStringConvertible {
     package let description: String
     /// How the process ends: starting again without a change helps with 1 only.
     package var exitCode: Int32 = 1
-}
-
-extension AttachedWorker {
-    init(_ session: WorkerSession, owner: PublicKey) {
-        let details = session.current
-        let hardware = details.profile.hardware.headline
-        self.init(
-            sessionID: session.sessionID, provider: session.identity.provider, owner: owner,
-            attachKey: session.attachKey, clientID: session.identity.clientID,
-            models: details.models.map { model in
-                Model(
-                    id: model.id, contextTokens: UInt32(clamping: model.contextTokens ?? 0),
-                    modalities: model.modalities)
-            },
-            gpuClass: String(hardware.gpuClass.prefix(64)), gpuCount: UInt32(clamping: hardware.gpuCount),
-            totalVramMb: UInt32(clamping: hardware.totalVramMb),
-            endpoints: details.profile.endpoints, since: session.connectedAt,
-            tokensPerSecond: UInt32(clamping: details.performance.averageTokensPerSecond ?? 0),
-            firstContentMs: UInt32(clamping: details.performance.averageFirstContentMs ?? 0),
-            takesUploads: details.profile.takesUploads, slots: UInt32(clamping: details.profile.slots),
-            latencyMs: UInt32(
-                clamping: details.performance.averageLatencyMs ?? details.performance.inherited?.latencyMs ?? 0))
-    }
 }

@@ -2,7 +2,6 @@ import Foundation
 import MeshModel
 import MeshRuntime
 import MeshTransport
-import MeshWire
 import NIOSSL
 import Synchronization
 
@@ -53,15 +52,12 @@ final class ServerCertificates: Sendable {
     }
 
     /// For the operator.
-    var document: JSONValue {
+    var view: CertificateView {
         let state = state.withLock { $0 }
-        return [
-            "use": "api", "file": .string(state.files.certificate),
-            "names": .strings(state.facts?.names ?? []),
-            "not_before": state.facts.map { .integer($0.notBefore.seconds) } ?? .null,
-            "not_after": state.facts.map { .integer($0.notAfter.seconds) } ?? .null,
-            "loaded_at": .integer(state.loadedAt.seconds), "problem": .optional(state.problem),
-        ]
+        return CertificateView(
+            use: "api", file: state.files.certificate, names: state.facts?.names ?? [],
+            notBefore: state.facts?.notBefore, notAfter: state.facts?.notAfter, loadedAt: state.loadedAt,
+            problem: state.problem)
     }
 
     private static func loaded(_ files: NodeConfiguration.TLSFiles) throws -> State {

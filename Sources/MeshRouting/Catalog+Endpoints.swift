@@ -33,7 +33,7 @@ extension Catalog {
     /// request left at a worker, so several providers are ambiguous.
     package func resolve(endpoint: EndpointPath, for principal: Principal) -> Result<Route, MeshError> {
         let offering = providers.filter { provider in
-            provider.admits(principal) && provider.hosts.contains { endpoint.isOffered(by: $0.endpoints) }
+            provider.admits(principal) && provider.hosts.contains { endpoint.isOffered(by: $0.offer.endpoints) }
         }
         guard !offering.isEmpty else {
             return .failure(

@@ -17,56 +17,20 @@ package struct CatalogHost: Hashable, Sendable {
     package var attachment: RecordKey
     /// Names the worker among its provider's, wherever it is attached.
     package var clientHash: [UInt8]
-    package private(set) var models: [CatalogModel]
-    /// The ids of a long list, to look them up in.
-    private var modelIDs: Set<String>?
-    package var slots: UInt32
-    package var gpuClass: String
-    package var gpuCount: UInt32
-    package var totalVramMb: UInt32
-    package var endpoints: [String]
-    /// As its node measured them; 0 when not known.
-    package var tokensPerSecond: UInt32
-    package var firstContentMs: UInt32
-    package var latencyMs: UInt32
-    /// Whether it takes uploads in binary frames, as they come.
-    package var takesUploads = false
-
-    package func offers(_ model: String) -> Bool {
-        modelIDs?.contains(model) ?? models.contains { $0.id == model }
-    }
-
-    /// Hosts with equal lists share one, and its index.
-    package mutating func setModels(of other: CatalogHost) {
-        models = other.models
-        modelIDs = other.modelIDs
-    }
-
-    package mutating func setModels(_ models: [CatalogModel]) {
-        self.models = models
-        modelIDs = models.count > Limits.attachmentModels ? Set(models.lazy.map(\.id)) : nil
-    }
+    package var offer: WorkerOffer
 
     package init(
-        node: PublicKey, nodeName: String, attachment: RecordKey, clientHash: [UInt8], models: [CatalogModel],
-        slots: UInt32, gpuClass: String, gpuCount: UInt32, totalVramMb: UInt32, endpoints: [String],
-        tokensPerSecond: UInt32, firstContentMs: UInt32, latencyMs: UInt32 = 0, takesUploads: Bool = false
+        node: PublicKey, nodeName: String, attachment: RecordKey, clientHash: [UInt8], offer: WorkerOffer
     ) {
         self.node = node
         self.nodeName = nodeName
         self.attachment = attachment
         self.clientHash = clientHash
-        self.models = models
-        modelIDs = models.count > Limits.attachmentModels ? Set(models.lazy.map(\.id)) : nil
-        self.slots = slots
-        self.gpuClass = gpuClass
-        self.gpuCount = gpuCount
-        self.totalVramMb = totalVramMb
-        self.endpoints = endpoints
-        self.tokensPerSecond = tokensPerSecond
-        self.firstContentMs = firstContentMs
-        self.latencyMs = latencyMs
-        self.takesUploads = takesUploads
+        self.offer = offer
+    }
+
+    package func meets(_ need: WorkerNeed) -> Bool {
+        offer.meets(need, mark: WorkerMark.text(clientHash: clientHash))
     }
 }
 
@@ -78,18 +42,6 @@ package struct CatalogSpeed: Hashable, Sendable {
     package init(clientHash: [UInt8], speed: WorkerSpeed) {
         self.clientHash = clientHash
         self.speed = speed
-    }
-}
-
-package struct CatalogModel: Hashable, Sendable {
-    package var id: String
-    package var contextTokens: UInt32
-    package var modalities: [String]
-
-    package init(id: String, contextTokens: UInt32, modalities: [String]) {
-        self.id = id
-        self.contextTokens = contextTokens
-        self.modalities = modalities
     }
 }
 
@@ -186,7 +138,7 @@ package struct CatalogProvider: Hashable, Sendable {
         key.admits(host: host, at: wall) && (key.isProven || homeNode == host)
     }
 
-    package func offers(_ model: String) -> Bool { hosts.contains { $0.offers(model) } }
+    package func offers(_ model: String) -> Bool { hosts.contains { $0.offer.models.contains(model) } }
 
     package func admits(_ principal: Principal) -> Bool {
         switch access {

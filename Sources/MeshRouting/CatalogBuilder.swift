@@ -97,12 +97,14 @@ package struct CatalogBuilder: Sendable {
                 continue
             }
             if body.moreModels { lists.isContinued(body, in: key, at: provider.hosts.count) }
-            providers[key]?.hosts.append(Self.host(body, record, host))
+            providers[key]?.hosts.append(
+                CatalogHost(
+                    node: host.key, nodeName: host.name, attachment: record.key,
+                    clientHash: Array(body.clientHash.prefix(16)), offer: WorkerOffer(body)))
         }
         for place in lists.continued {
-            providers[place.provider].map { lists.complete($0.hosts[place.index], place) }.map {
-                providers[place.provider]?.hosts[place.index] = $0
-            }
+            guard let begin = providers[place.provider]?.hosts[place.index].offer.models else { continue }
+            providers[place.provider]?.hosts[place.index].offer.models = lists.complete(begin, place)
         }
         let shown = order.compactMap { finished(providers[$0], local, wall) }
         names.learn(nodes, shown, wall: wall)
@@ -141,7 +143,7 @@ package struct CatalogBuilder: Sendable {
         provider.remoteHosts = remote
         provider.hosts = here + remote
         var offered = OrderedSet(local.models(of: provider.key))
-        for model in remote.lazy.flatMap(\.models) where offered.count < Limits.providerModels {
+        for model in remote.lazy.flatMap(\.offer.models) where offered.count < Limits.providerModels {
             offered.append(model.id)
         }
         // What is offered now is always known; of what no worker has any more, the latest.
@@ -154,12 +156,12 @@ package struct CatalogBuilder: Sendable {
 
     /// What other nodes measured of the provider's workers, the newest last: for those that come here.
     private mutating func remembered(_ remote: [CatalogHost], of provider: RecordKey) -> [CatalogSpeed] {
-        let told = remote.filter { $0.speed != WorkerSpeed() }
+        let told = remote.filter { $0.offer.speed != WorkerSpeed() }
         var known = speeds[provider, default: []]
         if told.isEmpty { return known }
         let renewed = Set(told.map(\.clientHash))
         known.removeAll { renewed.contains($0.clientHash) }
-        known += told.map { CatalogSpeed(clientHash: $0.clientHash, speed: $0.speed) }
+        known += told.map { CatalogSpeed(clientHash: $0.clientHash, speed: $0.offer.speed) }
         known.removeFirst(max(known.count - Limits.speedsPerProvider, 0))
         speeds[provider] = known
         return known
@@ -253,18 +255,5 @@ package struct CatalogBuilder: Sendable {
         else { return false }
         if grant.signer == provider.owner { return true }
         return provider.attachKeys.contains { $0.key == grant.signer && $0.admits(host: host, at: wall) }
-    }
-
-    private static func host(
-        _ body: Aisbf_Mesh_V1_Attachment, _ record: VerifiedRecord, _ node: CatalogNode
-    ) -> CatalogHost {
-        CatalogHost(
-            node: node.key, nodeName: node.name, attachment: record.key,
-            clientHash: Array(body.clientHash.prefix(16)),
-            models: body.models.prefix(Limits.attachmentModels).map { CatalogModel($0) }, slots: body.slots,
-            gpuClass: String(body.hardware.gpuClass.prefix(64)),
-            gpuCount: body.hardware.gpuCount, totalVramMb: body.hardware.totalVramMb,
-            endpoints: Array(body.endpoints.prefix(Limits.workerEndpoints)), tokensPerSecond: body.tokensPerSecond,
-            firstContentMs: body.firstContentMs, latencyMs: body.latencyMs, takesUploads: body.takesUploads)
     }
 }

@@ -56,9 +56,11 @@ package struct LocalWorkers: Sendable {
 
 extension LocalWorkers.Provider {
     fileprivate mutating func set(_ host: CatalogHost, _ attachKey: PublicKey) {
-        if let known = hosts[host.attachment], known.models == host.models, attachKeys[host.attachment] == attachKey {
+        if let known = hosts[host.attachment], known.offer.models == host.offer.models,
+            attachKeys[host.attachment] == attachKey
+        {
             var host = host
-            host.setModels(of: known)
+            host.offer.models = known.offer.models
             return hosts.set(host, for: host.attachment)
         }
         remove(host.attachment)
@@ -67,14 +69,16 @@ extension LocalWorkers.Provider {
 
     private mutating func add(_ host: CatalogHost, _ attachKey: PublicKey) {
         var host = host
-        let kept = host.models.filter { model in
+        let kept = host.offer.models.filter { model in
             guard models.contains(model.id) || models.count < Limits.providerModels else { return false }
             models.update(model.id, from: 0) { $0 += 1 }
             return true
         }
-        if kept.count < host.models.count { host.setModels(kept) }
+        if kept.count < host.offer.models.count { host.offer.models = ModelList(kept) }
         // Most workers of a provider have the same.
-        if let last = hosts.values.last, last.models == host.models { host.setModels(of: last) }
+        if let last = hosts.values.last, last.offer.models == host.offer.models {
+            host.offer.models = last.offer.models
+        }
         keys.update(attachKey, from: 0) { $0 += 1 }
         attachKeys[host.attachment] = attachKey
         hosts.set(host, for: host.attachment)
@@ -82,7 +86,7 @@ extension LocalWorkers.Provider {
 
     fileprivate mutating func remove(_ attachment: RecordKey) {
         guard let host = hosts.remove(attachment) else { return }
-        for model in host.models { Self.release(model.id, in: &models) }
+        for model in host.offer.models { Self.release(model.id, in: &models) }
         if let key = attachKeys.removeValue(forKey: attachment) { Self.release(key, in: &keys) }
     }
 

@@ -17,7 +17,7 @@ struct ModelLists {
     /// By grant, which stands for one provider, node and token.
     private var pages: [RecordKey: [(number: UInt32, offers: [Aisbf_Mesh_V1_ModelOffer])]] = [:]
     /// The last list that was put together: the workers of a provider mostly have the same.
-    private var last: (grant: RecordKey, begin: [CatalogModel], whole: CatalogHost)?
+    private var last: (grant: RecordKey, begin: ModelList, whole: ModelList)?
 
     mutating func add(_ body: Aisbf_Mesh_V1_Attachment) {
         guard body.page <= Limits.modelPages, let grant = RecordKey(body.grantKey) else { return }
@@ -29,30 +29,18 @@ struct ModelLists {
         continued.append(Place(provider: provider, index: index, grant: grant))
     }
 
-    /// `host` with its whole list.
-    mutating func complete(_ host: CatalogHost, _ place: Place) -> CatalogHost {
-        var host = host
-        if let last, last.grant == place.grant, last.begin == host.models {
-            host.setModels(of: last.whole)
-            return host
-        }
-        let begin = host.models
+    /// The whole list of which `begin` is what the attachment holds.
+    mutating func complete(_ begin: ModelList, _ place: Place) -> ModelList {
+        if let last, last.grant == place.grant, last.begin == begin { return last.whole }
         var known = Set(begin.map(\.id))
-        var models = begin
+        var models = Array(begin)
         for page in pages[place.grant, default: []].sorted(by: { $0.number < $1.number }) {
             for offer in page.offers where models.count < Limits.providerModels && known.insert(offer.id).inserted {
-                models.append(CatalogModel(offer))
+                models.append(WorkerModel(offer))
             }
         }
-        host.setModels(models)
-        last = (place.grant, begin, host)
-        return host
-    }
-}
-
-extension CatalogModel {
-    init(_ offer: Aisbf_Mesh_V1_ModelOffer) {
-        self.init(
-            id: offer.id, contextTokens: offer.contextTokens, modalities: Array(offer.modalities.prefix(8)))
+        let whole = ModelList(models)
+        last = (place.grant, begin, whole)
+        return whole
     }
 }

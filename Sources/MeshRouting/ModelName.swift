@@ -125,7 +125,7 @@ extension Catalog {
     package struct Listed: Hashable, Sendable {
         package var id: String
         package var provider: CatalogProvider
-        package var model: CatalogModel
+        package var model: WorkerModel
     }
 
     /// Everything `principal` may name, each id accepted as it stands, sorted.
@@ -134,7 +134,7 @@ extension Catalog {
         for provider in providers where provider.admits(principal) {
             let prefix = ShortPrefix(provider, in: self, principal)
             var seen: Set<String> = []
-            for model in provider.hosts.lazy.flatMap(\.models) where seen.insert(model.id).inserted {
+            for model in provider.hosts.lazy.flatMap(\.offer.models) where seen.insert(model.id).inserted {
                 listed.append(Listed(id: prefix.name(of: model.id, names), provider: provider, model: model))
             }
         }
@@ -145,7 +145,7 @@ extension Catalog {
     package func listed(_ id: String, for principal: Principal) -> Listed? {
         guard case .route(let route) = meaning(of: id, for: principal), route.providers.count == 1,
             let provider = route.providers.first,
-            let model = provider.hosts.lazy.flatMap(\.models).first(where: { $0.id == route.model })
+            let model = provider.hosts.lazy.flatMap(\.offer.models).first(where: { $0.id == route.model })
         else { return nil }
         let name = ShortPrefix(provider, in: self, principal).name(of: model.id, names)
         return Listed(id: name, provider: provider, model: model)

@@ -279,7 +279,8 @@ package struct BrokerSession: Sendable {
         }
         let old = profile
         profile = WorkerProfile(register: message)
-        if isLive, !profile.isAnnouncedLike(old) { hasNews = true }
+        // What the mesh is told of it has changed.
+        if isLive, profile.offer != old.offer { hasNews = true }
         state = .live
         return [
             send(registeredDocument(requestID: frame.requestID, wall: now.wall).bytes), .registered(profile),
@@ -325,10 +326,10 @@ package struct BrokerSession: Sendable {
             if value["models_changed"]?.flag == true { models.doubt() }
             let update = HardwareSummary(payload: value)
             if !update.isEmpty {
-                let headline = profile.hardware.headline
+                let known = profile.offer.hardware
                 profile.hardware.merge(update)
                 // Told at the next tick, and seldom: the whole mesh hears of it.
-                if profile.hardware.headline != headline { hasNews = true }
+                if profile.offer.hardware != known { hasNews = true }
                 actions.append(.hardwareChanged(profile.hardware))
             }
         }

@@ -1,4 +1,4 @@
-import MeshModel
+package import MeshModel
 package import MeshWire
 
 /// A worker's hardware, normalised from whichever spelling it uses. Sizes in MiB. Absurd values are dropped, fields
@@ -16,13 +16,6 @@ package struct HardwareSummary: Hashable, Sendable {
         package var availableMb: Int64? { memory.availableMb }
         package var usedMb: Int64? { memory.usedMb }
         package var extraMembers: [JSONValue.Member] { KeptJSON.members(extra) }
-    }
-
-    /// What the rest of the mesh is told of it.
-    package struct Headline: Hashable, Sendable {
-        package var gpuClass: String
-        package var gpuCount: Int
-        package var totalVramMb: Int64
     }
 
     package var hostname = ""
@@ -79,8 +72,11 @@ package struct HardwareSummary: Hashable, Sendable {
 
     package var totalVramMb: Int64 { memory.totalMb ?? 0 }
 
-    package var headline: Headline {
-        Headline(gpuClass: gpus.first?.name ?? "", gpuCount: gpuCount, totalVramMb: totalVramMb)
+    /// What the rest of the mesh is told of it.
+    package var headline: WorkerOffer.Hardware {
+        WorkerOffer.Hardware(
+            gpuClass: (gpus.first?.name ?? "").cut(toUTF8Bytes: Limits.hardwareNameBytes),
+            gpuCount: UInt32(clamping: gpuCount), totalVramMb: UInt32(clamping: totalVramMb))
     }
 
     package var extraMembers: [JSONValue.Member] { KeptJSON.members(extra) }

@@ -1,4 +1,4 @@
-import MeshModel
+package import MeshModel
 
 /// How one request went, measured by this node.
 package struct RequestSample: Hashable, Sendable {
@@ -32,20 +32,7 @@ package struct PerformanceWindow: Hashable, Sendable {
     private var firstContent = Mean()
     package private(set) var last: RequestSample?
     /// What another node had measured of this worker before it came here; counts until there are own samples.
-    package var inherited: Speed?
-
-    package struct Speed: Hashable, Sendable {
-        package var tokensPerSecond: Int64
-        package var firstContentMs: Int64
-        /// What a whole request is expected to take.
-        package var latencyMs: Int64
-
-        package init(tokensPerSecond: Int64, firstContentMs: Int64, latencyMs: Int64 = 0) {
-            self.tokensPerSecond = tokensPerSecond
-            self.firstContentMs = firstContentMs
-            self.latencyMs = latencyMs
-        }
-    }
+    package var inherited: WorkerSpeed?
 
     package init() {}
 
@@ -83,6 +70,12 @@ package struct PerformanceWindow: Hashable, Sendable {
     package var averageTokens: Int64? { tokens.mean }
     package var averageTokensPerSecond: Int64? { tokensPerSecond.mean ?? inherited?.tokensPerSecond }
     package var averageFirstContentMs: Int64? { firstContent.mean ?? inherited?.firstContentMs }
+    /// As the mesh is told of it.
+    package var speed: WorkerSpeed {
+        WorkerSpeed(
+            tokensPerSecond: averageTokensPerSecond ?? 0, firstContentMs: averageFirstContentMs ?? 0,
+            latencyMs: averageLatencyMs ?? inherited?.latencyMs ?? 0)
+    }
     /// Thousandths; 1,000 while nothing is known.
     package var successPerMille: Int64 {
         samples.isEmpty ? 1_000 : goodLatency.number * 1_000 / Int64(samples.count)

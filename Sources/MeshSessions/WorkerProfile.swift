@@ -1,21 +1,18 @@
-import MeshModel
+package import MeshModel
 package import MeshWire
 
 /// What a worker said of itself when it registered.
 package struct WorkerProfile: Hashable, Sendable {
     package var server = ""
-    package var hardware = HardwareSummary()
-    package var endpoints: [String] = []
-    /// How many requests at once it says it takes, 1 to `Limits.workerSlots`; 0 when it does not say.
-    package var slots = 0
+    package var hardware = HardwareSummary() { didSet { offer.hardware = hardware.headline } }
+    /// What it offers, without its models, which it lists in another message.
+    package private(set) var offer = WorkerOffer()
     /// Largest frame it takes; released clients close the socket above 1 MiB.
     package var maxFrameBytes = Limits.workerRequestFrameBytes
     /// Whether it answers `pause` and `resume` for one request, so that a slow buyer slows only its own stream.
     package var controlsFlow = false
     /// Whether it sends large answers as binary frames with credit.
     package var sendsBinary = false
-    /// Whether it takes a request's body in binary frames after the request, as it gives credit.
-    package var takesUploads = false
     /// Whether it passes `range` and `if-range` on to what serves the file.
     package var passesRanges = false
     /// Its capabilities as it sent them, `server` and `transports` normalised, as one object of JSON text of at most
@@ -27,10 +24,10 @@ package struct WorkerProfile: Hashable, Sendable {
     /// Of an upstream that this node asks itself: what a worker can, it can.
     package init(server: String, endpoints: [String]) {
         self.server = server
-        self.endpoints = endpoints
+        offer.endpoints = endpoints
+        offer.takesUploads = true
         controlsFlow = true
         sendsBinary = true
-        takesUploads = true
         passesRanges = true
     }
 
@@ -38,13 +35,8 @@ package struct WorkerProfile: Hashable, Sendable {
     package init(register message: JSONValue) {
         let payload = message["payload"] ?? .object([])
         hardware = HardwareSummary(payload: payload)
+        offer.hardware = hardware.headline
         take(Self.capabilities(of: message) ?? .object([]), listed: Self.texts(payload["studio_endpoints"]))
-    }
-
-    /// Whether the mesh is told the same of both.
-    func isAnnouncedLike(_ other: WorkerProfile) -> Bool {
-        hardware.headline == other.hardware.headline && endpoints == other.endpoints && slots == other.slots
-            && takesUploads == other.takesUploads
     }
 
     /// The capabilities of a `register` message: those in the payload win over the top-level ones, where they say
@@ -60,7 +52,7 @@ package struct WorkerProfile: Hashable, Sendable {
     package mutating func take(answer document: JSONValue) -> Bool {
         let inner = document["capabilities"] ?? document
         guard let members = inner.members, !members.isEmpty else { return false }
-        take(inner, listed: endpoints)
+        take(inner, listed: offer.endpoints)
         return true
     }
 
@@ -70,20 +62,21 @@ package struct WorkerProfile: Hashable, Sendable {
         let version = told["version"]?.text ?? told["server"]?["version"]?.text ?? ""
         server = [name, version].filter { !$0.isEmpty }.joined(separator: " ").cut(toUTF8Bytes: 128)
             .filter { !$0.isNewline }
-        endpoints = Self.endpoints(listed, told)
+        offer.endpoints = Self.endpoints(listed, told)
         let frame = told["max_frame_bytes"]?.integer ?? Int64(Limits.workerRequestFrameBytes)
         maxFrameBytes = Int(min(max(frame, Int64(Limits.workerRequestFrameBytes)), Int64(Limits.workerFrameBytes)))
-        slots = Self.slots(told)
+        offer.slots = Self.slots(told)
         controlsFlow = told["flow_control"]?.flag ?? false
         sendsBinary = told["binary_frames"]?.flag ?? false
-        takesUploads = told["uploads"]?.flag ?? false
+        offer.takesUploads = told["uploads"]?.flag ?? false
         passesRanges = told["ranges"]?.flag ?? false
         capabilities = KeptJSON.object(Self.normalised(told), limit: Limits.workerCapabilityBytes)
     }
 
-    private static func slots(_ told: JSONValue) -> Int {
+    /// 1 to `Limits.workerSlots`; 0 when it does not say.
+    private static func slots(_ told: JSONValue) -> UInt32 {
         for name in ["slots", "max_concurrency"] {
-            if let slots = told[name]?.integer, (1...Int64(Limits.workerSlots)).contains(slots) { return Int(slots) }
+            if let slots = told[name]?.integer, (1...Int64(Limits.workerSlots)).contains(slots) { return UInt32(slots) }
         }
         return 0
     }

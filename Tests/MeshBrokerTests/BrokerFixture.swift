@@ -133,8 +133,7 @@ struct BrokerFixture {
     ) -> AttachedWorker {
         AttachedWorker(
             sessionID: "s\(number)", provider: provider, owner: owner ?? operatorKey.publicKey, attachKey: attachKey,
-            clientID: "w\(number)",
-            models: models.map { AttachedWorker.Model(id: $0, contextTokens: 4_096, modalities: []) }, gpuClass: "",
-            gpuCount: 0, totalVramMb: 0, endpoints: [], since: Self.now(nowMs).wall)
+            clientID: "w\(number)", since: Self.now(nowMs).wall,
+            offer: WorkerOffer(models: ModelList(models.map { WorkerModel(id: $0, contextTokens: 4_096) })))
     }
 }

@@ -33,17 +33,15 @@ import Testing
                 == [.nodeDescriptor, .providerAdvert, .attachGrant, .attachment])
         #expect(fixture.signed(.attachGrant).first?.signer == token.publicKey)
         #expect(fixture.signed(.attachment).first?.signer == fixture.node.publicKey)
-        #expect(lastCatalog(fixture)?.providers.first?.hosts.map(\.models.first?.id) == ["m"])
+        #expect(lastCatalog(fixture)?.providers.first?.hosts.map(\.offer.models.first?.id) == ["m"])
     }
 
     @Test func whatIsKnownOfAWorkerIsToldHereAndThere() throws {
         var fixture = host()
         var worker = fixture.worker(
             fixture.signed(.providerAdvert).last?.key ?? RecordKey(.zero), attachKey: token.publicKey, models: ["m"])
-        worker.slots = 4
-        worker.tokensPerSecond = 31
-        worker.firstContentMs = 250
-        worker.latencyMs = 4_100
+        worker.offer.slots = 4
+        worker.offer.speed = WorkerSpeed(tokensPerSecond: 31, firstContentMs: 250, latencyMs: 4_100)
         fixture.feed(.workerAttached(worker))
         fixture.nowMs += 1_100
         fixture.feed(.tick)
@@ -51,8 +49,8 @@ import Testing
         guard case .attachment(let body) = told.body else { return #expect(Bool(false)) }
         #expect([body.slots, body.tokensPerSecond, body.firstContentMs, body.latencyMs] == [4, 31, 250, 4_100])
         let here = try #require(lastCatalog(fixture)?.providers.first?.hosts.first)
-        #expect(here.slots == 4)
-        #expect(here.speed == WorkerSpeed(tokensPerSecond: 31, firstContentMs: 250, latencyMs: 4_100))
+        #expect(here.offer.slots == 4)
+        #expect(here.offer.speed == WorkerSpeed(tokensPerSecond: 31, firstContentMs: 250, latencyMs: 4_100))
         #expect(here.attachment == told.key)
         #expect(here.clientHash == Array(body.clientHash))
         // Another node's catalog shows the same, and remembers the speed for when the worker comes to it.
@@ -70,7 +68,7 @@ import Testing
         entry.feed(.tick)
         let there = try #require(lastCatalog(entry)?.providers.first)
         #expect(there.hosts == [here])
-        #expect(there.speeds == [CatalogSpeed(clientHash: here.clientHash, speed: here.speed)])
+        #expect(there.speeds == [CatalogSpeed(clientHash: here.clientHash, speed: here.offer.speed)])
     }
 
     @Test func aDetachedWorkerIsBuriedAndStillKnownAsSeen() {
@@ -95,7 +93,7 @@ import Testing
         #expect(fixture.signed(.attachment).count == before)
         // A few changes are told at once, and then one a second.
         for number in 0..<10 {
-            worker.endpoints = ["v1/\(number)"]
+            worker.offer.endpoints = ["v1/\(number)"]
             fixture.feed(.workerAttached(worker))
         }
         #expect(fixture.signed(.attachment).count == before + 3)

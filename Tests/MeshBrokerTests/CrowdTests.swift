@@ -53,7 +53,7 @@ import Testing
     @Test func allAreFoundHereAndTheMeshIsToldOfSome() throws {
         var (fixture, crowded, _) = crowd(1_000)
         var unique = fixture.worker(crowded, attachKey: token.publicKey, number: 1_000, models: ["rare"])
-        unique.endpoints = ["v1/rare"]
+        unique.offer.endpoints = ["v1/rare"]
         fixture.feed(.workerAttached(unique))
         settle(&fixture)
         let provider = try #require(lastCatalog(fixture)?.provider(crowded))
@@ -117,7 +117,7 @@ import Testing
         fixture.feed(.workerDetached(sessionID: "s0"))
         settle(&fixture)
         #expect(fixture.told(.attachment).count == 1)
-        #expect(lastCatalog(fixture)?.provider(crowded)?.hosts.map { $0.models.map(\.id) } == [["n"]])
+        #expect(lastCatalog(fixture)?.provider(crowded)?.hosts.map { $0.offer.models.map(\.id) } == [["n"]])
         fixture.feed(.workerDetached(sessionID: "later"))
         fixture.feed(.workerDetached(sessionID: "later"))
         settle(&fixture)

@@ -17,9 +17,9 @@ import Testing
         var worker = fixture.worker(
             provider, attachKey: token.publicKey,
             models: (0..<200).map { "model-\($0)-" + String(repeating: "x", count: 200) })
-        worker.endpoints = (0..<endpoints).map { "v1/\($0)/" + String(repeating: "e", count: 120) }
+        worker.offer.endpoints = (0..<endpoints).map { "v1/\($0)/" + String(repeating: "e", count: 120) }
         // One character of the user's, kilobytes of UTF-8.
-        worker.gpuClass = "g" + String(repeating: "\u{0301}", count: 3_000)
+        worker.offer.hardware.gpuClass = "g" + String(repeating: "\u{0301}", count: 3_000)
         fixture.feed(.workerAttached(worker))
         let attachment = fixture.signed(.attachment).last
         #expect(attachment != nil)

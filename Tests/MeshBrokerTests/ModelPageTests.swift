@@ -69,9 +69,9 @@ import Testing
         fixture.feed(.workerAttached(fixture.worker(provider, attachKey: token.publicKey, models: models)))
         let there = try #require(seen(fixture))
         #expect(there.hosts.count == 1, "pages are no workers")
-        #expect(Set(there.hosts.first?.models.map(\.id) ?? []) == Set(models))
+        #expect(Set(there.hosts.first?.offer.models.map(\.id) ?? []) == Set(models))
         #expect(there.offers(models[count - 1]) && !there.offers("lab/other"))
-        #expect(there.hosts.first?.models.allSatisfy { $0.contextTokens == 4_096 } == true)
+        #expect(there.hosts.first?.offer.models.allSatisfy { $0.contextTokens == 4_096 } == true)
         for record in fixture.signed(.attachment) { #expect(record.envelope.bytes.count <= Limits.recordBytes) }
         // An older node sees workers with some of the models each, and none that it has to refuse.
         for body in pages(fixture) { #expect(body.clientHash.count == 16 && body.models.count <= 256) }
@@ -83,7 +83,7 @@ import Testing
         let models = (0..<1_000).map { "m\($0)" }
         fixture.feed(.workerAttached(fixture.worker(provider, attachKey: token.publicKey, models: models)))
         #expect(pages(fixture).allSatisfy { $0.models.count <= Limits.attachmentModels })
-        #expect(Set(seen(fixture)?.hosts.first?.models.map(\.id) ?? []) == Set(models))
+        #expect(Set(seen(fixture)?.hosts.first?.offer.models.map(\.id) ?? []) == Set(models))
     }
 
     @Test func workersWithEqualListsShareTheirPages() throws {
@@ -97,7 +97,7 @@ import Testing
         let count = pages(fixture).count
         #expect(count < 8)
         let there = try #require(seen(fixture))
-        #expect(there.hosts.count == 3 && there.hosts.allSatisfy { $0.models.count == 500 })
+        #expect(there.hosts.count == 3 && there.hosts.allSatisfy { $0.offer.models.count == 500 })
         let before = fixture.signed.count
         fixture.feed(.workerDetached(sessionID: "s1"))
         #expect(fixture.signed.count == before + 1, "one tombstone, and no page anew")
@@ -113,18 +113,20 @@ import Testing
         var worker = fixture.worker(provider, attachKey: token.publicKey, models: Self.names(0..<1_000))
         fixture.feed(.workerAttached(worker))
         for change in 0..<4 {
+            var models = Array(worker.offer.models)
             fixture.nowMs += 5_000
             let before = fixture.signed.count
             switch change {
-            case 0: worker.models.remove(at: 700)
-            case 1: worker.models.remove(at: 2)
-            case 2: worker.models.insert(.init(id: "new", contextTokens: 1, modalities: []), at: 500)
-            default: worker.models[900].contextTokens = 5_000
+            case 0: models.remove(at: 700)
+            case 1: models.remove(at: 2)
+            case 2: models.insert(.init(id: "new", contextTokens: 1, modalities: []), at: 500)
+            default: models[900].contextTokens = 5_000
             }
+            worker.offer.models = ModelList(models)
             fixture.feed(.workerAttached(worker))
             settle(&fixture)
             #expect(fixture.signed.count - before <= 2, "change \(change)")
-            #expect(Set(seen(fixture)?.hosts.first?.models.map(\.id) ?? []) == Set(worker.models.map(\.id)))
+            #expect(Set(seen(fixture)?.hosts.first?.offer.models.map(\.id) ?? []) == Set(models.map(\.id)))
         }
     }
 
@@ -156,8 +158,8 @@ import Testing
         var (fixture, provider, _) = host()
         fixture.feed(
             .workerAttached(fixture.worker(provider, attachKey: token.publicKey, models: Self.names(0..<500))))
-        let all = try #require(seen(fixture)?.hosts.first?.models.count)
-        let fewer = try #require(seen(fixture, without: 2)?.hosts.first?.models.count)
+        let all = try #require(seen(fixture)?.hosts.first?.offer.models.count)
+        let fewer = try #require(seen(fixture, without: 2)?.hosts.first?.offer.models.count)
         #expect(all == 500 && fewer > 300 && fewer < 500)
     }
 
@@ -178,6 +180,6 @@ import Testing
         fixture.feed(.workerDetached(sessionID: "s1"))
         fixture.feed(
             .workerAttached(fixture.worker(provider, attachKey: other.publicKey, number: 2, models: models)))
-        #expect(seen(fixture)?.hosts.first?.models.count == 200)
+        #expect(seen(fixture)?.hosts.first?.offer.models.count == 200)
     }
 }

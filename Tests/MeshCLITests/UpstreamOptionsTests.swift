@@ -71,14 +71,15 @@ import Testing
     }
 
     @Test func anUpstreamIsShownBesideTheRest() {
-        let shown = ProviderCommand.Show.flat(
+        let shown = ProviderDocument(
             .object([
                 "name": .string("global/cloud"),
                 "upstream": .object([
                     "base_url": .string("https://h/v1"), "endpoints": .array([.string("v1/files")]),
                     "has_key": .bool(true),
                 ]),
-            ]))
+            ])
+        ).shown
         #expect(shown["base_url"]?.cell == "https://h/v1" && shown["endpoints"]?.cell == "v1/files")
         #expect(shown["key"]?.cell == "in this node's data directory")
     }

@@ -58,9 +58,8 @@ import Testing
                 .workerAttached(
                     AttachedWorker(
                         sessionID: "s\(number)", provider: provider.key, owner: operatorKey.publicKey,
-                        attachKey: tokens[number % 8].publicKey, clientID: "w\(number)",
-                        models: [.init(id: "m\(number)", contextTokens: 0, modalities: [])], gpuClass: "",
-                        gpuCount: 0, totalVramMb: 0, endpoints: [], since: SystemClock.wall)))
+                        attachKey: tokens[number % 8].publicKey, clientID: "w\(number)", since: SystemClock.wall,
+                        offer: WorkerOffer(models: [WorkerModel(id: "m\(number)")]))))
         }
         // The own catalog waits for no signature.
         try await eventually("the workers here") {

@@ -51,8 +51,7 @@ import Testing
                 CatalogHost(
                     node: SigningKey.random().publicKey, nodeName: "h\(number)",
                     attachment: RecordKey(Bytes16(high: 2, low: number)), clientHash: [],
-                    models: [CatalogModel(id: "m", contextTokens: 0, modalities: [])], slots: 0, gpuClass: "",
-                    gpuCount: 0, totalVramMb: 0, endpoints: [], tokensPerSecond: 0, firstContentMs: 0)
+                    offer: WorkerOffer(models: [WorkerModel(id: "m")]))
             })
         route = Route(providers: [provider], model: "m")
         dispatcher = Dispatcher(

@@ -16,7 +16,7 @@ import Testing
         let records = try pages.enumerated().map { place, page in
             try chain.page(page.number, page.ids, name: UInt8(place + 50), by: signer, grantKey: grantKey)
         }
-        return try chain.catalog(and: records).providers.first?.hosts.first?.models.map(\.id)
+        return try chain.catalog(and: records).providers.first?.hosts.first?.offer.models.map(\.id)
     }
 
     @Test func pagesComeInTheirOrderAndEachModelOnce() throws {

@@ -18,8 +18,7 @@ private func provider(
 ) -> CatalogProvider {
     let host = CatalogHost(
         node: home, nodeName: name, attachment: RecordKey(Bytes16(high: 1, low: 1)), clientHash: [],
-        models: models.map { CatalogModel(id: $0, contextTokens: 0, modalities: []) }, slots: 1, gpuClass: "",
-        gpuCount: 0, totalVramMb: 0, endpoints: [], tokensPerSecond: 0, firstContentMs: 0)
+        offer: WorkerOffer(models: ModelList(models.map { WorkerModel(id: $0) }), slots: 1))
     return CatalogProvider(
         key: RecordKey(Sodium.shared.hash16(Array("\(owner) \(id)".utf8), key: [])),
         advertHash: Sodium.shared.hash32(Array("\(owner) \(id) \(models) \(access)".utf8)), owner: owner,

@@ -18,8 +18,7 @@ private func provider(
     let host = CatalogHost(
         node: home, nodeName: home == here ? "north" : "south", attachment: RecordKey(Bytes16(high: 1, low: 1)),
         clientHash: [],
-        models: models.map { CatalogModel(id: $0, contextTokens: 0, modalities: []) }, slots: 1, gpuClass: "",
-        gpuCount: 0, totalVramMb: 0, endpoints: [], tokensPerSecond: 0, firstContentMs: 0)
+        offer: WorkerOffer(models: ModelList(models.map { WorkerModel(id: $0) }), slots: 1))
     let name = "\(scope.username) \(id) \(home)"
     return CatalogProvider(
         key: RecordKey(Sodium.shared.hash16(Array(name.utf8), key: [])), advertHash: Sodium.shared.hash32([1]),

@@ -131,7 +131,8 @@ import Testing
                 ).protobuf
             if wrong == "key" { details.contentKey = [UInt8](repeating: 8, count: 32) }
             let hosts = try chain.catalog(details: [key: details]).provider(key)?.hosts
-            #expect(hosts?.first?.models.map(\.id) == (wrong == nil ? ["m1"] : nil), "\(wrong ?? "nothing") wrong")
+            #expect(
+                hosts?.first?.offer.models.map(\.id) == (wrong == nil ? ["m1"] : nil), "\(wrong ?? "nothing") wrong")
         }
     }
 }

@@ -54,7 +54,7 @@ import Testing
             (#"{"payload":{"studio_endpoints":["v1/a"],"capabilities":{"studio":{"enabled":null}}}}"#, ["v1/a"]),
         ] as [(String, [String])])
     func endpoints(message: String, expected: [String]) {
-        #expect(WorkerProfile(register: Self.value(message)).endpoints == expected)
+        #expect(WorkerProfile(register: Self.value(message)).offer.endpoints == expected)
     }
 
     @Test(
@@ -62,10 +62,10 @@ import Testing
             (#""slots":4"#, 4), (#""max_concurrency":8"#, 8), (#""slots":0,"max_concurrency":2"#, 2),
             (#""slots":-1"#, 0),
             (#""slots":1025"#, 0), (#""slots":1024"#, 1_024), (#""slots":"4""#, 0), (#""x":1"#, 0),
-        ] as [(String, Int)])
-    func slots(told: String, expected: Int) {
+        ] as [(String, UInt32)])
+    func slots(told: String, expected: UInt32) {
         let profile = WorkerProfile(register: Self.value(#"{"payload":{"capabilities":{\#(told)}}}"#))
-        #expect(profile.slots == expected)
+        #expect(profile.offer.slots == expected)
     }
 
     /// Operators see what the worker sent, in the form their dashboards expect.
@@ -105,14 +105,14 @@ import Testing
 
     @Test(
         arguments: [
-            (#"{"id":"m","context_window":8}"#, Int64(8)), (#"{"id":"m","context_length":9}"#, 9),
+            (#"{"id":"m","context_window":8}"#, 8), (#"{"id":"m","context_length":9}"#, 9),
             (#"{"id":"m","max_context_length":10}"#, 10),
             (#"{"id":"m","context_window":0}"#, nil), (#"{"id":"m","context_window":-1}"#, nil), (#"{"id":"m"}"#, nil),
             (#"{"id":"m","context_window":100000001}"#, nil),
             (#"{"id":"m","context_window":0,"context_length":9}"#, 9),
             (#"{"id":"m","context_window":null,"context_length":-1,"max_context_length":10}"#, 10),
-        ] as [(String, Int64?)])
-    func contexts(item: String, expected: Int64?) {
+        ] as [(String, UInt32?)])
+    func contexts(item: String, expected: UInt32?) {
         #expect(WorkerModel.list(Self.value("[\(item)]"))?.first?.contextTokens == expected)
     }
 

@@ -212,9 +212,9 @@ import Testing
         }
         #expect(questions.prefix(2) == ["models.list 0", "capabilities 0"])
         #expect(questions.dropFirst(2).allSatisfy { $0.hasPrefix("models.list") })
-        #expect(session.profile.server == "s" && session.profile.takesUploads && session.profile.slots == 3)
+        #expect(session.profile.server == "s" && session.profile.offer.takesUploads && session.profile.offer.slots == 3)
         #expect(session.profile.maxFrameBytes == 2_097_152)
-        #expect(session.profile.endpoints == ["v1/a", "v1/b", "v1/embeddings"])
+        #expect(session.profile.offer.endpoints == ["v1/a", "v1/b", "v1/embeddings"])
         #expect(session.profile.capabilityMembers.first?.name == "server")
         // Who sent an object, and be it empty, has said what it has to say.
         let told = #"{"op":"register","payload":{"capabilities":{}}}"#
@@ -225,9 +225,9 @@ import Testing
         var session = SessionFixtures.session()
         _ = session.receive(Self.bare, at: 0)
         let actions = session.receive(#"{"request_id":"q2","payload":{"capabilities":{"uploads":true}}}"#, at: 1)
-        #expect(actions == [.profileChanged(session.profile)] && session.profile.takesUploads)
+        #expect(actions == [.profileChanged(session.profile)] && session.profile.offer.takesUploads)
         #expect(session.receive(#"{"request_id":"q2","payload":{"uploads":false}}"#, at: 2) == [.badFrame])
-        #expect(session.profile.takesUploads)
+        #expect(session.profile.offer.takesUploads)
     }
 
     /// Old clients do not know the operation.
@@ -237,7 +237,7 @@ import Testing
                 operation == "capabilities" ? answer : #""payload":["m"]"#
             }
             #expect(questions.filter { $0.hasPrefix("capabilities") }.count == Limits.workerCapabilityAttempts)
-            #expect(session.isLive && session.profile.endpoints == ["v1/a"])
+            #expect(session.isLive && session.profile.offer.endpoints == ["v1/a"])
         }
     }
 }

@@ -123,8 +123,9 @@ struct Examination {
             : Finding(.failed, name, "port \(endpoint.port) is in use, not allowed, or not an address of this machine")
     }
 
-    private func running(_ status: JSONValue) -> [Finding] {
-        let offset = status["clock_offset_ms"]?.int ?? 0
+    private func running(_ answer: JSONValue) -> [Finding] {
+        let node = NodeDocument(answer)
+        let offset = node.clockOffsetMs
         let clock =
             (-60_000...60_000).contains(offset)
             ? Finding(.ok, "clock offset", "\(offset) ms from its peers")
@@ -132,22 +133,21 @@ struct Examination {
                 .failed, "clock offset", "\(offset) ms from its peers; the node signs nothing until the clock is set")
         return [
             Finding(
-                .ok, "node", "running, \(status["workers"]?.cell ?? "?") workers, \(status["links"]?.cell ?? "?") links"
-            ), clock, store(status["store"]),
+                .ok, "node", "running, \(node.workers) workers, \(node.links) links"
+            ), clock, store(node),
         ]
     }
 
-    private func store(_ store: JSONValue?) -> Finding {
-        guard store?["writable"] == .bool(false) else { return Finding(.ok, "store", "what changes is kept") }
-        let since = store?["since"]?.int.map { ", since \(LocalTime.text($0))" } ?? ""
+    private func store(_ node: NodeDocument) -> Finding {
+        guard let problem = node.storeProblem else { return Finding(.ok, "store", "what changes is kept") }
+        let since = problem.since.map { ", since \(LocalTime.text($0))" } ?? ""
         return Finding(
-            .failed, "store",
-            "the node cannot keep what changes (\(store?["problem"]?.text ?? "unknown")\(since)); make some room")
+            .failed, "store", "the node cannot keep what changes (\(problem.word)\(since)); make some room")
     }
 
     private func peers(_ client: AdminClient) async -> Finding {
-        let peers = (try? await client.get("mesh/peers"))?["peers"]?.elements ?? []
-        let linked = peers.filter { $0["linked"] == .bool(true) }.count
+        let peers = (try? await client.get("mesh/peers"))?.peers ?? []
+        let linked = peers.filter(\.isLinked).count
         if linked == 0, !configuration.mesh.peers.isEmpty {
             return Finding(
                 .failed, "peers",
@@ -159,10 +159,8 @@ struct Examination {
 
     /// Tokens of the first release, which admit workers at this node only.
     private func tokens(_ client: AdminClient) async -> [Finding] {
-        let providers = (try? await client.get("providers"))?["providers"]?.elements ?? []
-        let names = providers.filter { provider in
-            (provider["tokens"]?.elements ?? []).contains { $0["proven"] == .bool(false) }
-        }.compactMap { $0["name"]?.text }
+        let providers = (try? await client.get("providers"))?.providers ?? []
+        let names = providers.filter(\.hasUnprovenTokens).compactMap(\.name)
         guard !names.isEmpty else { return [] }
         return [
             Finding(

@@ -38,12 +38,7 @@ struct KeyCommand: AsyncParsableCommand {
     }
 
     private static func show(_ answer: JSONValue, _ output: OutputOptions) {
-        output.printObject(
-            answer,
-            fields: [
-                ("key", "key"), ("key id", "key_id"), ("label", "label"), ("scopes", "scopes"),
-                ("expires", "expires_at"),
-            ])
+        output.printObject(answer, fields: ObjectLayout.key)
         if !output.json { Console.error("The key is shown this once; keep it.") }
     }
 
@@ -72,11 +67,7 @@ struct KeyCommand: AsyncParsableCommand {
 
         func run() async throws {
             let answer = try await admin.client().get("keys")
-            let layout = TableLayout([
-                ("KEY ID", "key_id"), ("USER", "username"), ("LABEL", "label"), ("SCOPES", "scopes"),
-                ("CREATED", "created_at"), ("EXPIRES", "expires_at"), ("REVOKED", "revoked_at"),
-            ])
-            output.printList(answer, key: "keys", layout, empty: "No keys yet: aisbf key create USER")
+            output.printList(answer, key: "keys", .keys, empty: "No keys yet: aisbf key create USER")
         }
     }
 

@@ -18,14 +18,8 @@ struct MeshNamesCommand: AsyncParsableCommand {
         @OptionGroup var output: OutputOptions
 
         func run() async throws {
-            let layout = TableLayout(computed: [
-                ("NAME", { $0["name"]?.cell ?? "" }),
-                ("MEANS", { $0["means"]?.text ?? "nobody: accept one" }),
-                ("CLAIMED ALSO BY", { $0["claimed_by"]?.elements.compactMap(\.text).joined(separator: ", ") ?? "" }),
-                ("SINCE", { $0["learnt_at"]?.cell ?? "" }), ("USED", { $0["used"]?.cell ?? "" }),
-            ])
             output.printList(
-                try await admin.client().get("mesh/names\(conflicts ? "?conflicts=true" : "")"), key: "names", layout,
+                try await admin.client().get("mesh/names\(conflicts ? "?conflicts=true" : "")"), key: "names", .names,
                 empty: conflicts ? "No name is claimed by two." : "No name is known yet.")
         }
     }
@@ -42,7 +36,7 @@ struct MeshNamesCommand: AsyncParsableCommand {
             let body: JSONValue = .object(["name": .string(name), "id": .string(id)])
             output.printObject(
                 try await admin.client().send("POST", "mesh/names/accept", body: body),
-                fields: [("name", "name"), ("means", "means")])
+                fields: ObjectLayout.name)
         }
     }
 

@@ -37,8 +37,7 @@ struct AllowCommand: AsyncParsableCommand {
 
         func run() async throws {
             output.printList(
-                try await admin.client().get("mesh/allow"), key: "allow",
-                TableLayout([("ADMITTED", "value"), ("FROM", "from")]),
+                try await admin.client().get("mesh/allow"), key: "allow", .admitted,
                 empty: "Only the peers and the nodes of this node's own operator are admitted.")
         }
     }
@@ -81,8 +80,7 @@ struct PeerCommand: AsyncParsableCommand {
 
         func run() async throws {
             output.printList(
-                try await admin.client().get("mesh/static-peers"), key: "peers",
-                TableLayout([("PEER", "value"), ("FROM", "from"), ("STATE", "state")]),
+                try await admin.client().get("mesh/static-peers"), key: "peers", .staticPeers,
                 empty: "No peer is configured. Add one with 'aisbf mesh peer add aisbf_node_…@host:port'.")
         }
     }

@@ -53,15 +53,7 @@ struct NodeCommand: AsyncParsableCommand {
 
         func run() async throws {
             let answer = try await admin.client().get("status")
-            output.printObject(
-                answer,
-                fields: [
-                    ("name", "name"), ("node id", "node_id"), ("operator id", "operator_id"), ("software", "software"),
-                    ("network", "network"), ("api", "api_url"), ("link addresses", "link_addresses"),
-                    ("started at", "started_at"), ("uptime seconds", "uptime_seconds"), ("draining", "draining"),
-                    ("links", "links"), ("members", "members"), ("workers", "workers"),
-                    ("requests in flight", "requests_in_flight"), ("clock offset ms", "clock_offset_ms"),
-                ])
+            output.printObject(answer, fields: ObjectLayout.node)
         }
     }
 }

@@ -70,7 +70,7 @@ struct ProviderCommand: AsyncParsableCommand {
                 ).map(JSONValue.string)
                 let answer = try await admin.client().send("POST", "providers", body: .object(body))
                 if output.json { return Console.print(answer.pretty) }
-                return output.printObject(Show.flat(answer["provider"] ?? answer), fields: Show.fields)
+                return output.printObject(ProviderDocument(answer).shown, fields: ObjectLayout.provider)
             }
             let client = try await admin.client()
             let content = JSONValue.object(body)
@@ -86,38 +86,14 @@ struct ProviderCommand: AsyncParsableCommand {
         @OptionGroup var output: OutputOptions
 
         func run() async throws {
-            let layout = TableLayout(computed: [
-                ("NAME", { $0["name"]?.cell ?? "" }), ("FULL NAME", { $0["full_name"]?.cell ?? "" }),
-                ("ACCESS", { $0["access"]?.cell ?? "" }), ("KIND", { $0["kind"]?.cell ?? "" }),
-                ("TOKENS", { "\($0["tokens"]?.elements.count ?? 0)" }),
-                ("WORKERS", { "\($0["workers"]?.elements.count ?? 0)" }),
-                ("UPSTREAM", { $0["upstream"]?["base_url"]?.cell ?? "" }),
-            ])
             output.printList(
-                try await admin.client().get("providers"), key: "providers", layout,
+                try await admin.client().get("providers"), key: "providers", .providers,
                 empty: "No providers yet: aisbf provider create ID --owner USER")
         }
     }
 
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show one provider with its tokens and workers.")
-        static let fields = [
-            ("name", "name"), ("full name", "full_name"), ("owner", "owner"), ("access", "access"),
-            ("named", "named"), ("kind", "kind"), ("display name", "display_name"),
-            ("max concurrency", "max_concurrency"), ("base URL", "base_url"), ("endpoints", "endpoints"),
-            ("key", "key"),
-        ]
-
-        /// The same with what is told of its upstream beside the rest.
-        static func flat(_ provider: JSONValue) -> JSONValue {
-            guard case .object(var members) = provider, let upstream = provider["upstream"] else { return provider }
-            members["base_url"] = upstream["base_url"]
-            members["endpoints"] = upstream["endpoints"]
-            let hasKey = upstream["has_key"] == .bool(true)
-            members["key"] = .string(hasKey ? "in this node's data directory" : "none")
-            return .object(members)
-        }
-
         @OptionGroup var name: ProviderName
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
@@ -125,20 +101,12 @@ struct ProviderCommand: AsyncParsableCommand {
         func run() async throws {
             let answer = try await admin.client().get(name.path)
             if output.json { return Console.print(answer.pretty) }
-            let provider = answer["provider"] ?? answer
-            output.printObject(Self.flat(provider), fields: Self.fields)
-            Console.print("\n" + TokenCommand.List.layout.table(provider["tokens"]?.elements ?? []).text)
-            let workers = TableLayout([
-                ("WORKER", "client_id"), ("NODE", "node"), ("MODELS", "models"), ("CONNECTED", "connected_at"),
-                ("BUSY", "in_flight"), ("TOK/S", "tokens_per_second"), ("FIRST MS", "first_content_ms"),
-            ])
-            Console.print("\n" + workers.table(provider["workers"]?.elements ?? []).text)
-            let closes = provider["closes"]?.elements ?? []
-            guard !closes.isEmpty else { return }
-            let ends = TableLayout([
-                ("CLOSED", "client_id"), ("AT", "closed_at"), ("CODE", "code"), ("REASON", "reason"),
-            ])
-            Console.print("\n" + ends.table(closes.reversed()).text)
+            let provider = ProviderDocument(answer)
+            output.printObject(provider.shown, fields: ObjectLayout.provider)
+            Console.print("\n" + TableLayout.tokens.table(provider.tokens).text)
+            Console.print("\n" + TableLayout.workers.table(provider.workers).text)
+            guard !provider.closes.isEmpty else { return }
+            Console.print("\n" + TableLayout.closes.table(provider.closes).text)
         }
     }
 
@@ -181,7 +149,7 @@ struct ProviderCommand: AsyncParsableCommand {
             if noKey { body["api_key"] = .null }
             let answer = try await admin.client().send("PATCH", name.path, body: .object(body))
             if output.json { return Console.print(answer.pretty) }
-            output.printObject(Show.flat(answer), fields: Show.fields)
+            output.printObject(ProviderDocument(answer).shown, fields: ObjectLayout.provider)
         }
     }
 

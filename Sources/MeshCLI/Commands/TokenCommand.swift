@@ -54,7 +54,7 @@ struct TokenCommand: AsyncParsableCommand {
             }
             let answer = try await client.send("POST", "\(name.path)/tokens", body: content)
             if output.json { return Console.print(answer.pretty) }
-            Console.print("imported as \(Table.printable(answer["token"]?["id"]?.text ?? ""))")
+            Console.print("imported as \(Table.printable(SecretDocument(answer).tokenID ?? ""))")
             Console.error("Workers go on with the token they have.")
         }
     }
@@ -67,17 +67,9 @@ struct TokenCommand: AsyncParsableCommand {
 
         func run() async throws {
             output.printList(
-                try await admin.client().get("\(name.path)/tokens"), key: "tokens", Self.layout,
+                try await admin.client().get("\(name.path)/tokens"), key: "tokens", .tokens,
                 empty: "No tokens: no worker can attach. aisbf provider token add \(name.name)")
         }
-
-        static let layout = TableLayout(computed: [
-            ("TOKEN", { $0["id"]?.cell ?? "" }), ("LABEL", { $0["label"]?.cell ?? "" }),
-            ("CREATED", { LocalTime.cell($0["created_at"], key: "created_at") }),
-            ("NOT AFTER", { LocalTime.cell($0["not_after"], key: "not_after") }),
-            ("NODES", { ($0["allowed_nodes"]?.elements ?? []).isEmpty ? "any" : $0["allowed_nodes"]?.cell ?? "" }),
-            ("IMPORTED", { $0["imported"]?.cell ?? "" }), ("PROVEN", { $0["proven"]?.cell ?? "" }),
-        ])
     }
 
     struct Remove: AsyncParsableCommand {

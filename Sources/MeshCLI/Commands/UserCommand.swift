@@ -5,10 +5,6 @@ struct UserCommand: AsyncParsableCommand {
         commandName: "user", abstract: "Accounts of sellers and buyers on a node.",
         subcommands: [Create.self, List.self, Disable.self, Enable.self, Remove.self])
 
-    static let layout = TableLayout([
-        ("USERNAME", "username"), ("OWNER ID", "owner_id"), ("CREATED", "created_at"), ("DISABLED", "disabled"),
-    ])
-
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Create a user.")
         @Argument(help: "Lower-case letters, digits, '.', '_', '-'.") var username: String
@@ -17,8 +13,7 @@ struct UserCommand: AsyncParsableCommand {
 
         func run() async throws {
             let answer = try await admin.client().send("POST", "users", body: .object(["username": .string(username)]))
-            output.printObject(
-                answer, fields: [("username", "username"), ("owner id", "owner_id"), ("created", "created_at")])
+            output.printObject(answer, fields: ObjectLayout.user)
         }
     }
 
@@ -29,7 +24,7 @@ struct UserCommand: AsyncParsableCommand {
 
         func run() async throws {
             let answer = try await admin.client().get("users")
-            output.printList(answer, key: "users", UserCommand.layout, empty: "No users yet: aisbf user create NAME")
+            output.printList(answer, key: "users", .users, empty: "No users yet: aisbf user create NAME")
         }
     }
 

@@ -30,7 +30,7 @@ extension LocalMesh {
             body: .object([
                 "username": .string(buyer.name), "label": .string("local"), "scopes": .array([.string("inference")]),
             ]))
-        guard let key = answer["key"]?.text else {
+        guard let key = SecretDocument(answer).key else {
             throw CommandFailure("node \(buyer.node) did not answer with a key for \(buyer.name)")
         }
         state.buyers.append(.init(name: buyer.name, node: buyer.node, key: key))
@@ -53,7 +53,7 @@ extension LocalMesh {
                 "providers/\(AdminClient.segment(provider.owner))/\(AdminClient.segment(provider.id))/rotate-token"
             answer = try await admin(provider.home).send("POST", path, body: .object(["overlap_seconds": .integer(0)]))
         }
-        guard case .object(let template)? = answer?["worker"] else {
+        guard case .object(let template)? = answer.flatMap({ SecretDocument($0).workerFile }) else {
             throw CommandFailure("node \(provider.home) did not answer with a worker file for \(provider.key)")
         }
         for worker in workers { try writeWorker(worker, template, &state) }
@@ -86,7 +86,7 @@ extension LocalMesh {
     private func ownerIDs(_ accounts: [Topology.AccountName]) async throws -> [JSONValue] {
         var owners: [JSONValue] = []
         for account in accounts {
-            let users = try await admin(account.node).get("users")["users"]?.elements ?? []
+            let users = try await admin(account.node).get("users").users
             guard let owner = users.first(where: { $0["username"]?.text == account.user })?["owner_id"] else {
                 throw CommandFailure("node \(account.node) knows no user \(account.user)")
             }

@@ -71,12 +71,13 @@ struct WorkerFile {
             abandon()
             throw error
         }
-        let worker = prepared(answer["worker"] ?? .null)
+        let secret = SecretDocument(answer)
+        let worker = prepared(secret.workerFile ?? .null)
         guard let place else { return show(answer, worker) }
         do {
             switch place {
             case .new(let file): try file.commit(worker.pretty + "\n")
-            case .edited(let edit, let file): try file.commit(try edit.replacing(answer["registration_token"]?.text))
+            case .edited(let edit, let file): try file.commit(try edit.replacing(secret.token))
             }
         } catch {
             abandon()
@@ -85,7 +86,7 @@ struct WorkerFile {
                 "The file could not be written. Save the text above: its registration token is shown this once.")
             throw error
         }
-        if json, let provider = answer["provider"] { Console.print(provider.pretty) }
+        if json, let provider = secret.provider { Console.print(provider.pretty) }
         told(place, worker)
     }
 

@@ -1,7 +1,7 @@
-import MeshBroker
+package import MeshBroker
 package import MeshCrypto
 package import MeshModel
-import MeshRouting
+package import MeshRouting
 import MeshSessions
 package import MeshStore
 import MeshWire
@@ -229,6 +229,15 @@ package final class Administration: Sendable {
             throw MeshError(.conflict, "several API keys start with '\(shown)'; give more of the id")
         }
         return key
+    }
+
+    // MARK: Names
+
+    /// The operator's word on a name.
+    /// - Returns: what it means then; nil when it means nothing any more.
+    package func settle(_ input: Broker.NameInput, _ name: MeshName) async -> NameView? {
+        control.submit(.names(input))
+        return await control.query { NameView.of(name, $0.names) } ?? nil
     }
 
     // MARK: Telling the rest of the node

@@ -56,6 +56,7 @@ package final class ControlPlane: Sendable {
     /// Versions of this node's keys that the mesh holds and this store may not know of.
     private let outrun = Mutex<[PublicKey: RecordVersion]>([:])
     private let framesWaiting = Atomic<Int>(0)
+    package let board = MeshBoard()
     private let unstored: UnstoredVersions
 
     package init(
@@ -167,7 +168,9 @@ package final class ControlPlane: Sendable {
     }
 
     private func handle(_ input: Broker.Input, _ broker: inout Broker, _ links: any Links) async throws {
-        for effect in broker.handle(input, now: SystemClock.now) { try await perform(effect, links) }
+        let effects = broker.handle(input, now: SystemClock.now)
+        board.holds(records: broker.gossip.recordCount)
+        for effect in effects { try await perform(effect, links) }
     }
 
     private func perform(_ effect: Broker.Effect, _ links: any Links) async throws {
@@ -206,7 +209,8 @@ package final class ControlPlane: Sendable {
             logger.warning("peer blocked", metadata: ["link.peer": "\(peer.nodeID)", "duration.ms": "\(milliseconds)"])
         case .livenessChanged(let node, let alive):
             logger.info("node liveness changed", metadata: ["node": "\(node.nodeID)", "alive": "\(alive)"])
-        case .beaconDue, .beacon, .usabilityChanged, .ignored, .syncFinished: break
+        case .beacon(let lease, _): board.heard(lease, now: SystemClock.instant)
+        case .beaconDue, .usabilityChanged, .ignored, .syncFinished: break
         }
     }
 

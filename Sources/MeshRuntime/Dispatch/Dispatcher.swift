@@ -115,7 +115,7 @@ package final class Dispatcher: Sendable {
         var candidates: [Candidate] = []
         var hosts: [HostScores.Host] = []
         for provider in route.providers {
-            for worker in provider.remoteHosts where worker.has(need) {
+            for worker in provider.remoteHosts where worker.meets(need) {
                 let host = HostScores.Host(node: worker.node, provider: provider.key)
                 if hosts.contains(host) || !remote.isReachable(worker.node) { continue }
                 hosts.append(host)
@@ -140,7 +140,7 @@ package final class Dispatcher: Sendable {
 
     private func isMet(_ need: WorkerNeed, by route: Route) -> Bool {
         route.providers.contains { provider in
-            sessions.choose(provider.key, need) != nil || provider.remoteHosts.contains { $0.has(need) }
+            sessions.choose(provider.key, need) != nil || provider.remoteHosts.contains { $0.meets(need) }
         }
     }
 
@@ -164,13 +164,4 @@ package final class Dispatcher: Sendable {
 extension CatalogProvider {
     /// What a node calls itself that hosts a worker of this provider.
     package func nodeName(_ node: PublicKey) -> String { hosts.first { $0.node == node }?.nodeName ?? "unknown" }
-}
-
-extension CatalogHost {
-    func has(_ need: WorkerNeed) -> Bool {
-        if let worker = need.worker, worker != WorkerMark.text(clientHash: clientHash) { return false }
-        if let model = need.model, !offers(model) { return false }
-        if need.takesUploads, !takesUploads { return false }
-        return need.endpoint.map { $0.isOffered(by: endpoints) } ?? true
-    }
 }

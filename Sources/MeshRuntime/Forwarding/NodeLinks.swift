@@ -64,6 +64,8 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
         for dial in waiting { self.dial(dial.address, expected: dial.expected) }
     }
 
+    package var all: [Link] { state.withLock { Array($0.links.values) }.sorted { $0.id < $1.id } }
+
     /// A link on which requests can be forwarded to `node`.
     package func link(to node: PublicKey) -> Link? { state.withLock { $0.endpoint }?.link(to: node) }
 

@@ -137,7 +137,7 @@ package final class Upstreams: Sendable {
         let offer = await place.models.current()
         let listed = WorkerModel.list(.array(offer.models)) ?? []
         let kept = sessions.kept(listed, of: session)
-        session.update { $0.models = kept }
+        session.update { $0.offer.models = kept }
         session.sawLife(SystemClock.wall)
         sessions.changed(session)
     }

@@ -24,9 +24,7 @@ package struct SpeedReports: Sendable {
             let window = session.current.performance
             // What another node measured is no news of this one.
             guard window.count > 0 else { continue }
-            let speed = WorkerSpeed(
-                tokensPerSecond: window.averageTokensPerSecond ?? 0, firstContentMs: window.averageFirstContentMs ?? 0,
-                latencyMs: window.averageLatencyMs ?? 0)
+            let speed = window.speed
             let known = told[session.sessionID] ?? WorkerSpeed()
             let isNews = speed.isNews(after: known)
             next[session.sessionID] = isNews ? speed : known
@@ -45,7 +43,7 @@ extension WorkerSession {
         else { return }
         measure {
             guard $0.count == 0 else { return }
-            $0.inherited = .init(
+            $0.inherited = WorkerSpeed(
                 tokensPerSecond: known.speed.tokensPerSecond, firstContentMs: known.speed.firstContentMs,
                 latencyMs: known.speed.expectedLatencyMs)
         }

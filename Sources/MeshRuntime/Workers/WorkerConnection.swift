@@ -348,7 +348,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
         case .modelsListed(let models):
             guard let session else { break }
             let kept = sessions.kept(models, of: session)
-            session.update { $0.models = kept }
+            session.update { $0.offer.models = kept }
             sessions.changed(session)
         case .hardwareChanged(let hardware): session?.update { $0.profile.hardware = hardware }
         case .profileChanged(let profile):

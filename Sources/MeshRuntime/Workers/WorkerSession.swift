@@ -6,7 +6,7 @@ import Synchronization
 
 /// A live worker as the rest of the node sees it: who it is, what it offers, how busy it is, and a way to give it
 /// work. An upstream of this node's own is one as well. Safe from any thread; its line does the work.
-package final class WorkerSession: Sendable {
+package final class WorkerSession: Sendable, IndexedSession {
     package let identity: WorkerIdentity
     package let sessionID: String
     package let connectedAt: Timestamp
@@ -27,15 +27,10 @@ package final class WorkerSession: Sendable {
     private let restsUntil = Atomic<Int64>(0)
 
     package struct Details: Sendable {
-        package var profile = WorkerProfile()
-        package var models: [WorkerModel] = [] {
-            didSet { modelIDs = models.count > Limits.workerModelsShort ? Set(models.lazy.map(\.id)) : nil }
-        }
-        /// The ids of a long list, to look them up in.
-        private var modelIDs: Set<String>?
-        package var performance = PerformanceWindow()
-
-        func offers(_ model: String) -> Bool { modelIDs?.contains(model) ?? models.contains { $0.id == model } }
+        /// As it registered.
+        package var profile = WorkerProfile() { didSet { offer.renew(profile.offer) } }
+        package var performance = PerformanceWindow() { didSet { offer.speed = performance.speed } }
+        package var offer = WorkerOffer()
     }
 
     init(
@@ -43,13 +38,14 @@ package final class WorkerSession: Sendable {
         line: any SessionLine, sessions: SessionTable
     ) {
         self.sessions = sessions
-        load = sessions.load(of: identity.provider)
+        load = sessions.opened(identity.provider)
         self.identity = identity
         self.sessionID = sessionID
         self.attachKey = attachKey
         self.connectedAt = connectedAt
         seen = Atomic(connectedAt.milliseconds)
-        mark = WorkerMark.text(clientID: identity.clientID, provider: identity.provider)
+        mark = WorkerMark.text(
+            clientHash: WorkerMark.clientHash(identity.clientID, provider: identity.provider, Sodium.shared))
         self.line = line
         details = Mutex(Details())
     }
@@ -113,17 +109,15 @@ package final class WorkerSession: Sendable {
         load.give()
     }
 
-    package func offers(_ need: WorkerNeed) -> Bool {
-        if let worker = need.worker, worker != mark { return false }
-        return details.withLock { details in
-            if let model = need.model, !details.offers(model) { return false }
-            if need.takesUploads, !details.profile.takesUploads { return false }
-            return need.endpoint.map { $0.isOffered(by: details.profile.endpoints) } ?? true
-        }
-    }
+    package func meets(_ need: WorkerNeed) -> Bool { details.withLock { $0.offer.meets(need, mark: mark) } }
 
     /// What one more request would cost here, to compare it with its provider's other workers.
     var cost: Int64 { unitCost.load(ordering: .relaxed) * Int64(requestsInFlight + 1) }
+
+    func standing(now: Instant) -> SessionStanding {
+        if isFull { return .full }
+        return isResting(now: now) ? .resting : .ready(cost: cost)
+    }
 
     func record(_ sample: RequestSample) { measure { $0.add(sample) } }
 
@@ -139,7 +133,7 @@ package final class WorkerSession: Sendable {
     func update(_ change: (inout Details) -> Void) {
         let told = details.withLock { details in
             change(&details)
-            return details.profile.slots
+            return Int(details.offer.slots)
         }
         slots.store(told, ordering: .relaxed)
     }
@@ -185,19 +179,4 @@ final class WorkerAttempt: AttemptHandle {
             if number > 0 { body(connection, number) }
         }
     }
-}
-
-/// The first half of the hash by which an attachment record names its worker.
-package enum WorkerMark {
-    package static func text(clientID: String, provider: RecordKey) -> String {
-        text(clientHash: Sodium.shared.hash16(Array(clientID.utf8), key: provider.bytes).bytes)
-    }
-
-    /// Twelve hexadecimal digits.
-    package static func isMark(_ text: String) -> Bool {
-        text.utf8.count == 12
-            && text.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
-    }
-
-    package static func text(clientHash: [UInt8]) -> String { hexText(Array(clientHash.prefix(6))) }
 }

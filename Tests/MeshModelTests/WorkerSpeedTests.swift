@@ -1,5 +1,4 @@
 import MeshModel
-import MeshRouting
 import Testing
 
 @Suite struct WorkerSpeedTests {

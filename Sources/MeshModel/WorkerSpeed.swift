@@ -33,10 +33,3 @@ package struct WorkerSpeed: Hashable, Sendable {
 
     private static let usualTokens: Int64 = 256
 }
-
-extension CatalogHost {
-    package var speed: WorkerSpeed {
-        WorkerSpeed(
-            tokensPerSecond: Int64(tokensPerSecond), firstContentMs: Int64(firstContentMs), latencyMs: Int64(latencyMs))
-    }
-}

@@ -1,0 +1,40 @@
+package import MeshGossip
+package import MeshModel
+import MeshWire
+import Synchronization
+
+/// What the control loop tells of the mesh beside the catalog: piece by piece, as it changes, so that nobody has to look
+/// through everything there.
+package final class MeshBoard: Sendable {
+    /// A node's last beacon, for as long as it counts.
+    package struct Lease: Hashable, Sendable {
+        package var expires: Instant
+        package var inFlight: UInt32
+        package var isDraining: Bool
+    }
+
+    private let leases = Mutex<[PublicKey: Lease]>([:])
+    private let records = Atomic<Int>(0)
+
+    package init() {}
+
+    func heard(_ lease: Gossip.Lease, now: Instant) {
+        leases.withLock { leases in
+            if leases[lease.node] == nil, leases.count >= Limits.gossipLeases {
+                leases = leases.filter { $0.value.expires > now }
+                guard leases.count < Limits.gossipLeases else { return }
+            }
+            leases[lease.node] = Lease(
+                expires: lease.expires, inFlight: lease.beacon.inFlight, isDraining: lease.beacon.draining)
+        }
+    }
+
+    func holds(records count: Int) { records.store(count, ordering: .relaxed) }
+
+    package var recordCount: Int { records.load(ordering: .relaxed) }
+
+    /// Nil once it ran out.
+    package func lease(of node: PublicKey, now: Instant) -> Lease? {
+        leases.withLock { $0[node] }.flatMap { $0.expires > now ? $0 : nil }
+    }
+}
