@@ -199,10 +199,8 @@ package final class RunningNode: Service {
             now: SystemClock.now)
         return Parts(
             gateway: gateway, control: control, links: links, endpoint: endpoint, forwards: forwards,
-            sessions: sessions,
-            admission: admission, administration: administration, upstreams: upstreams, catalog: catalog,
-            broker: broker, store: store,
-            journal: journal, rules: rules, certificates: certificates)
+            sessions: sessions, admission: admission, administration: administration, upstreams: upstreams,
+            catalog: catalog, broker: broker, store: store, journal: journal, rules: rules, certificates: certificates)
     }
 
     private static func gossipConfiguration(
@@ -348,7 +346,7 @@ package final class RunningNode: Service {
         parts.sessions.closeAll(.nodeStopping)
         api.connections.quiesce()
         // The attachments' tombstones leave before the links do.
-        try? await Task.sleep(for: .milliseconds(200))
+        if !parts.endpoint.links.isEmpty { try? await Task.sleep(for: .milliseconds(200)) }
         parts.endpoint.drain()
         try? await parts.endpoint.shutdown().get()
         try? await admin.channel.close().get()

@@ -166,6 +166,9 @@ package struct Principal: Hashable, Sendable {
         self.node = node
         self.nodeOperator = nodeOperator
     }
+
+    /// Under which a provider may name the caller.
+    var keys: [PublicKey] { [owner, node] + (nodeOperator.map { [$0] } ?? []) }
 }
 
 /// What this node knows of providers and nodes at one moment: built by the control plane when something changed,

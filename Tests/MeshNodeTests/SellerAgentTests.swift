@@ -4,7 +4,7 @@ import Testing
 
 /// `aisbf worker` before a backend that behaves in odd ways, and the node that asks it itself, as buyers at its node and
 /// at another one see it.
-@Suite(.serialized) struct SellerAgentTests {
+@Suite(.serialized, .nodeLog) struct SellerAgentTests {
     private struct Side: Sendable {
         var node: TestNode
         var buyer: Buyer

@@ -5,7 +5,7 @@ import MeshWire
 import Testing
 
 /// A provider that its node serves itself: what buyers at that node and at another one get, and what nobody learns.
-@Suite(.serialized) struct UpstreamProviderTests {
+@Suite(.serialized, .nodeLog) struct UpstreamProviderTests {
     private struct Side: Sendable {
         var place: String
         var node: TestNode

@@ -1,4 +1,3 @@
-import MeshWire
 import NIOCore
 import NIOPosix
 import Synchronization
