@@ -1,6 +1,5 @@
 import MeshModel
 import MeshWire
-import NIOCore
 
 /// What a backend says in the body of an error status.
 package enum BackendErrorBody {
