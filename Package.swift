@@ -101,13 +101,19 @@ let package = Package(
             ]),
         ring("MeshTelemetry", ["MeshModel", .metrics, .log]),
         ring("MeshExchange", ["MeshModel", "MeshWire", "MeshDialects", "MeshRouting", .nio("NIOCore"), .deque]),
+        ring(
+            "MeshUpstream",
+            [
+                "MeshModel", "MeshWire", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .ssl, .http, .compression,
+                .log,
+            ]),
         // Ring 4
         ring(
             "MeshRuntime",
             [
                 "MeshModel", "MeshWire", "MeshGossip", "MeshSessions", "MeshRouting", "MeshDialects", "MeshBroker",
                 "MeshCrypto", "MeshStore", "MeshExchange",
-                "MeshTransport", "MeshTelemetry", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+                "MeshTransport", "MeshTelemetry", "MeshUpstream", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
                 .nio("NIOWebSocket"), .collections, .deque, .lifecycle, .log, .metrics, .protobuf,
             ]),
         // Ring 5
@@ -123,8 +129,8 @@ let package = Package(
         ring(
             "MeshWorker",
             [
-                "MeshModel", "MeshWire", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
-                .nio("NIOFoundationCompat"), .nio("NIOTLS"), .ssl, .http, .compression, .lifecycle, .log,
+                "MeshModel", "MeshWire", "MeshUpstream", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+                .nio("NIOWebSocket"), .nio("NIOFoundationCompat"), .nio("NIOTLS"), .ssl, .lifecycle, .log,
             ]),
         // Ring 6
         ring(
@@ -179,11 +185,20 @@ let package = Package(
                 "MeshTransport", "MeshModel", "MeshWire", "MeshGossip", "MeshCrypto", .nio("NIOCore"), .nio("NIOPosix"),
                 .nio("NIOHTTP1"), .ssl, .http2, .log, .protobuf,
             ]),
+        // Servers that several test targets play against; in no product.
+        .target(
+            name: "MeshTestServers", dependencies: [.nio("NIOCore"), .nio("NIOPosix")], path: "Tests/MeshTestServers",
+            swiftSettings: strict),
+        tests(
+            "MeshUpstreamTests",
+            [
+                "MeshUpstream", "MeshTestServers", "MeshModel", "MeshWire", .nio("NIOCore"), .nio("NIOPosix"), .log,
+            ]),
         tests(
             "MeshWorkerTests",
             [
-                "MeshWorker", "MeshModel", "MeshWire", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
-                .nio("NIOWebSocket"), .lifecycle, .log,
+                "MeshWorker", "MeshUpstream", "MeshTestServers", "MeshModel", "MeshWire", .nio("NIOCore"),
+                .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"), .lifecycle, .log,
             ]),
         tests("MeshRuntimeTests", ["MeshRuntime", "MeshSessions", "MeshModel"]),
         tests(

@@ -92,7 +92,7 @@ struct UncommittedAnswer: Sendable {
         guard let head else { return Self.headless }
         var bytes: [UInt8] = []
         while let piece = body.take(Limits.refusalBytes) { bytes += piece.readableBytesView }
-        switch BackendFailure.answer(head, bytes, isChat: isChat) {
+        switch AnswerFailure.answer(head, bytes, isChat: isChat) {
         case .failure(let error): return error
         case .success(let judged):
             self.head = judged.head

@@ -107,7 +107,7 @@ extension WorkerAnswer {
         usage.read(fields, in: bytes)
         usage.readInside(fields, in: bytes)
         if carriesChunk(fields, in: bytes) { return pieces(frame, in: bytes).map { .pieces($0) } ?? .unreadable }
-        if fields.value("choices", in: bytes) == nil, let failure = BackendFailure(fields, in: bytes) {
+        if fields.value("choices", in: bytes) == nil, let failure = AnswerFailure(fields, in: bytes) {
             return .failure(failure.error())
         }
         let isReport = fields.allSatisfy { field in

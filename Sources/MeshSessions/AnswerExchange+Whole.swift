@@ -24,7 +24,7 @@ extension AnswerExchange {
             if WorkerAnswer.tellsFinish(frame, in: bytes) { events.markFinished() }
             return doneArrived()
         case .failure(let error): return failed(error)
-        case .unreadable: return hasResult ? doneArrived() : failed(BackendFailure.unreadable)
+        case .unreadable: return hasResult ? doneArrived() : failed(AnswerFailure.unreadable)
         case .pieces(let pieces):
             let actions = chunkArrived(pieces, frame, bytes)
             return isFinished ? actions : actions + doneArrived()
@@ -38,10 +38,11 @@ extension AnswerExchange {
     }
 
     mutating func wholeArrived(
-        _ whole: WholeAnswer, _ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer
+        _ whole: WholeAnswer, _ frame: WorkerFrame? = nil,
+        _ bytes: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0)
     ) -> [Action] {
         if whole.head.status >= 400 { return refused(whole) }
-        if subject != .files, whole.isPage { return failed(BackendFailure.page) }
+        if subject != .files, whole.isPage { return failed(AnswerFailure.page) }
         guard form == .events else { return documentArrived(whole) }
         // Older clients answer a streamed request with the whole event stream, or the whole object, in one frame.
         if whole.isStream {
@@ -57,7 +58,7 @@ extension AnswerExchange {
         } else if case .waiting = state {
             // A picture cannot be events, and is answered as what it is.
             return documentArrived(whole)
-        } else if !hasResult, let payload = WorkerAnswer.content(frame, in: bytes) {
+        } else if !hasResult, let frame, let payload = WorkerAnswer.content(frame, in: bytes) {
             // Too late for that: it goes as the worker wrapped it.
             piece = .json(Array(bytes[payload.range]))
         } else {
@@ -73,7 +74,7 @@ extension AnswerExchange {
             return failed(MeshError(.streamInterrupted, "the worker answered a second time, in another form"))
         }
         if form == .document, whole.isStream {
-            return failed(AnswerEvents.failure(in: whole.body) ?? BackendFailure.unreadable)
+            return failed(AnswerEvents.failure(in: whole.body) ?? AnswerFailure.unreadable)
         }
         let mustBeJSON = form == .document && (whole.isTypeGuessed || whole.head.isText)
         if let flaw = flaw(of: whole, mustBeJSON: mustBeJSON) { return failed(flaw) }
@@ -82,8 +83,8 @@ extension AnswerExchange {
     }
 
     private mutating func refused(_ whole: WholeAnswer) -> [Action] {
-        guard case .waiting = state else { return failed(BackendFailure.body(of: whole).failure.error()) }
-        switch BackendFailure.answer(for: whole, isChat: form != .bytes) {
+        guard case .waiting = state else { return failed(AnswerFailure.body(of: whole).failure.error()) }
+        switch AnswerFailure.answer(for: whole, isChat: form != .bytes) {
         case .failure(let error): return failed(error)
         case .success(let whole):
             finalStatus = whole.head.status
@@ -97,14 +98,14 @@ extension AnswerExchange {
         return whole.body.withUnsafeBytes { bytes in
             // The one scan of a plain answer also finds its usage.
             guard let fields = try? JSONScanner.fields(of: bytes) else {
-                return (try? JSONScanner.value(of: bytes)) == nil ? BackendFailure.unreadable : nil
+                return (try? JSONScanner.value(of: bytes)) == nil ? AnswerFailure.unreadable : nil
             }
             usage.readInside(fields, in: bytes)
             let names: [StaticString] = form == .document ? ["choices"] : ["choices", "object", "data"]
             guard form == .document || (form == .bytes && subject == .completions),
                 names.allSatisfy({ fields.value($0, in: bytes) == nil })
             else { return nil }
-            return BackendFailure(fields, in: bytes)?.error()
+            return AnswerFailure(fields, in: bytes)?.error()
         }
     }
 }

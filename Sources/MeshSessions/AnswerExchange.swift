@@ -79,7 +79,7 @@ package struct AnswerExchange: Sendable {
     private var tail: Instant?
     private var beats = PendingBeats()
     /// When the request is over by what was allowed and what the worker announced; `beats` may end it before.
-    private var patience: Instant
+    var patience: Instant
     /// Bytes still to come where the head told the length: it goes to the buyer as `content-length`, and one byte more
     /// would be read as the beginning of the next answer on that connection.
     private var owed: Int?
@@ -125,7 +125,7 @@ package struct AnswerExchange: Sendable {
         return noted(actions, now)
     }
 
-    private mutating func noted(_ actions: [Action], _ now: Instant) -> [Action] {
+    mutating func noted(_ actions: [Action], _ now: Instant) -> [Action] {
         if firstContent == nil, !actions.isEmpty { firstContent = now }
         if events.hasEnded, tail == nil { tail = now.advanced(byMilliseconds: Limits.streamTailMs) }
         return actions
@@ -143,24 +143,24 @@ package struct AnswerExchange: Sendable {
             extend(frame, bytes, now: now)
             return []
         case .start:
-            guard let head = WorkerAnswer.start(frame, in: bytes) else { return failed(BackendFailure.unreadable) }
+            guard let head = WorkerAnswer.start(frame, in: bytes) else { return failed(AnswerFailure.unreadable) }
             partArrived(now: now)
             return startArrived(head)
         case .progress: return progressArrived(frame, bytes, now)
         case .chunk:
-            guard let pieces = WorkerAnswer.pieces(frame, in: bytes) else { return failed(BackendFailure.unreadable) }
+            guard let pieces = WorkerAnswer.pieces(frame, in: bytes) else { return failed(AnswerFailure.unreadable) }
             partArrived(now: now)
             return chunkArrived(pieces, frame, bytes)
         case .done: return ended(frame, bytes)
         case .error:
-            let failure = BackendFailure(frame, in: bytes)
+            let failure = AnswerFailure(frame, in: bytes)
             if case .streaming = state { return failed(failure.lateError()) }
             return failed(failure.error())
         case .answer:
             let whole = WorkerAnswer.whole(frame, in: bytes, usage: &usage)
             // Behind the chunks of a stream it repeats them, or only says that they were all.
             if form == .events, hasResult, isRepeat(whole, frame, bytes) { return doneArrived() }
-            guard let whole else { return failed(BackendFailure.unreadable) }
+            guard let whole else { return failed(AnswerFailure.unreadable) }
             return wholeArrived(whole, frame, bytes)
         }
     }
@@ -235,7 +235,7 @@ package struct AnswerExchange: Sendable {
         }
         switch form {
         case .bytes:
-            guard case .streaming = state else { return .actions(failed(BackendFailure.unreadable)) }
+            guard case .streaming = state else { return .actions(failed(AnswerFailure.unreadable)) }
             guard pay(payload.count) else { return .actions(failed(Self.wrongLength)) }
             delivered += Int64(payload.count)
             return .pass
@@ -274,10 +274,10 @@ package struct AnswerExchange: Sendable {
         isUploading = false
     }
 
-    private mutating func startArrived(_ head: AnswerHead) -> [Action] {
-        guard case .waiting = state else { return failed(BackendFailure.unreadable) }
+    mutating func startArrived(_ head: AnswerHead) -> [Action] {
+        guard case .waiting = state else { return failed(AnswerFailure.unreadable) }
         guard head.status < 400 else { return bytesBegin(head) }
-        if subject != .files, head.isPage { return failed(BackendFailure.page) }
+        if subject != .files, head.isPage { return failed(AnswerFailure.page) }
         switch form {
         case .events where head.isEventStream: return []
         case .events where !head.isMedia:
@@ -305,7 +305,7 @@ package struct AnswerExchange: Sendable {
 
     /// What should have been events is something else.
     private mutating func otherArrived(_ beginning: [UInt8]) -> [Action] {
-        guard let head = announced, subject != .completions else { return failed(BackendFailure.unreadable) }
+        guard let head = announced, subject != .completions else { return failed(AnswerFailure.unreadable) }
         let actions = bytesBegin(head)
         guard pay(beginning.count) else { return failed(Self.wrongLength) }
         return actions + [part(beginning)]
@@ -359,7 +359,7 @@ package struct AnswerExchange: Sendable {
     }
 
     /// A part of the answer came: the next has its own time.
-    private mutating func partArrived(now: Instant) {
+    mutating func partArrived(now: Instant) {
         patience = now.advanced(byMilliseconds: deadlines.idleMs)
         beats.seen(now: now)
     }
@@ -384,7 +384,7 @@ package struct AnswerExchange: Sendable {
             guard pay(pieces.reduce(0) { $0 + $1.content.count }) else { return failed(Self.wrongLength) }
             hasResult = true
             if case .waiting = state, subject != .files, let first = pieces.first, first.isPage {
-                return failed(BackendFailure.page)
+                return failed(AnswerFailure.page)
             }
             let head = begun {
                 AnswerHead(status: 200, contentType: WorkerAnswer.chunkType(frame, pieces, in: bytes))
@@ -459,12 +459,12 @@ package struct AnswerExchange: Sendable {
     mutating func doneArrived() -> [Action] {
         switch form {
         case .document:
-            guard !collected.isEmpty else { return failed(BackendFailure.unreadable) }
+            guard !collected.isEmpty else { return failed(AnswerFailure.unreadable) }
             var head = announced ?? AnswerHead(status: 200, contentType: "application/json")
             head.length = collected.count
             return documentArrived(.init(head: head, body: collected, source: .text))
         case .bytes:
-            guard case .streaming = state else { return failed(BackendFailure.unreadable) }
+            guard case .streaming = state else { return failed(AnswerFailure.unreadable) }
             guard owed ?? 0 == 0 else { return failed(Self.wrongLength) }
             return [complete()]
         case .events: break

@@ -167,7 +167,7 @@ package struct AnswerEvents: Sendable {
             switch AnswerStart.judge(whole) {
             case .unknown where whole.count <= 1_024: text = .unknown(whole)
             case .document: text = .document(whole)
-            case .page: delivery.failure = BackendFailure.page
+            case .page: delivery.failure = AnswerFailure.page
             case .other where mayBeOther: delivery.other = whole
             case .unknown, .events, .other:
                 text = .events
@@ -225,7 +225,7 @@ package struct AnswerEvents: Sendable {
     /// A document in the place of a stream: the answer as a whole, or what became of it.
     private mutating func take(document: [UInt8], _ delivery: inout Delivery, _ usage: inout UsageReading) {
         guard document.withUnsafeBytes({ (try? JSONScanner.value(of: $0)) != nil }) else {
-            delivery.failure = BackendFailure.unreadable
+            delivery.failure = AnswerFailure.unreadable
             return
         }
         take(StreamEvent(document: ChatCompletion.chunk(document) ?? document), &delivery, &usage)
@@ -265,7 +265,7 @@ package struct AnswerEvents: Sendable {
         finishReason = marks.finishReason ?? finishReason
     }
 
-    private mutating func fail(_ failure: BackendFailure, _ delivery: inout Delivery) {
+    private mutating func fail(_ failure: AnswerFailure, _ delivery: inout Delivery) {
         hasEnded = false
         delivery.failure = hasContent ? failure.lateError() : failure.error()
     }

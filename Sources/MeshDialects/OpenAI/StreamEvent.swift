@@ -7,7 +7,7 @@ package struct StreamEvent {
         case content
         /// Shows that the worker is at it, but is no part of the answer: a load-status chunk, a role without a word.
         case preliminary
-        case failure(BackendFailure)
+        case failure(AnswerFailure)
         /// Nothing that anybody would read.
         case nothing
     }
@@ -113,9 +113,9 @@ package struct StreamEvent {
 
     /// Reads the event whole. After content only an event that `mayBeFailure` is worth it.
     package var meaning: Meaning {
-        if let error { return .failure(BackendFailure(said: error)) }
+        if let error { return .failure(AnswerFailure(said: error)) }
         if name.elementsEqual("error".utf8) {
-            return .failure(BackendFailure(said: Array(data)))
+            return .failure(AnswerFailure(said: Array(data)))
         }
         if text.isEmpty {
             // A document that a server wrote into its stream as it is: nobody would read it, and it may be why it ends.
@@ -129,7 +129,7 @@ package struct StreamEvent {
         document.withUnsafeBytes { bytes in
             guard let fields = try? JSONScanner.fields(of: bytes) else { return .content }
             if isLoadStatus(fields, bytes) { return .preliminary }
-            if let failure = BackendFailure(fields, in: bytes) { return .failure(failure) }
+            if let failure = AnswerFailure(fields, in: bytes) { return .failure(failure) }
             return ChatCompletion.isWordless(fields, in: bytes) ? .preliminary : .content
         }
     }
@@ -145,10 +145,10 @@ package struct StreamEvent {
         fields.string("id", in: bytes) == "chatcmpl-load"
     }
 
-    private static func failure(inDocument document: [UInt8]) -> BackendFailure? {
+    private static func failure(inDocument document: [UInt8]) -> AnswerFailure? {
         guard document.first == UInt8(ascii: "{") else { return nil }
         return document.withUnsafeBytes { bytes in
-            (try? JSONScanner.fields(of: bytes)).flatMap { BackendFailure($0, in: bytes) }
+            (try? JSONScanner.fields(of: bytes)).flatMap { AnswerFailure($0, in: bytes) }
         }
     }
 

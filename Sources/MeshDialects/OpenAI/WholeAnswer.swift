@@ -39,3 +39,16 @@ package struct WholeAnswer: Hashable, Sendable {
         head.isPage || ((head.isJSON || isLoose) && AnswerStart.judge(body, isWhole: true) == .page)
     }
 }
+
+extension WholeAnswer {
+    /// An answer that came over HTTP. Nil for a status that no answer with a body can have.
+    package init?(status: Int, contentType: String, fields: [AnswerField], body: [UInt8]) {
+        // "Done, nothing to say": an empty body of status 200 says the same, and cannot be framed in two ways.
+        let status = body.isEmpty && (status == 204 || status == 205) ? 200 : status
+        guard AnswerHead.isAnswerStatus(Int64(status)) else { return nil }
+        let head = AnswerHead(status: status, contentType: contentType, length: body.count, fields: fields)
+        let type = contentType.lowercased()
+        let isText = head.isText || type.contains("json") || type.contains("xml")
+        self.init(head: head, body: body, source: isText ? .text : .bytes)
+    }
+}

@@ -2,10 +2,10 @@ package import MeshDialects
 import MeshModel
 package import MeshWire
 
-extension BackendFailure {
+extension AnswerFailure {
     /// A reply frame that says that the request failed: in `error`, or in its payload.
     package init(_ frame: WorkerFrame, in bytes: UnsafeRawBufferPointer) {
-        let outer = BackendFailure(frame.fields, in: bytes)
+        let outer = AnswerFailure(frame.fields, in: bytes)
         self.init(text: outer?.text, code: outer?.code ?? frame.fields.string("code", in: bytes))
         guard let payload = frame.payload else { return }
         if payload.kind == .string, text == nil {
@@ -13,7 +13,7 @@ extension BackendFailure {
         }
         guard payload.kind == .object, let fields = try? JSONScanner.fields(of: bytes, in: payload.range)
         else { return }
-        let inner = BackendFailure(fields, in: bytes)
+        let inner = AnswerFailure(fields, in: bytes)
         text = text ?? inner?.text ?? Self.message(fields, in: bytes)
         code = code ?? inner?.code ?? fields.string("code", in: bytes)
     }

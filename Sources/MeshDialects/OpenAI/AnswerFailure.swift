@@ -3,7 +3,7 @@ package import MeshWire
 
 /// A worker's or a backend's own words about a failure, bounded, for the buyer: in a reply frame, in an event of its
 /// stream, or in the body of an answer whose status says that it is one.
-package struct BackendFailure: Hashable, Sendable {
+package struct AnswerFailure: Hashable, Sendable {
     package var text: String?
     /// The worker's code; those that mean something to this node become codes of its own.
     package var code: String?
@@ -27,14 +27,14 @@ package struct BackendFailure: Hashable, Sendable {
 
     /// What an event that is a failure by its form says: a document, or words.
     package init(said: [UInt8]) {
-        let read = said.withUnsafeBytes { bytes -> BackendFailure? in
+        let read = said.withUnsafeBytes { bytes -> AnswerFailure? in
             guard let fields = try? JSONScanner.fields(of: bytes) else { return nil }
-            if let failure = BackendFailure(fields, in: bytes) { return failure }
-            var failure = BackendFailure(text: Self.message(fields, in: bytes) ?? Self.start(of: bytes))
+            if let failure = AnswerFailure(fields, in: bytes) { return failure }
+            var failure = AnswerFailure(text: Self.message(fields, in: bytes) ?? Self.start(of: bytes))
             failure.code = fields.string("code", in: bytes)
             return failure
         }
-        self = read ?? BackendFailure(text: said.isEmpty ? nil : Self.start(of: said))
+        self = read ?? AnswerFailure(text: said.isEmpty ? nil : Self.start(of: said))
     }
 
     package init(text: String?, code: String? = nil) {
@@ -85,12 +85,12 @@ package struct BackendFailure: Hashable, Sendable {
 
     package enum Body: Hashable, Sendable {
         /// OpenAI's error object, which buyers' programs know how to read.
-        case known(BackendFailure)
+        case known(AnswerFailure)
         /// A document whose `error` is a text.
-        case errorText(BackendFailure)
-        case other(BackendFailure)
+        case errorText(AnswerFailure)
+        case other(AnswerFailure)
 
-        package var failure: BackendFailure {
+        package var failure: AnswerFailure {
             switch self {
             case .known(let failure), .errorText(let failure), .other(let failure): failure
             }
@@ -101,10 +101,10 @@ package struct BackendFailure: Hashable, Sendable {
         whole.body.withUnsafeBytes { bytes in
             guard let fields = try? JSONScanner.fields(of: bytes) else {
                 let isText = whole.source != .bytes || whole.head.isText || whole.head.isJSON
-                return .other(BackendFailure(text: isText ? start(of: bytes) : nil))
+                return .other(AnswerFailure(text: isText ? start(of: bytes) : nil))
             }
             let error = fields.value("error", in: bytes)
-            var failure = BackendFailure(fields, in: bytes) ?? BackendFailure(text: message(fields, in: bytes))
+            var failure = AnswerFailure(fields, in: bytes) ?? AnswerFailure(text: message(fields, in: bytes))
             if error?.kind == .string { return .errorText(failure) }
             if let error, error.kind == .object,
                 let members = try? JSONScanner.fields(of: bytes, in: error.range),
