@@ -200,8 +200,9 @@ package final class ControlPlane: Sendable {
             remember(.deleteRecord(key))
             remember(.deleteOwnRecord(key))
         case .rejected(let rejection, let peer, let blamed):
-            logger.warning(
-                "record rejected",
+            // What is nobody's fault goes on for as long as the mesh has members that are not admitted here.
+            logger.log(
+                level: blamed ? .warning : .debug, "record rejected",
                 metadata: ["reason": "\(rejection.rawValue)", "link.peer": "\(peer.nodeID)", "blamed": "\(blamed)"])
         case .equivocation(let key, let signer, _):
             logger.warning("a signer contradicted itself", metadata: ["record.key": "\(key)", "signer": "\(signer)"])
