@@ -18,7 +18,7 @@ import Testing
                     connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
                 }
             }
-            guard isOpen, text.withCString({ send(descriptor, $0, strlen($0), Int32(MSG_NOSIGNAL.rawValue)) }) > 0
+            guard isOpen, text.withCString({ send(descriptor, $0, strlen($0), Int32(MSG_NOSIGNAL)) }) > 0
             else {
                 close(descriptor)
                 return nil
