@@ -41,9 +41,8 @@ extension Logger {
         case .close(let link, let code):
             notice("link closed by gossip", metadata: ["link.id": "\(link.raw)", "code": "\(code.rawValue)"])
         case .rejected(let rejection, let peer, let blamed):
-            // What is nobody's fault goes on for as long as the mesh has members that are not admitted here.
-            log(
-                level: blamed ? .warning : .debug, "record rejected",
+            warning(
+                "record rejected",
                 metadata: ["reason": "\(rejection.rawValue)", "link.peer": "\(peer.nodeID)", "blamed": "\(blamed)"])
         case .equivocation(let key, let signer, _):
             warning("a signer contradicted itself", metadata: ["record.key": "\(key)", "signer": "\(signer)"])
