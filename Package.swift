@@ -78,7 +78,7 @@ let package = Package(
         // Ring 1
         ring("MeshGossip", ["MeshModel", "MeshWire", .collections, .deque, .protobuf]),
         ring("MeshSessions", ["MeshModel", "MeshWire", .collections]),
-        ring("MeshRouting", ["MeshModel", "MeshWire", .collections, .protobuf]),
+        ring("MeshRouting", ["MeshModel", "MeshWire", "MeshGossip", .collections, .protobuf]),
         // Ring 2
         ring("MeshBroker", ["MeshModel", "MeshWire", "MeshGossip", "MeshRouting", .collections, .protobuf]),
         ring("MeshTopology", ["MeshModel", .yams]),
@@ -159,7 +159,7 @@ let package = Package(
         tests("MeshGossipTests", ["MeshGossip", "MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
         tests("MeshSimulationTests", ["MeshSimulation", "MeshTopology", "MeshGossip", "MeshModel"]),
         tests("MeshSessionsTests", ["MeshSessions", "MeshWire", "MeshModel"]),
-        tests("MeshRoutingTests", ["MeshRouting", "MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
+        tests("MeshRoutingTests", ["MeshRouting", "MeshGossip", "MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
         tests(
             "MeshBrokerTests",
             ["MeshBroker", "MeshGossip", "MeshRouting", "MeshWire", "MeshModel", "MeshCrypto", .protobuf]),

@@ -30,8 +30,9 @@ final class ChildProcess: Sendable {
             let data = handle.availableData
             if data.isEmpty {
                 handle.readabilityHandler = nil
-                // Nobody else does, and Foundation cannot start processes any more when there are a thousand.
-                try? handle.close()
+                // Nobody else does, and Foundation cannot start processes any more when there are a thousand. Not here:
+                // closing waits for the queue that this runs on.
+                DispatchQueue.global().async { try? handle.close() }
                 self?.state.withLock { $0.isAtEnd = true }
                 return
             }
