@@ -321,6 +321,15 @@ package enum Limits {
     package static let workerSummaryMs: Int64 = 60_000
     package static let workerFailureLinesPerMinute = 60
     package static let workerAgentWholeBytes = 256 << 10
+    package static let workerAgentAnswerBytes = workerFrameBytes / 2
+
+    // Upstreams of this node's own (Docs/Operations/upstreams.md)
+    package static let upstreamURLBytes = 512
+    package static let upstreamKeyBytes = 2_048
+    package static let upstreamRequestsAtOnce = 1_024
+    package static let upstreamFailureLinesPerMinute = 60
+    package static let upstreamAlarmMs: Int64 = 60_000
+    package static let backendPatienceMs: Int64 = 300_000
 
     // Multipart bodies (RFC 7578)
     package static let multipartParts = 256

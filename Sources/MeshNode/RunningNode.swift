@@ -42,6 +42,7 @@ package final class RunningNode: Service {
         var sessions: SessionTable
         var admission: WorkerAdmission
         var administration: Administration
+        var upstreams: Upstreams
         var catalog: CatalogHolder
         var broker: Broker
         var store: StoreWatch
@@ -169,9 +170,11 @@ package final class RunningNode: Service {
             opened: { key, details in control.submit(.opened(key, details)) })
         let authenticator = Authenticator()
         let store = StoreWatch(store: home.store, logger: logger)
+        let upstreams = Upstreams(
+            sessions: sessions, catalog: catalog, group: group, metrics: UpstreamMetrics(), logger: logger)
         let administration = Administration(
             store: home.store, directory: home.directory, identity: home.identity, authenticator: authenticator,
-            signers: signers, control: control, sessions: sessions, catalog: catalog)
+            signers: signers, control: control, sessions: sessions, catalog: catalog, upstreams: upstreams)
         let views = NodeViews(
             facts: .init(
                 key: key, operatorKey: home.identity.operatorKey.publicKey, name: configuration.nodeName,
@@ -196,9 +199,8 @@ package final class RunningNode: Service {
             now: SystemClock.now)
         return Parts(
             gateway: gateway, control: control, links: links, endpoint: endpoint, forwards: forwards,
-            sessions: sessions,
-            admission: admission, administration: administration, catalog: catalog, broker: broker, store: store,
-            journal: journal, rules: rules, certificates: certificates)
+            sessions: sessions, admission: admission, administration: administration, upstreams: upstreams,
+            catalog: catalog, broker: broker, store: store, journal: journal, rules: rules, certificates: certificates)
     }
 
     private static func gossipConfiguration(
@@ -221,6 +223,7 @@ package final class RunningNode: Service {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { [parts] in try await parts.control.run(broker: parts.broker, links: parts.links) }
             group.addTask { [self] in try await maintain() }
+            group.addTask { [parts] in try await parts.upstreams.run() }
             group.addTask { [reload, configuration] in await reload.onSignals(from: configuration) }
             try await restore()
             logger.info(
