@@ -79,7 +79,7 @@ let package = Package(
         ring("MeshGossip", ["MeshModel", "MeshWire", .collections, .deque, .protobuf]),
         ring("MeshDialects", ["MeshModel", "MeshWire"]),
         ring("MeshSessions", ["MeshModel", "MeshWire", "MeshDialects", .collections]),
-        ring("MeshRouting", ["MeshModel", "MeshWire", .collections, .protobuf]),
+        ring("MeshRouting", ["MeshModel", "MeshWire", "MeshGossip", .collections, .protobuf]),
         // Ring 2
         ring("MeshBroker", ["MeshModel", "MeshWire", "MeshGossip", "MeshRouting", .collections, .protobuf]),
         ring("MeshTopology", ["MeshModel", .yams]),
@@ -173,7 +173,7 @@ let package = Package(
         tests(
             "MeshExchangeTests",
             ["MeshExchange", "MeshDialects", "MeshRouting", "MeshWire", "MeshModel", .nio("NIOCore")]),
-        tests("MeshRoutingTests", ["MeshRouting", "MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
+        tests("MeshRoutingTests", ["MeshRouting", "MeshGossip", "MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
         tests(
             "MeshBrokerTests",
             ["MeshBroker", "MeshGossip", "MeshRouting", "MeshWire", "MeshModel", "MeshCrypto", .protobuf]),

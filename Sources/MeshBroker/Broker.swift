@@ -468,15 +468,12 @@ package struct Broker: Sendable {
         else { return }
         isCatalogStale = false
         catalogBuiltAt = now.instant
-        let records = CatalogBuilder.Records(
-            descriptors: gossip.usableRecords(of: .nodeDescriptor), adverts: gossip.usableRecords(of: .providerAdvert),
-            grants: gossip.usableRecords(of: .attachGrant), attachments: gossip.usableRecords(of: .attachment))
         let reachable = [node] + gossip.linkViews.map(\.peer)
         forgetDetails()
         var details = ownDetails
         for (key, opened) in openedDetails where details[key] == nil { details[key] = opened }
         let catalog = builder.build(
-            records, local: local, details: details, reachable: reachable, wall: now.wall)
+            gossip.usable(now: now), local: local, details: details, reachable: reachable, wall: now.wall)
         catalogIntervalMs = max(shortestCatalogIntervalMs, Int64(clamping: catalog.size / 500))
         isCatalogStale = builder.isUnfinished
         effects += builder.names.takeNews().map(Effect.nameClaimed)

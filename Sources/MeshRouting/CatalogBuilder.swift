@@ -1,11 +1,11 @@
+package import MeshGossip
 package import MeshModel
-package import MeshWire
+import MeshWire
 internal import OrderedCollections
 
-/// Builds a catalog from records, taking in only what the whole chain supports:
-/// advert (owner) → scope binding (home node) or operator certificate → grant (owner or a listed attach key) →
-/// attachment (the host the grant names) → the host's descriptor. For the workers of this node the session stands in
-/// place of grant and attachment.
+/// Builds a catalog from the chains that gossip found whole. For the workers of this node the session stands in place of
+/// grant and attachment. What is checked here is what gossip cannot see: the text that is sealed in adverts, and the proofs
+/// of attach keys, which are of use only to a node that admits workers.
 ///
 /// The last link, that the TLS peer is the key and pin of that descriptor, is checked by the node link itself.
 package struct CatalogBuilder: Sendable {
@@ -13,9 +13,9 @@ package struct CatalogBuilder: Sendable {
     /// What names mean at this node.
     package var names: NameBook
     private let cryptography: any RecordCryptography
-    /// Adverts whose binding was found good, by what was read in them: signatures are not checked again on every change.
-    private var boundAdverts: Set<Bytes32> = []
-    private var operators: [Bytes32: PublicKey] = [:]
+    /// Sealed adverts whose inner binding was found good, by what was read in them: signatures are not checked again on
+    /// every change.
+    private var boundTexts: Set<Bytes32> = []
     private var proofs: AttachKeyProofs
     private var modelsSeen: [RecordKey: [String]] = [:]
     private var speeds: [RecordKey: [CatalogSpeed]] = [:]
@@ -33,64 +33,41 @@ package struct CatalogBuilder: Sendable {
     /// There was more to check than one catalog may cost: another build will know more.
     package var isUnfinished: Bool { proofs.isUnfinished }
 
-    package struct Records: Sendable {
-        package var descriptors: [VerifiedRecord]
-        package var adverts: [VerifiedRecord]
-        package var grants: [VerifiedRecord]
-        package var attachments: [VerifiedRecord]
-
-        package init(
-            descriptors: [VerifiedRecord], adverts: [VerifiedRecord], grants: [VerifiedRecord],
-            attachments: [VerifiedRecord]
-        ) {
-            self.descriptors = descriptors
-            self.adverts = adverts
-            self.grants = grants
-            self.attachments = attachments
-        }
-    }
-
     /// - Parameters:
     ///   - details: of the sealed adverts that this node may read.
     ///   - reachable: nodes that could serve a request now; attachments elsewhere stay out.
     package mutating func build(
-        _ records: Records, local: LocalWorkers = LocalWorkers(), details: [RecordKey: ProviderDetails] = [:],
+        _ records: UsableRecords, local: LocalWorkers = LocalWorkers(), details: [RecordKey: ProviderDetails] = [:],
         reachable: [PublicKey], wall: Timestamp
     ) -> Catalog {
         if opened.count > Limits.sealedWaiting { opened.removeAll() }
         proofs.beginRound()
-        if boundAdverts.count > Limits.recordsStored { boundAdverts.removeAll() }
-        if operators.count > Limits.recordsStored { operators.removeAll() }
+        if boundTexts.count > Limits.recordsStored { boundTexts.removeAll() }
         if modelsSeen.count > Limits.recordsStored { modelsSeen.removeAll() }
         if speeds.count > Limits.recordsStored { speeds.removeAll() }
-        var nodes: [CatalogNode] = []
-        for record in records.descriptors {
-            guard case .nodeDescriptor(let body) = record.body, !record.envelope.isTombstone else { continue }
-            nodes.append(
-                CatalogNode(
-                    key: record.signer, name: body.name, operatorKey: operatorKey(record, wall), apiURL: body.apiURL,
-                    linkAddresses: body.linkAddresses))
+        let nodes = records.nodes.map { known in
+            CatalogNode(
+                key: known.key, name: known.body.name, operatorKey: known.operatorKey, apiURL: known.body.apiURL,
+                linkAddresses: known.body.linkAddresses)
         }
-        let nodesByKey = Dictionary(nodes.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
         var providers: [RecordKey: CatalogProvider] = [:]
         var order: [RecordKey] = []
         var sealed: [SealedAdvert] = []
-        for record in records.adverts {
-            if details[record.key] == nil, let advert = SealedAdvert(record) {
-                sealed.append(advert)
+        for advert in records.adverts {
+            let key = advert.record.key
+            if details[key] == nil, let closed = SealedAdvert(advert.record) {
+                sealed.append(closed)
                 continue
             }
-            guard let provider = provider(record, details[record.key], nodesByKey, wall) else { continue }
-            if providers.updateValue(provider, forKey: record.key) == nil { order.append(record.key) }
+            guard let provider = provider(advert, details[key], wall) else { continue }
+            if providers.updateValue(provider, forKey: key) == nil { order.append(key) }
         }
-        let grants = Dictionary(records.grants.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
         let reachable = Set(reachable)
         var lists = ModelLists()
-        for record in records.attachments {
-            guard record.signer != node, case .attachment(let outer) = record.body, reachable.contains(record.signer),
-                let host = nodesByKey[record.signer], let key = RecordKey(outer.providerRecordKey),
-                let provider = providers[key], grantHolds(outer, record.signer, provider, grants, wall),
-                let body = whole(outer, record, details[key])
+        for attachment in records.attachments {
+            let (host, key) = (attachment.host, attachment.provider)
+            guard host.key != node, reachable.contains(host.key), let provider = providers[key],
+                let body = whole(attachment, details[key])
             else { continue }
             if body.page > 0 {
                 lists.add(body)
@@ -99,7 +76,7 @@ package struct CatalogBuilder: Sendable {
             if body.moreModels { lists.isContinued(body, in: key, at: provider.hosts.count) }
             providers[key]?.hosts.append(
                 CatalogHost(
-                    node: host.key, nodeName: host.name, attachment: record.key,
+                    node: host.key, nodeName: host.body.name, attachment: attachment.record.key,
                     clientHash: Array(body.clientHash.prefix(16)), offer: WorkerOffer(body)))
         }
         for place in lists.continued {
@@ -113,10 +90,11 @@ package struct CatalogBuilder: Sendable {
 
     /// The attachment with what is sealed in it; nil for one that cannot be opened.
     private mutating func whole(
-        _ outer: Aisbf_Mesh_V1_Attachment, _ record: VerifiedRecord, _ details: ProviderDetails?
+        _ attachment: UsableRecords.Attachment, _ details: ProviderDetails?
     ) -> Aisbf_Mesh_V1_Attachment? {
+        let (record, outer, provider) = (attachment.record, attachment.body, attachment.provider)
         if outer.sealed.isEmpty { return outer }
-        guard let details, let provider = RecordKey(outer.providerRecordKey) else { return nil }
+        guard let details else { return nil }
         let content = cryptography.hash32(record.hash.bytes + details.contentKey)
         if let known = opened[content] { return known }
         let context = SealedContext.attachment(
@@ -168,26 +146,18 @@ package struct CatalogBuilder: Sendable {
     }
 
     private mutating func provider(
-        _ record: VerifiedRecord, _ details: ProviderDetails?, _ nodes: [PublicKey: CatalogNode], _ wall: Timestamp
+        _ advert: UsableRecords.Advert, _ details: ProviderDetails?, _ wall: Timestamp
     ) -> CatalogProvider? {
-        guard case .providerAdvert(let outer) = record.body, let home = PublicKey(outer.homeNode),
-            let homeNode = nodes[home], case let body = details?.whole(outer) ?? outer,
-            NameRule.isValid(body.providerID)
-        else { return nil }
+        let (record, home) = (advert.record, advert.home.key)
+        let body = details?.whole(advert.body) ?? advert.body
         // The same sealed bytes may say two things under two keys: what was found good of one is not good of the other.
         let content =
             details.map {
                 cryptography.hash32(record.hash.bytes + cryptography.hash32($0.sealed).bytes + $0.contentKey)
             }
             ?? record.hash
-        let scope: OwnerScope
-        if body.hasBinding {
-            guard bindingHolds(body.binding, record, content: content, home: home, wall) else { return nil }
-            scope = .user(body.binding.username)
-        } else {
-            guard homeNode.operatorKey == record.signer else { return nil }
-            scope = .global
-        }
+        guard let scope = details == nil ? advert.scope : innerScope(body, advert, content: content, wall)
+        else { return nil }
         let access: CatalogAccess
         switch body.access {
         case .public: access = .everyone
@@ -202,7 +172,7 @@ package struct CatalogBuilder: Sendable {
         }
         var provider = CatalogProvider(
             key: record.key, advertHash: record.hash, owner: record.signer, providerID: body.providerID, scope: scope,
-            homeNode: home, homeName: homeNode.name, access: access, attachKeys: keys,
+            homeNode: home, homeName: advert.home.body.name, access: access, attachKeys: keys,
             maxConcurrency: body.maxConcurrency == 0 ? nil : Int(body.maxConcurrency))
         if details != nil {
             let material = RecordEnvelope.keyMaterial(
@@ -212,48 +182,24 @@ package struct CatalogBuilder: Sendable {
         return provider
     }
 
-    private mutating func bindingHolds(
-        _ binding: Aisbf_Mesh_V1_ScopeBinding, _ advert: VerifiedRecord, content: Bytes32, home: PublicKey,
-        _ wall: Timestamp
-    ) -> Bool {
+    /// Whose the provider is by what is sealed in its advert; nil when the home does not say so.
+    private mutating func innerScope(
+        _ body: Aisbf_Mesh_V1_ProviderAdvert, _ advert: UsableRecords.Advert, content: Bytes32, _ wall: Timestamp
+    ) -> OwnerScope? {
+        guard NameRule.isValid(body.providerID) else { return nil }
+        guard body.hasBinding else { return advert.home.operatorKey == advert.record.signer ? .global : nil }
+        let binding = body.binding
+        let scope = OwnerScope(username: binding.username)
         let notAfter = Timestamp(milliseconds: Int64(clamping: binding.notAfterMs))
-        guard PublicKey(binding.ownerKey) == advert.signer, PublicKey(binding.homeNode) == home,
-            NameRule.isValid(binding.username), binding.username != "global", notAfter > wall
-        else { return false }
-        if boundAdverts.contains(content) { return true }
+        guard PublicKey(binding.ownerKey) == advert.record.signer, PublicKey(binding.homeNode) == advert.home.key,
+            NameRule.isValid(binding.username), scope != .global, notAfter > wall
+        else { return nil }
+        if boundTexts.contains(content) { return scope }
         let statement = Statement.scopeBinding(
-            username: binding.username, owner: advert.signer, home: home, notAfter: notAfter)
-        guard cryptography.verify(signature: Array(binding.signature), message: statement, key: home)
-        else { return false }
-        boundAdverts.insert(content)
-        return true
-    }
-
-    private mutating func operatorKey(_ descriptor: VerifiedRecord, _ wall: Timestamp) -> PublicKey? {
-        guard case .nodeDescriptor(let body) = descriptor.body, body.hasOperator,
-            let key = PublicKey(body.operator.operatorKey)
+            username: binding.username, owner: advert.record.signer, home: advert.home.key, notAfter: notAfter)
+        guard cryptography.verify(signature: Array(binding.signature), message: statement, key: advert.home.key)
         else { return nil }
-        let notAfter = Timestamp(milliseconds: Int64(clamping: body.operator.notAfterMs))
-        guard notAfter > wall else { return nil }
-        if let known = operators[descriptor.hash] { return known }
-        let statement = Statement.operatorCertificate(node: descriptor.signer, notAfter: notAfter)
-        guard cryptography.verify(signature: Array(body.operator.signature), message: statement, key: key)
-        else { return nil }
-        operators[descriptor.hash] = key
-        return key
-    }
-
-    private func grantHolds(
-        _ body: Aisbf_Mesh_V1_Attachment, _ host: PublicKey, _ provider: CatalogProvider,
-        _ grants: [RecordKey: VerifiedRecord], _ wall: Timestamp
-    ) -> Bool {
-        guard let key = RecordKey(body.grantKey), let grant = grants[key], case .attachGrant(let terms) = grant.body,
-            Array(body.grantHash) == grant.hash.bytes, PublicKey(terms.hostingNode) == host,
-            RecordKey(terms.providerRecordKey) == provider.key, grant.envelope.expires > wall,
-            Timestamp(milliseconds: Int64(clamping: terms.notBeforeMs))
-                <= wall.advanced(byMilliseconds: Limits.recordFutureSkewMs)
-        else { return false }
-        if grant.signer == provider.owner { return true }
-        return provider.attachKeys.contains { $0.key == grant.signer && $0.admits(host: host, at: wall) }
+        boundTexts.insert(content)
+        return scope
     }
 }

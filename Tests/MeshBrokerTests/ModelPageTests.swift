@@ -50,10 +50,16 @@ import Testing
         told[3].removeAll { record in
             if case .attachment(let body) = record.body { body.page > 0 && body.page == page } else { false }
         }
-        var builder = CatalogBuilder(node: SigningKey.random().publicKey, cryptography: Sodium.shared)
+        let now = BrokerFixture.now(fixture.nowMs)
+        let reader = SigningKey.random().publicKey
+        var gossip = Gossip(
+            configuration: .init(
+                key: reader, network: BrokerFixture.network, cryptography: Sodium.shared, seed: 1,
+                admission: LinkAdmission(isOpen: true)), now: now)
+        _ = gossip.handle(.restore(told.flatMap { $0 }), now: now)
+        var builder = CatalogBuilder(node: reader, cryptography: Sodium.shared)
         return builder.build(
-            .init(descriptors: told[0], adverts: told[1], grants: told[2], attachments: told[3]),
-            reachable: [fixture.node.publicKey], wall: BrokerFixture.now(fixture.nowMs).wall
+            gossip.usable(now: now), reachable: [fixture.node.publicKey], wall: now.wall
         ).providers.first { $0.providerID == "gpu" }
     }
 

@@ -1,5 +1,6 @@
 import Foundation
 import MeshCrypto
+import MeshGossip
 import MeshModel
 import MeshRouting
 import MeshWire
@@ -73,7 +74,8 @@ struct Chain {
         let draft = RecordDraft(
             type: type, network: network, signer: signer.publicKey, name: body.name,
             version: RecordVersion(epoch: RecordVersion.epoch(at: wall), sequence: 1), issued: wall,
-            expires: wall.advanced(byMilliseconds: 3_600_000), body: bytes)
+            // A grant ends before what it rests on.
+            expires: wall.advanced(byMilliseconds: type == .attachGrant ? 3_600_000 : 7_200_000), body: bytes)
         return try VerifiedRecord.verify(
             bytes: draft.signed(by: signer, cryptography: Sodium.shared), network: network, wall: wall,
             cryptography: Sodium.shared
@@ -131,10 +133,21 @@ struct Chain {
         if attachment.grantHash.isEmpty { attachment.grantHash = granted.hash.bytes.protobuf }
         let attached = try sign(
             .attachment, .attachment(attachment), RecordBody.bytes(of: attachment), by: attachmentSigner)
+        let records = (descriptors ? [described] : []) + [offered] + (grants ? [granted] : []) + [attached] + others
         return builder.build(
-            .init(
-                descriptors: descriptors ? [described] : [], adverts: [offered], grants: grants ? [granted] : [],
-                attachments: [attached] + others), details: details, reachable: reachable, wall: time ?? wall)
+            usable(records, at: time ?? wall), details: details, reachable: reachable, wall: time ?? wall)
+    }
+
+    /// What the reader's node makes of records that it got when they were signed.
+    func usable(_ records: [VerifiedRecord], at time: Timestamp) -> UsableRecords {
+        let start = Instant(nanoseconds: 0)
+        var gossip = Gossip(
+            configuration: .init(
+                key: reader.publicKey, network: network, cryptography: Sodium.shared, seed: 1,
+                admission: LinkAdmission(isOpen: true)), now: Now(instant: start, wall: wall))
+        _ = gossip.handle(.restore(records), now: Now(instant: start, wall: wall))
+        let passed = time.milliseconds - wall.milliseconds
+        return gossip.usable(now: Now(instant: start.advanced(byMilliseconds: passed), wall: time))
     }
 }
 
@@ -323,8 +336,7 @@ final class CountingCryptography: RecordCryptography {
                 .nodeDescriptor, .nodeDescriptor(chain.descriptor), RecordBody.bytes(of: chain.descriptor),
                 by: chain.node)
             return builder.build(
-                .init(descriptors: [described], adverts: adverts, grants: [], attachments: []), reachable: [],
-                wall: chain.wall)
+                chain.usable([described] + adverts, at: chain.wall), reachable: [], wall: chain.wall)
         }
         func advert(_ id: String, keys: Int, note: String = "") throws -> VerifiedRecord {
             var body = chain.advert

@@ -38,7 +38,7 @@ import Testing
     private func ringFindings() throws -> [Finding] {
         let manifest = try PackageManifest(#require(tree.file("Package.swift")).text)
         let files = tree.files.filter(\.isSwift)
-        return try RingRules.manifestFindings(manifest)
+        return try RingRules.manifestFindings(manifest) + RingRules.simulatorFindings(manifest)
             + files.flatMap { try RingRules.importFindings(in: $0, manifest: manifest) }
             + files.flatMap(RingRules.purityFindings)
     }

@@ -21,6 +21,8 @@ enum RingRules {
         "MeshWire": ["MeshModel"],
         // What a backend says in its own dialect comes through a worker's frames.
         "MeshSessions": ["MeshDialects"],
+        // A catalog is built of what only gossip can say is usable.
+        "MeshRouting": ["MeshGossip"],
         "MeshCrypto": ["CSodium"],
         "MeshStore": ["MeshCrypto"],
         "MeshTransport": ["MeshCrypto"],
@@ -56,6 +58,20 @@ enum RingRules {
                 if isLower || arrows[target]?.contains(other) == true { return nil }
                 return finding("ring-direction", "Package.swift", 1, "\(target) depends on \(other)")
             }
+        }
+    }
+
+    /// The simulator runs anywhere and must not wait for a socket: no network code is in its build graph.
+    static func simulatorFindings(_ manifest: PackageManifest) -> [Finding] {
+        var reached: [String] = ["mesh-sim"]
+        var next = 0
+        while next < reached.count {
+            reached += manifest.targets(of: reached[next]).filter { !reached.contains($0) }
+            next += 1
+        }
+        return reached.flatMap { target in
+            (manifest.imports[target] ?? []).filter { $0.hasPrefix("NIO") || $0 == "AsyncHTTPClient" }
+                .map { finding("simulator-network", "Package.swift", 1, "\($0) through \(target)") }
         }
     }
 

@@ -138,6 +138,12 @@ import Testing
         #expect(manifest.imports["MeshGhost"] == nil)
     }
 
+    @Test func theSimulatorsBuildGraphIsChecked() throws {
+        let networked = manifest + "\n.executableTarget(name: \"mesh-sim\", dependencies: [\"MeshCrypto\", .deque]),"
+        #expect(try RingRules.simulatorFindings(PackageManifest(networked)).map(\.text) == ["NIOCore through MeshNode"])
+        #expect(try RingRules.simulatorFindings(PackageManifest(manifest)).isEmpty)
+    }
+
     @Test func ringsAreChecked() throws {
         let findings = RingRules.manifestFindings(try PackageManifest(manifest)).map { "\($0.rule) \($0.text)" }
         #expect(findings == ["ring-direction MeshCrypto depends on MeshNode", "ring-unknown MeshStranger"])
