@@ -88,9 +88,7 @@ package final class RunningNode: Service {
             try await HTTPListener.bind(
                 group: group, host: configuration.api.listen.host, port: configuration.api.listen.port,
                 tls: currentTLS,
-                upgrade: .init(
-                    admits: { channel, head in parts.admission.admits(channel, head) },
-                    accept: { channel, head in try parts.admission.accept(channel, head) }),
+                upgrade: { channel, head in parts.admission.admits(channel, head) },
                 places: .buyersAndWorkers(atMost: OpenFiles.connections(of: OpenFiles.raise()))
             ) { GatewayHandler(shared: parts.gateway, carrier: $0) }
         }
@@ -147,22 +145,8 @@ package final class RunningNode: Service {
             firstContentMs: configuration.firstContentMs, idleMs: configuration.streamIdleMs)
         let forwards = ForwardServer(
             node: key, catalog: catalog, sessions: sessions, signers: signers, deadlines: deadlines, journal: journal)
-        let endpoint = try LinkEndpoint(
-            configuration: .init(
-                signer: home.identity.node, network: configuration.networkID, cryptography: Sodium.shared,
-                identity: home.tls, admission: rules.admission, descriptor: { links.descriptor },
-                now: { SystemClock.now }),
-            group: group, delegate: links)
-        links.connect(endpoint: endpoint, forwards: forwards)
-        let apply: @Sendable () -> Void = {
-            let admission = rules.admission
-            endpoint.setAdmission(admission)
-            endpoint.setKnownAddresses(rules.peers.compactMap { LinkEndpoint.parse($0.value.address)?.host })
-            links.journal.forgetKnocks { admission.admits(node: $0.node, operatorKey: $0.operatorKey) }
-            control.submit(.gossip(.configure(admission, rules.staticPeers)))
-        }
-        endpoint.setKnownAddresses(rules.peers.compactMap { LinkEndpoint.parse($0.value.address)?.host })
-        rules.onChange(apply)
+        let endpoint = try linkEndpoint(configuration, home, rules, links, control, group)
+        links.connect(endpoint: endpoint) { forwards.arrived($0) }
         let admission = WorkerAdmission(
             catalog: catalog, sessions: sessions, keys: keyring, imported: ImportedTokens(metrics: workerMetrics),
             greetingGraceMs: configuration.workerGreetingGraceMs, journal: journal,
@@ -173,11 +157,7 @@ package final class RunningNode: Service {
             store: home.store, directory: home.directory, identity: home.identity, authenticator: authenticator,
             signers: signers, control: control, sessions: sessions, catalog: catalog)
         let views = NodeViews(
-            facts: .init(
-                key: key, operatorKey: home.identity.operatorKey.publicKey, name: configuration.nodeName,
-                network: configuration.networkID, apiURL: configuration.api.url,
-                linkAddresses: configuration.link.advertise.map(\.description), software: software,
-                startedAt: SystemClock.wall), control: control, catalog: catalog, sessions: sessions, clock: clock,
+            facts: facts(configuration, home), control: control, catalog: catalog, sessions: sessions, clock: clock,
             store: store, links: links, rules: rules, certificates: { certificates.map { [$0.view] } ?? [] })
         let routes = NodeRoutes(
             administration: AdminRoutes(administration: administration, views: views, rules: rules),
@@ -199,6 +179,36 @@ package final class RunningNode: Service {
             sessions: sessions,
             admission: admission, administration: administration, catalog: catalog, broker: broker, store: store,
             journal: journal, rules: rules, certificates: certificates)
+    }
+
+    /// The link port, which follows what the operator admits and dials.
+    private static func linkEndpoint(
+        _ configuration: NodeConfiguration, _ home: NodeHome, _ rules: MeshRules, _ links: NodeLinks,
+        _ control: ControlPlane, _ group: any EventLoopGroup
+    ) throws -> LinkEndpoint {
+        let endpoint = try LinkEndpoint(
+            configuration: .init(
+                signer: home.identity.node, network: configuration.networkID, cryptography: Sodium.shared,
+                identity: home.tls, admission: rules.admission, descriptor: { links.descriptor },
+                now: { SystemClock.now }),
+            group: group, delegate: links)
+        endpoint.setKnownAddresses(rules.peers.compactMap { LinkEndpoint.parse($0.value.address)?.host })
+        rules.onChange {
+            let admission = rules.admission
+            endpoint.setAdmission(admission)
+            endpoint.setKnownAddresses(rules.peers.compactMap { LinkEndpoint.parse($0.value.address)?.host })
+            links.journal.forgetKnocks { admission.admits(node: $0.node, operatorKey: $0.operatorKey) }
+            control.submit(.gossip(.configure(admission, rules.staticPeers)))
+        }
+        return endpoint
+    }
+
+    private static func facts(_ configuration: NodeConfiguration, _ home: NodeHome) -> NodeView.Facts {
+        NodeView.Facts(
+            key: home.identity.node.publicKey, operatorKey: home.identity.operatorKey.publicKey,
+            name: configuration.nodeName, network: configuration.networkID, apiURL: configuration.api.url,
+            linkAddresses: configuration.link.advertise.map(\.description), software: software,
+            startedAt: SystemClock.wall)
     }
 
     private static func gossipConfiguration(

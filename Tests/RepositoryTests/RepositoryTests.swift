@@ -47,6 +47,14 @@ import Testing
         expectNone(lengthFindings())
     }
 
+    @Test func nothingIsLeftOver() throws {
+        try expectNone(tidyFindings())
+    }
+
+    private func tidyFindings() throws -> [Finding] {
+        try TidyRules.declarationFindings(tree.files) + tree.swift.flatMap(TidyRules.switchFindings)
+    }
+
     private func lengthFindings() -> [Finding] {
         tree.swift.flatMap(LengthRules.fileFindings) + tree.swift.flatMap(LengthRules.functionFindings)
     }
@@ -95,7 +103,7 @@ import Testing
 
     @Test func everyExceptionIsNeededAndHasAReason() throws {
         let findings =
-            try patternFindings() + ringFindings() + lengthFindings()
+            try patternFindings() + ringFindings() + lengthFindings() + tidyFindings()
             + tree.swift.flatMap(HashOrderRule.findings)
             + tree.markdown.flatMap { try MarkdownRules.linkFindings(in: $0, tree: tree) }
         let idle = RuleException.all.filter { exception in !findings.contains(where: exception.covers) }

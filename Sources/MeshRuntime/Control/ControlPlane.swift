@@ -1,7 +1,7 @@
 import DequeModule
 package import Logging
 package import MeshBroker
-package import MeshCrypto
+import MeshCrypto
 package import MeshGossip
 package import MeshModel
 package import MeshRouting
@@ -454,7 +454,7 @@ private final class DeadlineAlarm: Sendable {
             state.timer?.cancel()
             state.deadline = deadline
             // Never more often than every two milliseconds, whatever the value asks for.
-            let wait = min(max(2, deadline.milliseconds(since: SystemClock.instant) + 1), 60_000)
+            let wait = min(max(2, deadline.milliseconds(since: SystemClock.instant) + 1), Limits.controlSleepMs)
             state.timer = eventLoop.scheduleTask(in: .milliseconds(wait)) { [weak self] in self?.rang() }
         }
     }
@@ -462,34 +462,5 @@ private final class DeadlineAlarm: Sendable {
     private func rang() {
         state.withLock { $0 = (nil, nil) }
         ring()
-    }
-}
-
-/// The private keys this node may sign with, by public key.
-package final class Signers: Sendable {
-    private let fixed: Mutex<[PublicKey: SigningKey]>
-    private let attachKeys: AttachKeyring
-
-    package init(_ keys: [SigningKey], attachKeys: AttachKeyring) {
-        fixed = Mutex(Dictionary(keys.map { ($0.publicKey, $0) }, uniquingKeysWith: { first, _ in first }))
-        self.attachKeys = attachKeys
-    }
-
-    package func add(_ key: SigningKey) { fixed.withLock { $0[key.publicKey] = key } }
-
-    /// What is sealed in an advert, if a key here opens it: a token of a worker that is here, or one of this node's, its
-    /// operator's and its users' keys.
-    func opened(_ record: VerifiedRecord) -> ProviderDetails? {
-        guard let advert = SealedAdvert(record) else { return nil }
-        let tokens = advert.attachKeys.compactMap { attachKeys.key($0.key) }
-        let own = fixed.withLock { Array($0.values.prefix(Limits.sealedKeysTried)) }
-        for key in tokens + own {
-            if let details = advert.opened(with: key) { return details }
-        }
-        return nil
-    }
-
-    package func key(_ publicKey: PublicKey) -> SigningKey? {
-        fixed.withLock { $0[publicKey] } ?? attachKeys.key(publicKey)
     }
 }
