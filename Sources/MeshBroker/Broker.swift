@@ -26,6 +26,8 @@ package struct Broker: Sendable {
         /// The providers whose owners' keys this node keeps: all of them.
         case providers([ProviderDraft])
         case names(NameInput)
+        /// The owner keys of this node's users: all of them.
+        case readers([PublicKey])
         /// What is sealed in the advert of this key; nil when no key here opens it.
         case opened(RecordKey, ProviderDetails?)
         case loadChanged(slots: UInt32, inFlight: UInt32, draining: Bool)
@@ -35,7 +37,7 @@ package struct Broker: Sendable {
     /// What becomes of names beside what the mesh says.
     package enum NameInput: Hashable, Sendable {
         /// Buyers of this node used them as `model`.
-        case used([String])
+        case used([UsedName])
         /// The operator's word.
         case accept(MeshName, holder: [UInt8])
         case forget(MeshName)
@@ -135,6 +137,7 @@ package struct Broker: Sendable {
         case .providers(let drafts): replaceProviders(drafts, now: now)
         case .opened(let key, let details): take(details, of: key, now: now)
         case .names(let input): take(input, wall: now.wall, &effects)
+        case .readers(let keys): if builder.names.setReaders(Set(keys)) { isCatalogStale = true }
         case .loadChanged(let slots, let inFlight, let draining): load = (slots, inFlight, draining)
         case .tick: take(gossip.handle(.tick, now: now), now: now, &effects)
         }
@@ -358,8 +361,8 @@ package struct Broker: Sendable {
 
     private mutating func take(_ input: NameInput, wall: Timestamp, _ effects: inout [Effect]) {
         switch input {
-        case .used(let texts):
-            builder.names.used(texts)
+        case .used(let names):
+            builder.names.used(names)
             // It changes no name's meaning, so no catalog either.
             return sayNames(&effects)
         case .accept(let name, let holder): builder.names.accept(name, holder, wall: wall)

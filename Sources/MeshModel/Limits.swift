@@ -85,7 +85,7 @@ package enum Limits {
     package static let streamBurstBytes = 4 << 20
     package static let streamBurstMs: Int64 = 3_000
     package static let lingerMs: Int64 = 2_000
-    package static let connections = 16_384
+    package static let connections = 32_768
     package static let connectionNewcomers = 4_096
     package static let connectionNewcomersPerAddress = 2_048
     package static let operatorConnections = 64

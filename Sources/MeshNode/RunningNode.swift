@@ -353,7 +353,7 @@ package final class RunningNode: Service {
         parts.sessions.closeAll(.nodeStopping)
         api.connections.quiesce()
         // The attachments' tombstones leave before the links do.
-        try? await Task.sleep(for: .milliseconds(200))
+        if !parts.endpoint.links.isEmpty { try? await Task.sleep(for: .milliseconds(200)) }
         parts.endpoint.drain()
         try? await parts.endpoint.shutdown().get()
         try? await admin.channel.close().get()

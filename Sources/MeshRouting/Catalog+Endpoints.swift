@@ -10,7 +10,7 @@ extension Catalog {
         case .key(let key, _): found = provider(pinned: key) ?? provider(key)
         case .full(let owner, let home, let id, _): found = provider(owner: owner, home: home, id: id)
         case .provider(let id, _):
-            switch names.short(id, in: "", for: principal.owner) {
+            switch names.short(id, in: "", for: principal) {
             case .provider(let key): found = provider(pinned: key)
             case .contested, .unknown, .model:
                 let namesakes = providers(withID: id).filter { $0.admits(principal) }

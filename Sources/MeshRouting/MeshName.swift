@@ -12,11 +12,15 @@ package enum MeshName: Hashable, Sendable {
     case global(String)
     /// The short name of a provider for everybody else.
     case provider(String)
+    /// The short name of a provider that is not for everybody, for one who may use it.
+    case shown(String, to: PublicKey)
     /// A model id with a slash in it, which could be read as `provider/model`: itself.
     case model(String)
+    /// The same, for one who may use a provider that has the model and is not for everybody.
+    case shownModel(String, to: PublicKey)
 
-    /// `node:b`, `owner:seller@aisbf_node_…`, `own:lab@aisbf_owner_…`, `global:lab`, `provider:lab`, `model:org/name`:
-    /// how the operator and the store write it.
+    /// `node:b`, `owner:seller@aisbf_node_…`, `own:lab@aisbf_owner_…`, `global:lab`, `provider:lab`, `model:org/name`,
+    /// `shown:lab@aisbf_owner_…`, `shown-model:org/name@aisbf_owner_…`: how the operator and the store write it.
     package var text: String {
         switch self {
         case .node(let name): "node:\(name)"
@@ -24,7 +28,9 @@ package enum MeshName: Hashable, Sendable {
         case .own(let name, let owner): "own:\(name)@\(KeyText.owner.text(owner.bytes))"
         case .global(let name): "global:\(name)"
         case .provider(let name): "provider:\(name)"
+        case .shown(let name, let reader): "shown:\(name)@\(KeyText.owner.text(reader.bytes))"
         case .model(let name): "model:\(name)"
+        case .shownModel(let name, let reader): "shown-model:\(name)@\(KeyText.owner.text(reader.bytes))"
         }
     }
 
@@ -43,6 +49,12 @@ package enum MeshName: Hashable, Sendable {
         case "own":
             guard let (name, key) = Self.keyed(name, .owner) else { return nil }
             self = .own(name, owner: key)
+        case "shown":
+            guard let (name, key) = Self.keyed(name, .owner) else { return nil }
+            self = .shown(name, to: key)
+        case "shown-model":
+            guard let (name, key) = Self.keyed(name, .owner) else { return nil }
+            self = .shownModel(name, to: key)
         default: return nil
         }
     }
@@ -55,13 +67,26 @@ package enum MeshName: Hashable, Sendable {
         return (String(text[..<at]), key)
     }
 
-    var isModel: Bool { if case .model = self { true } else { false } }
+    var isModel: Bool {
+        switch self {
+        case .model, .shownModel: true
+        case .node, .owner, .own, .global, .provider, .shown: false
+        }
+    }
+
+    /// Whether it is one caller's name of a provider that is not for everybody.
+    var isShown: Bool { if case .shown = self { true } else { false } }
+
+    /// Whether it is how strangers' models are called, of whose names a store may hold anything.
+    package static func isOfModel(_ text: String) -> Bool {
+        text.hasPrefix("model:") || text.hasPrefix("shown-model:")
+    }
 
     /// Whether two holders of the name are two parties, of which one could be taken for the other mesh-wide.
     package var isFull: Bool {
         switch self {
         case .node, .owner: true
-        case .own, .global, .provider, .model: false
+        case .own, .global, .provider, .shown, .model, .shownModel: false
         }
     }
 
@@ -73,8 +98,8 @@ package enum MeshName: Hashable, Sendable {
         switch self {
         case .node: KeyText.node.text(holder)
         case .owner: KeyText.owner.text(holder)
-        case .own, .global, .provider: ProviderKeyName.prefix + hexText(holder)
-        case .model: "the model"
+        case .own, .global, .provider, .shown: ProviderKeyName.prefix + hexText(holder)
+        case .model, .shownModel: "the model"
         }
     }
 
@@ -83,8 +108,8 @@ package enum MeshName: Hashable, Sendable {
         switch self {
         case .node: try? KeyText.node.parse(text).get()
         case .owner: try? KeyText.owner.parse(text).get()
-        case .own, .global, .provider: ProviderKeyName.key(text)?.bytes
-        case .model: nil
+        case .own, .global, .provider, .shown: ProviderKeyName.key(text)?.bytes
+        case .model, .shownModel: nil
         }
     }
 }
@@ -148,4 +173,15 @@ package struct NameConflict: Hashable, Sendable {
     package var claimant: [UInt8]
     /// The node that brings the claim.
     package var home: PublicKey
+}
+
+/// What a buyer wrote as `model`, and led somewhere.
+package struct UsedName: Hashable, Sendable {
+    package var text: String
+    package var owner: PublicKey
+
+    package init(_ text: String, by owner: PublicKey) {
+        self.text = text
+        self.owner = owner
+    }
 }

@@ -59,13 +59,14 @@ extension Catalog {
         case .key(let key, let model):
             return narrow(provider(pinned: key) ?? provider(key), model: model, principal)
         case .provider(let id, let model):
-            switch names.short(id, in: text, for: principal.owner) {
+            switch names.short(id, in: text, for: principal) {
             // Gone or not for the caller: never somebody else's of that name.
             case .provider(let key): return narrow(provider(pinned: key), model: model, principal)
             case .model: return bare(text, principal)
             case .contested: return ambiguous(id, model: model, principal)
             case .unknown:
-                return providers(withID: id).isEmpty ? bare(text, principal) : ambiguous(id, model: model, principal)
+                let isThere = providers(withID: id).contains { $0.admits(principal) }
+                return isThere ? ambiguous(id, model: model, principal) : bare(text, principal)
             }
         case .bare: return bare(text, principal)
         }
@@ -153,19 +154,21 @@ extension Catalog {
         private let mark: String
         /// Since when `id` means the provider; nil where it does not.
         private let since: UInt64?
+        private let caller: Principal
 
         init(_ provider: CatalogProvider, in catalog: Catalog, _ principal: Principal) {
             id = provider.providerID
             mark = catalog.mark(of: provider)
+            caller = principal
             // No model has an empty id, so this asks for the provider alone.
-            let isShort = catalog.names.short(id, in: "", for: principal.owner) == .provider(provider.tokenSalt)
-            since = isShort ? catalog.names.since(id, for: principal.owner) : nil
+            let isShort = catalog.names.short(id, in: "", for: principal) == .provider(provider.tokenSalt)
+            since = isShort ? catalog.names.since(id, for: principal) : nil
         }
 
         /// `provider/model` where that is enough.
         func name(of model: String, _ names: NameBook) -> String {
             let short = "\(id)/\(model)"
-            guard let since, !names.isModel(short, before: since) else { return "\(mark)/\(model)" }
+            guard let since, !names.isModel(short, before: since, for: caller) else { return "\(mark)/\(model)" }
             return short
         }
     }

@@ -5,14 +5,20 @@ internal import OrderedCollections
 ///
 /// Nodes and users choose their names themselves and nobody hands them out, so two may have the same one. Whoever comes
 /// later gets nothing that was sent to a name before. When two come at once the name means nobody.
+///
+/// Short names are kept for each reader: a provider that is not for everybody takes none, and no model's, from those who
+/// may not use it, and they cannot tell that it is there.
 package struct NameBook: Sendable {
     private let node: PublicKey
     private var pins: OrderedDictionary<MeshName, NamePin> = [:]
     private var countByHome: [PublicKey: Int] = [:]
     private var modelsByHome: [PublicKey: Int] = [:]
     private var nextOrder: UInt64 = 1
-    /// This node's own name now.
+    /// This node's own name and its operator now.
     private var ownName = ""
+    private var ownOperator: PublicKey?
+    /// Who may call this node, its operator aside; nil: anybody. Names that are for others are not kept.
+    private var readers: Set<PublicKey>?
     /// What was learnt of each provider, so that nothing is looked at twice.
     private var models: [RecordKey: [String]] = [:]
     private var lastView = View()
@@ -46,13 +52,23 @@ package struct NameBook: Sendable {
         pins[.owner(username, at: node)]?.holder.flatMap { PublicKey($0) }
     }
 
-    /// Since when `id` is the short name of a provider for `owner`.
-    func since(_ id: String, for owner: PublicKey) -> UInt64? {
-        [MeshName.own(id, owner: owner), .global(id), .provider(id)].compactMap { pins[$0]?.order }.min()
+    /// What `id` may mean for a caller, what comes first first: their own provider of that id, the operator's of this
+    /// node, and the first one that was learnt of those they may use.
+    private func pins(of id: String, for caller: Principal) -> [NamePin] {
+        let learnt = ([.provider(id)] + caller.keys.map { MeshName.shown(id, to: $0) }).compactMap { pins[$0] }
+        return [MeshName.own(id, owner: caller.owner), .global(id)].compactMap { pins[$0] }
+            + learnt.sorted { $0.order < $1.order }
     }
 
-    /// Whether `text` was a model's id before `order`.
-    func isModel(_ text: String, before order: UInt64) -> Bool { pins[.model(text)].map { $0.order < order } ?? false }
+    /// Since when `id` is the short name of a provider for a caller.
+    func since(_ id: String, for caller: Principal) -> UInt64? { pins(of: id, for: caller).map(\.order).min() }
+
+    /// Whether `text` was a model's id for a caller before `order`.
+    func isModel(_ text: String, before order: UInt64, for caller: Principal) -> Bool {
+        ([.model(text)] + caller.keys.map { MeshName.shownModel(text, to: $0) }).contains { name in
+            pins[name].map { $0.order < order } ?? false
+        }
+    }
 
     enum Short: Hashable {
         case provider(RecordKey)
@@ -67,21 +83,29 @@ package struct NameBook: Sendable {
     /// What `provider/model` (the whole of it is `text`) means: the caller's own provider of that id, else the
     /// operator's of this node, else the first one that was learnt; but a model id that was there before all of
     /// these stays one.
-    func short(_ id: String, in text: String, for owner: PublicKey) -> Short {
-        let named = [MeshName.own(id, owner: owner), .global(id), .provider(id)].compactMap { pins[$0] }
+    func short(_ id: String, in text: String, for caller: Principal) -> Short {
+        let named = pins(of: id, for: caller)
         guard let pin = named.first, let first = named.map(\.order).min() else {
-            return pins[.model(text)] == nil ? .unknown : .model
+            return isModel(text, before: .max, for: caller) ? .model : .unknown
         }
-        if let model = pins[.model(text)], model.order < first { return .model }
+        if isModel(text, before: first, for: caller) { return .model }
         return pin.holder.flatMap { RecordKey($0) }.map(Short.provider) ?? .contested
     }
 
     // MARK: Learning
 
+    /// Only these call this node.
+    /// - Returns: whether it is news.
+    package mutating func setReaders(_ readers: Set<PublicKey>) -> Bool {
+        guard readers != self.readers else { return false }
+        self.readers = readers
+        return true
+    }
+
     /// Takes in what a catalog shows.
     package mutating func learn(_ nodes: [CatalogNode], _ providers: [CatalogProvider], wall: Timestamp) {
-        for known in nodes where known.key == node { ownName = known.name }
-        let view = View(nodes, providers)
+        for known in nodes where known.key == node { (ownName, ownOperator) = (known.name, known.operatorKey) }
+        let view = View(nodes, providers, readers)
         // Most catalogs differ from the one before in their workers only.
         if view != lastView || wall.milliseconds - lookedAt.milliseconds > Self.weekMs {
             lastView = view
@@ -98,7 +122,15 @@ package struct NameBook: Sendable {
         var claims = Claims()
         for known in nodes { claims.add(.node(known.name), known.key.bytes, home: known.key) }
         for provider in providers { claim(provider, &claims) }
-        for (name, claimants) in claims.byName { settle(name, claimants, wall) }
+        // What comes at the same moment for all and for some is nobody's for those who see both, and so comes to them first.
+        for (name, claimants) in claims.byName {
+            guard case .provider(let id) = name, pins[name] == nil else { continue }
+            for reader in claims.readers[id] ?? [] where pins[.shown(id, to: reader)] == nil {
+                for other in claimants { claims.add(.shown(id, to: reader), other.holder, home: other.home) }
+            }
+        }
+        for (name, claimants) in claims.byName where name.isShown { settle(name, claimants, wall) }
+        for (name, claimants) in claims.byName where !name.isShown { settle(name, claimants, wall) }
         news += conflicts.filter { $0.name.isFull && !before.contains($0) }
     }
 
@@ -113,10 +145,12 @@ package struct NameBook: Sendable {
         var nodes: [PublicKey] = []
         var nodeNames: [String] = []
         var providers: [Provider] = []
+        var readers: Set<PublicKey>?
 
         init() {}
 
-        init(_ nodes: [CatalogNode], _ providers: [CatalogProvider]) {
+        init(_ nodes: [CatalogNode], _ providers: [CatalogProvider], _ readers: Set<PublicKey>?) {
+            self.readers = readers
             self.nodes = nodes.map(\.key)
             nodeNames = nodes.map(\.name)
             self.providers = providers.map { Provider(key: $0.key, advert: $0.advertHash, home: $0.homeName) }
@@ -130,6 +164,8 @@ package struct NameBook: Sendable {
 
     private struct Claims {
         var byName: OrderedDictionary<MeshName, [Claim]> = [:]
+        /// To whom something of that id is shown that is not for everybody.
+        var readers: [String: [PublicKey]] = [:]
 
         mutating func add(_ name: MeshName, _ holder: [UInt8], home: PublicKey) {
             if byName[name]?.contains(where: { $0.holder == holder }) ?? false { return }
@@ -142,19 +178,38 @@ package struct NameBook: Sendable {
         claims.add(.node(provider.homeName), home.bytes, home: home)
         claims.add(.owner(provider.scope.username, at: home), provider.owner.bytes, home: home)
         // Stays the same when the provider becomes private or public.
-        let key = provider.tokenSalt.bytes
-        if home == node || provider.access == .ownerOnly {
-            claims.add(.own(provider.providerID, owner: provider.owner), key, home: home)
+        let (id, key) = (provider.providerID, provider.tokenSalt.bytes)
+        let isForAll = isForAll(provider)
+        if home == node || !isForAll { claims.add(.own(id, owner: provider.owner), key, home: home) }
+        if isForAll {
+            if home == node, provider.scope == .global { claims.add(.global(id), key, home: home) }
+            claims.add(.provider(id), key, home: home)
         }
-        if home == node, provider.scope == .global { claims.add(.global(provider.providerID), key, home: home) }
-        if provider.access != .ownerOnly { claims.add(.provider(provider.providerID), key, home: home) }
+        for reader in named(by: provider) where !isForAll {
+            claims.add(.shown(id, to: reader), key, home: home)
+            claims.readers[id, default: []].append(reader)
+        }
     }
 
+    /// Whether all who call this node may use it.
+    private func isForAll(_ provider: CatalogProvider) -> Bool {
+        switch provider.access {
+        case .everyone: true
+        case .ownerOnly: false
+        case .named(let keys): keys.contains(node) || ownOperator.map(keys.contains) ?? false
+        }
+    }
+
+    /// Those who call this node and are named, its owner aside.
+    private func named(by provider: CatalogProvider) -> [PublicKey] {
+        guard case .named(let keys) = provider.access else { return [] }
+        return keys.filter { $0 != provider.owner && callsHere($0) }
+    }
+
+    private func callsHere(_ owner: PublicKey) -> Bool { readers?.contains(owner) ?? true || owner == ownOperator }
+
     private mutating func settle(_ name: MeshName, _ claims: [Claim], _ wall: Timestamp) {
-        var own = claims.first { $0.home == node }
-        // Other nodes' providers may have any short name; this node's own names are its own.
-        if !name.isFull, case .provider = name { own = nil }
-        if let own, pins[name]?.holder != own.holder, isForced(name) {
+        if isForced(name), let own = claims.first(where: { $0.home == node }), pins[name]?.holder != own.holder {
             put(name, own.holder, own.home, wall)
         } else if pins[name] == nil {
             put(name, claims.count == 1 ? claims[0].holder : nil, claims[0].home, wall)
@@ -176,14 +231,19 @@ package struct NameBook: Sendable {
     private mutating func learnModels(of providers: [CatalogProvider], _ wall: Timestamp) {
         for provider in providers where models[provider.key] != provider.modelsSeen {
             models[provider.key] = provider.modelsSeen
+            let named = isForAll(provider) ? nil : [provider.owner].filter(callsHere) + self.named(by: provider)
             for model in provider.modelsSeen where model.utf8.contains(UInt8(ascii: "/")) {
-                if let pin = pins[.model(model)] {
-                    refresh(pin, wall)
-                } else {
-                    put(.model(model), [], provider.homeNode, wall)
+                guard let named else {
+                    learn(.model(model), from: provider.homeNode, wall)
+                    continue
                 }
+                for reader in named { learn(.shownModel(model, to: reader), from: provider.homeNode, wall) }
             }
         }
+    }
+
+    private mutating func learn(_ model: MeshName, from home: PublicKey, _ wall: Timestamp) {
+        if let pin = pins[model] { refresh(pin, wall) } else { put(model, [], home, wall) }
     }
 
     private mutating func refresh(_ pin: NamePin, _ wall: Timestamp) {
@@ -244,9 +304,9 @@ package struct NameBook: Sendable {
     // MARK: What others tell it
 
     /// Buyers used these as `model`.
-    package mutating func used(_ texts: [String]) {
-        for text in texts {
-            for name in names(in: text) {
+    package mutating func used(_ names: [UsedName]) {
+        for used in names {
+            for name in self.names(in: used) {
                 guard var pin = pins[name], !pin.isUsed else { continue }
                 pin.isUsed = true
                 keep(pin)
@@ -254,11 +314,16 @@ package struct NameBook: Sendable {
         }
     }
 
-    private func names(in text: String) -> [MeshName] {
-        switch ModelName(text) {
+    private func names(in used: UsedName) -> [MeshName] {
+        let (text, reader) = (used.text, used.owner)
+        return switch ModelName(text) {
         case .full(let owner, let home, _, _):
             [.node(home)] + (node(named: home).map { [.owner(owner, at: $0)] } ?? [])
-        case .provider(let id, _): [.model(text), .provider(id), .global(id)]
+        case .provider(let id, _):
+            [
+                .model(text), .shownModel(text, to: reader), .provider(id), .shown(id, to: reader), .global(id),
+                .own(id, owner: reader),
+            ]
         case .key, .bare: []
         }
     }

@@ -15,4 +15,7 @@ package struct Principal: Hashable, Sendable {
         self.node = node
         self.nodeOperator = nodeOperator
     }
+
+    /// Under which a provider may name the caller.
+    var keys: [PublicKey] { [owner, node] + (nodeOperator.map { [$0] } ?? []) }
 }

@@ -11,7 +11,7 @@ extension MeshStore {
                 let text: String = row["name"]
                 guard let name = MeshName(text), let home = PublicKey([UInt8](row: row, "home")) else {
                     // Strangers choose what their models are called: none of it may keep this node from starting.
-                    if text.hasPrefix("model:") { return nil }
+                    if MeshName.isOfModel(text) { return nil }
                     throw damaged("a name")
                 }
                 let holder: Data? = row["holder"]

@@ -21,28 +21,4 @@ enum BackendErrorBody {
         guard UTF8Carry.isWellFormed(body) else { return body }
         return Array(words.cleaned(String(decoding: body, as: UTF8.self)).utf8)
     }
-
-    /// A part of a stream of events, in which the documents of errors lose what is the seller's own. A line that was cut
-    /// in two passes; the node looks at whole events.
-    static func cleaned(events part: ByteBuffer, _ words: PublicWords) -> ByteBuffer {
-        let view = part.readableBytesView
-        guard view.count <= Limits.workerBackendErrorBytes, view.firstRange(of: Array("error".utf8)) != nil else {
-            return part
-        }
-        var isChanged = false
-        let lines = view.split(separator: 0x0A, omittingEmptySubsequences: false).map { line -> [UInt8] in
-            guard let colon = line.firstIndex(of: UInt8(ascii: ":")) else { return Array(line) }
-            let name = line[..<colon]
-            guard name.elementsEqual("data".utf8) || name.elementsEqual("error".utf8) else { return Array(line) }
-            let data = Array(line[line.index(after: colon)...])
-            guard let document = try? JSONValue.parse(data), name.count == 5 || document["error"] != nil else {
-                return Array(line)
-            }
-            let cleaned = document.cleaned(by: words)
-            guard cleaned != document else { return Array(line) }
-            isChanged = true
-            return Array(name) + Array(": ".utf8) + cleaned.bytes + (data.last == 0x0D ? [0x0D] : [])
-        }
-        return isChanged ? ByteBuffer(bytes: Array(lines.joined(separator: [0x0A]))) : part
-    }
 }

@@ -16,6 +16,7 @@ actor ModelWatch {
     private var looks = 0
     private var latest = 0
     private var lastLook: ContinuousClock.Instant?
+    private var lastAsked: ContinuousClock.Instant?
     /// Looks in a row that found nobody.
     private var inVain = 0
     private var trouble: String?
@@ -45,22 +46,34 @@ actor ModelWatch {
     /// For one session: yields when the node has to be told of a change. The one before ends.
     func changes() -> AsyncStream<Void> {
         told = nil
+        lastAsked = nil
         listener?.finish()
         let (stream, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
         listener = continuation
         return stream
     }
 
-    /// The answer to `models.list`, as it is now.
-    func list() async -> [UInt8] {
-        // Right after a look that found something new the node asks because of it.
-        let isFresh = lastLook.map { $0.duration(to: .now) < .seconds(1) } ?? false
-        if !isFresh { await look() }
+    /// The answer to `models.list`: what is known, where that is fresh enough for the question.
+    func list(now: ContinuousClock.Instant = .now) async -> [UInt8] {
+        if !isFresh(now) { await look(asked: now) }
+        lastAsked = now
         told = offer.key
         return offer.document.bytes
     }
 
-    private func look() async {
+    /// The node asks once a minute as this watch does, and the backend need not be asked by both. A question that comes
+    /// sooner has a reason: then only a look that is as young as the question will do.
+    private func isFresh(_ now: ContinuousClock.Instant) -> Bool {
+        guard let lastLook else { return false }
+        let age = lastLook.duration(to: now)
+        // Right after a look that found something new the node asks because of it.
+        if age < .seconds(1) { return true }
+        if trouble != nil || doubt.isRaised { return false }
+        if let lastAsked, lastAsked.duration(to: now) < .milliseconds(timings.modelsMs / 2) { return false }
+        return age < .milliseconds(timings.modelsMs + timings.modelsAnswerMs)
+    }
+
+    private func look(asked: ContinuousClock.Instant = .now) async {
         looks += 1
         let number = looks
         do throws(BackendFailure) {
@@ -73,7 +86,7 @@ actor ModelWatch {
             failed(error)
         }
         latest = number
-        lastLook = .now
+        lastLook = max(asked, .now)
         if let told, told != offer.key { listener?.yield() }
     }
 
@@ -159,6 +172,8 @@ private final class Doubt: Sendable {
         var waiter: AsyncStream<Void>.Continuation?
     }
     private let state = Mutex(State())
+
+    var isRaised: Bool { state.withLock { $0.isRaised } }
 
     func raise() {
         state.withLock { state in

@@ -87,14 +87,16 @@ package struct OpenAIBackend: Backend {
         let isCoded = response.headers.contains(name: "content-encoding")
         let length = isCoded ? nil : response.headers.first(name: "content-length").flatMap { Int($0) }
         try await deliver(.head(status: status, headers: headers, contentType: type, length: length))
-        let isStream = type.lowercased().hasPrefix("text/event-stream")
+        var events = type.lowercased().hasPrefix("text/event-stream") ? ErrorEventCleaner(words) : nil
         var body = response.body.makeAsyncIterator()
         while true {
             let part: ByteBuffer?
             do { part = try await body.next() } catch { throw failure(error) }
-            guard let part else { return }
-            try await deliver(.body(isStream ? BackendErrorBody.cleaned(events: part, words) : part))
+            guard let part else { break }
+            let passed = events?.take(part) ?? part
+            if passed.readableBytes > 0 { try await deliver(.body(passed)) }
         }
+        if let rest = events?.finish() { try await deliver(.body(rest)) }
     }
 
     /// An error status with its words, as much of them as has come, without what is the seller's own.

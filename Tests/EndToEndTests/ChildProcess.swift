@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import Testing
 
 /// A real process of the `aisbf` executable (or another program), whose output is kept and which never outlives its
 /// test.
@@ -7,6 +8,8 @@ final class ChildProcess: Sendable {
     private struct State {
         var process: Process
         var output = ""
+        /// Whether all of its output is here.
+        var isAtEnd = false
     }
 
     private let state: Mutex<State>
@@ -27,6 +30,9 @@ final class ChildProcess: Sendable {
             let data = handle.availableData
             if data.isEmpty {
                 handle.readabilityHandler = nil
+                // Nobody else does, and Foundation cannot start processes any more when there are a thousand.
+                try? handle.close()
+                self?.state.withLock { $0.isAtEnd = true }
                 return
             }
             self?.state.withLock { $0.output += String(decoding: data, as: UTF8.self) }
@@ -52,9 +58,22 @@ final class ChildProcess: Sendable {
             kill(SIGKILL)
             return nil
         }
-        // The reader may lag behind the exit by a moment.
-        try? await Task.sleep(for: .milliseconds(50))
+        // The reader may lag behind the exit by a moment; what it left running may keep the output open.
+        _ = await eventually(within: 0.1) { self.state.withLock { $0.isAtEnd } }
         return state.withLock { $0.process.terminationStatus }
+    }
+}
+
+/// Runs `body` for all rows of a table, a few at the same time: what takes its time by waiting takes it once, and the
+/// machine is small.
+func atOnce<Row: Sendable>(
+    _ rows: [Row], most: Int = 3, _ body: @escaping @Sendable (Row) async throws -> Void
+) async {
+    await withTaskGroup(of: Void.self) { group in
+        for (number, row) in rows.enumerated() {
+            if number >= most { await group.next() }
+            group.addTask { do { try await body(row) } catch { Issue.record(error, "\(row)") } }
+        }
     }
 }
 
@@ -63,14 +82,18 @@ func eventually(within seconds: Double, _ condition: () async throws -> Bool) as
     let deadline = ContinuousClock.now.advanced(by: .milliseconds(Int(seconds * 1_000)))
     while ContinuousClock.now < deadline {
         if try await condition() { return true }
-        try? await Task.sleep(for: .milliseconds(50))
+        try? await Task.sleep(for: .milliseconds(20))
     }
     return try await condition()
 }
 
 enum Products {
-    /// The `aisbf` executable that was built with these tests.
+    /// The `aisbf` executable that was built with these tests, or the one of the configuration that is asked for
+    /// (`make test-release`): what the optimiser makes of the sources is another program.
     static let aisbf: String = {
+        if let configuration = ProcessInfo.processInfo.environment["AISBF_TEST_CONFIGURATION"] {
+            return "\(root)/.build/\(configuration)/aisbf"
+        }
         let bundle = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
         var candidates = [bundle.appendingPathComponent("aisbf").path]
         // Inside a .xctest bundle the products lie beside it; under `swift test` the helper runs from the toolchain.

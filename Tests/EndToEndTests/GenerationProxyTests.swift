@@ -5,8 +5,11 @@ import Testing
 @Suite(.serialized) struct GenerationProxyTests {
     private static let speech = (0..<1_024).map { UInt8(truncatingIfNeeded: $0) }
 
-    @Test(arguments: GenerationTests.generations)
-    func soundPicturesAndFormsComeThroughGeneration(_ generation: String) async throws {
+    @Test func soundPicturesAndFormsComeThroughEveryGeneration() async throws {
+        await atOnce(GenerationTests.generations) { try await Self.soundPicturesAndFormsComeThrough($0) }
+    }
+
+    private static func soundPicturesAndFormsComeThrough(_ generation: String) async throws {
         let market = try await Market.open(["log": ["level": "trace"]])
         let client = try market.start(generation)
         #expect(await market.lists(GenerationTests.models), "\(client.output)")

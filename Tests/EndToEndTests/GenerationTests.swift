@@ -11,7 +11,11 @@ import Testing
     /// How each generation says who it is: all ways of the handshake are used by one of them.
     static let identities = ["A": "query", "B": "headers", "C": "both", "D": "bearer", "E": "both"]
 
-    @Test(arguments: generations) func aBuyerIsAnsweredByGeneration(_ generation: String) async throws {
+    @Test func aBuyerIsAnsweredByGeneration() async throws {
+        await atOnce(Self.generations) { try await Self.aBuyerIsAnsweredByGeneration($0) }
+    }
+
+    private static func aBuyerIsAnsweredByGeneration(_ generation: String) async throws {
         let market = try await Market.open()
         let client = try market.start(generation)
         #expect(await market.lists(Self.models), "\(client.output)")
@@ -31,7 +35,11 @@ import Testing
         await market.close()
     }
 
-    @Test(arguments: generations) func failuresOfGenerationReachTheBuyer(_ generation: String) async throws {
+    @Test func failuresOfGenerationReachTheBuyer() async throws {
+        await atOnce(Self.generations) { try await Self.failuresOfGenerationReachTheBuyer($0) }
+    }
+
+    private static func failuresOfGenerationReachTheBuyer(_ generation: String) async throws {
         let market = try await Market.open(["limits": ["first_content_ms": 4_000]])
         // Without keep-alives, so that a crashed handler is noticed by the deadline of the first content.
         let client = try market.start(generation, ["--pending", "off"])
@@ -64,7 +72,11 @@ import Testing
         await market.close()
     }
 
-    @Test(arguments: generations) func theSameClientIDTakesOverFromGeneration(_ generation: String) async throws {
+    @Test func theSameClientIDTakesOverFromGeneration() async throws {
+        await atOnce(Self.generations) { try await Self.theSameClientIDTakesOverFromGeneration($0) }
+    }
+
+    private static func theSameClientIDTakesOverFromGeneration(_ generation: String) async throws {
         let market = try await Market.open()
         let old = try market.start(generation, ["--once"])
         #expect(await market.lists(Self.models), "\(old.output)")
@@ -91,9 +103,13 @@ import Testing
         await market.close()
     }
 
-    @Test(arguments: [
-        ["--split-events"], ["--split-events", "--pending", "off", "--serial"], ["--damaged-utf8"],
-    ]) func quirksOfChunksAreHidden(flags: [String]) async throws {
+    @Test func quirksOfChunksAreHidden() async throws {
+        await atOnce([["--split-events"], ["--split-events", "--pending", "off", "--serial"], ["--damaged-utf8"]]) {
+            try await Self.quirksOfChunksAreHidden(flags: $0)
+        }
+    }
+
+    private static func quirksOfChunksAreHidden(flags: [String]) async throws {
         let market = try await Market.open()
         let client = try market.start("D", flags)
         #expect(await market.lists(Self.models), "\(client.output)")

@@ -61,10 +61,10 @@ import Testing
             for _ in 0..<4 { group.addTask { try await shop.ask(stream: true, within: 30) } }
             return try await group.reduce(into: [LocalMesh.Answer]()) { $0.append($1) }
         }
-        try await Task.sleep(for: .milliseconds(500))
+        #expect(await shop.isBusy(with: 4))
         first.kill(SIGTERM)
-        for number in 0..<10 {
-            let answer = try await shop.ask(within: 30)
+        for number in 0..<20 {
+            let answer = try await shop.ask(tokens: 2, within: 30)
             #expect(answer.status == 200, "\(number): \(answer.body)")
         }
         for stream in try await streams {

@@ -34,13 +34,26 @@ import Testing
             try ChildProcess(Products.aisbf, ["worker", "run", "--config", workerFile])
         }
 
-        func ask(stream: Bool = false, within seconds: Double = 20) async throws -> LocalMesh.Answer {
-            try await Curl.run(
+        func ask(
+            stream: Bool = false, tokens: Int? = nil, within seconds: Double = 20
+        ) async throws -> LocalMesh.Answer {
+            let limit = tokens.map { #","max_tokens":\#($0)"# } ?? ""
+            return try await Curl.run(
                 [
                     "-H", "authorization: Bearer \(key)", "-d",
-                    #"{"model":"gpu/demo-chat","stream":\#(stream),"messages":[{"role":"user","content":"Hi"}]}"#,
+                    #"{"model":"gpu/demo-chat","stream":\#(stream)\#(limit),"messages":[{"role":"user","content":"Hi"}]}"#,
                     "\(node.url)/v1/chat/completions",
                 ], within: seconds)
+        }
+
+        /// Whether as many requests are under way as that.
+        func isBusy(with count: Int) async -> Bool {
+            await eventually(within: 10) {
+                let answer = try? await Curl.run([
+                    "--unix-socket", "\(node.dataDirectory)/admin.sock", "http://node/api/admin/v1/status",
+                ])
+                return answer?.body.contains("\"requests_in_flight\":\(count)") ?? false
+            }
         }
 
         func isServing(within seconds: Double = 10) async -> Bool {
@@ -116,7 +129,7 @@ import Testing
         let worker = try shop.startWorker()
         #expect(await shop.isServing(), "\(worker.output)")
         async let streamed = shop.ask(stream: true, within: 30)
-        try await Task.sleep(for: .milliseconds(700))
+        #expect(await shop.isBusy(with: 1))
         shop.process.kill(SIGTERM)
         let answer = try await streamed
         #expect(answer.status == 200 && answer.body.contains("[DONE]"), "\(answer.body)")

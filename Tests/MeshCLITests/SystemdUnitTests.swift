@@ -32,6 +32,10 @@ import Testing
         #expect(unit().contains("ProtectHome=yes") && !unit("/run/user/7/d").contains("ProtectHome=yes"))
     }
 
+    @Test func aReloadIsASIGHUP() {
+        #expect(unit().contains("ExecReload=/bin/kill -HUP $MAINPID"))
+    }
+
     @Test func wordsOfAnyKindStayOneWord() {
         let lines = unit(executable: "/opt/my tools/aisbf", config: "/etc/100%/a\"b$c.yaml")
         #expect(

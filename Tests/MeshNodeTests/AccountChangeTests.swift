@@ -5,7 +5,7 @@ import MeshWire
 import Testing
 
 /// Users who are disabled, enabled and removed, providers that change, keys that are exchanged.
-@Suite(.serialized) struct AccountChangeTests {
+@Suite(.serialized, .nodeLog) struct AccountChangeTests {
     private static func seller(
         _ node: TestNode, _ name: String
     ) async throws -> (key: Buyer, worker: ScriptedWorker, token: String) {

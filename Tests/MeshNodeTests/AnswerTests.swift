@@ -2,7 +2,7 @@ import MeshWire
 import Testing
 
 /// A request's way to the worker and the answer's way back, byte for byte.
-@Suite(.serialized) struct AnswerTests {
+@Suite(.serialized, .nodeLog) struct AnswerTests {
     @Test func everyFieldArrivesByteForByteAndOnlyTheModelIsReplaced() async throws {
         try await Shop.open { shop in
             let front = #"{ "x_unknown" : {"deep":[1, 2.50, 1e400, "é\u00e9 \"q\"", null]},"model":"#

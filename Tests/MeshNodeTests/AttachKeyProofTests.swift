@@ -6,7 +6,7 @@ import MeshWire
 import Testing
 
 /// Tokens of the first release, whose keys nobody signed for, at whole nodes.
-@Suite(.serialized) struct AttachKeyProofTests {
+@Suite(.serialized, .nodeLog) struct AttachKeyProofTests {
     private static let created = Timestamp(milliseconds: 1_760_000_000_000)
 
     /// Writes alice's provider `lab` as the first release left it.
@@ -43,7 +43,7 @@ import Testing
                 }
                 let fresh = try await north.administer("POST", "providers/alice/lab/tokens", "{}")
                 try await eventually("the south knows the advert", within: 20) {
-                    try await Task.sleep(for: .milliseconds(250))
+                    try await Task.sleep(for: .milliseconds(50))
                     return try await tries(fresh["registration_token"]?.text ?? "", at: south) == 200
                 }
                 #expect(try await tries(token.text, at: south) == 403)
@@ -53,7 +53,7 @@ import Testing
                 _ = try await ScriptedWorker.attach(
                     north.buyerPort, provider: "lab", token: token.text, client: "w1", username: "alice")
                 try await eventually("the old token is good at the south", within: 20) {
-                    try await Task.sleep(for: .milliseconds(250))
+                    try await Task.sleep(for: .milliseconds(50))
                     return try await tries(token.text, at: south) == 200
                 }
                 #expect(try await isProven() == [true, true])

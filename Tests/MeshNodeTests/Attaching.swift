@@ -11,7 +11,7 @@ extension ScriptedWorker {
             let worker = try? await attach(
                 node.buyerPort, provider: provider, token: token, client: client, username: username, models: models,
                 capabilities: capabilities)
-            if worker == nil { try await Task.sleep(for: .milliseconds(250)) }
+            if worker == nil { try await Task.sleep(for: .milliseconds(50)) }
             return worker
         }
     }

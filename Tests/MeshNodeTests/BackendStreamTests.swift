@@ -4,7 +4,7 @@ import Testing
 
 /// What backends really send, and what a buyer must hear of it: before a worker of this package and from a worker of the
 /// broker's protocol, at the worker's node and at another one.
-@Suite(.serialized) struct BackendStreamTests {
+@Suite(.serialized, .nodeLog) struct BackendStreamTests {
     /// What a backend does, and a worker of the protocol in its place.
     enum Play: Sendable {
         case text(String)

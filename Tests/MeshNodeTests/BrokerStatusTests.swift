@@ -2,7 +2,7 @@ import MeshWire
 import Testing
 
 /// What operators and owners are shown of worker sessions, and nobody else.
-@Suite(.serialized) struct BrokerStatusTests {
+@Suite(.serialized, .nodeLog) struct BrokerStatusTests {
     private static let register = #"""
         {"v":1,"op":"register","request_id":"reg-1","payload":{
         "hardware":{"hostname":"rig","platform":"linux","gpus":[

@@ -36,7 +36,7 @@ struct Shop: Sendable {
     }
 }
 
-@Suite(.serialized) struct BuyerErrorTests {
+@Suite(.serialized, .nodeLog) struct BuyerErrorTests {
     struct Bad: Sendable, CustomStringConvertible {
         var body: String
         var code: String

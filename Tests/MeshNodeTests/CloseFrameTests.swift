@@ -2,7 +2,7 @@ import MeshWire
 import Testing
 
 /// Why a session ends is told to a worker that is in the middle of something, too.
-@Suite(.serialized) struct CloseFrameTests {
+@Suite(.serialized, .nodeLog) struct CloseFrameTests {
     /// Sends chunks as fast as the node takes them, until the connection is gone.
     private static func flood(_ worker: ScriptedWorker, _ request: JSONValue) async throws {
         let event = "data: " + String(repeating: "x", count: 30_000) + "\n\n"

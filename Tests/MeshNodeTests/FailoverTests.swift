@@ -4,7 +4,7 @@ import MeshWire
 import Testing
 
 /// Two workers of one provider, of which one does not do its part: the other answers, wherever the buyer asks.
-@Suite(.serialized) struct FailoverTests {
+@Suite(.serialized, .nodeLog) struct FailoverTests {
     private struct Market: Sendable {
         var host: TestNode
         var bob: Buyer
@@ -227,8 +227,11 @@ import Testing
     }
 
     /// A seller with a queue may say so; while nobody else is there to ask it gets some times the first content's time.
-    @Test(arguments: [false, true])
-    func pendingMovesTheWaitWithinABound(isFar: Bool) async throws {
+    @Test func pendingMovesTheWaitWithinABound() async throws {
+        try await atOnce([false, true]) { try await Self.pendingMovesTheWait(isFar: $0) }
+    }
+
+    private static func pendingMovesTheWait(isFar: Bool) async throws {
         try await Self.open(isFar: isFar, firstContentMs: 1_000) { market in
             @Sendable func pending(_ worker: ScriptedWorker, _ request: JSONValue) {
                 worker.say(

@@ -130,7 +130,7 @@ private func knows(_ node: TestNode, _ name: String) async throws -> Bool {
     return peers["peers"]?.elements?.contains { $0["name"]?.text == name } ?? false
 }
 
-@Suite(.serialized) struct FlippedRecordTests {
+@Suite(.serialized, .nodeLog) struct FlippedRecordTests {
     @Test func aFlippedByteIsRefusedCountedAndBlamedOnTheLink() async throws {
         let liar = try Liar()
         try await withNode(allow: [liar.id]) { node in

@@ -36,7 +36,7 @@ private struct Pair: Sendable {
     }
 }
 
-@Suite(.serialized) struct ForwardingTests {
+@Suite(.serialized, .nodeLog) struct ForwardingTests {
     @Test func aBuyerAtOneNodeIsAnsweredByAWorkerAtAnother() async throws {
         try await Pair.open { pair in
             let worker = try await pair.worker(at: pair.north)

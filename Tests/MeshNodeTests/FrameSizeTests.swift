@@ -3,7 +3,7 @@ import MeshWire
 import Testing
 
 /// Frames at their bounds, to the byte.
-@Suite(.serialized) struct FrameSizeTests {
+@Suite(.serialized, .nodeLog) struct FrameSizeTests {
     /// An answer whose frame has exactly `size` bytes.
     private static func answer(_ request: JSONValue, size: Int) -> (frame: [UInt8], body: [UInt8]) {
         let front = Array(#"{"v":1,"request_id":"\#(request.id)","status":"ok","payload":"#.utf8)

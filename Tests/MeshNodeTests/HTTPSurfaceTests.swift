@@ -3,7 +3,7 @@ import MeshWire
 import Testing
 
 /// The listener against clients that do everything HTTP allows, and what it does not.
-@Suite(.serialized) struct HTTPSurfaceTests {
+@Suite(.serialized, .nodeLog) struct HTTPSurfaceTests {
     @Test func aDeclaredBodyOverTheLimitIs413() async throws {
         try await withNode { node in
             let connection = try await RawConnection.open(port: node.buyerPort)

@@ -3,7 +3,7 @@ import MeshWire
 import Testing
 
 /// Which header fields pass between a buyer and what serves the models, at the worker's node and from another one.
-@Suite(.serialized) struct HeaderPassageTests {
+@Suite(.serialized, .nodeLog) struct HeaderPassageTests {
     /// A worker at the north node, and a buyer at each.
     private struct Market: Sendable {
         var worker: ScriptedWorker

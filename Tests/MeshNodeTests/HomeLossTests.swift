@@ -3,7 +3,7 @@ import MeshWire
 import Testing
 
 /// A provider outlives its home: the nodes that know it go on without.
-@Suite(.serialized) struct HomeLossTests {
+@Suite(.serialized, .nodeLog) struct HomeLossTests {
     @Test func theHomeEndsAndTheHostingNodeGoesOn() async throws {
         let southern = try await PreparedNode("south")
         let northern = try await PreparedNode("north")

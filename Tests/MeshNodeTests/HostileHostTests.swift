@@ -7,7 +7,7 @@ import NIOCore
 import Testing
 
 /// What a hosting node that lies, or says nothing, can do to another node's buyers: tell of itself, and no more.
-@Suite(.serialized) struct HostileHostTests {
+@Suite(.serialized, .nodeLog) struct HostileHostTests {
     private struct Trap: Sendable {
         var liar: ScriptedHost
         var south: TestNode

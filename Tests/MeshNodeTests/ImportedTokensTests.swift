@@ -40,7 +40,7 @@ private final class Answers: Sendable {
     func count(_ answer: ImportedTokens.Answer) -> Int { all.withLock { $0.count { $0 == answer } } }
 }
 
-@Suite(.serialized) struct ImportedTokensTests {
+@Suite(.serialized, .nodeLog) struct ImportedTokensTests {
     private static let provider = RecordKey(.zero)
 
     private static func key(of token: String) -> PublicKey {

@@ -4,7 +4,7 @@ import MeshWire
 import Testing
 
 /// What the log says of requests, workers and changes, and what it does not.
-@Suite(.serialized) struct JournalTests {
+@Suite(.serialized, .nodeLog) struct JournalTests {
     @Test func everyFailedRequestHasALineWithItsID() async throws {
         let log = LogLines()
         try await withNode(log: log) { node in

@@ -5,7 +5,7 @@ import MeshWire
 import Testing
 
 /// A whole node and peers that it admits.
-@Suite struct LinkFloodTests {
+@Suite(.nodeLog) struct LinkFloodTests {
     private static let floods: [(String, GossipMessage)] = {
         let keys = (0..<512).map { RecordKey(Bytes16(high: UInt64($0), low: 1)) }
         let names = keys.map { RecordSummary(key: $0, version: RecordVersion(raw: 1), hashPrefix: 1) }

@@ -5,7 +5,7 @@ import MeshWire
 import Testing
 
 /// Two operators who find each other: what each is told, and what changes without a restart.
-@Suite struct MeshRuleTests {
+@Suite(.nodeLog) struct MeshRuleTests {
     private func escaped(_ text: String) -> String {
         text.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
     }

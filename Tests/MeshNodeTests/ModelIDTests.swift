@@ -3,7 +3,7 @@ import MeshWire
 import Testing
 
 /// Every id that the list of models shows is found at `GET /v1/models/{id}`, however a client writes it.
-@Suite(.serialized) struct ModelIDTests {
+@Suite(.serialized, .nodeLog) struct ModelIDTests {
     static let ids = [
         "m1", "/models/llama-3-8b.Q4_K_M.gguf", "@cf/meta/llama-3-8b-instruct", "hf.co/bartowski/X-GGUF:Q4_K_M",
         "C:\\models\\x.gguf", "a model with spaces", "modèle-北京-🚀", "user@host/p/q", "a%2Fb", "a/b", "100%", "a#b?c=d",

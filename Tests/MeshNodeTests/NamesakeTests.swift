@@ -5,7 +5,7 @@ import MeshWire
 import Testing
 
 /// A node, a user and a provider that are called as others were before.
-@Suite(.serialized) struct NamesakeTests {
+@Suite(.serialized, .nodeLog) struct NamesakeTests {
     /// A node that is linked to `buyers` and has the user `seller` with a public provider `demo` and a worker of it.
     private static func selling(
         _ prepared: PreparedNode, at buyers: TestNode, models: [String] = ["m1"],

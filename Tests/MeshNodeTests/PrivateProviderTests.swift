@@ -6,7 +6,7 @@ import Testing
 
 /// Providers that are not for everybody: what a node learns that has nothing to do with them, and that those whom they
 /// concern can use them everywhere.
-@Suite(.serialized) struct PrivateProviderTests {
+@Suite(.serialized, .nodeLog) struct PrivateProviderTests {
     struct Pair: Sendable {
         var north: TestNode
         var south: TestNode
@@ -163,6 +163,37 @@ import Testing
             // The end of the token ends the session, there as everywhere.
             _ = try await pair.north.administer("POST", "providers/alice/hidden-den/rotate-token", "{}")
             #expect(try await worker.closed().code == 1_008)
+        }
+    }
+
+    /// What is shown to one of a node's users takes its short name from no other, and nobody's models.
+    @Test func whatOneUserSeesShadowsNothingForAnother() async throws {
+        try await Pair.open(named: true) { pair in
+            let hidden = try await pair.worker(at: pair.north)
+            try await pair.south.offers("hidden-den/secret-model", to: pair.bob)
+            try await pair.south.user("dave")
+            let dave = try await pair.south.key(of: "dave")
+            #expect(try await dave.ask(model: "hidden-den/open-model").status == 404)
+            // Later somebody sells under the same name to all.
+            let open = try await ScriptedWorker.admitted(
+                at: pair.south, provider: "hidden-den",
+                token: try await pair.south.provider("hidden-den", owner: "carol"),
+                username: "carol", models: ["open-model"])
+            try await pair.south.offers("hidden-den/open-model", to: dave)
+            for (buyer, model, worker) in [
+                (dave, "hidden-den/open-model", open), (pair.bob, "hidden-den/secret-model", hidden),
+                (pair.bob, "carol@south/hidden-den/open-model", open),
+            ] {
+                let connection = try await buyer.start(#"{"model":"\#(model)"}"#)
+                worker.answer(try await worker.request("chat.completions"), payload: #"{"id":"x"}"#)
+                #expect(try await connection.reply().status == 200, "\(model)")
+            }
+            let listed = try await pair.bob.call("GET", "/v1/models").document?["data"]?.elements ?? []
+            #expect(
+                listed.compactMap { $0["id"]?.text }.sorted()
+                    == ["carol@south/hidden-den/open-model", "hidden-den/secret-model"])
+            let names = try await pair.south.administer("GET", "mesh/names")["names"]?.elements ?? []
+            #expect(names.contains { $0["name"]?.text == "shown:hidden-den@\(pair.bobID)" })
         }
     }
 }

@@ -3,7 +3,7 @@ import MeshWire
 import Testing
 
 /// Workers of one provider that differ in what they offer.
-@Suite(.serialized) struct ProviderIndexTests {
+@Suite(.serialized, .nodeLog) struct ProviderIndexTests {
     @Test func oneAmongManyIsFoundByItsModel() async throws {
         try await Shop.open { shop in
             var others: [ScriptedWorker] = []

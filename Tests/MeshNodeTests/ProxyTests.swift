@@ -3,7 +3,7 @@ import MeshWire
 import Testing
 
 /// Everything a worker offers beside chat: what it is sent, and what the buyer gets.
-@Suite(.serialized) struct ProxyTests {
+@Suite(.serialized, .nodeLog) struct ProxyTests {
     private static let studio =
         #"{"binary_frames":true,"openai_compat":{"embeddings":true},"#
         + #""studio":{"endpoints":["v1/images/edits","v1/audio/speech","v1/files/{id}/content","v1/video/progress"]}}"#
@@ -185,7 +185,7 @@ import Testing
             let text = String(decoding: Base64.text([UInt8](repeating: 7, count: size)), as: UTF8.self)
             shop.worker.answer(
                 request, payload: #"{"status_code":200,"content_type":"video/mp4","body_base64":"\#(text)"}"#)
-            try await Task.sleep(for: .milliseconds(300))
+            try await eventually("the node has it all") { try await shop.worker.connection.unsent() == 0 }
             try await connection.readAgain()
             try await eventually("the end of the connection", within: 20) { connection.isClosed }
             let (reply, _) = try #require(try Reply.parse(connection.pending))

@@ -4,7 +4,7 @@ import MeshWire
 import Testing
 
 /// How soon what happens at one node is known at the other. The times asserted are loose: what they rule out are waits.
-@Suite(.serialized) struct QuickAttachTests {
+@Suite(.serialized, .nodeLog) struct QuickAttachTests {
     struct Pair: Sendable {
         var north: TestNode
         var south: TestNode

@@ -2,7 +2,7 @@ import MeshWire
 import Testing
 
 /// Sessions that end because nothing moves on them.
-@Suite(.serialized) struct QuietWorkerTests {
+@Suite(.serialized, .nodeLog) struct QuietWorkerTests {
     /// Runs the three at the same time, because each takes as long as the bound that it shows.
     @Test func silenceAndUnreadRequestsAndAMissingRegisterEndTheSession() async throws {
         try await withNode(firstContentMs: 60_000) { node in

@@ -1,6 +1,7 @@
 import NIOCore
 import NIOPosix
 import Synchronization
+import Testing
 
 /// A plain TCP connection to a node under test: says exactly what it is told to and keeps what comes back.
 final class RawConnection: Sendable {
@@ -72,6 +73,16 @@ final class RawConnection: Sendable {
     /// Bytes that the node has not taken yet.
     func unsent() async throws -> Int { try await channel.getOption(.bufferedWritableBytes).get() }
 
+    /// The same, once the node takes no more for a while.
+    func unsentAtRest() async throws -> Int {
+        var (last, since) = (try await unsent(), ContinuousClock.now)
+        return try await eventually("the node takes no more") {
+            let now = try await unsent()
+            if now != last { (last, since) = (now, .now) }
+            return since.duration(to: .now) > .milliseconds(300) ? now : nil
+        }
+    }
+
     func readNothing() async throws { try await channel.setOption(.autoRead, value: false).get() }
     func readAgain() async throws { try await channel.setOption(.autoRead, value: true).get() }
 
@@ -94,6 +105,15 @@ func eventually<Value>(
         try await Task.sleep(for: .milliseconds(10))
     }
     throw NotSeen(description: "not seen within \(seconds) s: \(what)")
+}
+
+/// Runs `body` for all rows of a table at the same time: what takes its time by waiting takes it once.
+func atOnce<Row: Sendable>(_ rows: [Row], _ body: @escaping @Sendable (Row) async throws -> Void) async throws {
+    await withTaskGroup(of: Void.self) { group in
+        for row in rows {
+            group.addTask { do { try await body(row) } catch { Issue.record(error, "\(row)") } }
+        }
+    }
 }
 
 func eventually(_ what: String, within seconds: Int = 10, _ body: () async throws -> Bool) async throws {

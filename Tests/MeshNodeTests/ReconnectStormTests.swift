@@ -4,7 +4,7 @@ import MeshWire
 import Testing
 
 /// A thousand workers that lose their node at the same moment and come back, over real sockets.
-@Suite(.serialized) struct ReconnectStormTests {
+@Suite(.serialized, .nodeLog) struct ReconnectStormTests {
     private static let workers = 1_000
 
     /// Both ends of every connection are in this process.

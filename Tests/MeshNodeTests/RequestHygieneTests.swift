@@ -3,7 +3,7 @@ import MeshWire
 import Testing
 
 /// What of a buyer's request reaches a worker, and what of a worker's answer reaches a buyer.
-@Suite(.serialized) struct RequestHygieneTests {
+@Suite(.serialized, .nodeLog) struct RequestHygieneTests {
     static let studio =
         #"{"openai_compat":{"embeddings":true},"studio":{"endpoints":["v1/images/edits","v1/files","v1/pipelines/{id}/run"]}}"#
 
@@ -146,7 +146,7 @@ import Testing
 }
 
 /// Whether and when a buyer should ask again.
-@Suite(.serialized) struct RepetitionTests {
+@Suite(.serialized, .nodeLog) struct RepetitionTests {
     @Test func aWorkersOwnRefusalSaysWhenToComeBack() async throws {
         try await Shop.open { shop in
             let rows: [(status: Int, headers: String, expected: String?)] = [

@@ -4,7 +4,7 @@ import MeshWire
 import Testing
 
 /// Request targets in every form, paths that clients ask for by mistake, compressed bodies, and keys that are wrong.
-@Suite(.serialized) struct RequestTargetTests {
+@Suite(.serialized, .nodeLog) struct RequestTargetTests {
     @Test(arguments: [
         ("/v1/models", "/v1/models"), ("http://node/v1/models", "/v1/models"), ("HTTPS://n:1/a?b=c", "/a?b=c"),
         ("http://node", "/"), ("http://node?a=b", "/?a=b"), ("http://node/x/http://y/z", "/x/http://y/z"),

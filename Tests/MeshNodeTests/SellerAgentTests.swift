@@ -3,7 +3,7 @@ import MeshWire
 import Testing
 
 /// `aisbf worker` before a backend that behaves in odd ways, as buyers at its node and at another one see it.
-@Suite(.serialized) struct SellerAgentTests {
+@Suite(.serialized, .nodeLog) struct SellerAgentTests {
     private struct Side: Sendable {
         var node: TestNode
         var buyer: Buyer

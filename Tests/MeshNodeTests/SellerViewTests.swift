@@ -4,7 +4,7 @@ import MeshWire
 import Testing
 
 /// What a seller sees of workers that went away, and what becomes of the requests they had.
-@Suite(.serialized) struct SellerViewTests {
+@Suite(.serialized, .nodeLog) struct SellerViewTests {
     private static func seller(_ shop: Shop) async throws -> (key: Buyer, token: String) {
         try await shop.node.user("alice")
         let token = try await shop.node.provider("rig", owner: "alice")
@@ -111,7 +111,7 @@ import Testing
             for _ in 0..<300 { shop.worker.chunk(request, event) }
             shop.worker.done(request)
             // It reads, if only after the burst has arrived.
-            try await Task.sleep(for: .milliseconds(1_000))
+            try await eventually("the node has it all") { try await shop.worker.connection.unsent() == 0 }
             try await connection.readAgain()
             let reply = try await connection.reply(within: 20)
             #expect(reply.text == String(repeating: event, count: 300) + "data: [DONE]\n\n")

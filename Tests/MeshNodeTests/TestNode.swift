@@ -1,5 +1,4 @@
 import Foundation
-import Logging
 import MeshCrypto
 import MeshModel
 import MeshNode
@@ -79,7 +78,7 @@ struct PreparedNode: Sendable {
 /// Runs a node for as long as `body` takes, then stops it as SIGTERM would.
 /// - Parameters:
 ///   - isKept: whether its data directory stays, for a node that is to run again.
-///   - log: where its lines go; nowhere by default.
+///   - log: where its lines go, too; they are printed when the test fails.
 func withNode<Value: Sendable>(
     _ name: String = "north", prepared: PreparedNode? = nil, peers: [String] = [], allow: [String] = [],
     firstContentMs: Int = 2_000, streamIdleMs: Int = 5_000, isKept: Bool = false,
@@ -93,8 +92,7 @@ func withNode<Value: Sendable>(
         name, ready.directory, peers: peers, allow: allow, firstContentMs: firstContentMs, streamIdleMs: streamIdleMs,
         logRequests: logRequests)
     let home = try NodeHome.open(configuration)
-    var logger = log?.logger ?? Logger(label: "node.tests")
-    if log == nil { logger.logLevel = .critical }
+    let logger = (NodeLog.current?.node(name, log) ?? log ?? LogLines(keeping: 1)).logger
     let node = try await RunningNode.start(
         configuration, home: home, registry: NodeMetrics.bootstrap(), logger: logger)
     let group = ServiceGroup(

@@ -44,7 +44,7 @@ private struct Mesh: Sendable {
     func isGood(_ token: String, at node: TestNode, provider: String = "lab") async throws {
         try await eventually("the token is good", within: 20) {
             if try await tries(token, at: node, provider: provider).status == 200 { return true }
-            try await Task.sleep(for: .milliseconds(250))
+            try await Task.sleep(for: .milliseconds(50))
             return false
         }
     }
@@ -77,7 +77,7 @@ private struct Mesh: Sendable {
     }
 }
 
-@Suite(.serialized) struct TokenTests {
+@Suite(.serialized, .nodeLog) struct TokenTests {
     @Test func aFleetWithTheOldTokenDoesNotLockOutTheNewOne() async throws {
         try await Mesh.open { mesh in
             let made = try await mesh.north.administer(
@@ -237,7 +237,7 @@ private struct Mesh: Sendable {
     }
 }
 
-@Suite(.serialized) struct ImportedTokenAdmissionTests {
+@Suite(.serialized, .nodeLog) struct ImportedTokenAdmissionTests {
     private static let minted = "tok_3f9a7c-minted-elsewhere"
 
     @Test func anImportedTokenIsAdmittedAtEveryNode() async throws {
@@ -335,7 +335,7 @@ private struct Mesh: Sendable {
     }
 }
 
-@Suite(.serialized) struct ConcurrencyTests {
+@Suite(.serialized, .nodeLog) struct ConcurrencyTests {
     @Test func aWorkerTakesNoMoreThanItsSlots() async throws {
         try await Shop.open(capabilities: #"{"slots":1}"#) { shop in
             let first = try await shop.buyer.start(#"{"model":"lab/m1"}"#)

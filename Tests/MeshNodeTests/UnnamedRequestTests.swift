@@ -5,7 +5,7 @@ import NIOCore
 import Testing
 
 /// A request goes to the provider that its sender named, whatever it calls its body, and to nobody else.
-@Suite(.serialized) struct UnnamedRequestTests {
+@Suite(.serialized, .nodeLog) struct UnnamedRequestTests {
     private static let capabilities =
         #"{"openai_compat":{"embeddings":true,"audio":true,"images":true,"rerank":true,"files":true},"#
         + #""studio":{"endpoints":["v1/pipelines","v1/video"]}}"#

@@ -2,7 +2,7 @@ import MeshWire
 import Testing
 
 /// Where workers dial and what they call themselves there.
-@Suite(.serialized) struct WorkerAddressTests {
+@Suite(.serialized, .nodeLog) struct WorkerAddressTests {
     private static func dryRun(_ node: TestNode, _ path: String, _ token: String, username: String) async throws
         -> Reply
     {

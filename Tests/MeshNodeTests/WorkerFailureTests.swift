@@ -2,7 +2,7 @@ import MeshWire
 import Testing
 
 /// What a buyer is told when the worker does not do its part.
-@Suite(.serialized) struct WorkerFailureTests {
+@Suite(.serialized, .nodeLog) struct WorkerFailureTests {
     @Test func aWorkerThatLeftIs503WithRetryAfter() async throws {
         try await Shop.open { shop in
             shop.worker.connection.close()

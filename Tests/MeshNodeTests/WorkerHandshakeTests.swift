@@ -25,7 +25,7 @@ private func sessions(_ node: TestNode) async throws -> [JSONValue] {
     return reply.document?["sessions"]?.elements ?? []
 }
 
-@Suite(.serialized) struct WorkerHandshakeTests {
+@Suite(.serialized, .nodeLog) struct WorkerHandshakeTests {
     @Test func everyRefusalIsTheSame403() async throws {
         try await withProvider { node, token in
             try await node.user("alice")
@@ -193,7 +193,7 @@ private func sessions(_ node: TestNode) async throws -> [JSONValue] {
     }
 }
 
-@Suite(.serialized) struct WorkerFrameTests {
+@Suite(.serialized, .nodeLog) struct WorkerFrameTests {
     @Test(arguments: [
         #"{"data":[{"id":"m1"},{"id":"m2"}]}"#, #"{"models":["m1","m2"]}"#, #"["m1",{"name":"m2"}]"#,
         #"{"data":[{"model":"m1","context_length":4096},{"id":"m2"},{"id":7},null,{},{"id":""}]}"#,

@@ -3,7 +3,7 @@ import Testing
 
 /// Where a worker may say who it is, and what counts when it says different things: query before headers, headers
 /// before `Authorization`, all of them before the path.
-@Suite(.serialized) struct WorkerIdentityTests {
+@Suite(.serialized, .nodeLog) struct WorkerIdentityTests {
     private struct Attempt: CustomStringConvertible {
         var path: String
         var headers: [String] = []

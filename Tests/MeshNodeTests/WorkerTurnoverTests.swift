@@ -2,7 +2,7 @@ import MeshWire
 import Testing
 
 /// What becomes of running requests, and of what is known of a worker, when its connection gives way to another.
-@Suite(.serialized) struct WorkerTurnoverTests {
+@Suite(.serialized, .nodeLog) struct WorkerTurnoverTests {
     private static let ask = #"{"model":"lab/m1"}"#
     private static let stream = #"{"model":"lab/m1","stream":true}"#
 

@@ -4,68 +4,14 @@ import Testing
 
 @testable import MeshRouting
 
-private let here = SigningKey.random().publicKey
-private let north = SigningKey.random().publicKey
-private let south = SigningKey.random().publicKey
-private let operatorKey = SigningKey.random().publicKey
-private let alice = SigningKey.random().publicKey
-private let seller = SigningKey.random().publicKey
-private let thief = SigningKey.random().publicKey
+private let (here, north, south) = (Named.here, Named.north, Named.south)
+private let (operatorKey, alice, seller, thief) = (Named.operatorKey, Named.alice, Named.seller, Named.thief)
 
 private func provider(
     _ id: String, of user: String, owner: PublicKey, at home: PublicKey, called name: String,
     access: CatalogAccess = .everyone, models: [String] = ["m"]
 ) -> CatalogProvider {
-    let host = CatalogHost(
-        node: home, nodeName: name, attachment: RecordKey(Bytes16(high: 1, low: 1)), clientHash: [],
-        offer: WorkerOffer(models: ModelList(models.map { WorkerModel(id: $0) }), slots: 1))
-    return CatalogProvider(
-        key: RecordKey(Sodium.shared.hash16(Array("\(owner) \(id)".utf8), key: [])),
-        advertHash: Sodium.shared.hash32(Array("\(owner) \(id) \(models) \(access)".utf8)), owner: owner,
-        providerID: id,
-        scope: OwnerScope(username: user), homeNode: home, homeName: name, access: access, attachKeys: [],
-        hosts: [host], modelsSeen: models)
-}
-
-/// One node whose catalog changes.
-private struct Reader {
-    var names = NameBook(node: here)
-    /// False: every catalog is read as if it were the first.
-    var keepsNames = true
-    private var day: Int64 = 0
-    private(set) var catalog = Catalog.empty(node: here)
-
-    init(keepsNames: Bool = true) { self.keepsNames = keepsNames }
-
-    mutating func sees(_ providers: [CatalogProvider], days: Int64 = 0) {
-        day += days
-        let wall = Timestamp(milliseconds: 1_780_000_000_000 + day * 86_400_000)
-        if !keepsNames { names = NameBook(node: here) }
-        let ordered = providers.sorted { $0.key < $1.key }
-        names.learn([node(here, "home")], ordered, wall: wall)
-        catalog = Catalog(node: here, nodes: [], providers: ordered, names: names)
-    }
-
-    private func node(_ key: PublicKey, _ name: String) -> CatalogNode {
-        CatalogNode(key: key, name: name, operatorKey: nil, apiURL: "", linkAddresses: [])
-    }
-
-    /// The owners that a request under this name may reach; nil for an error.
-    func owners(_ name: String, _ who: PublicKey = alice) -> [PublicKey]? {
-        let principal = Principal(owner: who, username: "alice", node: here, nodeOperator: operatorKey)
-        return try? catalog.resolve(name, for: principal).get().providers.map(\.owner)
-    }
-
-    func error(_ name: String) -> String {
-        let principal = Principal(owner: alice, username: "alice", node: here, nodeOperator: operatorKey)
-        guard case .failure(let error) = catalog.resolve(name, for: principal) else { return "" }
-        return "\(error.code.rawValue) \(error.message)"
-    }
-
-    func listed() -> [String] {
-        catalog.listing(for: Principal(owner: alice, username: "alice", node: here, nodeOperator: operatorKey)).map(
-            \.id)
-    }
+    Named.provider(id, of: user, owner: owner, at: home, called: name, access: access, models: models)
 }
 
 @Suite struct NameBookTests {
@@ -75,7 +21,7 @@ private struct Reader {
     private static let successor = provider("demo", of: "seller", owner: thief, at: north, called: "b")
 
     @Test func aFullNameMeansOneOwnerForEver() {
-        var reader = Reader()
+        var reader = NameReader()
         reader.sees([Self.honest])
         #expect(reader.owners("seller@b/demo/m") == [seller])
         for others in [[Self.honest, Self.namesake], [Self.namesake], [Self.successor], [], [Self.honest]] {
@@ -91,7 +37,7 @@ private struct Reader {
 
     /// The control: a node that learns all names anew serves whoever has them now.
     @Test func withoutMemoryANameCanBeTaken() {
-        var reader = Reader(keepsNames: false)
+        var reader = NameReader(keepsNames: false)
         reader.sees([Self.honest])
         #expect(reader.owners("seller@b/demo/m") == [seller])
         reader.sees([Self.namesake])
@@ -100,7 +46,7 @@ private struct Reader {
     }
 
     @Test func twoThatComeAtOnceGetNothingAndAreNamedByKey() {
-        var reader = Reader()
+        var reader = NameReader()
         reader.sees([Self.honest, Self.namesake])
         #expect(reader.owners("seller@b/demo/m") == nil)
         let keys = [Self.honest, Self.namesake].map { ProviderKeyName.text($0.key) }
@@ -124,7 +70,7 @@ private struct Reader {
     }
 
     @Test func theOperatorHearsOfAClaimOnce() {
-        var reader = Reader()
+        var reader = NameReader()
         reader.sees([Self.honest])
         #expect(reader.names.takeNews().isEmpty)
         reader.sees([Self.honest, Self.namesake])
@@ -138,7 +84,7 @@ private struct Reader {
     }
 
     @Test func thisNodesNamesAreItsOwn() {
-        var reader = Reader()
+        var reader = NameReader()
         // The stranger came first, under the name that this node takes later.
         reader.names = NameBook(node: here)
         reader.names.learn(
@@ -160,7 +106,7 @@ private struct Reader {
             provider("org", of: "alice", owner: alice, at: here, called: "home", access: .ownerOnly, models: ["llama"]),
         ]
         for taker in takers {
-            var reader = Reader()
+            var reader = NameReader()
             reader.sees([hub])
             #expect(reader.owners("org/llama") == [seller])
             reader.sees([hub, taker])
@@ -170,7 +116,7 @@ private struct Reader {
             reader.sees([taker])
             #expect(reader.owners("org/llama") == nil, "\(taker.fullName)")
 
-            var control = Reader(keepsNames: false)
+            var control = NameReader(keepsNames: false)
             control.sees([hub])
             control.sees([hub, taker])
             #expect(control.owners("org/llama") == [taker.owner], "\(taker.fullName)")
@@ -180,13 +126,13 @@ private struct Reader {
     @Test func aModelSpelledLikeAProvidersTakesNothing() {
         let lab = provider("lab", of: "seller", owner: seller, at: north, called: "b", models: ["tiny"])
         let spelled = provider("x", of: "thief", owner: thief, at: south, called: "d", models: ["lab/tiny"])
-        var reader = Reader()
+        var reader = NameReader()
         reader.sees([lab])
         for others in [[lab, spelled], [spelled], [], [spelled]] {
             reader.sees(others)
             #expect(reader.owners("lab/tiny") == (others.contains(lab) ? [seller] : nil))
         }
-        var control = Reader(keepsNames: false)
+        var control = NameReader(keepsNames: false)
         control.sees([lab])
         control.sees([spelled])
         #expect(control.owners("lab/tiny") == [thief])
@@ -196,7 +142,7 @@ private struct Reader {
         let theirs = provider("lab", of: "seller", owner: seller, at: north, called: "b")
         let operators = provider("lab", of: "global", owner: operatorKey, at: here, called: "home")
         let own = provider("lab", of: "alice", owner: alice, at: here, called: "home", access: .ownerOnly)
-        var reader = Reader()
+        var reader = NameReader()
         reader.sees([theirs])
         #expect(reader.owners("lab/m") == [seller])
         reader.sees([theirs, operators])
@@ -219,7 +165,7 @@ private struct Reader {
     @Test func aPrivateProviderOfAnotherUserTakesNoShortName() {
         let hidden = provider("lab", of: "thief", owner: thief, at: here, called: "home", access: .ownerOnly)
         let open = provider("lab", of: "seller", owner: seller, at: north, called: "b")
-        var reader = Reader()
+        var reader = NameReader()
         reader.sees([hidden])
         #expect(reader.owners("lab/m") == nil)
         reader.sees([hidden, open])
@@ -231,7 +177,7 @@ private struct Reader {
     /// What cannot be written down and read again as what it is takes no place, and no other name's.
     @Test(arguments: ["org/a\0z", "org/a\n", "\u{301}x/y", "\u{200D}/y", "a:b/c@d"])
     func strangeModelIds(id: String) {
-        var reader = Reader()
+        var reader = NameReader()
         reader.sees([provider("loud", of: "thief", owner: thief, at: south, called: "d", models: [id, "org/a"])])
         for pin in reader.names.all { #expect(MeshName(pin.name.text) == pin.name) }
         #expect(reader.names.all.allSatisfy { $0.name.text.utf8.allSatisfy { $0 >= 0x20 } })
@@ -241,9 +187,9 @@ private struct Reader {
     // MARK: Bounds
 
     @Test func aNodeFillsItsShareAndNobodyElses() {
-        var reader = Reader()
+        var reader = NameReader()
         reader.sees([Self.honest])
-        reader.names.used(["seller@b/demo/m", "demo/m"])
+        reader.names.used(["seller@b/demo/m", "demo/m"].map { UsedName($0, by: alice) })
         let flood = (0..<Limits.namesPerNode + 100).map { "org/\($0)" }
         let loud = provider("loud", of: "thief", owner: thief, at: south, called: "d", models: flood)
         reader.sees([Self.honest, loud])
@@ -265,8 +211,11 @@ private struct Reader {
     }
 
     @Test func whatIsStoredIsWhatIsRead() throws {
-        var reader = Reader()
-        reader.sees([Self.honest, Self.namesake])
+        var reader = NameReader()
+        let named = provider(
+            "den", of: "seller", owner: seller, at: north, called: "b", access: .named([alice]), models: ["a@b/c"])
+        reader.sees([Self.honest, Self.namesake, named])
+        #expect(reader.names.pin(.shownModel("a@b/c", to: alice)) != nil)
         let pins = reader.names.takeChanges().compactMap { change -> NamePin? in
             if case .save(let pin) = change { pin } else { nil }
         }
@@ -275,11 +224,14 @@ private struct Reader {
         #expect(again.all == reader.names.all)
         for pin in again.all {
             #expect(MeshName(pin.name.text) == pin.name)
-            if let holder = pin.holder, pin.name.text(of: holder) != "the model" {
+            if let holder = pin.holder, !pin.name.isModel {
                 #expect(pin.name.holder(pin.name.text(of: holder)) == holder)
             }
         }
-        for text in ["", "node", "owner:seller", "owner:seller@aisbf_node_x", "own:lab@", "other:x"] {
+        for text in [
+            "", "node", "owner:seller", "owner:seller@aisbf_node_x", "own:lab@", "other:x", "shown:lab",
+            "shown-model:a/b@x",
+        ] {
             #expect(MeshName(text) == nil, "\(text)")
         }
     }

@@ -115,8 +115,12 @@ import Testing
 
     @Test func aStrangerIsToldNothingButTheRefusal() async throws {
         let server = try await LinkNode.start(admission: LinkAdmission(isOpen: false))
+        // All at once: most of them wait for the deadline of the handshake.
+        var peers: [RawLinkPeer] = []
         for behaviour in RawLinkPeer.Behaviour.allCases {
-            let peer = try await RawLinkPeer.connect(port: server.port, behaviour)
+            peers.append(try await RawLinkPeer.connect(port: server.port, behaviour))
+        }
+        for peer in peers {
             await eventually("closed", seconds: 20) { !peer.channel.isActive }
             // Its descriptor has the name in it, its hello the key.
             #expect(!peer.received(contains: Array("node".utf8)))

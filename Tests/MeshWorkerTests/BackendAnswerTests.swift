@@ -270,6 +270,46 @@ import Testing
         }
     }
 
+    /// Wherever the network cuts it: in every two parts, and byte by byte.
+    @Test(arguments: [
+        (
+            "data: {\"error\":{\"message\":\"lost my-own-key\"}}\n\n",
+            "data: {\"error\":{\"message\":\"lost (address)\"}}\n\n"
+        ),
+        ("data:{\"error\":\"my-own-key\"}\r\n\r\n: x\r\n", "data: {\"error\":\"(address)\"}\r\n\r\n: x\r\n"),
+        ("error: {\"message\":\"my-own-key\"}\r\r", "error: {\"message\":\"(address)\"}\r\r"),
+        (
+            "event: error\r\ndata: {\"message\":\"my-own-key\"}\r\n\r\ndata: {\"message\":\"my-own-key\"}\r\n\r\n",
+            "event: error\r\ndata: {\"message\":\"(address)\"}\r\n\r\ndata: {\"message\":\"my-own-key\"}\r\n\r\n"
+        ),
+        ("data: {\"error\":\"my-own-key\"}", "data: {\"error\":\"(address)\"}"),
+        ("data: {\"content\":\"an error of my-own-key\"}\n\ndata: [DONE]", nil),
+        ("data: {\"error\":\n\nevent\n\ndata\n\n{\"error\":\"my-own-key\"}\n", nil),
+    ])
+    func anErrorThatIsCutInTwoLosesTheSellersOwnToo(stream: String, told: String?) {
+        let bytes = Array(stream.utf8)
+        let cuts = (0...bytes.count).map { [bytes[..<$0], bytes[$0...]] } + [bytes.indices.map { bytes[$0...$0] }]
+        for parts in cuts {
+            var cleaner = ErrorEventCleaner(PublicWords(hiding: ["my-own-key"]))
+            var output = parts.map { cleaner.take(ByteBuffer(bytes: $0)) }
+            if let rest = cleaner.finish() { output.append(rest) }
+            #expect(output.map { String(buffer: $0) }.joined() == told ?? stream, "\(parts[0].count)")
+        }
+    }
+
+    /// What cannot be an error is not held back for a line end that may never come, nor is more of it than an error has.
+    @Test(arguments: ["data: [DONE]", ": alive", "id: 5", "data: {\"a\":1}\n\ndata: [DONE]", "error"])
+    func nothingElseIsHeldBack(stream: String) {
+        var cleaner = ErrorEventCleaner(PublicWords())
+        #expect(String(buffer: cleaner.take(ByteBuffer(string: stream))) == (stream == "error" ? "" : stream))
+        let long = "{" + String(repeating: "x", count: Limits.workerBackendErrorBytes)
+        var patient = ErrorEventCleaner(PublicWords())
+        let first = patient.take(ByteBuffer(string: "data: {"))
+        #expect(first.readableBytes == 0)
+        #expect(patient.take(ByteBuffer(string: long)).readableBytes == 7 + long.utf8.count)
+        #expect(patient.take(ByteBuffer(string: "y")).readableBytes == 1)
+    }
+
     @Test func nobodyThereIsSaidWithoutTheAddress() async throws {
         let client = BackendClient(group: MultiThreadedEventLoopGroup.singleton)
         let backend = OpenAIBackend(baseURL: "http://127.0.0.1:1/v1", apiKey: nil, client: client)

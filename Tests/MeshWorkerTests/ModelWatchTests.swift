@@ -134,6 +134,34 @@ import Testing
         await backend.stop()
     }
 
+    /// The watch and the node both ask once a minute; the backend hears one of them.
+    @Test func aQuestionThatHasNoReasonIsAnsweredFromWhatIsKnown() async throws {
+        let models = Models()
+        models.set("m")
+        let backend = models.backend
+        try await backend.start()
+        let client = BackendClient(group: MultiThreadedEventLoopGroup.singleton)
+        let watch = ModelWatch(
+            backend: OpenAIBackend(baseURL: backend.url, apiKey: nil, client: client), timings: WorkerTimings(),
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        let start = ContinuousClock.now
+        func asked(after seconds: Int) async -> Int {
+            _ = await watch.list(now: start + .seconds(seconds))
+            return backend.requests.count
+        }
+        #expect(await asked(after: 0) == 1)
+        #expect(await asked(after: 60) == 1)
+        // Sooner than a minute it has a reason.
+        #expect(await asked(after: 65) == 2)
+        #expect(await asked(after: 125) == 2)
+        // What is older than the watch lets it become is no knowledge.
+        #expect(await asked(after: 185) == 3)
+        watch.suspect()
+        #expect(await asked(after: 250) == 4)
+        await backend.stop()
+        try await client.shutdown()
+    }
+
     // MARK: Lists
 
     /// Lists of other sellers' models come with a page about each.

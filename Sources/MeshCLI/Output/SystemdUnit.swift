@@ -47,6 +47,7 @@ package struct SystemdUnit: Sendable {
         let arguments = [executable, "node", "run"] + (configPath.map { ["--config", $0] } ?? [])
         lines.append("ExecStart=\(arguments.map(Self.quoted).joined(separator: " "))")
         lines += [
+            "# Reads certificates, peers and admitted nodes anew.", "ExecReload=/bin/kill -HUP $MAINPID",
             "Restart=on-failure", "# Wrong usage, no permission, a configuration or data directory with problems.",
             "RestartPreventExitStatus=64 77 78", "# Longer than the 30 s that running requests get at a stop.",
             "TimeoutStopSec=45", "LimitNOFILE=65536", "UMask=0077", "NoNewPrivileges=yes", "ProtectSystem=strict",

@@ -246,7 +246,11 @@ package final class Administration: Sendable {
     }
 
     func reloadKeys() throws {
-        try telling.withLock { _ in authenticator.load(keys: try store.apiKeys(), users: try store.users()) }
+        try telling.withLock { _ in
+            let users = try store.users()
+            authenticator.load(keys: try store.apiKeys(), users: users)
+            control.submit(.readers(users.map(\.ownerKey)))
+        }
     }
 
     /// What disabled users offer is withdrawn, not forgotten.

@@ -25,7 +25,7 @@ package final class CatalogHolder: Sendable {
 
     private let box: Mutex<Box>
     /// Names that led somewhere since they were last taken, each once a catalog.
-    private let used = Mutex<[String]>([])
+    private let used = Mutex<[UsedName]>([])
     private let changes = ChangeBell()
 
     package init(node: PublicKey) { box = Mutex(Box(.empty(node: node))) }
@@ -41,7 +41,7 @@ package final class CatalogHolder: Sendable {
         if let known = box.routes.withLock({ $0[key] }) { return .success(known) }
         let resolved = box.catalog.resolve(model, for: principal)
         if case .success(let route) = resolved {
-            used.withLock { if $0.count < Limits.namesUsedAtOnce { $0.append(model) } }
+            used.withLock { if $0.count < Limits.namesUsedAtOnce { $0.append(UsedName(model, by: principal.owner)) } }
             box.routes.withLock { routes in
                 if routes.count >= Limits.routesRemembered { routes = [:] }
                 routes[key] = route
@@ -63,7 +63,7 @@ package final class CatalogHolder: Sendable {
         return listing
     }
 
-    package func takeUsedNames() -> [String] {
+    package func takeUsedNames() -> [UsedName] {
         used.withLock { names in
             defer { names = [] }
             return names
