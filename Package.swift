@@ -178,6 +178,7 @@ let package = Package(
                 .nio("NIOWebSocket"), .lifecycle, .log,
             ]),
         tests("MeshRuntimeTests", ["MeshRuntime", "MeshSessions", "MeshModel"]),
+        tests("MeshGatewayTests", ["MeshGateway", "MeshRuntime", "MeshSessions", "MeshWire", "MeshModel"]),
         tests(
             "MeshNodeTests",
             [

@@ -4,6 +4,10 @@ import Synchronization
 import Testing
 
 @Suite struct ChangeBellTests {
+    private final class Counter: Sendable {
+        let value = Atomic<Int>(0)
+    }
+
     @Test func whatIsSoNeedsNoRing() async {
         #expect(await ChangeBell().wait(atMost: 60_000) { true })
     }
@@ -15,14 +19,14 @@ import Testing
     /// Rings come from other threads, before and after the first look, and most of them for nothing.
     @Test func everyWaiterHearsOfWhatItWaitsFor() async {
         let bell = ChangeBell()
-        let value = Atomic<Int>(0)
+        let counter = Counter()
         await withTaskGroup(of: Bool.self) { group in
             for wanted in 1...50 {
-                group.addTask { await bell.wait(atMost: 60_000) { value.load(ordering: .relaxed) >= wanted } }
+                group.addTask { await bell.wait(atMost: 60_000) { counter.value.load(ordering: .relaxed) >= wanted } }
             }
             group.addTask {
                 for _ in 0..<50 {
-                    value.add(1, ordering: .relaxed)
+                    counter.value.add(1, ordering: .relaxed)
                     bell.ring()
                     await Task.yield()
                 }

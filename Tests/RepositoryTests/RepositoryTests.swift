@@ -51,6 +51,10 @@ import Testing
         try expectNone(tidyFindings())
     }
 
+    @Test func foldersOfTheRuntimeAreFloors() throws {
+        try expectNone(FolderRules.findings(tree.files))
+    }
+
     private func tidyFindings() throws -> [Finding] {
         try TidyRules.declarationFindings(tree.files) + tree.swift.flatMap(TidyRules.switchFindings)
     }

@@ -130,6 +130,19 @@ import Testing
         #expect(TidyRules.switchFindings(in: SourceFile(path: "Sources/MeshNode/A.swift", text: code)).count == count)
     }
 
+    @Test func floorsRestOnWhatIsBelow() throws {
+        let files = [
+            SourceFile(path: "Sources/MeshRuntime/Clock.swift", text: "package enum SystemClock {}\nlet a: View"),
+            SourceFile(path: "Sources/MeshRuntime/Keys/A.swift", text: "struct Key {}\n/// View\nlet a: SystemClock"),
+            SourceFile(
+                path: "Sources/MeshRuntime/Views/B.swift", text: "final class View { let a: Key }\nprivate enum P {}"),
+            SourceFile(path: "Sources/MeshRuntime/Keys/C.swift", text: "let a: P"),
+            SourceFile(path: "Sources/MeshRuntime/Attic/D.swift", text: ""),
+        ]
+        let findings = try FolderRules.findings(files).map { "\($0.path.split(separator: "/").last ?? ""): \($0.text)" }
+        #expect(findings == ["Clock.swift: View of Views", "D.swift: Attic"])
+    }
+
     @Test func whatNobodyUsesIsFound() throws {
         let files = [
             SourceFile(
