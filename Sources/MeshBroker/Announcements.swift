@@ -42,9 +42,6 @@ struct Announcements: Sendable {
     private(set) var reviewDue: Instant?
     private var reviewedAt = Instant(nanoseconds: .min)
 
-    /// Shortest time between two reviews: whoever comes and goes all the time must not keep the mesh busy.
-    private static let intervalMs: Int64 = 1_000
-
     init(limit: Int = Limits.attachmentsAnnounced) { self.limit = limit }
 
     func isAnnounced(_ key: RecordKey) -> Bool { candidates[key]?.isAnnounced ?? false }
@@ -71,8 +68,8 @@ struct Announcements: Sendable {
 
     private mutating func becomeDue(_ now: Instant) {
         guard announcedCount < candidates.count else { return reviewDue = nil }
-        // What a review costs grows with what there is to compare.
-        let intervalMs = max(Self.intervalMs, Int64(clamping: (offerCount + 16 * candidates.count) / 500))
+        // Whoever comes and goes all the time must not keep the mesh busy; what a review costs grows with what there is.
+        let intervalMs = max(Limits.announcementReviewMs, Int64(clamping: (offerCount + 16 * candidates.count) / 500))
         if reviewDue == nil { reviewDue = max(now, reviewedAt.advanced(byMilliseconds: intervalMs)) }
     }
 

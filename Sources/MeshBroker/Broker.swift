@@ -11,16 +11,22 @@ internal import OrderedCollections
 /// A worker is in this node's own catalog as soon as it attaches. The mesh sees it in three steps: it attaches, and
 /// is among those that are announced → a grant is signed with its attach key → an attachment that names the grant's
 /// hash is signed with the node key. Each step waits for the one before.
+///
+/// What must survive is on the disk before anybody hears of it (`Effects`):
+/// - A record is signed, and its version spent, in the transaction that stores it. It is published when `.persisted`
+///   brings it back.
+/// - A catalog counts when the names it was built with are stored. Names go to the disk alone, so that no catalog
+///   waits for signatures.
+/// - One batch is under way at a time. What has to be stored meanwhile goes together into the next one, at most
+///   `Limits.signingsPerCommit` records at once.
 package struct Broker: Sendable {
     package enum Input: Sendable {
         case gossip(Gossip.Input)
         /// Registered, or changed what it offers.
         case workerAttached(AttachedWorker)
         case workerDetached(sessionID: String)
-        /// Records signed elsewhere in this process at this node's wish; already stored durably.
-        case signed(VerifiedRecord)
-        /// A signature could not be had now.
-        case notSigned(SigningRequest)
+        /// What became of the batch that was to be stored.
+        case persisted(StoreOutcome)
         /// This node's own descriptor.
         case describe(Aisbf_Mesh_V1_NodeDescriptor)
         /// The providers whose owners' keys this node keeps: all of them.
@@ -63,9 +69,11 @@ package struct Broker: Sendable {
 
     package enum Effect: Sendable {
         case gossip(Gossip.Effect)
-        case sign(SigningRequest)
-        /// To be stored before the catalog that follows counts.
-        case names([NameChange])
+        /// What others said, or are told of this node: worth having at the next start, and found again without.
+        case keep(VerifiedRecord)
+        case forget(RecordKey)
+        /// Links show this descriptor of the node from now on.
+        case describeNode(VerifiedRecord)
         /// For the operator to know.
         case nameClaimed(NameConflict)
         /// There may be a key here that opens what is sealed in this advert.
@@ -92,14 +100,31 @@ package struct Broker: Sendable {
     private var isCatalogStale = true
     private var catalogBuiltAt = Instant(nanoseconds: 0)
 
-    private var catalogIntervalMs = Self.shortestCatalogIntervalMs
+    private let shortestCatalogIntervalMs: Int64
+    private var catalogIntervalMs: Int64
 
-    /// Shortest time between two catalogs, so that a flood of records does not mean a flood of rebuilds. It grows with
-    /// the catalog.
-    private static let shortestCatalogIntervalMs: Int64 = 20
+    /// What is on its way to the disk.
+    private enum UnderWay: Sendable { case names, records }
+    private var underWay: UnderWay?
+    /// Changes of names that are not on the disk, the last of each name.
+    private var unstoredNames: OrderedDictionary<MeshName, NameChange> = [:]
+    /// When names that found no room are tried again.
+    private var namesRetry: Instant?
+    /// Waits for its names to be stored.
+    private var heldCatalog: Catalog?
+    private var isBeaconDue = false
+    private var namesInARow = 0
 
-    /// - Parameter names: what names meant in an earlier run.
-    package init(configuration: Gossip.Configuration, names: [NamePin] = [], now: Now) {
+    /// - Parameters:
+    ///   - names: what names meant in an earlier run.
+    ///   - catalogIntervalMs: shortest time between two catalogs, so that a flood of records does not mean a flood of
+    ///     rebuilds. It grows with the catalog.
+    package init(
+        configuration: Gossip.Configuration, names: [NamePin] = [],
+        catalogIntervalMs: Int64 = Limits.catalogIntervalMs, now: Now
+    ) {
+        shortestCatalogIntervalMs = catalogIntervalMs
+        self.catalogIntervalMs = catalogIntervalMs
         node = configuration.key
         cryptography = configuration.cryptography
         bootID = configuration.seed
@@ -109,7 +134,7 @@ package struct Broker: Sendable {
         builder = CatalogBuilder(node: configuration.key, cryptography: configuration.cryptography, names: names)
     }
 
-    package mutating func handle(_ input: Input, now: Now) -> [Effect] {
+    package mutating func handle(_ input: Input, now: Now) -> Effects {
         var effects: [Effect] = []
         switch input {
         case .gossip(let input):
@@ -126,17 +151,16 @@ package struct Broker: Sendable {
             worker.offer = worker.offer.bounded()
             attach(worker, now: now)
         case .workerDetached(let sessionID): detach(sessionID, now: now)
-        case .signed(let record): take(signed: record, now: now, &effects)
-        case .notSigned(let request): if request.type.isReconciled { own.notSigned(request, now: now.instant) }
+        case .persisted(let outcome): take(outcome, now: now, &effects)
         case .describe(let descriptor):
             local.rename(descriptor.name)
             let name = OwnRecords.Name(type: .nodeDescriptor, signer: node, name: [])
             own.want(
                 name, body: RecordBody.bytes(of: descriptor), lifeMs: RecordType.nodeDescriptor.maximumLifeMs,
-                refreshMs: 86_400_000, now: now.instant)
+                refreshMs: Limits.recordRefreshMs, now: now.instant)
         case .providers(let drafts): replaceProviders(drafts, now: now)
         case .opened(let key, let details): take(details, of: key, now: now)
-        case .names(let input): take(input, wall: now.wall, &effects)
+        case .names(let input): take(input, wall: now.wall)
         case .readers(let keys): if builder.names.setReaders(Set(keys)) { isCatalogStale = true }
         case .loadChanged(let slots, let inFlight, let draining): load = (slots, inFlight, draining)
         case .tick: take(gossip.handle(.tick, now: now), now: now, &effects)
@@ -145,13 +169,80 @@ package struct Broker: Sendable {
         reviewAnnouncements(now)
         // Requests that are here already need the catalog and no signature.
         rebuildCatalog(now, &effects)
-        effects += own.due(now: now.instant).map(Effect.sign)
-        return effects
+        return withBatch(effects, now: now)
     }
 
     package var nextDeadline: Instant? {
         let catalog = isCatalogStale ? catalogBuiltAt.advanced(byMilliseconds: catalogIntervalMs) : nil
-        return [gossip.nextDeadline, own.nextDeadline, announcements.reviewDue, catalog].compactMap { $0 }.min()
+        // What waits for the batch that is under way waits for no clock.
+        let batch = underWay == nil ? [own.nextDeadline, namesRetry] : []
+        return (batch + [gossip.nextDeadline, announcements.reviewDue, catalog]).compactMap { $0 }.min()
+    }
+
+    // MARK: What must survive
+
+    private mutating func withBatch(_ immediate: [Effect], now: Now) -> Effects {
+        var effects = Effects(immediate: immediate)
+        guard underWay == nil else { return effects }
+        if let names = dueNames(now.instant) {
+            underWay = .names
+            namesInARow += 1
+            effects.persist = .names(names)
+            if let catalog = heldCatalog { effects.afterPersist = [.catalogChanged(catalog)] }
+            heldCatalog = nil
+            return effects
+        }
+        if let catalog = heldCatalog, !builder.names.hasChanges {
+            effects.immediate.append(.catalogChanged(catalog))
+            heldCatalog = nil
+        }
+        let requests = dueRecords(now.instant)
+        namesInARow = 0
+        if !requests.isEmpty {
+            underWay = .records
+            effects.persist = .records(requests)
+        }
+        return effects
+    }
+
+    private mutating func dueNames(_ now: Instant) -> [NameChange]? {
+        // Somebody who brings new names all the time must not keep this node from saying anything.
+        guard namesInARow < Limits.nameBatchesInARow || own.nextDeadline > now && !isBeaconDue else { return nil }
+        let changes = builder.names.takeChanges()
+        for change in changes { unstoredNames[change.name] = change }
+        let isDue = !changes.isEmpty || namesRetry.map { $0 <= now } ?? false
+        guard isDue, !unstoredNames.isEmpty else { return nil }
+        namesRetry = nil
+        return Array(unstoredNames.values)
+    }
+
+    private mutating func dueRecords(_ now: Instant) -> [SigningRequest] {
+        var requests = own.due(now: now, atMost: Limits.signingsPerCommit - (isBeaconDue ? 1 : 0))
+        if isBeaconDue { requests.append(beaconRequest()) }
+        isBeaconDue = false
+        for index in requests.indices {
+            let request = requests[index]
+            let name = OwnRecords.Name(type: request.type, signer: request.signer, name: request.name)
+            requests[index].above = gossip.version(of: name.recordKey(cryptography))
+        }
+        return requests
+    }
+
+    private mutating func take(_ outcome: StoreOutcome, now: Now, _ effects: inout [Effect]) {
+        underWay = nil
+        switch outcome {
+        case .names(isStored: true): unstoredNames = [:]
+        // They hold as long as the node runs; buyers are served.
+        case .names(isStored: false): namesRetry = now.instant.advanced(byMilliseconds: Limits.namesRetryMs)
+        case .records(let outcomes):
+            for outcome in outcomes {
+                if let record = outcome.record {
+                    take(signed: record, now: now, &effects)
+                } else if outcome.request.type.isReconciled {
+                    own.notSigned(outcome.request, now: now.instant)
+                }
+            }
+        }
     }
 
     // MARK: Gossip
@@ -161,6 +252,7 @@ package struct Broker: Sendable {
             switch effect {
             case .accepted(let record, let source):
                 if record.type != .beacon { isCatalogStale = true }
+                if record.type.isReconciled { effects.append(.keep(record)) }
                 if mayBeOpened(record) { effects.append(.open(record)) }
                 // Attach keys are shared with other hosts, so any name this node wants may be taken by another.
                 if source != nil, record.type.isReconciled { own.superseded(by: record, node: node) }
@@ -169,9 +261,10 @@ package struct Broker: Sendable {
                 own.contradicted(key)
             case .removed(let key, _, let reason):
                 isCatalogStale = true
+                effects.append(.forget(key))
                 if reason == .quota { own.evicted(key, now: now.instant) }
             case .usabilityChanged, .livenessChanged, .close: isCatalogStale = true
-            case .beaconDue: effects.append(.sign(beaconRequest()))
+            case .beaconDue: isBeaconDue = true
             case .send, .dial, .beacon, .rejected, .ignored, .blocked, .syncFinished: break
             }
             effects.append(.gossip(effect))
@@ -241,21 +334,20 @@ package struct Broker: Sendable {
         if !own.wants(grantName) {
             own.want(
                 grantName, body: worker.grantBody(host: node, notBefore: now.wall),
-                lifeMs: RecordType.attachGrant.maximumLifeMs, refreshMs: 86_400_000, now: now.instant)
+                lifeMs: RecordType.attachGrant.maximumLifeMs, refreshMs: Limits.recordRefreshMs, now: now.instant)
         }
         guard let grant = own.signed(grantName) else { return }
         own.want(
             hosted.name,
             body: worker.attachmentBody(grant: grant, details: details(of: worker.provider), cryptography),
-            lifeMs: RecordType.attachment.maximumLifeMs, refreshMs: 12 * 3_600_000, now: now.instant)
+            lifeMs: RecordType.attachment.maximumLifeMs, refreshMs: Limits.attachmentRefreshMs, now: now.instant)
     }
 
     private mutating func announce(page key: RecordKey, now: Now) {
         guard announcements.isAnnounced(key), let page = pages[key], let grant = own.signed(page.grant) else { return }
         own.want(
             page.name, body: page.body(grant: grant, details: details(of: page.provider), cryptography),
-            lifeMs: RecordType.attachment.maximumLifeMs,
-            refreshMs: 12 * 3_600_000, now: now.instant)
+            lifeMs: RecordType.attachment.maximumLifeMs, refreshMs: Limits.attachmentRefreshMs, now: now.instant)
     }
 
     private mutating func reviewAnnouncements(_ now: Now) {
@@ -269,6 +361,7 @@ package struct Broker: Sendable {
 
     private mutating func take(signed record: VerifiedRecord, now: Now, _ effects: inout [Effect]) {
         own.signed(record)
+        if record.type == .nodeDescriptor, record.signer == node { effects.append(.describeNode(record)) }
         let outcome = gossip.handle(.publish(record), now: now)
         take(outcome, now: now, &effects)
         let isRefused = outcome.contains { effect in
@@ -309,7 +402,7 @@ package struct Broker: Sendable {
         for draft in drafts {
             own.want(
                 draft.name, body: RecordBody.bytes(of: draft.advert), lifeMs: RecordType.providerAdvert.maximumLifeMs,
-                refreshMs: 86_400_000, now: now.instant)
+                refreshMs: Limits.recordRefreshMs, now: now.instant)
             guard let details = draft.details else { continue }
             let key = draft.name.recordKey(cryptography)
             ownDetails[key] = details
@@ -359,21 +452,14 @@ package struct Broker: Sendable {
     /// What names mean here.
     package var names: NameBook { builder.names }
 
-    private mutating func take(_ input: NameInput, wall: Timestamp, _ effects: inout [Effect]) {
+    private mutating func take(_ input: NameInput, wall: Timestamp) {
         switch input {
-        case .used(let names):
-            builder.names.used(names)
-            // It changes no name's meaning, so no catalog either.
-            return sayNames(&effects)
+        // It changes no name's meaning, so no catalog either.
+        case .used(let names): return builder.names.used(names)
         case .accept(let name, let holder): builder.names.accept(name, holder, wall: wall)
         case .forget(let name): builder.names.forget(name)
         }
         isCatalogStale = true
-    }
-
-    private mutating func sayNames(_ effects: inout [Effect]) {
-        let changes = builder.names.takeChanges()
-        if !changes.isEmpty { effects.append(.names(changes)) }
     }
 
     private mutating func rebuildCatalog(_ now: Now, _ effects: inout [Effect]) {
@@ -391,10 +477,14 @@ package struct Broker: Sendable {
         for (key, opened) in openedDetails where details[key] == nil { details[key] = opened }
         let catalog = builder.build(
             records, local: local, details: details, reachable: reachable, wall: now.wall)
-        catalogIntervalMs = max(Self.shortestCatalogIntervalMs, Int64(clamping: catalog.size / 500))
+        catalogIntervalMs = max(shortestCatalogIntervalMs, Int64(clamping: catalog.size / 500))
         isCatalogStale = builder.isUnfinished
-        sayNames(&effects)
         effects += builder.names.takeNews().map(Effect.nameClaimed)
-        effects.append(.catalogChanged(catalog))
+        if builder.names.hasChanges || underWay == .names {
+            heldCatalog = catalog
+        } else {
+            heldCatalog = nil
+            effects.append(.catalogChanged(catalog))
+        }
     }
 }

@@ -2,8 +2,7 @@ package import MeshModel
 package import MeshWire
 internal import OrderedCollections
 
-/// A record this node wants signed; whoever holds the key allocates the version durably, signs, and hands the
-/// record back as `Broker.Input.signed`.
+/// A record this node wants signed: whoever holds the key gives it its signer's next version, signs it, and stores both.
 package struct SigningRequest: Hashable, Sendable {
     package var type: RecordType
     package var signer: PublicKey
@@ -11,6 +10,22 @@ package struct SigningRequest: Hashable, Sendable {
     package var body: [UInt8]
     package var lifeMs: Int64
     package var isTombstone: Bool
+    /// What the mesh holds under this record's key: the new version is above it, also where the store was restored from a
+    /// backup and has forgotten it.
+    package var above: RecordVersion?
+
+    package init(
+        type: RecordType, signer: PublicKey, name: [UInt8], body: [UInt8], lifeMs: Int64, isTombstone: Bool,
+        above: RecordVersion? = nil
+    ) {
+        self.type = type
+        self.signer = signer
+        self.name = name
+        self.body = body
+        self.lifeMs = lifeMs
+        self.isTombstone = isTombstone
+        self.above = above
+    }
 }
 
 /// What this node (and the owners whose keys it keeps) wants the mesh to know, and what of it is signed: asks for a
@@ -35,8 +50,9 @@ package struct OwnRecords: Sendable {
         /// The body that was last given out for signing, and when.
         var requested: [UInt8]?
         var requestedAt = Instant(nanoseconds: 0)
-        /// How many changes may be signed at once.
-        var changesLeft = OwnRecords.changesAtOnce
+        /// How many changes may be signed at once: a worker attaches, lists its models and tells its hardware within a
+        /// moment, and nobody should wait a second for what it offers.
+        var changesLeft = Limits.recordChangesAtOnce
         var signed: VerifiedRecord?
     }
 
@@ -51,15 +67,6 @@ package struct OwnRecords: Sendable {
         var record: VerifiedRecord
         var ageMs: Int64
     }
-
-    /// How long to wait after a signature could not be had.
-    private static let retryMs: Int64 = 5_000
-    /// How long to wait after gossip had no room for a record.
-    private static let evictedRetryMs: Int64 = 60_000
-    /// One record is signed at most this often, but for a few changes in a row: a worker attaches, lists its models and
-    /// tells its hardware within a moment, and nobody should wait a second for what it offers.
-    private static let shortestIntervalMs: Int64 = 1_000
-    private static let changesAtOnce: Int64 = 4
 
     package init() {}
 
@@ -105,9 +112,9 @@ package struct OwnRecords: Sendable {
         if request.isTombstone {
             if wanted[name] == nil, !dropped.contains(name) { dropped.append(name) }
         } else if let entry = wanted[name] {
-            wanted[name]?.requestedAt = now.advanced(byMilliseconds: Self.retryMs - entry.refreshMs)
+            wanted[name]?.requestedAt = now.advanced(byMilliseconds: Limits.signingRetryMs - entry.refreshMs)
         }
-        nextReview = min(nextReview, now.advanced(byMilliseconds: Self.retryMs))
+        nextReview = min(nextReview, now.advanced(byMilliseconds: Limits.signingRetryMs))
     }
 
     package mutating func signed(_ record: VerifiedRecord) {
@@ -142,8 +149,8 @@ package struct OwnRecords: Sendable {
     package mutating func evicted(_ key: RecordKey, now: Instant) {
         for (index, entry) in wanted.values.enumerated() where entry.signed?.key == key {
             wanted.values[index].signed = nil
-            wanted.values[index].requestedAt = now.advanced(byMilliseconds: Self.evictedRetryMs - entry.refreshMs)
-            nextReview = min(nextReview, now.advanced(byMilliseconds: Self.evictedRetryMs))
+            wanted.values[index].requestedAt = now.advanced(byMilliseconds: Limits.evictedRetryMs - entry.refreshMs)
+            nextReview = min(nextReview, now.advanced(byMilliseconds: Limits.evictedRetryMs))
         }
     }
 
@@ -154,27 +161,29 @@ package struct OwnRecords: Sendable {
         adopted = [:]
     }
 
-    /// Everything that needs a signature now.
-    package mutating func due(now: Instant) -> [SigningRequest] {
+    /// What needs a signature now, at most so many; the rest stays due.
+    package mutating func due(now: Instant, atMost limit: Int) -> [SigningRequest] {
         guard now >= nextReview else { return [] }
-        var requests = dropped.map { name in
+        var requests = dropped.prefix(limit).map { name in
             var tombstone = Aisbf_Mesh_V1_Tombstone()
             tombstone.name = name.name.protobuf
             return SigningRequest(
                 type: name.type, signer: name.signer, name: name.name, body: RecordBody.bytes(of: tombstone),
                 lifeMs: name.type.maximumLifeMs, isTombstone: true)
         }
-        dropped = []
+        dropped.removeFirst(requests.count)
         var waiting = Instant(nanoseconds: .max)
         for (index, (name, entry)) in wanted.elements.enumerated() {
             let age = now.milliseconds(since: entry.requestedAt)
             let isChanged = entry.requested != entry.body
             guard isChanged || age >= entry.refreshMs else { continue }
+            // What there is no room for is looked at again with the next batch.
+            guard requests.count < limit else { return requests }
             // A worker that changes its models all the time must not keep the mesh busy.
             if isChanged, entry.requested != nil {
-                let left = min(entry.changesLeft + age / Self.shortestIntervalMs, Self.changesAtOnce)
+                let left = min(entry.changesLeft + age / Limits.recordIntervalMs, Limits.recordChangesAtOnce)
                 guard left > 0 else {
-                    waiting = min(waiting, entry.requestedAt.advanced(byMilliseconds: Self.shortestIntervalMs))
+                    waiting = min(waiting, entry.requestedAt.advanced(byMilliseconds: Limits.recordIntervalMs))
                     continue
                 }
                 wanted.values[index].changesLeft = left - 1

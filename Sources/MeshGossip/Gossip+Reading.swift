@@ -10,6 +10,11 @@ extension Gossip {
         return entry.record
     }
 
+    /// The version held under `key`, whether it counts or not: what is said under it from now on must be above.
+    package func version(of key: RecordKey) -> RecordVersion? {
+        table[key]?.record.version ?? leases[key]?.record.version
+    }
+
     /// Whether the record is held and everything it depends on is there.
     package func isUsable(_ key: RecordKey) -> Bool { table[key].map { $0.isLive && $0.isUsable } ?? false }
 

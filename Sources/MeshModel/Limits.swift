@@ -220,10 +220,20 @@ package enum Limits {
 
     // The node's own parts
     package static let controlInbox = 65_536
-    package static let signingsWaiting = 65_536
+    package static let alarmShortestMs: Int64 = 2
+    package static let alarmLongestMs: Int64 = 60_000
+    package static let catalogIntervalMs: Int64 = 20
     package static let signingsPerCommit = 256
-    package static let controlSleepMs: Int64 = 60_000
-    package static let storeQueue = 4_096
+    package static let signingRetryMs: Int64 = 5_000
+    package static let evictedRetryMs: Int64 = 60_000
+    package static let recordIntervalMs: Int64 = 1_000
+    package static let recordChangesAtOnce: Int64 = 4
+    package static let recordRefreshMs: Int64 = 24 * 3_600_000
+    package static let attachmentRefreshMs: Int64 = 12 * 3_600_000
+    package static let announcementReviewMs: Int64 = 1_000
+    package static let namesRetryMs: Int64 = 1_000
+    package static let nameBatchesInARow = 4
+    package static let cacheChangesWaiting = 65_536
     package static let drainMs: Int64 = 30_000
     package static let storeBusyMs = 5_000
 

@@ -60,6 +60,18 @@ package struct RecordVersion: Hashable, Comparable, Sendable, CustomStringConver
 
     package static func < (left: Self, right: Self) -> Bool { left.raw < right.raw }
 
+    private static let lastEpoch: UInt32 = 0xFF_FFFF
+    private static let lastSequence: UInt64 = 0xFF_FFFF_FFFF
+
+    /// The next version of a signer that starts in `epoch` and last used `last`: always greater, also when its clock went
+    /// back. Nil when there is none left.
+    package static func next(after last: RecordVersion?, epoch: UInt32) -> RecordVersion? {
+        let epoch = min(epoch, lastEpoch)
+        guard let last, last.epoch >= epoch else { return RecordVersion(epoch: epoch, sequence: 1) }
+        if last.sequence < lastSequence { return RecordVersion(epoch: last.epoch, sequence: last.sequence + 1) }
+        return last.epoch < lastEpoch ? RecordVersion(epoch: last.epoch + 1, sequence: 1) : nil
+    }
+
     /// 2025-01-01T00:00:00Z, where epochs count from.
     package static let epochOrigin = Timestamp(milliseconds: 1_735_689_600_000)
 

@@ -321,7 +321,7 @@ package final class RunningNode: Service {
             do {
                 try await NIOThreadPool.singleton.runIfActive { [parts] in try parts.control.flushRecords() }
             } catch is CancellationError { return }
-            parts.store.look()
+            parts.store.look(now: SystemClock.wall)
             let names = parts.catalog.takeUsedNames()
             if !names.isEmpty { parts.control.submit(.names(.used(names))) }
             parts.sessions.revoke(by: parts.catalog.current, wall: SystemClock.wall)

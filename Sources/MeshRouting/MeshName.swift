@@ -163,6 +163,13 @@ package struct NamePin: Hashable, Sendable {
 package enum NameChange: Hashable, Sendable {
     case save(NamePin)
     case remove(MeshName)
+
+    package var name: MeshName {
+        switch self {
+        case .save(let pin): pin.name
+        case .remove(let name): name
+        }
+    }
 }
 
 /// Somebody claims a name that means somebody else here.

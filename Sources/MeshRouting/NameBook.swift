@@ -348,6 +348,9 @@ package struct NameBook: Sendable {
 
     // MARK: What it tells others
 
+    /// Whether anything has to be stored since the last call of `takeChanges`.
+    package var hasChanges: Bool { !changes.isEmpty }
+
     /// What has to be stored since the last call.
     package mutating func takeChanges() -> [NameChange] {
         defer { changes = [] }

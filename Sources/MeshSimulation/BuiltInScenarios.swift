@@ -2,11 +2,13 @@ internal import MeshGossip
 package import MeshModel
 
 extension Scenario {
-    private static func options(_ parameters: ScenarioParameters) -> SimulationOptions {
+    static func options(_ parameters: ScenarioParameters) -> SimulationOptions {
         var options = SimulationOptions(nodes: parameters.nodes, seed: parameters.seed)
         options.verifiesSignatures = parameters.verifiesSignatures
+        options.speaksFirst = parameters.speaksFirst
         // What is looked at are records; beacons at their live rate would be most of the work.
         options.intervals.beaconMs = 60_000
+        options.catalogIntervalMs = 10_000
         return options
     }
 

@@ -9,9 +9,7 @@ extension Scenario {
         var report = ScenarioReport("crowd", parameters)
         let honest = max(parameters.nodes * 3 / 10, 2)
         func mesh(countsAsOne: Bool) -> Simulation {
-            var settings = SimulationOptions(nodes: parameters.nodes, seed: parameters.seed)
-            settings.verifiesSignatures = parameters.verifiesSignatures
-            settings.intervals.beaconMs = 60_000
+            var settings = options(parameters)
             for index in honest..<parameters.nodes {
                 settings.behaviours[index] = .silent
                 if countsAsOne { settings.operators[index] = 0 }
@@ -47,16 +45,15 @@ extension Scenario {
         defaultNodes: 4
     ) { parameters in
         var report = ScenarioReport("heavy-join", parameters)
-        var settings = SimulationOptions(nodes: parameters.nodes, seed: parameters.seed)
-        settings.verifiesSignatures = parameters.verifiesSignatures
-        settings.intervals.beaconMs = 60_000
-        var simulation = Simulation(options: settings)
+        var simulation = Simulation(options: options(parameters))
         let last = parameters.nodes - 1
         simulation.run(forMs: 2_000)
         simulation.crash(last)
         // In one go, as after a restart of nodes with many providers each.
         let count = parameters.records * 400
-        let keys = (0..<count).map { simulation.publishOwnedAdvert($0 % last, owner: $0) }
+        let keys = (0..<last).flatMap { node in
+            simulation.publishOwnedAdverts(node, owners: Array(stride(from: node, to: count, by: last)))
+        }
         let settled = simulation.run(forMs: 600_000) { $0.isConverged }
         simulation.restart(last)
         simulation.run(forMs: 1_000)

@@ -11,7 +11,7 @@ package struct Scenario: Sendable {
 
     package static let all: [Scenario] = [
         .spread, .join, .partitionHeal, .silent, .mutated, .forged, .lossy, .equivocation, .hostileNames, .crowd,
-        .heavyJoin,
+        .heavyJoin, .crash,
     ]
 
     package static func named(_ name: String) -> Scenario? { all.first { $0.name == name } }
@@ -23,6 +23,8 @@ package struct ScenarioParameters: Hashable, Sendable {
     package var seed: UInt64
     /// False is the negative control: every signature is believed.
     package var verifiesSignatures = true
+    /// True is another: nodes say what is not on their disks yet.
+    package var speaksFirst = false
     /// False is another: a node forgets what names meant before.
     package var keepsNames = true
 
@@ -78,6 +80,10 @@ package struct ScenarioReport: Hashable, Sendable {
         require(
             "no record accepted that its signer never signed", simulation.violations.isEmpty,
             simulation.violations.first ?? "")
+        require(
+            "nothing said before it was on the disk", simulation.unstored.isEmpty, simulation.unstored.first ?? "")
+        require(
+            "no version said two things", simulation.contradictions.isEmpty, simulation.contradictions.first ?? "")
         require(
             "every frame within its bound", simulation.counters.largestFrame <= Limits.linkFrameBytes,
             "largest \(simulation.counters.largestFrame) bytes")

@@ -1,24 +1,45 @@
+internal import MeshBroker
 package import MeshCrypto
-package import MeshGossip
+internal import MeshGossip
 package import MeshModel
+internal import MeshRouting
 import MeshWire
+internal import OrderedCollections
 
-/// One node of the simulation: real keys, a real `Gossip`, a disk that survives crashes.
+/// One node of the simulation: real keys, a real `Broker`, a disk that survives crashes.
 package struct SimulatedNode: Sendable {
     package let index: Int
     package let key: SigningKey
+    let operatorKey: SigningKey
     package let behaviour: Behaviour
     package let clockOffsetMs: Int64
-    package var gossip: Gossip
+    var configuration: Gossip.Configuration
+    var broker: Broker
     package var isUp = false
     /// Grows with every start; ticks of an earlier life are void.
     var generation = 0
     /// The tick that is in the queue.
     var scheduledTick: Instant?
-    var sequence: UInt64 = 0
-    var disk: [RecordKey: VerifiedRecord] = [:]
-    /// In the order in which they were first stored; dictionaries have none.
-    var diskOrder: [RecordKey] = []
+    var disk = SimulatedDisk()
+    /// The versions that this life has given out, beside those on the disk.
+    var given: OrderedDictionary<PublicKey, RecordVersion> = [:]
+    /// What it signs with: its own key, its operator's, its users', and its workers' tokens.
+    var keys: OrderedDictionary<PublicKey, SigningKey> = [:]
+
+    // What its operator and its users want it to say.
+    var name: String
+    var drafts: [Broker.ProviderDraft] = []
+
+    // What it shows.
+    /// To whoever links.
+    var descriptor: VerifiedRecord?
+    /// To requests.
+    var catalog: Catalog
+
+    /// Ends with the next batch that reaches its disk.
+    var isDoomed = false
+
+    var gossip: Gossip { broker.gossip }
 
     package var address: String { SimulatedNode.address(index) }
 
@@ -29,15 +50,7 @@ package struct SimulatedNode: Sendable {
         return Int(text)
     }
 
-    mutating func persist(_ record: VerifiedRecord) {
-        if disk.updateValue(record, forKey: record.key) == nil { diskOrder.append(record.key) }
-    }
-
-    mutating func forget(_ key: RecordKey) {
-        if disk.removeValue(forKey: key) != nil { diskOrder.removeAll { $0 == key } }
-    }
-
-    var stored: [VerifiedRecord] { diskOrder.compactMap { disk[$0] } }
+    mutating func hold(_ key: SigningKey) { keys[key.publicKey] = key }
 }
 
 /// Cryptography that believes every signature: shows that the forgery check can fail.

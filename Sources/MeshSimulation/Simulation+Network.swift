@@ -10,17 +10,13 @@ extension Simulation {
         case .send(let link, let frame): send(frame, on: link, from: index)
         case .close(let link, _): close(link, by: index)
         case .dial(let key, let address): dial(key, address, from: index)
-        case .beaconDue: publishBeacon(index)
         case .accepted(let record, _):
-            nodes[index].persist(record)
             counters.accepted += 1
             check(record, at: index)
             trace("accepted", index, record.hash.bytes)
             if record.key == watched, arrivals[index] == nil { arrivals[index] = clock }
         case .beacon(let lease, _): check(lease.record, at: index)
-        case .removed(let key, let type, let reason):
-            if type.isReconciled { nodes[index].forget(key) }
-            trace("removed-\(reason.rawValue)", index, key.bytes)
+        case .removed(let key, _, let reason): trace("removed-\(reason.rawValue)", index, key.bytes)
         case .rejected(let rejection, _, _):
             counters.rejected += 1
             trace("rejected-\(rejection.rawValue)", index, [])
@@ -35,7 +31,7 @@ extension Simulation {
                 violations.append("node \(index) blocked an honest peer")
             }
         case .usabilityChanged(let key, _, let usable): trace(usable ? "usable" : "unusable", index, key.bytes)
-        case .livenessChanged, .syncFinished: break
+        case .beaconDue, .livenessChanged, .syncFinished: break
         }
     }
 
@@ -57,7 +53,8 @@ extension Simulation {
     private mutating func dial(_ key: PublicKey?, _ address: String, from index: Int) {
         let trip = latency()
         guard let target = SimulatedNode.index(address), nodes.indices.contains(target), target != index,
-            nodes[target].isUp, crosses(index, target), key == nil || key == nodes[target].key.publicKey
+            nodes[target].isUp, nodes[index].descriptor != nil, nodes[target].descriptor != nil, crosses(index, target),
+            key == nil || key == nodes[target].key.publicKey
         else {
             queue.insert(
                 .dialFailed(index, key, address: address), at: clock.advanced(byMilliseconds: 2 * trip))
@@ -71,19 +68,15 @@ extension Simulation {
     mutating func connect(_ dialler: Int, to index: Int, address: String) {
         guard nodes[dialler].isUp else { return }
         guard nodes[index].isUp, crosses(dialler, index) else {
-            return drive(dialler, .dialFailed(nodes[index].key.publicKey, address: address))
+            return drive(dialler, Gossip.Input.dialFailed(nodes[index].key.publicKey, address: address))
         }
         let link = LinkID(raw: UInt64(connections.count))
         connections.append(Connection(ends: [dialler, index], lastArrival: [clock, clock]))
         for (own, peer) in [(dialler, index), (index, dialler)] {
-            guard
-                let descriptor = nodes[peer].stored.first(where: {
-                    $0.type == .nodeDescriptor && $0.signer == nodes[peer].key.publicKey
-                })
-            else { continue }
+            guard let descriptor = nodes[peer].descriptor else { continue }
             drive(
                 own,
-                .linkUp(
+                Gossip.Input.linkUp(
                     link, peer: nodes[peer].key.publicKey, dialled: own == dialler,
                     address: own == dialler ? address : nil, descriptor: descriptor))
         }
@@ -96,7 +89,7 @@ extension Simulation {
         let target = connection.ends[0] == index ? connection.ends[1] : connection.ends[0]
         var frame = frame
         switch nodes[index].behaviour {
-        case .honest: break
+        case .honest: checkWords(in: frame, of: index)
         case .silent: return
         case .mutating: frame = mutated(frame)
         case .forging: frame = withForgery(frame, by: index)
@@ -125,6 +118,13 @@ extension Simulation {
         }
     }
 
+    private mutating func checkWords(in frame: Aisbf_Mesh_V1_LinkFrame, of index: Int) {
+        switch GossipMessage(frame) {
+        case .push(let records, _), .syncRecords(_, let records), .peers(let records): checkWords(records, of: index)
+        case .announce, .want, .syncOpen, .syncRanges, .syncNeed, .drain, .goodbye, nil: break
+        }
+    }
+
     private mutating func count(_ frame: Aisbf_Mesh_V1_LinkFrame, _ bytes: Int) {
         counters.frames += 1
         counters.bytes += bytes
@@ -144,7 +144,7 @@ extension Simulation {
             case .announce, .want, .syncOpen, .syncRanges, .syncNeed, .drain, .goodbye: break
             }
         }
-        drive(index, .frame(link, frame))
+        drive(index, Gossip.Input.frame(link, frame))
     }
 
     mutating func close(_ link: LinkID, by index: Int) {

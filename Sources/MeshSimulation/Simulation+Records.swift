@@ -1,25 +1,44 @@
+internal import MeshBroker
 import MeshCrypto
 internal import MeshGossip
 package import MeshModel
 import MeshWire
 internal import SwiftProtobuf
 
-/// Records that simulated nodes sign, and what adversaries make of them.
+/// What simulated nodes say, and what adversaries make of it.
 extension Simulation {
-    /// Signs a record with the node's own key and remembers that it is genuine.
-    mutating func sign(
-        _ index: Int, _ type: RecordType, name: [UInt8], lifeMs: Int64, body: [UInt8], version: UInt64? = nil,
-        as owner: SigningKey? = nil
+    /// A key that follows from `material`.
+    static func key(_ material: [UInt8]) -> SigningKey {
+        // A digest of 32 bytes is a seed.
+        guard let key = SigningKey(seed: Sodium.shared.hash32(material).bytes) else {
+            preconditionFailure("a digest has 32 bytes")
+        }
+        return key
+    }
+
+    func derivedKey(_ kind: UInt8, _ number: Int) -> SigningKey {
+        Self.key([kind] + options.seed.bigEndianBytes + UInt64(number).bigEndianBytes)
+    }
+
+    func operatorKey(of index: Int) -> SigningKey {
+        // Numbers of operators that several nodes share lie above those of nodes.
+        derivedKey(0x6F, options.operators[index].map { options.nodes + $0 } ?? index)
+    }
+
+    static func recordKey(_ type: RecordType, _ signer: PublicKey, _ name: [UInt8]) -> RecordKey {
+        RecordKey(
+            Sodium.shared.hash16(RecordEnvelope.keyMaterial(type: type, signer: signer, name: name), key: []))
+    }
+
+    /// Signs a record and remembers that it is genuine.
+    mutating func signed(
+        _ request: SigningRequest, _ version: RecordVersion, by key: SigningKey, wall: Timestamp
     ) -> VerifiedRecord {
-        let signer = owner ?? nodes[index].key
-        let wall = now(index).wall
-        nodes[index].sequence += 1
         let draft = RecordDraft(
-            type: type, network: Self.network, signer: signer.publicKey, name: name,
-            version: RecordVersion(
-                epoch: RecordVersion.epoch(at: Self.wallStart) - 10, sequence: version ?? nodes[index].sequence),
-            issued: wall, expires: wall.advanced(byMilliseconds: lifeMs), body: body)
-        let bytes = draft.signed(by: signer, cryptography: Sodium.shared)
+            type: request.type, network: Self.network, signer: request.signer, name: request.name, version: version,
+            issued: wall, expires: wall.advanced(byMilliseconds: request.lifeMs), isTombstone: request.isTombstone,
+            body: request.body)
+        let bytes = draft.signed(by: key, cryptography: Sodium.shared)
         guard
             case .success(let record) = VerifiedRecord.verify(
                 bytes: bytes, network: Self.network, wall: wall, cryptography: Sodium.shared)
@@ -28,100 +47,105 @@ extension Simulation {
         return record
     }
 
-    mutating func describe(_ index: Int, name: String? = nil) -> VerifiedRecord {
-        let body = Aisbf_Mesh_V1_NodeDescriptor.with {
-            $0.name = name ?? "node-\(index)"
+    // MARK: Nodes and providers
+
+    func descriptorBody(_ index: Int) -> Aisbf_Mesh_V1_NodeDescriptor {
+        Aisbf_Mesh_V1_NodeDescriptor.with {
+            $0.name = nodes[index].name
             $0.linkAddresses = [SimulatedNode.address(index)]
-            let operatorKey = operatorKey(of: index)
-            let notAfter = Self.wallStart.advanced(byMilliseconds: 30 * 86_400_000)
+            let operatorKey = nodes[index].operatorKey
+            let notAfter = Self.bindingEnd
             let statement = Statement.operatorCertificate(node: nodes[index].key.publicKey, notAfter: notAfter)
-            $0.operator.operatorKey.append(contentsOf: operatorKey.publicKey.bytes)
+            $0.operator.operatorKey = operatorKey.publicKey.bytes.protobuf
             $0.operator.notAfterMs = UInt64(clamping: notAfter.milliseconds)
-            $0.operator.signature.append(contentsOf: operatorKey.sign(statement))
+            $0.operator.signature = operatorKey.sign(statement).protobuf
         }
-        return sign(
-            index, .nodeDescriptor, name: [], lifeMs: RecordType.nodeDescriptor.maximumLifeMs,
-            body: RecordBody.bytes(of: body))
     }
 
-    private func operatorKey(of index: Int) -> SigningKey {
-        // Numbers of operators that several nodes share lie above those of nodes.
-        let number = options.operators[index].map { options.nodes + $0 } ?? index
-        return derivedKey(0x6F, number)
+    private static let bindingEnd = wallStart.advanced(byMilliseconds: 30 * 86_400_000)
+
+    /// The node calls itself `name` from now on.
+    mutating func rename(_ index: Int, _ name: String) {
+        nodes[index].name = name
+        drive(index, .describe(descriptorBody(index)))
     }
 
-    private func derivedKey(_ kind: UInt8, _ number: Int) -> SigningKey {
-        let seed = Sodium.shared.hash32([kind] + options.seed.bigEndianBytes + UInt64(number).bigEndianBytes).bytes
-        // A digest of 32 bytes is a seed.
-        guard let key = SigningKey(seed: seed) else { preconditionFailure("a digest has 32 bytes") }
-        return key
-    }
-
-    /// Publishes an advert of a provider at its own node; every call is a new version.
-    @discardableResult
-    package mutating func publishAdvert(_ index: Int, provider: String, note: String = "") -> RecordKey {
-        let record = advert(index, provider: provider, note: note)
-        drive(index, .publish(record))
-        return record.key
-    }
-
-    /// Publishes an advert of an owner of its own, bound by the node.
-    package mutating func publishOwnedAdvert(_ index: Int, owner number: Int) -> RecordKey {
+    /// An advert of a provider at `index`; with a username it is that user's, without one the operator's.
+    func draft(
+        _ index: Int, provider: String, owner: SigningKey? = nil, username: String? = nil,
+        access: Aisbf_Mesh_V1_Access = .public, note: String = ""
+    ) -> Broker.ProviderDraft {
         let home = nodes[index].key
-        let owner = derivedKey(0x75, number)
-        let notAfter = Self.wallStart.advanced(byMilliseconds: 30 * 86_400_000)
-        let body = Aisbf_Mesh_V1_ProviderAdvert.with {
-            $0.providerID = "gpu"
-            $0.homeNode.append(contentsOf: home.publicKey.bytes)
-            $0.access = .public
-            $0.binding.username = "user-\(number)"
-            $0.binding.ownerKey.append(contentsOf: owner.publicKey.bytes)
-            $0.binding.homeNode.append(contentsOf: home.publicKey.bytes)
-            $0.binding.notAfterMs = UInt64(clamping: notAfter.milliseconds)
-            let statement = Statement.scopeBinding(
-                username: "user-\(number)", owner: owner.publicKey, home: home.publicKey, notAfter: notAfter)
-            $0.binding.signature.append(contentsOf: home.sign(statement))
-        }
-        let record = sign(
-            index, .providerAdvert, name: Array("gpu".utf8), lifeMs: RecordType.providerAdvert.maximumLifeMs,
-            body: RecordBody.bytes(of: body), as: owner)
-        drive(index, .publish(record))
-        return record.key
-    }
-
-    private mutating func advert(
-        _ index: Int, provider: String, note: String, version: UInt64? = nil
-    ) -> VerifiedRecord {
-        let body = Aisbf_Mesh_V1_ProviderAdvert.with {
+        let owner = owner ?? nodes[index].operatorKey
+        let advert = Aisbf_Mesh_V1_ProviderAdvert.with {
             $0.providerID = provider
-            $0.homeNode.append(contentsOf: nodes[index].key.publicKey.bytes)
-            $0.access = .public
+            $0.homeNode = home.publicKey.bytes.protobuf
+            $0.access = access
             $0.displayName = note
             $0.kind = "simulated"
+            guard let username else { return }
+            let statement = Statement.scopeBinding(
+                username: username, owner: owner.publicKey, home: home.publicKey, notAfter: Self.bindingEnd)
+            $0.binding.username = username
+            $0.binding.ownerKey = owner.publicKey.bytes.protobuf
+            $0.binding.homeNode = home.publicKey.bytes.protobuf
+            $0.binding.notAfterMs = UInt64(clamping: Self.bindingEnd.milliseconds)
+            $0.binding.signature = home.sign(statement).protobuf
         }
-        return sign(
-            index, .providerAdvert, name: Array(provider.utf8), lifeMs: RecordType.providerAdvert.maximumLifeMs,
-            body: RecordBody.bytes(of: body), version: version)
+        return Broker.ProviderDraft(owner: owner.publicKey, advert: advert)
     }
+
+    /// Has the node say `drafts` too, in place of those of the same owner and id; and is up or not.
+    @discardableResult
+    mutating func publish(_ index: Int, _ drafts: [Broker.ProviderDraft]) -> [RecordKey] {
+        let keys = drafts.map {
+            Self.recordKey(.providerAdvert, $0.owner, Array($0.advert.providerID.utf8))
+        }
+        let new = Set(keys)
+        nodes[index].drafts.removeAll {
+            new.contains(Self.recordKey(.providerAdvert, $0.owner, Array($0.advert.providerID.utf8)))
+        }
+        nodes[index].drafts += drafts
+        drive(index, .providers(nodes[index].drafts))
+        return keys
+    }
+
+    /// Publishes an advert of a provider at its own node; every other note is a new version.
+    @discardableResult
+    package mutating func publishAdvert(_ index: Int, provider: String, note: String = "") -> RecordKey {
+        publish(index, [draft(index, provider: provider, note: note)])[0]
+    }
+
+    /// Publishes adverts at the node of an owner of its own each.
+    package mutating func publishOwnedAdverts(_ index: Int, owners: [Int]) -> [RecordKey] {
+        let drafts = owners.map { number in
+            let owner = derivedKey(0x75, number)
+            nodes[index].hold(owner)
+            return draft(index, provider: "gpu", owner: owner, username: "user-\(number)")
+        }
+        return publish(index, drafts)
+    }
+
+    // MARK: Adversaries
 
     /// Signs two different adverts with one version and tells each to another node.
     @discardableResult
     package mutating func equivocate(_ index: Int, provider: String, to first: Int, and second: Int) -> RecordKey {
-        let version: UInt64 = 1_000_000 + nodes[index].sequence
-        let one = advert(index, provider: provider, note: "one", version: version)
-        let other = advert(index, provider: provider, note: "other", version: version)
-        drive(first, .publish(one))
-        drive(second, .publish(other))
-        return one.key
-    }
-
-    mutating func publishBeacon(_ index: Int) {
-        let interval = options.intervals.beaconMs
-        let body = Aisbf_Mesh_V1_Beacon.with { $0.intervalMs = UInt32(clamping: min(interval, 300_000)) }
-        let record = sign(
-            index, .beacon, name: [], lifeMs: min(3 * interval, RecordType.beacon.maximumLifeMs),
-            body: RecordBody.bytes(of: body))
-        drive(index, .publish(record))
+        let records = ["one", "other"].map { note in
+            let draft = draft(index, provider: provider, note: note)
+            let request = SigningRequest(
+                type: .providerAdvert, signer: draft.owner, name: Array(provider.utf8),
+                body: RecordBody.bytes(of: draft.advert), lifeMs: RecordType.providerAdvert.maximumLifeMs,
+                isTombstone: false)
+            let record = signed(
+                request, RecordVersion(epoch: Self.epoch, sequence: 1_000_000), by: nodes[index].operatorKey,
+                wall: now(index).wall)
+            signedByHand.insert(record.hash)
+            return record
+        }
+        drive(first, Gossip.Input.publish(records[0]))
+        drive(second, Gossip.Input.publish(records[1]))
+        return records[0].key
     }
 
     /// The frame with one bit of one of its records turned over.
@@ -147,7 +171,8 @@ extension Simulation {
     /// The frame with a newer version of somebody else's record in it, signed by the forger's own key.
     mutating func withForgery(_ frame: Aisbf_Mesh_V1_LinkFrame, by index: Int) -> Aisbf_Mesh_V1_LinkFrame {
         guard case .push(let records, let hops) = GossipMessage(frame), records.count < Limits.linkPushRecords,
-            let victim = nodes[index].stored.randomElement(using: &random), victim.signer != nodes[index].key.publicKey
+            let victim = nodes[index].disk.stored.randomElement(using: &random),
+            victim.signer != nodes[index].key.publicKey
         else { return frame }
         var bytes = Array(victim.envelope.signedBytes)
         bytes.replaceSubrange(68..<76, with: (victim.version.raw + 1).bigEndianBytes)

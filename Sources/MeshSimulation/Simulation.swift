@@ -1,18 +1,25 @@
+internal import MeshBroker
 import MeshCrypto
 import MeshGossip
 package import MeshModel
+internal import MeshRouting
 import MeshWire
+internal import OrderedCollections
 
-/// A mesh in virtual time: many `Gossip` values, a network between them, and checks that run along. The same options
-/// give the same run, event by event; `traceHash` says so.
+/// A mesh in virtual time: many `Broker` values with a disk each, a network between them, and checks that run along. The
+/// same options give the same run, event by event; `traceHash` says so.
 package struct Simulation: Sendable {
     enum Event: Sendable {
         case start(Int)
-        case tick(Int, generation: Int)
+        case tick(Int, life: Int)
         case frame(Int, LinkID, Aisbf_Mesh_V1_LinkFrame)
         case connected(Int, from: Int, address: String)
         case dialFailed(Int, PublicKey?, address: String)
         case closed(Int, LinkID)
+        case write(Writing)
+        case persisted(Writing)
+        /// A worker dials its node.
+        case attach(Int)
     }
 
     /// One connection, as both ends know it.
@@ -23,12 +30,17 @@ package struct Simulation: Sendable {
         var lastArrival: [Instant]
     }
 
-    package let options: SimulationOptions
+    package internal(set) var options: SimulationOptions
     package internal(set) var nodes: [SimulatedNode] = []
+    var workers: [SimulatedWorker] = []
     package private(set) var clock = Instant(nanoseconds: 0)
     package internal(set) var counters = SimulationCounters()
-    /// What must never happen and did.
+    /// What must never happen and did: records that nobody signed, honest peers shut out.
     package internal(set) var violations: [String] = []
+    /// What was said, or gone by, before it was on the disk.
+    package internal(set) var unstored: [String] = []
+    /// Versions that were used twice.
+    package internal(set) var contradictions: [String] = []
     package private(set) var traceHash = Bytes16.zero
     /// The update whose way is watched, when it arrived where, and how many copies did.
     package internal(set) var watched: RecordKey?
@@ -37,6 +49,8 @@ package struct Simulation: Sendable {
     package internal(set) var watchedCopies = 0
 
     var random: SeededGenerator
+    /// What happens to disks and power; of its own, so that more faults are not another network.
+    var faults: SeededGenerator
     var queue = DeadlineQueue<Event>()
     /// By link id: an id is never used twice, and both ends use the same.
     var connections: [Connection] = []
@@ -44,22 +58,25 @@ package struct Simulation: Sendable {
     var groups: [Int]
     /// Everything anybody really signed, by record hash.
     var genuine: [Bytes32: [UInt8]] = [:]
+    /// What adversaries and scenarios signed past the node's broker.
+    var signedByHand: Set<Bytes32> = []
+    /// What each node said with which version.
+    var said: [[SimulatedDisk.VersionUse: Bytes32]]
 
     package static let network = NetworkID(Bytes16(high: 0x6169_7362_662d_7369, low: 0x6d75_6c61_7469_6f6e))
     static let wallStart = Timestamp(milliseconds: 1_780_000_000_000)
+    /// The same for every life of every node: what a restart within a minute sees.
+    static let epoch = RecordVersion.epoch(at: wallStart) - 10
 
     package init(options: SimulationOptions) {
         self.options = options
         random = SeededGenerator(seed: options.seed)
+        faults = SeededGenerator(seed: ~options.seed)
         groups = Array(repeating: 0, count: options.nodes)
+        said = Array(repeating: [:], count: options.nodes)
         for index in 0..<options.nodes { nodes.append(makeNode(index)) }
-        let descriptors = nodes.indices.map { describe($0) }
+        if options.start == .introduced { introduce() }
         for index in nodes.indices {
-            if options.start == .introduced {
-                for record in descriptors { nodes[index].persist(record) }
-            } else {
-                nodes[index].persist(descriptors[index])
-            }
             queue.insert(.start(index), at: Instant(nanoseconds: Int64(random.next() % 1_000) * 1_000_000))
         }
     }
@@ -93,28 +110,19 @@ package struct Simulation: Sendable {
     private mutating func process(_ event: Event) {
         switch event {
         case .start(let index): start(index)
-        case .tick(let index, let generation):
-            guard nodes[index].isUp, nodes[index].generation == generation else { return }
+        case .tick(let index, let life):
+            guard nodes[index].isUp, nodes[index].generation == life else { return }
             nodes[index].scheduledTick = nil
-            drive(index, .tick)
+            drive(index, Broker.Input.tick)
         case .frame(let index, let link, let frame): deliver(frame, link, to: index)
         case .connected(let index, let from, let address): connect(from, to: index, address: address)
-        case .dialFailed(let index, let key, let address): drive(index, .dialFailed(key, address: address))
-        case .closed(let index, let link): drive(index, .linkDown(link))
+        case .dialFailed(let index, let key, let address):
+            drive(index, Gossip.Input.dialFailed(key, address: address))
+        case .closed(let index, let link): drive(index, Gossip.Input.linkDown(link))
+        case .write(let writing): write(writing)
+        case .persisted(let writing): persisted(writing)
+        case .attach(let worker): attach(worker)
         }
-    }
-
-    /// Gives one input to one node and does what it says.
-    mutating func drive(_ index: Int, _ input: Gossip.Input) {
-        guard nodes[index].isUp else { return }
-        let effects = nodes[index].gossip.handle(input, now: now(index))
-        for effect in effects { perform(effect, of: index) }
-        guard let deadline = nodes[index].gossip.nextDeadline else { return }
-        // A deadline in the past would mean a node that spins; the next millisecond is soon enough.
-        let due = max(deadline, clock.advanced(byMilliseconds: 1))
-        if let scheduled = nodes[index].scheduledTick, scheduled <= due { return }
-        nodes[index].scheduledTick = due
-        queue.insert(.tick(index, generation: nodes[index].generation), at: due)
     }
 
     mutating func trace(_ word: String, _ index: Int, _ bytes: [UInt8]) {
@@ -122,48 +130,82 @@ package struct Simulation: Sendable {
         traceHash = Sodium.shared.hash16(line, key: traceHash.bytes)
     }
 
+    func isHonest(_ index: Int) -> Bool { nodes[index].behaviour == .honest }
+
+    // MARK: Lives
+
     private mutating func makeNode(_ index: Int) -> SimulatedNode {
-        let seedBytes = options.seed.bigEndianBytes + UInt64(index).bigEndianBytes
-        // A digest of 32 bytes is a seed.
-        guard let key = SigningKey(seed: Sodium.shared.hash32(seedBytes).bytes) else {
-            preconditionFailure("a digest has 32 bytes")
-        }
+        let key = Self.key(options.seed.bigEndianBytes + UInt64(index).bigEndianBytes)
         var configuration = Gossip.Configuration(
             key: key.publicKey, network: Self.network, cryptography: Sodium.shared, seed: random.next(),
             admission: LinkAdmission(isOpen: true))
         if !options.verifiesSignatures { configuration.cryptography = CredulousCryptography() }
         configuration.intervals = options.intervals
         configuration.dialsBack = options.dialsBack
-        if options.start == .cold, index > 0 {
-            configuration.staticPeers = [.init(key: nil, address: SimulatedNode.address(0))]
+        if options.start == .cold {
+            let peers = options.peers[index] ?? (index > 0 ? [0] : [])
+            configuration.staticPeers = peers.map { .init(key: nil, address: SimulatedNode.address($0)) }
         }
         let span = options.clockOffsetMs
         let offset = span == 0 ? 0 : Int64(random.next() % UInt64(2 * span + 1)) - span
-        let now = Now(instant: clock, wall: Self.wallStart)
-        return SimulatedNode(
-            index: index, key: key, behaviour: options.behaviours[index] ?? .honest, clockOffsetMs: offset,
-            gossip: Gossip(configuration: configuration, now: now))
+        let operatorKey = self.operatorKey(of: index)
+        var node = SimulatedNode(
+            index: index, key: key, operatorKey: operatorKey, behaviour: options.behaviours[index] ?? .honest,
+            clockOffsetMs: offset, configuration: configuration,
+            broker: Broker(configuration: configuration, now: Now(instant: clock, wall: Self.wallStart)),
+            name: options.names[index] ?? "node-\(index)", catalog: .empty(node: key.publicKey))
+        node.hold(key)
+        node.hold(operatorKey)
+        return node
+    }
+
+    /// As if the nodes had known each other for long: each has said who it is, and everybody has it on the disk.
+    private mutating func introduce() {
+        let descriptors = nodes.indices.map { index in
+            let request = SigningRequest(
+                type: .nodeDescriptor, signer: nodes[index].key.publicKey, name: [],
+                body: RecordBody.bytes(of: descriptorBody(index)), lifeMs: RecordType.nodeDescriptor.maximumLifeMs,
+                isTombstone: false)
+            return signed(
+                request, RecordVersion(epoch: Self.epoch, sequence: 1), by: nodes[index].key, wall: now(index).wall)
+        }
+        for index in nodes.indices {
+            _ = nodes[index].disk.write(descriptors[index])
+            nodes[index].descriptor = descriptors[index]
+            for record in descriptors { nodes[index].disk.keep(record) }
+        }
     }
 
     private mutating func start(_ index: Int) {
-        let configuration = nodes[index].gossip.configuration
-        nodes[index].gossip = Gossip(configuration: configuration, now: now(index))
+        guard !nodes[index].isUp else { return }
+        nodes[index].broker = Broker(
+            configuration: nodes[index].configuration,
+            names: options.keepsNames ? Array(nodes[index].disk.names.values) : [],
+            catalogIntervalMs: options.catalogIntervalMs, now: now(index))
         nodes[index].isUp = true
         nodes[index].generation += 1
         nodes[index].scheduledTick = nil
-        drive(index, .restore(nodes[index].stored))
+        nodes[index].given = [:]
+        let isIntroduced = options.start == .introduced && nodes[index].generation == 1
+        drive(index, Gossip.Input.restore(nodes[index].disk.stored))
+        // Whoever was introduced has said it already.
+        guard !isIntroduced else { return }
+        nodes[index].descriptor = nil
+        drive(index, .describe(descriptorBody(index)))
+        drive(index, .providers(nodes[index].drafts))
     }
 
-    /// Ends a node at once; its disk stays. Peers see closed sockets.
+    /// Ends a node at once; its disk stays. Peers and workers see closed sockets.
     package mutating func crash(_ index: Int) {
         nodes[index].isUp = false
         for link in connections.indices where connections[link].isOpen && connections[link].ends.contains(index) {
             close(LinkID(raw: UInt64(link)), by: index)
         }
+        loseWorkers(of: index)
     }
 
     package mutating func restart(_ index: Int) { queue.insert(.start(index), at: clock.advanced(byMilliseconds: 1)) }
 
-    func isHonest(_ index: Int) -> Bool { nodes[index].behaviour == .honest }
-
+    /// The node dies with the next batch that is written.
+    mutating func doom(_ index: Int) { nodes[index].isDoomed = true }
 }

@@ -4,7 +4,7 @@ import MeshModel
 /// What a simulated mesh is made of. Everything that happens follows from these values.
 package struct SimulationOptions: Sendable {
     package enum Start: Hashable, Sendable {
-        /// Every node knows one other address: node 0's.
+        /// Every node knows one other address: node 0's, or those of `peers`.
         case cold
         /// Every node already holds every descriptor.
         case introduced
@@ -26,6 +26,17 @@ package struct SimulationOptions: Sendable {
     /// The negative control: nodes that believe every signature. The forgery check must then fail.
     package var verifiesSignatures = true
     package var behaviours: [Int: Behaviour] = [:]
+    /// Another: nodes that say what is still on its way to the disk. The checks of what is said must then fail.
+    package var speaksFirst = false
+    /// And another: nodes that forget what names meant when they end.
+    package var keepsNames = true
+    /// Per thousand batches that reach a disk: the node dies of it, just before or just after, and starts again.
+    package var crashPermille: UInt64 = 0
+    /// How often requests get a new catalog. Where nobody asks, seldom: building them would be most of the work.
+    package var catalogIntervalMs = Limits.catalogIntervalMs
+    /// With a cold start: whom each node dials. Without an entry, the first node.
+    package var peers: [Int: [Int]] = [:]
+    package var names: [Int: String] = [:]
     /// Nodes of one operator have the same number here; the others have an operator each.
     package var operators: [Int: Int] = [:]
 
@@ -60,4 +71,5 @@ package struct SimulationCounters: Hashable, Sendable {
     package var blockedPeers = 0
     package var largestFrame = 0
     package var events = 0
+    package var crashes = 0
 }

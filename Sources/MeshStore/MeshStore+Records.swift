@@ -48,7 +48,19 @@ extension MeshStore {
     /// The next version for a record of `signer`, on disk before it is returned. Strictly greater than every version
     /// handed out for this signer before, even when `epoch` (see `RecordVersion.epoch(at:)`) went back with the clock.
     package func allocateVersion(signer: PublicKey, epoch: UInt32) throws(StoreError) -> RecordVersion {
-        try write { try allocateVersion(signer, epoch, $0) }
+        try write { try allocateVersion(VersionClaim(signer: signer), epoch, $0) }
+    }
+
+    /// Somebody who needs a version.
+    package struct VersionClaim: Hashable, Sendable {
+        package var signer: PublicKey
+        /// The version has to be above this one too: the mesh may know of versions that a restored backup forgot.
+        package var above: RecordVersion?
+
+        package init(signer: PublicKey, above: RecordVersion? = nil) {
+            self.signer = signer
+            self.above = above
+        }
     }
 
     /// A record that was made with a version of its own.
@@ -63,17 +75,17 @@ extension MeshStore {
         }
     }
 
-    /// Makes one record per signer, in order, each with its signer's next version, and stores them: versions and records
+    /// Makes one record per claim, in order, each with its signer's next version, and stores them: versions and records
     /// in one transaction, so that many cost the disk as much as one. Nothing may be told to anybody before this returns.
-    /// - Parameter make: gets the place in `signers` and the version; nil where there is nothing to be said after all.
+    /// - Parameter make: gets the place in `claims` and the version; nil where there is nothing to be said after all.
     /// - Returns: what was made; nil also for a signer that has no versions left.
     package func makeRecords(
-        _ signers: [PublicKey], epoch: UInt32, make: (Int, RecordVersion) -> MadeRecord?
+        _ claims: [VersionClaim], epoch: UInt32, make: (Int, RecordVersion) -> MadeRecord?
     ) throws(StoreError) -> [[UInt8]?] {
         try write { database in
-            try signers.enumerated().map { place, signer in
+            try claims.enumerated().map { place, claim in
                 let version: RecordVersion
-                do { version = try allocateVersion(signer, epoch, database) } catch StoreError.invalid { return nil }
+                do { version = try allocateVersion(claim, epoch, database) } catch StoreError.invalid { return nil }
                 guard let made = make(place, version) else { return nil }
                 if made.isKept { try save(made.bytes, in: "own_records", database) }
                 return made.bytes
@@ -81,19 +93,26 @@ extension MeshStore {
         }
     }
 
-    private func allocateVersion(_ signer: PublicKey, _ epoch: UInt32, _ database: Database) throws -> RecordVersion {
+    private func allocateVersion(_ claim: VersionClaim, _ epoch: UInt32, _ database: Database) throws -> RecordVersion {
         let row = try Row.fetchOne(
             database.cachedStatement(sql: "SELECT epoch, sequence FROM versions WHERE signer = ?"),
-            arguments: [signer.data])
-        let last = row.map { (epoch: $0["epoch"] as Int64, sequence: $0["sequence"] as Int64) }
-        let next = try Self.version(after: last, epoch: Int64(min(epoch, 0xFF_FFFF)))
+            arguments: [claim.signer.data])
+        let last = [row.map(Self.version), claim.above].compactMap { $0 }.max()
+        guard let next = RecordVersion.next(after: last, epoch: epoch) else {
+            throw StoreError.invalid("this signer has used up its record versions; a new key is needed")
+        }
         try database.cachedStatement(
             sql: """
                 INSERT INTO versions (signer, epoch, sequence) VALUES (?, ?, ?)
                 ON CONFLICT (signer) DO UPDATE SET epoch = excluded.epoch, sequence = excluded.sequence
                 """
-        ).execute(arguments: [signer.data, Int64(next.epoch), Int64(next.sequence)])
+        ).execute(arguments: [claim.signer.data, Int64(next.epoch), Int64(next.sequence)])
         return next
+    }
+
+    private static func version(_ row: Row) -> RecordVersion {
+        RecordVersion(
+            epoch: UInt32(clamping: row["epoch"] as Int64), sequence: UInt64(clamping: row["sequence"] as Int64))
     }
 
     /// The greatest version handed out for `signer`, nil before the first.
@@ -101,11 +120,7 @@ extension MeshStore {
         try read { database in
             try Row.fetchOne(
                 database, sql: "SELECT epoch, sequence FROM versions WHERE signer = ?", arguments: [signer.data]
-            ).map { row in
-                RecordVersion(
-                    epoch: UInt32(clamping: row["epoch"] as Int64), sequence: UInt64(clamping: row["sequence"] as Int64)
-                )
-            }
+            ).map(Self.version)
         }
     }
 
@@ -142,19 +157,6 @@ extension MeshStore {
 
     package func meta(_ key: String) throws(StoreError) -> String? {
         try read { try String.fetchOne($0, sql: "SELECT value FROM meta WHERE key = ?", arguments: [key]) }
-    }
-
-    private static func version(
-        after last: (epoch: Int64, sequence: Int64)?, epoch: Int64
-    ) throws(StoreError) -> RecordVersion {
-        guard let last, last.epoch >= epoch else { return RecordVersion(epoch: UInt32(epoch), sequence: 1) }
-        if last.sequence < 0xFF_FFFF_FFFF {
-            return RecordVersion(epoch: UInt32(clamping: last.epoch), sequence: UInt64(clamping: last.sequence + 1))
-        }
-        guard last.epoch < 0xFF_FFFF else {
-            throw .invalid("this signer has used up its record versions; a new key is needed")
-        }
-        return RecordVersion(epoch: UInt32(clamping: last.epoch + 1), sequence: 1)
     }
 
     private func recordBytes(in table: String) throws(StoreError) -> [[UInt8]] {

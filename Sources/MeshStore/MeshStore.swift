@@ -93,7 +93,11 @@ package struct MeshStore: Sendable {
 
     /// One transaction: all of `body` or nothing.
     func write<Value>(_ body: (Database) throws -> Value) throws(StoreError) -> Value {
-        do { return try pool.write(body) } catch {
+        do {
+            let value = try pool.write(body)
+            health.committed()
+            return value
+        } catch {
             let failure = StoreError(error, path: path)
             health.failed(failure)
             throw failure

@@ -15,10 +15,16 @@ package final class StoreHealth: Sendable {
 
     private let raw = Atomic<Int>(State.writable.rawValue)
     private let failures = Atomic<Int>(0)
+    private let successes = Atomic<Int>(0)
 
     package var state: State { State(rawValue: raw.load(ordering: .relaxed)) ?? .writable }
     /// Writes that failed, since the store was opened.
     package var failedWrites: Int { failures.load(ordering: .relaxed) }
+
+    /// Transactions that got to the disk, since the store was opened.
+    package var commits: Int { successes.load(ordering: .relaxed) }
+
+    func committed() { successes.add(1, ordering: .relaxed) }
 
     func succeeded() {
         if state != .writable { raw.store(State.writable.rawValue, ordering: .relaxed) }

@@ -1,6 +1,6 @@
 /// One mesh on paper: its nodes, who sells and who buys where. Read from `Topology/*.yaml` by `Topology.parse`, which
 /// returns only whole ones: every name is valid and unique, every reference leads somewhere, every node can be found.
-/// `aisbf local up` starts it with real processes; `mesh-sim` simulates it; tests name it. It holds no secrets.
+/// `aisbf local up` starts it with real processes; `mesh-sim run` simulates it; tests name it. It holds no secrets.
 package struct Topology: Sendable, Equatable {
     package var name: String
     package var description: String

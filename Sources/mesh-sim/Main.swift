@@ -1,6 +1,8 @@
 import ArgumentParser
+import Foundation
 import MeshModel
 import MeshSimulation
+import MeshTopology
 
 @main
 struct MeshSim: ParsableCommand {
@@ -21,33 +23,63 @@ struct List: ParsableCommand {
 }
 
 struct ScenarioArguments: ParsableArguments {
-    @Option(help: "Which scenario; 'mesh-sim list' names them.") var scenario = "spread"
+    @Argument(help: "A topology file to simulate, in place of a built-in scenario.") var file: String?
+    @Option(help: "Which scenario; 'mesh-sim list' names them. Default: spread.") var scenario: String?
     @Option(help: "Number of nodes, 3 to 5000.") var nodes: Int?
-    @Option(help: "Number of records published.") var records = 20
+    @Option(help: "Number of records published.") var records: Int?
     @Option(help: "Seed of everything random.") var seed: UInt64 = 1
     @Flag(help: "Believe every signature: a negative control that must fail.") var credulous = false
+    @Flag(help: "Say what is still on its way to the disk: another one.") var speaksFirst = false
+    @Flag(help: "Forget what names meant at the end of a node: another one.") var forgetsNames = false
 
     func validate() throws {
-        guard Scenario.named(scenario) != nil else {
-            let names = Scenario.all.map(\.name).joined(separator: ", ")
-            throw ValidationError("no scenario '\(scenario)'; there are \(names)")
-        }
         guard (3...5_000).contains(nodes ?? 3) else { throw ValidationError("--nodes takes 3 to 5000") }
-        guard (1...10_000).contains(records) else { throw ValidationError("--records takes 1 to 10000") }
+        guard (1...10_000).contains(records ?? 1) else { throw ValidationError("--records takes 1 to 10000") }
+        guard file == nil || scenario == nil else { throw ValidationError("give a file or --scenario, not both") }
+        guard file == nil || (nodes == nil && records == nil) else {
+            throw ValidationError("nodes and records of a topology stand in its file")
+        }
+        let name = scenario ?? Self.usual
+        guard Scenario.named(name) != nil else {
+            let names = Scenario.all.map(\.name).joined(separator: ", ")
+            throw ValidationError("no scenario '\(name)'; there are \(names)")
+        }
     }
 
+    private static let usual = "spread"
+
     func report() throws -> ScenarioReport {
-        guard let scenario = Scenario.named(scenario) else { throw ValidationError("no scenario '\(scenario)'") }
-        var parameters = ScenarioParameters(
-            nodes: nodes ?? scenario.defaultNodes, records: records, seed: seed)
+        let chosen: Scenario
+        var records = records ?? 20
+        if let file {
+            let topology = try Self.topology(file)
+            chosen = Scenario(topology)
+            records = topology.providers.count
+        } else {
+            guard let scenario = Scenario.named(scenario ?? Self.usual) else { throw ExitCode(1) }
+            chosen = scenario
+        }
+        var parameters = ScenarioParameters(nodes: nodes ?? chosen.defaultNodes, records: records, seed: seed)
         parameters.verifiesSignatures = !credulous
-        return scenario.run(parameters)
+        parameters.speaksFirst = speaksFirst
+        parameters.keepsNames = !forgetsNames
+        return chosen.run(parameters)
+    }
+
+    private static func topology(_ path: String) throws -> Topology {
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw ValidationError("'\(path)' cannot be read")
+        }
+        switch Topology.parse(String(decoding: data, as: UTF8.self)) {
+        case .success(let topology): return topology
+        case .failure(let problems): throw ValidationError("\(path): \(problems)")
+        }
     }
 }
 
 struct Run: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Runs a scenario; exit code 1 when something that must hold does not.")
+        abstract: "Runs a scenario or a topology file; exit code 1 when something that must hold does not.")
 
     @OptionGroup var arguments: ScenarioArguments
     @Flag(help: "Print the report as JSON.") var json = false

@@ -20,6 +20,10 @@ struct BrokerFixture {
     private(set) var effects: [Broker.Effect] = []
     /// While false, signatures cannot be had.
     var canSign = true
+    /// While false, the disk is full.
+    var canStoreNames = true
+    /// How often something had to be stored.
+    private(set) var batches = 0
 
     init(seed: UInt8, keys: [SigningKey] = []) {
         node = SigningKey(seed: [UInt8](repeating: seed, count: 32)) ?? .random()
@@ -44,16 +48,25 @@ struct BrokerFixture {
         var queue = [input]
         while !queue.isEmpty {
             let next = queue.removeFirst()
-            for effect in broker.handle(next, now: Self.now(nowMs)) {
-                effects.append(effect)
-                guard case .sign(let request) = effect else { continue }
-                if let record = sign(request) {
-                    signed.append(record)
-                    queue.append(.signed(record))
-                } else {
-                    queue.append(.notSigned(request))
-                }
-            }
+            let outcome = broker.handle(next, now: Self.now(nowMs))
+            effects += outcome.immediate
+            guard let batch = outcome.persist else { continue }
+            batches += 1
+            effects += outcome.afterPersist
+            queue.append(.persisted(stored(batch)))
+        }
+    }
+
+    mutating func stored(_ batch: StoreBatch) -> StoreOutcome {
+        switch batch {
+        case .names: return .names(isStored: canStoreNames)
+        case .records(let requests):
+            return .records(
+                requests.map { request in
+                    let record = sign(request)
+                    if let record { signed.append(record) }
+                    return SigningOutcome(request: request, record: record)
+                })
         }
     }
 

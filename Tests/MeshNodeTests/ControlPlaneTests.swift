@@ -50,7 +50,7 @@ import Testing
         }
         control.submit(.providers(drafts))
         try await eventually("the adverts") { catalog.current.providers.count == tokens.count }
-        let before = control.recordCommits
+        let before = store.health.commits
         let keys = drafts.map { draft in catalog.current.providers.first { $0.providerID == draft.advert.providerID } }
         for number in 0..<240 {
             let provider = try #require(keys[number % 8])
@@ -68,7 +68,7 @@ import Testing
         try await eventually("the attachments") {
             await control.query { $0.gossip.usableRecords(of: .attachment).count } == 240
         }
-        #expect(control.recordCommits - before <= 10, "\(control.recordCommits - before) commits")
+        #expect(store.health.commits - before <= 10, "\(store.health.commits - before) commits")
         // What was said is on the disk, and no version was given out twice.
         let kept = try store.ownRecords().compactMap { try? RecordEnvelope.parse($0).get() }
         #expect(kept.filter { $0.type == .attachment }.count == 240)

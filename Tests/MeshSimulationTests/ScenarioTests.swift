@@ -11,7 +11,7 @@ import Testing
     }
 
     @Test(arguments: [
-        "join", "partition-heal", "silent", "mutated", "forged", "lossy", "equivocation", "hostile-names",
+        "join", "partition-heal", "silent", "mutated", "forged", "lossy", "equivocation", "hostile-names", "crash",
     ])
     func holds(name: String) throws {
         let report = try run(name, nodes: 12)
@@ -44,6 +44,16 @@ import Testing
         let report = try run(name, nodes: 12, verifies: false)
         #expect(!report.holds)
         #expect(report.checks.contains { $0.name.contains("never signed") && !$0.holds })
+    }
+
+    /// The negative control: nodes that say first and write then are found out, and lose what they said.
+    @Test func theCheckOfWhatIsSaidCanFail() throws {
+        let scenario = try #require(Scenario.named("crash"))
+        var parameters = ScenarioParameters(nodes: 6, records: 1, seed: 1)
+        parameters.speaksFirst = true
+        let report = scenario.run(parameters)
+        #expect(report.checks.contains { $0.name.contains("before it was on the disk") && !$0.holds })
+        #expect(report.checks.contains { $0.name.contains("no version said two things") && !$0.holds })
     }
 
     /// The negative control: nodes that forget what names meant serve whoever has them now.

@@ -42,7 +42,7 @@ import Testing
         let first = try store.allocateVersion(signer: signer.publicKey, epoch: 5)
         var versions: [RecordVersion] = []
         let made = try store.makeRecords(
-            [signer.publicKey, other.publicKey, signer.publicKey, signer.publicKey], epoch: 5
+            [signer, other, signer, signer].map { .init(signer: $0.publicKey) }, epoch: 5
         ) { place, version in
             versions.append(version)
             if place == 2 { return nil }
@@ -54,10 +54,21 @@ import Testing
         #expect(try store.lastVersion(signer: signer.publicKey) == versions[3])
         // A signer without versions costs the others nothing.
         try store.raiseVersion(signer: other.publicKey, to: RecordVersion(epoch: 0xFF_FFFF, sequence: 0xFF_FFFF_FFFF))
-        let rest = try store.makeRecords([other.publicKey, signer.publicKey], epoch: 5) { _, _ in
+        let rest = try store.makeRecords(
+            [.init(signer: other.publicKey), .init(signer: signer.publicKey)], epoch: 5
+        ) { _, _ in
             .init(bytes: recordBytes("x", signer: signer), isKept: true)
         }
         #expect(rest.map { $0 == nil } == [true, false])
+        // What the mesh holds is above what a restored backup knows of, and what is handed out is above both.
+        let held = RecordVersion(epoch: 5, sequence: 1_000)
+        _ = try store.makeRecords(
+            [.init(signer: signer.publicKey, above: held), .init(signer: signer.publicKey, above: first)], epoch: 5
+        ) { _, version in
+            versions.append(version)
+            return nil
+        }
+        #expect(versions.suffix(2).map(\.sequence) == [1_001, 1_002])
     }
 
     @Test func batchIsAppliedWholeOrNotAtAll() throws {

@@ -27,7 +27,7 @@ package final class ClockJudge: Sendable {
     ///   - operatorKey: whose certificate the peer's descriptor carries.
     ///   - offsetMs: the peer's wall clock minus ours at the handshake, which was just now.
     package func observed(
-        _ peer: PublicKey, operatorKey: PublicKey?, offsetMs: Int64, now: Now = SystemClock.now
+        _ peer: PublicKey, operatorKey: PublicKey?, offsetMs: Int64, now: Now
     ) {
         let base = (now.wall.milliseconds &+ offsetMs) &- now.instant.nanoseconds / 1_000_000
         peers.withLock { peers in
@@ -60,6 +60,5 @@ package final class ClockJudge: Sendable {
         return lower.magnitude < upper.magnitude ? lower : upper
     }
 
-    package var medianOffsetMs: Int64 { medianOffsetMs(now: SystemClock.now) }
-    package var isSuspect: Bool { medianOffsetMs.magnitude > UInt64(Limits.clockOffsetMs) }
+    package func isSuspect(now: Now) -> Bool { medianOffsetMs(now: now).magnitude > UInt64(Limits.clockOffsetMs) }
 }

@@ -1,8 +1,10 @@
+import Logging
 import MeshGossip
 import MeshModel
+import MeshRouting
 import Metrics
 
-/// What gossip did, counted. Labels come from closed lists only.
+/// What gossip did, counted, and told where the operator should know. Labels come from closed lists only.
 struct ControlMetrics: Sendable {
     private let accepted = Counter(label: "aisbf_records_accepted_total")
     private let removed = Counter(label: "aisbf_records_removed_total")
@@ -30,5 +32,36 @@ struct ControlMetrics: Sendable {
         case .equivocation: equivocations.increment()
         case .close, .dial, .beaconDue, .beacon, .usabilityChanged, .livenessChanged, .ignored, .syncFinished: break
         }
+    }
+}
+
+extension Logger {
+    func tell(_ effect: Gossip.Effect) {
+        switch effect {
+        case .close(let link, let code):
+            notice("link closed by gossip", metadata: ["link.id": "\(link.raw)", "code": "\(code.rawValue)"])
+        case .rejected(let rejection, let peer, let blamed):
+            warning(
+                "record rejected",
+                metadata: ["reason": "\(rejection.rawValue)", "link.peer": "\(peer.nodeID)", "blamed": "\(blamed)"])
+        case .equivocation(let key, let signer, _):
+            warning("a signer contradicted itself", metadata: ["record.key": "\(key)", "signer": "\(signer)"])
+        case .blocked(let peer, let milliseconds):
+            warning("peer blocked", metadata: ["link.peer": "\(peer.nodeID)", "duration.ms": "\(milliseconds)"])
+        case .livenessChanged(let node, let alive):
+            info("node liveness changed", metadata: ["node": "\(node.nodeID)", "alive": "\(alive)"])
+        case .send, .dial, .accepted, .removed, .beaconDue, .beacon, .usabilityChanged, .ignored, .syncFinished: break
+        }
+    }
+
+    func tell(_ conflict: NameConflict) {
+        warning(
+            "a name is claimed by two; 'aisbf mesh names' shows and settles it",
+            metadata: [
+                "name": "\(conflict.name.text)",
+                "name.means": "\(conflict.holder.map { conflict.name.text(of: $0) } ?? "nobody")",
+                "name.claimant": "\(conflict.name.text(of: conflict.claimant))",
+                "node": "\(KeyText.node.text(conflict.home.bytes))",
+            ])
     }
 }

@@ -32,22 +32,23 @@ package final class StoreWatch: Sendable {
     package var freeBytes: Int64? { store.freeBytes }
 
     /// Call it every second.
-    package func look() {
+    package func look(now: Timestamp) {
         let failed = store.health.failedWrites
         failures.increment(by: failed - counted.exchange(failed, ordering: .relaxed))
         let state = store.health.state
         let before = trouble.withLock { trouble -> Trouble? in
+            // Whoever is told that it is over finds the metric saying so.
+            if trouble?.state ?? .writable != state { writable.record(state == .writable ? 1 : 0) }
             defer {
                 if state == .writable {
                     trouble = nil
                 } else {
-                    trouble = Trouble(state: state, since: trouble?.since ?? SystemClock.wall)
+                    trouble = Trouble(state: state, since: trouble?.since ?? now)
                 }
             }
             return trouble
         }
         guard before?.state ?? .writable != state else { return }
-        writable.record(state == .writable ? 1 : 0)
         let metadata: Logger.Metadata = [
             "store.path": "\(store.path)", "free.bytes": "\(store.freeBytes.map { String($0) } ?? "unknown")",
         ]

@@ -15,31 +15,14 @@ final class UnstoredVersions: Sendable {
 
     var isEmpty: Bool { greatest.withLock { $0.isEmpty } }
 
-    /// The next version of `signer`; nil when it must be remembered and cannot be.
-    func allocate(_ signer: PublicKey, epoch: UInt32, mustLast: Bool) throws(StoreError) -> RecordVersion? {
-        do throws(StoreError) {
-            if greatest.withLock({ $0[signer] }) != nil { try settle(signer) }
-            return try store.allocateVersion(signer: signer, epoch: epoch)
-        } catch {
-            guard error.isPassing else { throw error }
-        }
-        guard !mustLast else { return nil }
-        let stored = try store.lastVersion(signer: signer)
+    /// The next version of a signer, for a record that nobody has to remember; nil when it has none left.
+    func next(_ claim: MeshStore.VersionClaim, epoch: UInt32) throws(StoreError) -> RecordVersion? {
+        let stored = try store.lastVersion(signer: claim.signer)
         return greatest.withLock { greatest in
-            let start = RecordVersion(epoch: epoch, sequence: 0)
-            let last = [greatest[signer], stored].compactMap { $0 }.reduce(start, max)
-            guard last.sequence < 0xFF_FFFF_FFFF else { return nil }
-            let next = RecordVersion(epoch: last.epoch, sequence: last.sequence + 1)
-            greatest[signer] = next
+            let last = [greatest[claim.signer], stored, claim.above].compactMap { $0 }.max()
+            let next = RecordVersion.next(after: last, epoch: epoch)
+            if let next { greatest[claim.signer] = next }
             return next
-        }
-    }
-
-    /// Nothing at or below `version` is handed out for `signer` from now on.
-    func raise(_ signer: PublicKey, to version: RecordVersion) throws(StoreError) {
-        do throws(StoreError) { try store.raiseVersion(signer: signer, to: version) } catch {
-            guard error.isPassing else { throw error }
-            greatest.withLock { $0[signer] = max($0[signer] ?? version, version) }
         }
     }
 

@@ -94,11 +94,12 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
 
     package func linkEstablished(_ link: Link, descriptor: VerifiedRecord, clockOffsetMs: Int64) {
         state.withLock { $0.links[link.id] = link }
-        clock.observed(link.peer, operatorKey: Self.operatorKey(of: descriptor), offsetMs: clockOffsetMs)
-        if clock.isSuspect {
+        let now = SystemClock.now
+        clock.observed(link.peer, operatorKey: Self.operatorKey(of: descriptor), offsetMs: clockOffsetMs, now: now)
+        if clock.isSuspect(now: now) {
             logger.error(
                 "this node's clock is off its peers'; it signs nothing until the clock is set right",
-                metadata: ["clock.offset_ms": "\(clock.medianOffsetMs)"])
+                metadata: ["clock.offset_ms": "\(clock.medianOffsetMs(now: now))"])
         }
         logger.info(
             "link established", metadata: ["link.peer": "\(link.peer.nodeID)", "link.dialled": "\(link.dialled)"])
@@ -108,7 +109,8 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
         if case .nodeDescriptor(let body) = descriptor.body {
             control.remember(
                 peer: link.peer,
-                address: body.linkAddresses.first.flatMap { $0.utf8.count <= Limits.recordTextBytes ? $0 : nil })
+                address: body.linkAddresses.first.flatMap { $0.utf8.count <= Limits.recordTextBytes ? $0 : nil },
+                seen: now.wall)
         }
         control.submit(
             .gossip(

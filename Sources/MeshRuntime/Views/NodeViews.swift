@@ -36,12 +36,13 @@ package struct NodeViews: Sendable {
 
     package func node(isDraining: Bool, requestsInFlight: Int) -> NodeView {
         let trouble = store.current
+        let now = SystemClock.now
         return NodeView(
             facts: facts,
-            uptimeSeconds: max(0, SystemClock.wall.milliseconds - facts.startedAt.milliseconds) / 1_000,
+            uptimeSeconds: max(0, now.wall.milliseconds - facts.startedAt.milliseconds) / 1_000,
             isDraining: isDraining, links: links.all.count, members: catalog.current.nodes.count,
             records: control.board.recordCount, workers: sessions.count, requestsInFlight: requestsInFlight,
-            clockOffsetMs: clock.medianOffsetMs, isClockTrusted: !clock.isSuspect,
+            clockOffsetMs: clock.medianOffsetMs(now: now), isClockTrusted: !clock.isSuspect(now: now),
             store: StoreView(problem: trouble?.problem, since: trouble?.since, freeBytes: store.freeBytes),
             certificates: certificates())
     }
