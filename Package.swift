@@ -76,17 +76,17 @@ let package = Package(
         .target(
             name: "MeshWire", dependencies: ["MeshModel", .protobuf], exclude: ["Protos"], swiftSettings: strict),
         // Ring 1
-        ring("MeshGossip", ["MeshModel", "MeshWire", .collections, .deque, .protobuf]),
-        ring("MeshSessions", ["MeshModel", "MeshWire", .collections]),
-        ring("MeshRouting", ["MeshModel", "MeshWire", .collections, .protobuf]),
+        ring("MeshGossip", ["MeshModel", "MeshWire", .collections, .deque]),
+        ring("MeshSessions", ["MeshModel", "MeshWire"]),
+        ring("MeshRouting", ["MeshModel", "MeshWire", .collections]),
         // Ring 2
-        ring("MeshBroker", ["MeshModel", "MeshWire", "MeshGossip", "MeshRouting", .collections, .protobuf]),
+        ring("MeshBroker", ["MeshModel", "MeshWire", "MeshGossip", "MeshRouting", .collections]),
         ring("MeshTopology", ["MeshModel", .yams]),
         ring(
             "MeshSimulation",
             [
                 "MeshModel", "MeshWire", "MeshGossip", "MeshRouting", "MeshBroker", "MeshTopology", "MeshCrypto",
-                .collections, .deque, .protobuf,
+                .collections, .protobuf,
             ]),
         // Ring 3
         ring("MeshCrypto", ["CSodium", "MeshModel"]),
@@ -96,7 +96,7 @@ let package = Package(
             [
                 "MeshModel", "MeshWire", "MeshGossip", "MeshCrypto", .nio("NIOCore"), .nio("NIOPosix"),
                 .nio("NIOHTTP1"),
-                .nio("NIOWebSocket"), .nio("NIOTLS"), .ssl, .http2, .x509, .asn1, .crypto, .log, .deque, .protobuf,
+                .nio("NIOWebSocket"), .nio("NIOTLS"), .ssl, .http2, .x509, .asn1, .crypto, .deque,
             ]),
         ring("MeshTelemetry", ["MeshModel", .metrics, .log]),
         // Ring 4
@@ -106,22 +106,22 @@ let package = Package(
                 "MeshModel", "MeshWire", "MeshGossip", "MeshSessions", "MeshRouting", "MeshBroker", "MeshCrypto",
                 "MeshStore",
                 "MeshTransport", "MeshTelemetry", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
-                .nio("NIOWebSocket"), .collections, .deque, .lifecycle, .log, .metrics, .protobuf,
+                .nio("NIOWebSocket"), .deque, .log, .metrics,
             ]),
         // Ring 5
         ring(
             "MeshGateway",
             [
-                "MeshModel", "MeshWire", "MeshCrypto", "MeshGossip", "MeshRouting", "MeshSessions", "MeshBroker",
-                "MeshTransport", "MeshRuntime", "MeshTelemetry", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+                "MeshModel", "MeshWire", "MeshCrypto", "MeshRouting", "MeshSessions", "MeshBroker",
+                "MeshTransport", "MeshRuntime", "MeshTelemetry", .nio("NIOCore"), .nio("NIOHTTP1"),
                 .nio("NIOWebSocket"),
-                .nio("NIOFoundationCompat"), .log, .metrics, .collections, .protobuf,
+                .metrics, .protobuf,
             ]),
         ring(
             "MeshWorker",
             [
                 "MeshModel", "MeshWire", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
-                .nio("NIOFoundationCompat"), .nio("NIOTLS"), .ssl, .http, .compression, .lifecycle, .log,
+                .ssl, .http, .compression, .lifecycle, .log,
             ]),
         // Ring 6
         ring(
@@ -136,10 +136,10 @@ let package = Package(
         ring(
             "MeshCLI",
             [
-                "MeshModel", "MeshWire", "MeshCrypto", "MeshTelemetry", "MeshTopology", "MeshNode", "MeshWorker",
+                "MeshModel", "MeshCrypto", "MeshTelemetry", "MeshTopology", "MeshNode", "MeshWorker",
                 .arguments, .http,
-                .configuration, .lifecycle, .signals, .log, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
-                .nio("NIOFoundationCompat"), .ssl,
+                .lifecycle, .signals, .log, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+                .ssl,
             ]),
         .executableTarget(name: "aisbf", dependencies: ["MeshCLI"], swiftSettings: strict),
         .executableTarget(
@@ -148,28 +148,28 @@ let package = Package(
         .executableTarget(
             name: "mesh-bench",
             dependencies: [
-                "MeshModel", "MeshWire", "MeshCrypto", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
-                .nio("NIOWebSocket"), .arguments, .histogram,
+                "MeshWire", .nio("NIOCore"), .nio("NIOPosix"),
+                .arguments, .histogram,
             ],
             path: "Benchmarks/mesh-bench", swiftSettings: strict),
         // Tests
         tests("MeshModelTests", ["MeshModel"]),
         tests("MeshWireTests", ["MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
-        tests("MeshCryptoTests", ["MeshCrypto", "MeshModel", "MeshWire"], resources: [.copy("Vectors")]),
+        tests("MeshCryptoTests", ["MeshCrypto", "MeshModel"], resources: [.copy("Vectors")]),
         tests("MeshGossipTests", ["MeshGossip", "MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
-        tests("MeshSimulationTests", ["MeshSimulation", "MeshTopology", "MeshGossip", "MeshModel"]),
+        tests("MeshSimulationTests", ["MeshSimulation", "MeshTopology", "MeshModel"]),
         tests("MeshSessionsTests", ["MeshSessions", "MeshWire", "MeshModel"]),
         tests("MeshRoutingTests", ["MeshRouting", "MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
         tests(
             "MeshBrokerTests",
-            ["MeshBroker", "MeshGossip", "MeshRouting", "MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
-        tests("MeshTopologyTests", ["MeshTopology", "MeshModel"]),
+            ["MeshBroker", "MeshGossip", "MeshRouting", "MeshWire", "MeshModel", "MeshCrypto"]),
+        tests("MeshTopologyTests", ["MeshTopology"]),
         tests("MeshStoreTests", ["MeshStore", "MeshRouting", "MeshModel", "MeshWire", "MeshCrypto", .grdb]),
         tests(
             "MeshTransportTests",
             [
                 "MeshTransport", "MeshModel", "MeshWire", "MeshGossip", "MeshCrypto", .nio("NIOCore"), .nio("NIOPosix"),
-                .nio("NIOHTTP1"), .ssl, .http2, .log, .protobuf,
+                .nio("NIOHTTP1"), .ssl, .protobuf,
             ]),
         tests(
             "MeshWorkerTests",
@@ -184,14 +184,14 @@ let package = Package(
             [
                 "MeshNode", "MeshGateway", "MeshRuntime", "MeshStore", "MeshCrypto", "MeshModel", "MeshWire",
                 "MeshWorker",
-                "MeshTransport", "MeshTelemetry", "MeshGossip", "MeshRouting", "MeshSessions", "MeshBroker", .http,
-                .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
-                .nio("NIOFoundationCompat"), .lifecycle, .log, .protobuf,
+                "MeshTransport", "MeshTelemetry", "MeshGossip", "MeshRouting", "MeshSessions", "MeshBroker",
+                .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+                .lifecycle, .log, .protobuf,
             ]),
         tests(
             "MeshCLITests",
             [
-                "MeshCLI", "MeshNode", "MeshTopology", "MeshModel", .arguments, .nio("NIOCore"), .nio("NIOPosix"),
+                "MeshCLI", "MeshNode", "MeshModel", .nio("NIOCore"), .nio("NIOPosix"),
                 .nio("NIOHTTP1"),
             ]),
         tests("MeshTelemetryTests", ["MeshTelemetry", "MeshModel", .log, .metrics]),

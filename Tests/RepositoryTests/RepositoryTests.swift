@@ -56,7 +56,9 @@ import Testing
     }
 
     private func tidyFindings() throws -> [Finding] {
-        try TidyRules.declarationFindings(tree.files) + tree.swift.flatMap(TidyRules.switchFindings)
+        let manifest = try PackageManifest(#require(tree.file("Package.swift")).text)
+        return try TidyRules.dependencyFindings(manifest, tree.files) + TidyRules.declarationFindings(tree.files)
+            + tree.swift.flatMap(TidyRules.switchFindings)
     }
 
     private func lengthFindings() -> [Finding] {
