@@ -99,14 +99,20 @@ let package = Package(
                 .nio("NIOWebSocket"), .nio("NIOTLS"), .ssl, .http2, .x509, .asn1, .crypto, .deque,
             ]),
         ring("MeshTelemetry", ["MeshModel", .metrics, .log]),
+        ring(
+            "MeshUpstream",
+            [
+                "MeshModel", "MeshWire", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .ssl, .http, .compression,
+                .log,
+            ]),
         // Ring 4
         ring(
             "MeshRuntime",
             [
                 "MeshModel", "MeshWire", "MeshGossip", "MeshSessions", "MeshRouting", "MeshBroker", "MeshCrypto",
                 "MeshStore",
-                "MeshTransport", "MeshTelemetry", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
-                .nio("NIOWebSocket"), .deque, .log, .metrics,
+                "MeshTransport", "MeshTelemetry", "MeshUpstream", .nio("NIOCore"), .nio("NIOPosix"),
+                .nio("NIOHTTP1"), .nio("NIOWebSocket"), .deque, .log, .metrics,
             ]),
         // Ring 5
         ring(
@@ -120,8 +126,8 @@ let package = Package(
         ring(
             "MeshWorker",
             [
-                "MeshModel", "MeshWire", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
-                .ssl, .http, .compression, .lifecycle, .log,
+                "MeshModel", "MeshWire", "MeshUpstream", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+                .nio("NIOWebSocket"), .ssl, .lifecycle, .log,
             ]),
         // Ring 6
         ring(
@@ -171,11 +177,20 @@ let package = Package(
                 "MeshTransport", "MeshModel", "MeshWire", "MeshGossip", "MeshCrypto", .nio("NIOCore"), .nio("NIOPosix"),
                 .nio("NIOHTTP1"), .ssl, .protobuf,
             ]),
+        // Servers that several test targets play against; in no product.
+        .target(
+            name: "MeshTestServers", dependencies: [.nio("NIOCore"), .nio("NIOPosix")], path: "Tests/MeshTestServers",
+            swiftSettings: strict),
+        tests(
+            "MeshUpstreamTests",
+            [
+                "MeshUpstream", "MeshTestServers", "MeshModel", "MeshWire", .nio("NIOCore"), .nio("NIOPosix"),
+            ]),
         tests(
             "MeshWorkerTests",
             [
-                "MeshWorker", "MeshModel", "MeshWire", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
-                .nio("NIOWebSocket"), .lifecycle, .log,
+                "MeshWorker", "MeshUpstream", "MeshTestServers", "MeshModel", "MeshWire", .nio("NIOCore"),
+                .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"), .lifecycle, .log,
             ]),
         tests("MeshRuntimeTests", ["MeshRuntime", "MeshSessions", "MeshModel"]),
         tests("MeshGatewayTests", ["MeshGateway", "MeshRuntime", "MeshSessions", "MeshWire", "MeshModel"]),
@@ -183,9 +198,8 @@ let package = Package(
             "MeshNodeTests",
             [
                 "MeshNode", "MeshGateway", "MeshRuntime", "MeshStore", "MeshCrypto", "MeshModel", "MeshWire",
-                "MeshWorker",
-                "MeshTransport", "MeshTelemetry", "MeshGossip", "MeshRouting", "MeshSessions", "MeshBroker",
-                .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+                "MeshWorker", "MeshUpstream", "MeshTransport", "MeshTelemetry", "MeshGossip", "MeshRouting",
+                "MeshSessions", "MeshBroker", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
                 .lifecycle, .log, .protobuf,
             ]),
         tests(

@@ -7,7 +7,7 @@ import NIOHTTP1
 /// What the operator changes, read from a request and told to the log.
 extension AdminRoutes {
     static func providerChange(_ body: JSONValue) throws(MeshError) -> ProviderChange {
-        let known = ["access", "named", "display_name", "max_concurrency"]
+        let known = ["access", "named", "display_name", "max_concurrency", "base_url", "endpoints", "api_key"]
         for member in body.members ?? [] where !known.contains(member.name) {
             throw MeshError(
                 .invalidRequest, "only \(known.joined(separator: ", ")) can be changed", parameter: member.name.cut)
@@ -43,6 +43,50 @@ extension AdminRoutes {
             change.displayName = text
         }
         change.maxConcurrency = try integer(body, "max_concurrency").map { Int(clamping: $0) }
+        change.upstream = try upstreamChange(body)
+        return change
+    }
+
+    /// Whether the provider that is to be made is served by this node itself.
+    static func isUpstream(_ body: JSONValue) throws(MeshError) -> Bool {
+        switch body["kind"] {
+        case nil, .null?, .string(ProviderKind.workers)?:
+            guard body["base_url"] == nil, body["api_key"] == nil, body["endpoints"] == nil else {
+                throw MeshError(
+                    .invalidRequest,
+                    "base_url, endpoints and api_key belong to a provider of kind '\(ProviderKind.upstream)'",
+                    parameter: "kind")
+            }
+            return false
+        case .string(ProviderKind.upstream)?: return true
+        case .string?, .boolean?, .number?, .array?, .object?:
+            throw MeshError(
+                .invalidRequest, "kind is one of \(ProviderKind.workers), \(ProviderKind.upstream)", parameter: "kind")
+        }
+    }
+
+    /// Where a provider's upstream is and what it is asked with. A key that is null is to be kept no more.
+    static func upstreamChange(_ body: JSONValue) throws(MeshError) -> UpstreamChange {
+        var change = UpstreamChange()
+        if let url = body["base_url"], url != .null {
+            guard let text = url.text else {
+                throw MeshError(.invalidRequest, "'base_url' must be text", parameter: "base_url")
+            }
+            change.baseURL = text
+        }
+        if let endpoints = body["endpoints"], endpoints != .null {
+            guard let elements = endpoints.elements, elements.allSatisfy({ $0.text != nil }) else {
+                throw MeshError(.invalidRequest, "'endpoints' must be a list of paths", parameter: "endpoints")
+            }
+            change.endpoints = elements.compactMap(\.text)
+        }
+        switch body["api_key"] {
+        case nil: break
+        case .null?: change.key = .removed
+        case .string(let key)?: change.key = .set(key)
+        case .boolean?, .number?, .array?, .object?:
+            throw MeshError(.invalidRequest, "'api_key' must be text, or null", parameter: "api_key")
+        }
         return change
     }
 
@@ -67,7 +111,7 @@ extension AdminRoutes {
     /// What was changed, by the names in the path and the body. Never the body itself: it may hold a token.
     static func change(_ request: Request, _ path: [String]) -> String {
         let body = (try? request.document()) ?? .null
-        let names = ["owner", "provider_id", "username", "label", "access"].compactMap { name in
+        let names = ["owner", "provider_id", "kind", "username", "label", "access"].compactMap { name in
             body[name]?.text.map { "\(name)=\($0.cut)" }
         }
         let flags = ["disabled", "max_concurrency", "expires_in_seconds", "overlap_seconds"].compactMap { name in

@@ -61,14 +61,16 @@ package struct AdminRoutes: Sendable {
 
     private func ownProviders(of caller: Caller, _ path: [String]) async throws -> Response {
         let own = try await administration.providers().filter { $0.ownerKey == caller.owner }
-        if path.isEmpty { return .json(["providers": .array(own.map { views.provider($0).document })]) }
+        if path.isEmpty {
+            return .json(["providers": .array(own.map { views.provider($0).document(isOperator: false) })])
+        }
         guard path.count == 2,
             let found = own.first(where: { $0.scope == OwnerScope(username: path[0]) && $0.providerID == path[1] })
         else {
             throw MeshError(
                 .notFound, "this key's owner has no such provider here; GET providers lists what there is")
         }
-        return .json(views.provider(found).document)
+        return .json(views.provider(found).document(isOperator: false))
     }
 
     private func users(_ request: Request, _ path: [String]) async throws -> Response {
@@ -131,11 +133,18 @@ package struct AdminRoutes: Sendable {
             access = .named(try names.map { try Self.namedKey($0) })
         default: throw MeshError(.invalidRequest, "access is one of public, owner, named", parameter: "access")
         }
+        let id = try Self.text(body, "provider_id")
+        let scope = OwnerScope(username: body["owner"]?.text ?? "global")
+        let name = body["display_name"]?.text ?? ""
+        let limit = Int(clamping: body["max_concurrency"]?.integer ?? 64)
+        let upstream = try Self.upstreamChange(body)
+        if try Self.isUpstream(body) {
+            let provider = try await administration.createUpstream(
+                id, scope: scope, access: access, displayName: name, maxConcurrency: limit, upstream: upstream)
+            return .json(["provider": views.provider(provider).document], status: 201)
+        }
         let created = try await administration.createProvider(
-            try Self.text(body, "provider_id"), scope: OwnerScope(username: body["owner"]?.text ?? "global"),
-            access: access,
-            displayName: body["display_name"]?.text ?? "",
-            maxConcurrency: Int(clamping: body["max_concurrency"]?.integer ?? 64))
+            id, scope: scope, access: access, displayName: name, maxConcurrency: limit)
         await published(created.token.key.publicKey, context)
         return .json(secretDocument(created.provider, created.token.text), status: 201)
     }

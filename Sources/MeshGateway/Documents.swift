@@ -188,9 +188,12 @@ extension APIKeyAccount {
 }
 
 extension OwnProviderView {
-    var document: JSONValue {
+    var document: JSONValue { document(isOperator: true) }
+
+    /// - Parameter isOperator: whether who asks may know where an upstream is.
+    func document(isOperator: Bool) -> JSONValue {
         let user = account.scope.username
-        return [
+        let document: JSONValue = [
             "owner": .string(user), "provider_id": .string(account.providerID),
             "name": .string("\(user)/\(account.providerID)"),
             "full_name": .string("\(user)@\(homeName)/\(account.providerID)"), "key_name": .optional(keyName),
@@ -200,6 +203,8 @@ extension OwnProviderView {
             "tokens": .array(account.attachKeys.map(\.document)), "workers": .array(workers.map(\.document)),
             "closes": .array(ends.map(\.document)),
         ]
+        guard let upstream = account.upstream, isOperator else { return document }
+        return .object((document.members ?? []) + [.init("upstream", upstream.document)])
     }
 
     /// With its secret, shown this once, and the worker file without what only the seller knows: its backend, and a
@@ -216,6 +221,13 @@ extension OwnProviderView {
                 ]
             ],
         ]
+    }
+}
+
+extension UpstreamSettings {
+    /// Everything of an upstream but its key.
+    fileprivate var document: JSONValue {
+        ["base_url": .string(baseURL), "endpoints": .strings(endpoints), "has_key": .boolean(hasKey)]
     }
 }
 

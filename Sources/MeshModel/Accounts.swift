@@ -69,6 +69,33 @@ package struct AttachKeyEntry: Hashable, Sendable {
     package func hasEnded(at time: Timestamp) -> Bool { notAfter.map { $0 <= time } ?? false }
 }
 
+/// Where a provider of kind `openai` is served from. Its key is no part of it.
+package struct UpstreamSettings: Hashable, Sendable {
+    /// Checked, and without a slash at its end.
+    package var baseURL: String
+    /// What it has beside chat, such as `v1/embeddings`.
+    package var endpoints: [String]
+    /// Whether a key of it is kept.
+    package var hasKey: Bool
+
+    /// What every OpenAI-compatible server has.
+    package static let usualEndpoints = ["v1/completions", "v1/embeddings"]
+
+    package init(baseURL: String, endpoints: [String] = usualEndpoints, hasKey: Bool = false) {
+        self.hasKey = hasKey
+        self.baseURL = baseURL
+        self.endpoints = endpoints
+    }
+}
+
+/// Who serves a provider. Stored and told to the mesh by these words.
+package enum ProviderKind {
+    /// Workers that attach with a token.
+    package static let workers = "coderai"
+    /// An upstream that the home node asks itself.
+    package static let upstream = "openai"
+}
+
 /// A provider whose home is this node.
 package struct ProviderAccount: Hashable, Sendable {
     /// Obeys `NameRule`; unique within its scope.
@@ -76,18 +103,22 @@ package struct ProviderAccount: Hashable, Sendable {
     package var scope: OwnerScope
     package var ownerKey: PublicKey
     package var access: ProviderAccess
-    /// The worker protocol it speaks: `coderai`.
+    /// One of `ProviderKind`.
     package var kind: String
     package var displayName: String
     /// Requests its workers may have at once, all together.
     package var maxConcurrency: Int
     package var attachKeys: [AttachKeyEntry]
     package var createdAt: Timestamp
+    /// Of kind `openai` only.
+    package var upstream: UpstreamSettings?
 
     package init(
-        providerID: String, scope: OwnerScope, ownerKey: PublicKey, access: ProviderAccess, kind: String = "coderai",
-        displayName: String, maxConcurrency: Int, attachKeys: [AttachKeyEntry], createdAt: Timestamp
+        providerID: String, scope: OwnerScope, ownerKey: PublicKey, access: ProviderAccess,
+        kind: String = ProviderKind.workers, displayName: String, maxConcurrency: Int, attachKeys: [AttachKeyEntry],
+        createdAt: Timestamp, upstream: UpstreamSettings? = nil
     ) {
+        self.upstream = upstream
         self.providerID = providerID
         self.scope = scope
         self.ownerKey = ownerKey

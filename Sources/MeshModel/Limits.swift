@@ -333,6 +333,15 @@ package enum Limits {
     package static let workerStableMs: Int64 = 60_000
     package static let workerBackOffMs: Int64 = 60_000
     package static let workerRestartBackOffMs: Int64 = 5_000
+    package static let workerAgentAnswerBytes = workerFrameBytes / 2
+
+    // Upstreams of this node's own (Docs/Operations/upstreams.md)
+    package static let upstreamURLBytes = 512
+    package static let upstreamKeyBytes = 2_048
+    package static let upstreamRequestsAtOnce = 1_024
+    package static let upstreamFailureLinesPerMinute = 60
+    package static let upstreamAlarmMs: Int64 = 60_000
+    package static let backendPatienceMs: Int64 = 300_000
 
     // Multipart bodies (RFC 7578)
     package static let multipartParts = 256

@@ -42,6 +42,7 @@ package final class RunningNode: Service {
         var sessions: SessionTable
         var admission: WorkerAdmission
         var administration: Administration
+        var upstreams: Upstreams
         var catalog: CatalogHolder
         var broker: Broker
         var store: StoreWatch
@@ -124,11 +125,11 @@ package final class RunningNode: Service {
         _ configuration: NodeConfiguration, _ home: NodeHome, _ registry: PrometheusRegistry,
         _ group: any EventLoopGroup, _ logger: Logger
     ) throws -> Parts {
-        let key = home.identity.node.publicKey
+        let (key, operatorKey) = (home.identity.node.publicKey, home.identity.operatorKey.publicKey)
         let catalog = CatalogHolder(node: key)
         let keyring = AttachKeyring()
         let signers = Signers([home.identity.node, home.identity.operatorKey], attachKeys: keyring)
-        let clock = ClockJudge(operatorKey: home.identity.operatorKey.publicKey)
+        let clock = ClockJudge(operatorKey: operatorKey)
         let workerMetrics = WorkerMetrics()
         let journal = Journal(requests: configuration.log.requests, logger: logger)
         let sessions = SessionTable(metrics: workerMetrics, catalog: catalog, logger: logger)
@@ -136,10 +137,9 @@ package final class RunningNode: Service {
             store: home.store, signers: signers, catalog: catalog, clock: clock, network: configuration.networkID,
             eventLoop: group.next(), logger: logger)
         let links = NodeLinks(
-            control: control, clock: clock, node: key, operatorKey: home.identity.operatorKey.publicKey, logger: logger)
+            control: control, clock: clock, node: key, operatorKey: operatorKey, logger: logger)
         let rules = try MeshRules(
-            store: home.store, operatorKey: home.identity.operatorKey.publicKey,
-            configured: MeshLists(configuration.mesh))
+            store: home.store, operatorKey: operatorKey, configured: MeshLists(configuration.mesh))
         let certificates = try configuration.api.tls.map { try ServerCertificates($0) }
         let deadlines = AnswerExchange.Deadlines(
             firstContentMs: configuration.firstContentMs, idleMs: configuration.streamIdleMs)
@@ -153,9 +153,11 @@ package final class RunningNode: Service {
             opened: { key, details in control.submit(.opened(key, details)) })
         let authenticator = Authenticator()
         let store = StoreWatch(store: home.store, logger: logger)
+        let upstreams = Upstreams(
+            sessions: sessions, catalog: catalog, group: group, metrics: UpstreamMetrics(), logger: logger)
         let administration = Administration(
             store: home.store, directory: home.directory, identity: home.identity, authenticator: authenticator,
-            signers: signers, control: control, sessions: sessions, catalog: catalog)
+            signers: signers, control: control, sessions: sessions, catalog: catalog, upstreams: upstreams)
         let views = NodeViews(
             facts: facts(configuration, home), control: control, catalog: catalog, sessions: sessions, clock: clock,
             store: store, links: links, rules: rules, certificates: { certificates.map { [$0.view] } ?? [] })
@@ -163,8 +165,7 @@ package final class RunningNode: Service {
             administration: AdminRoutes(administration: administration, views: views, rules: rules),
             admission: admission, store: store, exposition: { registry.exposition() })
         let gateway = GatewayContext(
-            identity: NodeFacts(
-                key: key, operatorKey: home.identity.operatorKey.publicKey, name: configuration.nodeName),
+            identity: NodeFacts(key: key, operatorKey: operatorKey, name: configuration.nodeName),
             authenticator: authenticator, catalog: catalog,
             dispatcher: Dispatcher(
                 node: key, sessions: sessions,
@@ -176,9 +177,8 @@ package final class RunningNode: Service {
             now: SystemClock.now)
         return Parts(
             gateway: gateway, control: control, links: links, endpoint: endpoint, forwards: forwards,
-            sessions: sessions,
-            admission: admission, administration: administration, catalog: catalog, broker: broker, store: store,
-            journal: journal, rules: rules, certificates: certificates)
+            sessions: sessions, admission: admission, administration: administration, upstreams: upstreams,
+            catalog: catalog, broker: broker, store: store, journal: journal, rules: rules, certificates: certificates)
     }
 
     /// The link port, which follows what the operator admits and dials.
@@ -231,6 +231,7 @@ package final class RunningNode: Service {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { [parts] in try await parts.control.run(broker: parts.broker, links: parts.links) }
             group.addTask { [self] in try await maintain() }
+            group.addTask { [parts] in try await parts.upstreams.run() }
             group.addTask { [reload, configuration] in await reload.onSignals(from: configuration) }
             try await restore()
             logger.info(

@@ -137,7 +137,8 @@ package struct CatalogBuilder: Sendable {
         guard var provider else { return nil }
         let remote = provider.hosts
         let here = local.hosts(of: provider.key) { key in
-            provider.attachKeys.contains { $0.key == key && $0.admits(host: node, at: wall) }
+            key == provider.owner
+                || provider.attachKeys.contains { $0.key == key && $0.admits(host: node, at: wall) }
         }
         provider.remoteHosts = remote
         provider.hosts = here + remote

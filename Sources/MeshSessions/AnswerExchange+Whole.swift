@@ -37,7 +37,8 @@ extension AnswerExchange {
     }
 
     mutating func wholeArrived(
-        _ whole: WorkerAnswer.Whole, _ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer
+        _ whole: WorkerAnswer.Whole, _ frame: WorkerFrame? = nil,
+        _ bytes: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0)
     ) -> [Action] {
         if whole.head.status >= 400 { return refused(whole) }
         if subject != .files, whole.isPage { return failed(Self.page) }
@@ -56,7 +57,7 @@ extension AnswerExchange {
         } else if case .waiting = state {
             // A picture cannot be events, and is answered as what it is.
             return documentArrived(whole)
-        } else if !hasResult, let payload = WorkerAnswer.content(frame, in: bytes) {
+        } else if !hasResult, let frame, let payload = WorkerAnswer.content(frame, in: bytes) {
             // Too late for that: it goes as the worker wrapped it.
             piece = .json(Array(bytes[payload.range]))
         } else {

@@ -84,7 +84,7 @@ package struct AnswerExchange: Sendable {
     private var tail: Instant?
     private var beats = PendingBeats()
     /// When the request is over by what was allowed and what the worker announced; `beats` may end it before.
-    private var patience: Instant
+    var patience: Instant
     /// Bytes still to come where the head told the length: it goes to the buyer as `content-length`, and one byte more
     /// would be read as the beginning of the next answer on that connection.
     private var owed: Int?
@@ -127,7 +127,7 @@ package struct AnswerExchange: Sendable {
         return noted(actions, now)
     }
 
-    private mutating func noted(_ actions: [Action], _ now: Instant) -> [Action] {
+    mutating func noted(_ actions: [Action], _ now: Instant) -> [Action] {
         if firstContent == nil, !actions.isEmpty { firstContent = now }
         if events.hasEnded, tail == nil { tail = now.advanced(byMilliseconds: Limits.streamTailMs) }
         return actions
@@ -275,7 +275,7 @@ package struct AnswerExchange: Sendable {
         isUploading = false
     }
 
-    private mutating func startArrived(_ head: AnswerHead) -> [Action] {
+    mutating func startArrived(_ head: AnswerHead) -> [Action] {
         guard case .waiting = state else { return failed(Self.badAnswer) }
         guard head.status < 400 else { return bytesBegin(head) }
         if subject != .files, head.isPage { return failed(Self.page) }
@@ -367,7 +367,7 @@ package struct AnswerExchange: Sendable {
     }
 
     /// A part of the answer came: the next has its own time.
-    private mutating func partArrived(now: Instant) {
+    mutating func partArrived(now: Instant) {
         patience = now.advanced(byMilliseconds: deadlines.idleMs)
         beats.seen(now: now)
     }

@@ -65,6 +65,11 @@ package struct WorkerFailure: Hashable, Sendable {
 
     private init(text: String?) { self.text = text }
 
+    package init(code: String, text: String) {
+        self.code = code
+        self.text = text
+    }
+
     private static func message(_ fields: [JSONField], in bytes: UnsafeRawBufferPointer) -> String? {
         fields.string("message", in: bytes) ?? fields.string("detail", in: bytes)
     }

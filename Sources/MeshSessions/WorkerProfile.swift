@@ -21,6 +21,16 @@ package struct WorkerProfile: Hashable, Sendable {
 
     package init() {}
 
+    /// Of an upstream that this node asks itself: what a worker can, it can.
+    package init(server: String, endpoints: [String]) {
+        self.server = server
+        offer.endpoints = endpoints
+        offer.takesUploads = true
+        controlsFlow = true
+        sendsBinary = true
+        passesRanges = true
+    }
+
     /// Reads a `register` message.
     package init(register message: JSONValue) {
         let payload = message["payload"] ?? .object([])

@@ -16,6 +16,8 @@ package struct DataDirectoryLayout: Hashable, Sendable {
     package var lock: String { "\(root)/lock" }
     package var keys: String { "\(root)/keys" }
     package var owners: String { "\(root)/keys/owners" }
+    /// The keys of upstreams that this node asks itself.
+    package var upstreams: String { "\(root)/keys/upstreams" }
     package var nodeKey: String { "\(root)/keys/node.key" }
     package var operatorKey: String { "\(root)/keys/operator.key" }
     /// Certificate and private key of the link listener.
@@ -32,6 +34,16 @@ package struct DataDirectoryLayout: Hashable, Sendable {
             throw .invalid("'\(username)' cannot be a username: use \(NameRule.text), and not 'global'")
         }
         return "\(owners)/\(username).key"
+    }
+
+    /// The file of the key of a provider's upstream.
+    /// - Throws: `StoreError.invalid` for names that break `NameRule`: nothing else keeps it inside the directory.
+    package func upstreamKey(_ scope: OwnerScope, _ providerID: String) throws(StoreError) -> String {
+        guard NameRule.isValid(scope.username), NameRule.isValid(providerID) else {
+            throw .invalid("'\(providerID)' cannot be a provider id: use \(NameRule.text)")
+        }
+        // No name has a tilde in it.
+        return "\(upstreams)/\(scope.username)~\(providerID).key"
     }
 
     /// The process that holds the lock as it wrote it down; nil when nobody did. For messages only.
@@ -72,7 +84,7 @@ package final class DataDirectory: Sendable {
         // Before the key directories: the lock decides who may touch them.
         let lockFile = try takeLock(layout)
         let directory = DataDirectory(layout: layout, lockFile: lockFile)
-        for path in [layout.keys, layout.owners] {
+        for path in [layout.keys, layout.owners, layout.upstreams] {
             try createDirectory(path)
             try requirePrivate(path)
             SecretFile.removeUnfinished(in: path)
@@ -113,6 +125,21 @@ package final class DataDirectory: Sendable {
             throw .unusable(path: path, reason: SecretFile.lastErrorText())
         }
         try SecretFile.synchronizeDirectory(layout.owners)
+    }
+
+    /// The key a provider's upstream is asked with, nil when this node has none.
+    package func upstreamKey(_ scope: OwnerScope, _ providerID: String) throws(StoreError) -> String? {
+        try UpstreamKeyFile.load(try layout.upstreamKey(scope, providerID))
+    }
+
+    /// Keeps `key` in the place of the one before; nil: none is kept any more.
+    package func setUpstreamKey(_ key: String?, _ scope: OwnerScope, _ providerID: String) throws(StoreError) {
+        let path = try layout.upstreamKey(scope, providerID)
+        if let key { return try UpstreamKeyFile.save(key, to: path) }
+        guard unlink(path) == 0 || errno == ENOENT else {
+            throw .unusable(path: path, reason: SecretFile.lastErrorText())
+        }
+        try SecretFile.synchronizeDirectory(layout.upstreams)
     }
 
     /// Why nothing can be written to the directory now; nil when it can. Leaves nothing behind: what a crash leaves is

@@ -28,7 +28,9 @@ extension MeshStore {
                     provider.scope.username, provider.providerID, provider.ownerKey.data, access, named, provider.kind,
                     provider.displayName, provider.maxConcurrency, provider.createdAt.milliseconds,
                 ])
-            try insert(provider.attachKeys, of: database.lastInsertedRowID, database)
+            let row = database.lastInsertedRowID
+            try insert(provider.attachKeys, of: row, database)
+            if let upstream = provider.upstream { try put(upstream, of: row, database) }
         }
     }
 
@@ -58,7 +60,7 @@ extension MeshStore {
         }
     }
 
-    /// Changes who may buy, the name people see and the concurrency; what identifies the provider stays.
+    /// Changes who may buy, the name people see, the concurrency and where its upstream is; what identifies the provider stays.
     /// - Throws: `.notFound`, `.invalid`.
     package func updateProvider(_ provider: ProviderAccount) throws(StoreError) {
         try check(provider)
@@ -73,7 +75,10 @@ extension MeshStore {
                     access, named, provider.displayName, provider.maxConcurrency, provider.scope.username,
                     provider.providerID,
                 ])
-            guard database.changesCount > 0 else { throw missing(provider.scope, provider.providerID) }
+            guard database.changesCount > 0, let row = try rowID(database, provider.scope, provider.providerID) else {
+                throw missing(provider.scope, provider.providerID)
+            }
+            if let upstream = provider.upstream { try put(upstream, of: row, database) }
         }
     }
 
@@ -128,6 +133,12 @@ extension MeshStore {
         if case .named(let keys) = provider.access, keys.count > Limits.namedOwnersPerProvider {
             throw .invalid("a provider may name \(Limits.namedOwnersPerProvider) owners who may use it")
         }
+        if let upstream = provider.upstream {
+            guard upstream.baseURL.utf8.count <= Limits.upstreamURLBytes,
+                upstream.endpoints.count <= Limits.workerEndpoints,
+                upstream.endpoints.allSatisfy({ $0.utf8.count <= 128 && !$0.contains(where: \.isNewline) })
+            else { throw .invalid("the address or the endpoints of an upstream are too long") }
+        }
         try check(provider.attachKeys)
     }
 
@@ -177,6 +188,29 @@ extension MeshStore {
         }
     }
 
+    private func put(_ upstream: UpstreamSettings, of provider: Int64, _ database: Database) throws {
+        try database.execute(
+            sql: """
+                INSERT INTO upstreams (provider, base_url, endpoints, has_key) VALUES (?, ?, ?, ?)
+                ON CONFLICT (provider) DO UPDATE SET base_url = excluded.base_url, endpoints = excluded.endpoints,
+                    has_key = excluded.has_key
+                """,
+            arguments: [
+                provider, upstream.baseURL, upstream.endpoints.joined(separator: "\n"), upstream.hasKey,
+            ])
+    }
+
+    private func upstream(of provider: Int64, _ database: Database) throws -> UpstreamSettings? {
+        let row = try Row.fetchOne(
+            database, sql: "SELECT * FROM upstreams WHERE provider = ?", arguments: [provider])
+        return row.map { row in
+            let endpoints: String = row["endpoints"]
+            return UpstreamSettings(
+                baseURL: row["base_url"], endpoints: endpoints.split(separator: "\n").map(String.init),
+                hasKey: row["has_key"])
+        }
+    }
+
     private func columns(of access: ProviderAccess) -> (access: String, named: Data) {
         switch access {
         case .public: ("public", Data())
@@ -194,7 +228,8 @@ extension MeshStore {
             providerID: row["provider_id"], scope: OwnerScope(username: row["scope"]), ownerKey: ownerKey,
             access: try access(row), kind: row["kind"], displayName: row["display_name"],
             maxConcurrency: row["max_concurrency"], attachKeys: try keys.map(attachKey),
-            createdAt: Timestamp(milliseconds: row["created_at"]))
+            createdAt: Timestamp(milliseconds: row["created_at"]),
+            upstream: try upstream(of: row["id"], database))
     }
 
     private func access(_ row: Row) throws -> ProviderAccess {

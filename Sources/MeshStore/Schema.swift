@@ -10,6 +10,7 @@ enum Schema {
         migrator.registerMigration("4 attach key proofs") { try $0.execute(sql: attachKeyProofs) }
         migrator.registerMigration("5 names") { try $0.execute(sql: names) }
         migrator.registerMigration("6 mesh rules") { try $0.execute(sql: meshRules) }
+        migrator.registerMigration("7 upstreams") { try $0.execute(sql: upstreams) }
         return migrator
     }()
 
@@ -19,6 +20,15 @@ enum Schema {
             value TEXT NOT NULL,
             added_at INTEGER NOT NULL,
             PRIMARY KEY (kind, value)
+        ) STRICT;
+        """
+
+    private static let upstreams = """
+        CREATE TABLE upstreams (
+            provider INTEGER NOT NULL PRIMARY KEY REFERENCES providers (id) ON DELETE CASCADE,
+            base_url TEXT NOT NULL,
+            endpoints TEXT NOT NULL,
+            has_key INTEGER NOT NULL DEFAULT 0
         ) STRICT;
         """
 

@@ -28,6 +28,7 @@ package enum MetricHelp {
         "aisbf_store_writable": "1 while the disk takes what the node stores, else 0",
         "aisbf_store_write_failures_total": "writes that the disk did not take",
         "aisbf_token_derivations_total": "Argon2id runs for tokens minted elsewhere; full were not run",
+        "aisbf_upstream_failures_total": "requests that failed at an upstream of this node's own, by reason",
         "aisbf_worker_bad_frames_total":
             "messages of workers that could not be used: unreadable, unknown, or replies to what was never asked",
         "aisbf_worker_closed_total": "sessions that ended, by reason",

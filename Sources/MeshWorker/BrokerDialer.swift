@@ -1,5 +1,6 @@
 import Foundation
 import MeshModel
+import MeshUpstream
 import NIOCore
 import NIOHTTP1
 import NIOPosix

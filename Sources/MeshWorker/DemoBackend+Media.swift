@@ -1,4 +1,5 @@
 import MeshModel
+package import MeshUpstream
 import MeshWire
 import NIOCore
 

@@ -1,4 +1,5 @@
 import Foundation
+package import MeshUpstream
 import MeshWire
 import NIOCore
 
@@ -168,4 +169,9 @@ struct DemoReply {
         if let usage { members.append(.init("usage", usage)) }
         return .object(members)
     }
+}
+
+/// OpenAI's error object.
+func errorDocument(message: String, type: String, code: String) -> JSONValue {
+    ["error": ["message": .string(message), "type": .string(type), "param": nil, "code": .string(code)]]
 }

@@ -1,4 +1,5 @@
 import MeshModel
+import MeshUpstream
 import NIOCore
 import Synchronization
 

@@ -1,5 +1,6 @@
 package import Logging
 import MeshModel
+import MeshUpstream
 package import NIOCore
 import ServiceLifecycle
 
@@ -44,7 +45,7 @@ package struct WorkerAgent: Service {
 
     /// Serves until shutdown, and looks after what the backend offers meanwhile.
     private func serve(_ backend: any Backend) async {
-        let models = ModelWatch(backend: backend, timings: timings, logger: logger)
+        let models = ModelWatch(backend: backend, timings: timings.models, logger: logger)
         let report = WorkerReport(logger: logger, intervalMs: timings.summaryMs)
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await models.run() }

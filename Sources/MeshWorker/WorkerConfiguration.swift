@@ -1,5 +1,6 @@
 import Foundation
 import MeshModel
+package import MeshUpstream
 package import MeshWire
 
 /// `worker.json`, checked. `Docs/Reference/worker-config.md` lists the keys.

@@ -1,5 +1,6 @@
 import Logging
 import MeshModel
+import MeshUpstream
 import MeshWire
 import NIOCore
 import NIOWebSocket

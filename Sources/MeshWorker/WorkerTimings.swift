@@ -1,4 +1,5 @@
 import MeshModel
+import MeshUpstream
 
 /// The agent's intervals in milliseconds; tests shorten them.
 package struct WorkerTimings: Sendable {
@@ -13,6 +14,11 @@ package struct WorkerTimings: Sendable {
     package var modelsRetryMs = Limits.workerModelsRetryMs
     package var modelsAnswerMs = Limits.workerModelListMs
     package var summaryMs = Limits.workerSummaryMs
+
+    /// When the backend is asked for its models.
+    var models: ModelWatch.Timings {
+        ModelWatch.Timings(intervalMs: modelsMs, retryMs: modelsRetryMs, answerMs: modelsAnswerMs)
+    }
 
     package init() {}
 }

@@ -2,8 +2,8 @@ import MeshWire
 import Synchronization
 import Testing
 
-/// What backends really send, and what a buyer must hear of it: before a worker of this package and from a worker of the
-/// broker's protocol, at the worker's node and at another one.
+/// What backends really send, and what a buyer must hear of it: before a worker of this package, asked by the node
+/// itself, and from a worker of the broker's protocol; at the seller's node and at another one.
 @Suite(.serialized, .nodeLog) struct BackendStreamTests {
     /// What a backend does, and a worker of the protocol in its place.
     enum Play: Sendable {
@@ -340,8 +340,7 @@ import Testing
 
     private static func withBuyers(
         _ body:
-            @escaping @Sendable (_ north: TestNode, _ token: String, _ buyers: [(place: String, buyer: Buyer)])
-            async throws -> Void
+            @escaping @Sendable (_ north: TestNode, _ buyers: [(place: String, buyer: Buyer)]) async throws -> Void
     ) async throws {
         try await withTwoNodes(firstContentMs: 80_000, streamIdleMs: 80_000) { north, south in
             var buyers: [(place: String, buyer: Buyer)] = []
@@ -349,10 +348,7 @@ import Testing
                 try await node.user("bob")
                 buyers.append((place, try await node.key(of: "bob")))
             }
-            let made = try await north.administer(
-                "POST", "providers",
-                #"{"provider_id":"lab","owner":"global","access":"public","max_concurrency":512}"#)
-            try await body(north, made["registration_token"]?.text ?? "", buyers)
+            try await body(north, buyers)
         }
     }
 
@@ -366,17 +362,17 @@ import Testing
         }
     }
 
-    @Test func theWorkerOfThisPackageBeforeABackend() async throws {
+    @Test(arguments: Seller.allCases) func aBackendOfOpenAIsProtocol(seller: Seller) async throws {
         let rows = Dictionary(uniqueKeysWithValues: Self.rows.map { ($0.name, $0) })
         let progress = Progress()
         let backend = ScriptedBackend(models: Self.rows.map(\.name)) { request in
             rows[request.model]?.backendSteps(progress, of: request.document?["user"]?.text ?? "") ?? [.close]
         }
-        try await Self.withBuyers { north, token, buyers in
+        try await Self.withBuyers { north, buyers in
             try await backend.run { port in
-                try await withAgent(
-                    at: north, token: token, backendPort: port,
-                    endpoints: ["v1/completions", "v1/embeddings", "v1/audio/speech"]
+                try await seller.sell(
+                    at: north, backendPort: port, endpoints: ["v1/completions", "v1/embeddings", "v1/audio/speech"],
+                    maxConcurrency: 512
                 ) {
                     try await Self.offered(buyers)
                     try await Self.askAll(buyers, progress)
@@ -387,10 +383,13 @@ import Testing
 
     @Test func aWorkerOfTheBrokersProtocol() async throws {
         let rows = Dictionary(uniqueKeysWithValues: Self.rows.map { ($0.name, $0) })
-        try await Self.withBuyers { north, token, buyers in
+        try await Self.withBuyers { north, buyers in
             let progress = Progress()
+            let made = try await north.administer(
+                "POST", "providers",
+                #"{"provider_id":"lab","owner":"global","access":"public","max_concurrency":512}"#)
             let worker = try await ScriptedWorker.admitted(
-                at: north, token: token, models: Self.rows.map(\.name),
+                at: north, token: made["registration_token"]?.text ?? "", models: Self.rows.map(\.name),
                 capabilities: #"{"openai_compat":{"completions":true,"embeddings":true,"audio":true}}"#)
             try await Self.offered(buyers)
             try await withThrowingTaskGroup(of: Void.self) { tasks in

@@ -2,7 +2,8 @@ import MeshModel
 import MeshWire
 import Testing
 
-/// `aisbf worker` before a backend that behaves in odd ways, as buyers at its node and at another one see it.
+/// `aisbf worker` before a backend that behaves in odd ways, and the node that asks it itself, as buyers at its node and
+/// at another one see it.
 @Suite(.serialized, .nodeLog) struct SellerAgentTests {
     private struct Side: Sendable {
         var node: TestNode
@@ -23,15 +24,14 @@ import Testing
         }
     }
 
-    /// The worker is at the north node; the second buyer at the south one.
+    /// What sells is at the north node; the second buyer at the south one.
     private static func open(
-        _ backend: ScriptedBackend, endpoints: [String] = [], first model: String,
+        _ seller: Seller, _ backend: ScriptedBackend, endpoints: [String] = [], first model: String,
         _ body: @escaping @Sendable ([Side]) async throws -> Void
     ) async throws {
         try await withTwoNodes { north, south in
-            let token = try await north.provider("lab")
             try await backend.run { port in
-                try await withAgent(at: north, token: token, backendPort: port, endpoints: endpoints) {
+                try await seller.sell(at: north, backendPort: port, endpoints: endpoints) {
                     var sides: [Side] = []
                     for node in [north, south] {
                         try await node.user("bob")
@@ -71,9 +71,9 @@ import Testing
         }
     }
 
-    @Test func whatABackendDoesIsNotLaidOnItsBuyers() async throws {
+    @Test(arguments: Seller.allCases) func whatABackendDoesIsNotLaidOnItsBuyers(seller: Seller) async throws {
         let backend = ScriptedBackend(models: Self.models, answer: Self.answer)
-        try await Self.open(backend, first: "plain") { sides in
+        try await Self.open(seller, backend, first: "plain") { sides in
             for side in sides {
                 for stream in [false, true] {
                     let plain = try await side.ask("slash", stream: stream)
@@ -98,11 +98,11 @@ import Testing
         }
     }
 
-    @Test func aConnectionThatTheBackendClosesCostsNoRequest() async throws {
+    @Test(arguments: Seller.allCases) func aConnectionThatTheBackendClosesCostsNoRequest(seller: Seller) async throws {
         let backend = ScriptedBackend(models: ["m"]) { request in
             request.turn == 0 ? ScriptedBackend.whole(ScriptedBackend.completion("hello")) : [.close]
         }
-        try await Self.open(backend, first: "m") { sides in
+        try await Self.open(seller, backend, first: "m") { sides in
             for side in sides {
                 for number in 0..<6 {
                     let reply = try await side.ask("m", stream: number % 2 == 1)
@@ -112,7 +112,7 @@ import Testing
         }
     }
 
-    @Test func anAnswerBeforeTheBodyWasReadIsTheAnswer() async throws {
+    @Test(arguments: Seller.allCases) func anAnswerBeforeTheBodyWasReadIsTheAnswer(seller: Seller) async throws {
         let words =
             #"{"error":{"message":"too large for this backend","type":"invalid_request_error"}}"#
         let backend = ScriptedBackend(
@@ -121,7 +121,7 @@ import Testing
                 guard request.method == "POST" else { return nil }
                 return ScriptedBackend.whole(words, status: 413, ["connection: close"]) + [.closeOutput]
             }, answer: { _ in [] })
-        try await Self.open(backend, first: "m") { sides in
+        try await Self.open(seller, backend, first: "m") { sides in
             for side in sides {
                 for number in 0..<10 {
                     let reply = try await side.ask("m", bytes: 4 << 20)
@@ -132,7 +132,7 @@ import Testing
         }
     }
 
-    @Test func aPartOfAFileComesFromTheBackend() async throws {
+    @Test(arguments: Seller.allCases) func aPartOfAFileComesFromTheBackend(seller: Seller) async throws {
         let backend = ScriptedBackend(models: ["m"]) { request in
             guard request["range"] == "bytes=1-2" else {
                 return ScriptedBackend.whole("abcd", type: "text/plain", ["accept-ranges: bytes"])
@@ -141,7 +141,7 @@ import Testing
                 "bc", status: 206, type: "text/plain",
                 ["content-range: bytes 1-2/4", "accept-ranges: bytes", "etag: \"v\""])
         }
-        try await Self.open(backend, endpoints: ["v1/files"], first: "m") { sides in
+        try await Self.open(seller, backend, endpoints: ["v1/files"], first: "m") { sides in
             for side in sides {
                 for (range, status, text) in [(["range: bytes=1-2"], 206, "bc"), ([], 200, "abcd")] {
                     let connection = try await RawConnection.open(port: side.node.buyerPort)

@@ -1,3 +1,4 @@
+import MeshUpstream
 import MeshWire
 import NIOCore
 import Synchronization

@@ -1,5 +1,7 @@
 import Logging
 import MeshModel
+import MeshTestServers
+import MeshUpstream
 import MeshWire
 import NIOCore
 import NIOPosix
@@ -142,7 +144,7 @@ import Testing
         try await backend.start()
         let client = BackendClient(group: MultiThreadedEventLoopGroup.singleton)
         let watch = ModelWatch(
-            backend: OpenAIBackend(baseURL: backend.url, apiKey: nil, client: client), timings: WorkerTimings(),
+            backend: OpenAIBackend(baseURL: backend.url, apiKey: nil, client: client), timings: .init(),
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         let start = ContinuousClock.now
         func asked(after seconds: Int) async -> Int {

@@ -1,4 +1,5 @@
 import Logging
+import MeshUpstream
 import MeshWire
 import NIOCore
 import NIOHTTP1

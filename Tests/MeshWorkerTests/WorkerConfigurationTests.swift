@@ -1,5 +1,6 @@
 import Foundation
 import MeshModel
+import MeshUpstream
 import MeshWire
 import Testing
 

@@ -7,7 +7,8 @@ enum FolderRules {
 
     /// From the ground up; Docs/Architecture/overview.md says what each is. What lies in no folder is the ground itself.
     static let floors = [
-        "", "Journal", "Keys", "Published", "Dispatch", "Workers", "Control", "Links", "Forwarding", "Views",
+        "", "Journal", "Keys", "Published", "Dispatch", "Workers", "Upstreams", "Control", "Links", "Forwarding",
+        "Views",
     ]
 
     /// Arrows that point up, until the ports of a request have a target of their own.

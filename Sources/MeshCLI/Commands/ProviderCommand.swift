@@ -14,22 +14,41 @@ struct ProviderCommand: AsyncParsableCommand {
         case named
     }
 
+    enum Kind: String, CaseIterable, ExpressibleByArgument {
+        case coderai
+        case openai
+    }
+
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Create a provider and print the worker.json its workers start with.",
-            discussion:
-                "The registration token in it is shown this once. 'aisbf worker run --config FILE' uses the file.")
+            discussion: """
+                The registration token in it is shown this once. 'aisbf worker run --config FILE' uses the file.
+                A provider of kind openai has no workers: this node asks --base-url itself, with the key in --key-file
+                or in AISBF_PROVIDER_KEY, which stays in its data directory.
+                """)
         @Argument(help: "Provider id, unique for its owner.") var providerID: String
+        @Option(help: "Who serves it: coderai (workers that attach), openai (this node asks a server itself).")
+        var kind = Kind.coderai
         @Option(help: "Username of the owner, or 'global' for the operator.") var owner = "global"
         @Option(help: "Who may use it: public, owner, named.") var access = Access.owner
         @Option(help: "Owner id admitted with --access named. May be repeated.") var named: [String] = []
         @Option(help: "Most requests at once.") var maxConcurrency: Int64?
         @Option(help: "A name for people.") var displayName: String?
+        @OptionGroup var upstream: UpstreamOptions
         @OptionGroup var file: WorkerFileOptions
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
 
         func validate() throws {
+            switch kind {
+            case .coderai where !upstream.isEmpty:
+                throw ValidationError("--base-url, --endpoint and --key-file belong to --kind openai")
+            case .openai where upstream.baseURL == nil: throw ValidationError("--kind openai needs --base-url")
+            case .openai where file.out != nil || file.backend != nil:
+                throw ValidationError("--out and --backend are for workers, and a provider of kind openai has none")
+            case .coderai, .openai: break
+            }
             if named.isEmpty == (access == .named) {
                 throw ValidationError("--named belongs to --access named, and --access named needs it")
             }
@@ -43,6 +62,16 @@ struct ProviderCommand: AsyncParsableCommand {
             if !named.isEmpty { body["named"] = .array(named.map(JSONValue.string)) }
             body["max_concurrency"] = maxConcurrency.map(JSONValue.integer)
             body["display_name"] = displayName.map(JSONValue.string)
+            if kind == .openai {
+                body.merge(upstream.body) { $1 }
+                body["kind"] = .string(kind.rawValue)
+                body["api_key"] = try UpstreamKey.read(
+                    file: upstream.keyFile, environment: ProcessInfo.processInfo.environment
+                ).map(JSONValue.string)
+                let answer = try await admin.client().send("POST", "providers", body: .object(body))
+                if output.json { return Console.print(answer.pretty) }
+                return output.printObject(ProviderDocument(answer).shown, fields: ObjectLayout.provider)
+            }
             let client = try await admin.client()
             let content = JSONValue.object(body)
             try await WorkerFile.new(file, json: output.json).deliver {
@@ -73,7 +102,7 @@ struct ProviderCommand: AsyncParsableCommand {
             let answer = try await admin.client().get(name.path)
             if output.json { return Console.print(answer.pretty) }
             let provider = ProviderDocument(answer)
-            output.printObject(provider.value, fields: ObjectLayout.provider)
+            output.printObject(provider.shown, fields: ObjectLayout.provider)
             Console.print("\n" + TableLayout.tokens.table(provider.tokens).text)
             Console.print("\n" + TableLayout.workers.table(provider.workers).text)
             guard !provider.closes.isEmpty else { return }
@@ -83,24 +112,27 @@ struct ProviderCommand: AsyncParsableCommand {
 
     struct Set: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Change who may use a provider, how much it takes and what it is called.",
-            discussion: "What is not named stays as it is.")
+            abstract: "Change who may use a provider, how much it takes, what it is called and where its upstream is.",
+            discussion: "What is not named stays as it is. Requests under way at an upstream end when it changes.")
         @OptionGroup var name: ProviderName
         @Option(help: "Who may use it: public, owner, named.") var access: Access?
         @Option(help: "Id admitted with --access named, in place of those before. May be repeated.")
         var named: [String] = []
         @Option(help: "Most requests at once.") var maxConcurrency: Int64?
         @Option(help: "A name for people.") var displayName: String?
+        @OptionGroup var upstream: UpstreamOptions
+        @Flag(help: "Keep no key of its upstream any more.") var noKey = false
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
 
         func validate() throws {
+            if noKey, upstream.keyFile != nil { throw ValidationError("--no-key and --key-file exclude each other") }
             if access == .named, named.isEmpty { throw ValidationError("--access named needs --named") }
             if let access, access != .named, !named.isEmpty {
                 throw ValidationError("--named belongs to --access named")
             }
             if let maxConcurrency, maxConcurrency < 1 { throw ValidationError("--max-concurrency must be at least 1") }
-            if access == nil, named.isEmpty, maxConcurrency == nil, displayName == nil {
+            if access == nil, named.isEmpty, maxConcurrency == nil, displayName == nil, upstream.isEmpty, !noKey {
                 throw ValidationError("nothing to change; see --help")
             }
         }
@@ -111,8 +143,13 @@ struct ProviderCommand: AsyncParsableCommand {
             if !named.isEmpty { body["named"] = .array(named.map(JSONValue.string)) }
             body["max_concurrency"] = maxConcurrency.map(JSONValue.integer)
             body["display_name"] = displayName.map(JSONValue.string)
+            body.merge(upstream.body) { $1 }
+            // Only what is named changes: the variable that 'create' reads may stand in any shell.
+            body["api_key"] = try UpstreamKey.read(file: upstream.keyFile, environment: [:]).map(JSONValue.string)
+            if noKey { body["api_key"] = .null }
             let answer = try await admin.client().send("PATCH", name.path, body: .object(body))
-            output.printObject(answer, fields: ObjectLayout.provider)
+            if output.json { return Console.print(answer.pretty) }
+            output.printObject(ProviderDocument(answer).shown, fields: ObjectLayout.provider)
         }
     }
 

@@ -51,6 +51,7 @@ extension TableLayout {
         ("ACCESS", { $0["access"]?.cell ?? "" }), ("KIND", { $0["kind"]?.cell ?? "" }),
         ("TOKENS", { "\($0["tokens"]?.elements.count ?? 0)" }),
         ("WORKERS", { "\($0["workers"]?.elements.count ?? 0)" }),
+        ("UPSTREAM", { $0["upstream"]?["base_url"]?.cell ?? "" }),
     ])
 
     static let tokens = TableLayout(computed: [
@@ -93,7 +94,7 @@ enum ObjectLayout {
     static let provider = [
         ("name", "name"), ("full name", "full_name"), ("owner", "owner"), ("access", "access"),
         ("named", "named"), ("kind", "kind"), ("display name", "display_name"),
-        ("max concurrency", "max_concurrency"),
+        ("max concurrency", "max_concurrency"), ("base URL", "base_url"), ("endpoints", "endpoints"), ("key", "key"),
     ]
 
     static let name = [("name", "name"), ("means", "means")]
@@ -129,6 +130,16 @@ struct ProviderDocument {
 
     /// - Parameter answer: the provider, or an answer that has one in it.
     init(_ answer: JSONValue) { value = answer["provider"] ?? answer }
+
+    /// The same with what is told of its upstream beside the rest.
+    var shown: JSONValue {
+        guard case .object(var members) = value, let upstream = value["upstream"] else { return value }
+        members["base_url"] = upstream["base_url"]
+        members["endpoints"] = upstream["endpoints"]
+        let hasKey = upstream["has_key"] == .bool(true)
+        members["key"] = .string(hasKey ? "in this node's data directory" : "none")
+        return .object(members)
+    }
 
     var name: String? { value["name"]?.text }
     var tokens: [JSONValue] { value["tokens"]?.elements ?? [] }

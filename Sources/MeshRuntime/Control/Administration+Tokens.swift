@@ -33,6 +33,7 @@ extension Administration {
         let minted = request.imported == nil ? RegistrationToken.random() : nil
         return try await blocking { [self] in
             guard var provider = try store.provider(scope: scope, id: id) else { throw Self.noProvider(scope, id) }
+            try Self.requireWorkers(provider)
             let now = SystemClock.wall
             guard let token = try minted ?? Self.derived(request, provider) else {
                 throw MeshError(.internalError, "the token could not be derived: the machine is short of memory")
@@ -81,6 +82,7 @@ extension Administration {
         let token = RegistrationToken.random()
         let provider = try await blocking { [self] in
             guard var provider = try store.provider(scope: scope, id: id) else { throw Self.noProvider(scope, id) }
+            try Self.requireWorkers(provider)
             let now = SystemClock.wall
             let end = now.advanced(byMilliseconds: overlapSeconds * 1_000)
             var keys = overlapSeconds == 0 ? [] : provider.attachKeys.filter { !$0.hasEnded(at: now) }

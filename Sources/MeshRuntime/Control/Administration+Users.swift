@@ -10,10 +10,13 @@ package struct ProviderChange: Sendable {
     package var named: [PublicKey]?
     package var displayName: String?
     package var maxConcurrency: Int?
+    package var upstream: UpstreamChange
 
     package init(
-        access: ProviderAccess? = nil, named: [PublicKey]? = nil, displayName: String? = nil, maxConcurrency: Int? = nil
+        access: ProviderAccess? = nil, named: [PublicKey]? = nil, displayName: String? = nil,
+        maxConcurrency: Int? = nil, upstream: UpstreamChange = UpstreamChange()
     ) {
+        self.upstream = upstream
         self.access = access
         self.named = named
         self.displayName = displayName
@@ -57,6 +60,9 @@ extension Administration {
             try reloadKeys()
             try publishProviders()
             for key in keys { sessions.close(workersOf: key, .tokenRevoked) }
+            for provider in providers where provider.upstream != nil {
+                try directory.setUpstreamKey(nil, provider.scope, provider.providerID)
+            }
             return keys
         }
         // The withdrawal is signed with the owner's key, so it comes first.
@@ -82,13 +88,18 @@ extension Administration {
             }
             if let name = change.displayName { provider.displayName = name.isEmpty ? id : name }
             if let limit = change.maxConcurrency { provider.maxConcurrency = limit }
+            provider.upstream = try change.upstream.applied(to: old)
             let oldKey = recordKey(of: old)
             let before = catalog.current.provider(oldKey)?.advertHash
-            guard provider != old else { return (provider, nil, oldKey) }
+            let isNewKey = try keep(change.upstream.key, of: provider)
+            guard provider != old || isNewKey else { return (provider, nil, oldKey) }
             try requireRoom(provider)
             try store.updateProvider(provider)
             try publishProviders()
-            return (provider, before, oldKey)
+            // Where it is served from is nobody's business but this node's.
+            var told = provider
+            told.upstream = old.upstream
+            return (provider, told == old ? nil : before, oldKey)
         }
         if before != nil {
             let key = recordKey(of: provider)

@@ -19,6 +19,7 @@ package final class Administration: Sendable {
     private let control: ControlPlane
     let sessions: SessionTable
     let catalog: CatalogHolder
+    private let upstreams: Upstreams
     /// Held from reading the store to telling the others: of two changes at once, the later one is told last.
     private let telling = Mutex(())
     /// Keys in adverts of this node that are not proven yet.
@@ -26,8 +27,9 @@ package final class Administration: Sendable {
 
     package init(
         store: MeshStore, directory: DataDirectory, identity: NodeIdentity, authenticator: Authenticator,
-        signers: Signers, control: ControlPlane, sessions: SessionTable, catalog: CatalogHolder
+        signers: Signers, control: ControlPlane, sessions: SessionTable, catalog: CatalogHolder, upstreams: Upstreams
     ) {
+        self.upstreams = upstreams
         self.store = store
         self.directory = directory
         self.identity = identity
@@ -96,13 +98,7 @@ package final class Administration: Sendable {
         }
         let token = RegistrationToken.random()
         let provider = try await blocking { [self] in
-            let owner = try ownerKey(scope)
-            if try store.provider(scope: scope, id: id) != nil {
-                throw MeshError(.conflict, "\(scope.username) has a provider '\(id)' already", parameter: "provider_id")
-            }
-            guard try store.providers(in: scope).count < Limits.providersPerOwner else {
-                throw MeshError(.conflict, "an owner may have at most \(Limits.providersPerOwner) providers")
-            }
+            let owner = try ownerOfNew(id, scope)
             let provider = ProviderAccount(
                 providerID: id, scope: scope, ownerKey: owner, access: access,
                 displayName: displayName.isEmpty ? id : displayName, maxConcurrency: maxConcurrency,
@@ -119,12 +115,25 @@ package final class Administration: Sendable {
         return (provider, token)
     }
 
+    /// Who owns a provider that is to be made.
+    func ownerOfNew(_ id: String, _ scope: OwnerScope) throws -> PublicKey {
+        let owner = try ownerKey(scope)
+        if try store.provider(scope: scope, id: id) != nil {
+            throw MeshError(.conflict, "\(scope.username) has a provider '\(id)' already", parameter: "provider_id")
+        }
+        guard try store.providers(in: scope).count < Limits.providersPerOwner else {
+            throw MeshError(.conflict, "an owner may have at most \(Limits.providersPerOwner) providers")
+        }
+        return owner
+    }
+
     package func removeProvider(_ scope: OwnerScope, _ id: String) async throws {
         try await blocking { [self] in
             guard let provider = try store.provider(scope: scope, id: id),
                 try store.removeProvider(scope: scope, id: id)
             else { throw Self.noProvider(scope, id) }
             try publishProviders()
+            if provider.upstream != nil { try directory.setUpstreamKey(nil, scope, id) }
             sessions.close(workersOf: recordKey(of: provider), .tokenRevoked)
         }
     }
@@ -262,6 +271,7 @@ package final class Administration: Sendable {
             let offered = all.filter { !disabled.contains($0.scope.username) }
             sessions.bar(Set(barred.map(recordKey)), .accountDisabled)
             control.submit(.providers(try offered.compactMap { try draft($0) }))
+            upstreams.set(try offered.compactMap { try upstream(of: $0) })
             return offered
         }
         let keys = providers.flatMap(\.attachKeys).filter { $0.proof == nil }.map(\.publicKey)

@@ -146,8 +146,11 @@ package final class SessionTable: Sendable {
     /// does not list it, or lists it with an end that has come or for other nodes.
     package func revoke(by catalog: Catalog, wall: Timestamp) {
         for provider in state.withLock({ $0.providers }) {
-            let keys = catalog.provider(provider)?.attachKeys.filter { $0.admits(host: catalog.node, at: wall) } ?? []
-            for session in sessions(of: provider) where !keys.contains(where: { $0.key == session.attachKey }) {
+            let known = catalog.provider(provider)
+            let keys = known?.attachKeys.filter { $0.admits(host: catalog.node, at: wall) } ?? []
+            // An upstream needs no token: its owner's own key says that it may be here.
+            for session in sessions(of: provider)
+            where session.attachKey != known?.owner && !keys.contains(where: { $0.key == session.attachKey }) {
                 // What becomes private, or public, is another record: the token is good there as it was here.
                 let identity = session.identity
                 let isElsewhere =

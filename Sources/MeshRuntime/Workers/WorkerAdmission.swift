@@ -111,7 +111,7 @@ package final class WorkerAdmission: Sendable {
         let connection = WorkerConnection(machine: machine, sessions: sessions) { [sessions] handler, eventLoop in
             WorkerSession(
                 identity: admitted.identity, sessionID: sessionID, attachKey: admitted.key.publicKey,
-                connectedAt: now.wall, handler: handler, eventLoop: eventLoop, sessions: sessions)
+                connectedAt: now.wall, line: WorkerSocket(handler, eventLoop: eventLoop), sessions: sessions)
         }
         try channel.pipeline.syncOperations.addHandler(connection)
     }

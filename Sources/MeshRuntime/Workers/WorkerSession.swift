@@ -2,20 +2,18 @@ import MeshCrypto
 package import MeshModel
 import MeshRouting
 package import MeshSessions
-package import NIOCore
 import Synchronization
 
 /// A live worker as the rest of the node sees it: who it is, what it offers, how busy it is, and a way to give it
-/// work. Safe from any thread; the work itself happens on the connection's event loop.
+/// work. An upstream of this node's own is one as well. Safe from any thread; its line does the work.
 package final class WorkerSession: Sendable, IndexedSession {
     package let identity: WorkerIdentity
     package let sessionID: String
     package let connectedAt: Timestamp
     package let attachKey: PublicKey
-    package let eventLoop: any EventLoop
     /// Tells this worker from its provider's others, here and at other nodes, without its client id.
     package let mark: String
-    private let handler: NIOLoopBound<WorkerConnection>
+    private let line: any SessionLine
     private let details: Mutex<Details>
     private let sessions: SessionTable
     private let outstanding = Atomic<Int>(0)
@@ -37,7 +35,7 @@ package final class WorkerSession: Sendable, IndexedSession {
 
     init(
         identity: WorkerIdentity, sessionID: String, attachKey: PublicKey, connectedAt: Timestamp,
-        handler: WorkerConnection, eventLoop: any EventLoop, sessions: SessionTable
+        line: any SessionLine, sessions: SessionTable
     ) {
         self.sessions = sessions
         load = sessions.opened(identity.provider)
@@ -46,10 +44,9 @@ package final class WorkerSession: Sendable, IndexedSession {
         self.attachKey = attachKey
         self.connectedAt = connectedAt
         seen = Atomic(connectedAt.milliseconds)
-        self.eventLoop = eventLoop
         mark = WorkerMark.text(
             clientHash: WorkerMark.clientHash(identity.clientID, provider: identity.provider, Sodium.shared))
-        self.handler = NIOLoopBound(handler, eventLoop: eventLoop)
+        self.line = line
         details = Mutex(Details())
     }
 
@@ -143,36 +140,29 @@ package final class WorkerSession: Sendable, IndexedSession {
 
     /// Gives the worker a request. The answer, success or failure, reaches `receiver` exactly once to its end.
     package func start(_ request: WorkRequest, receiver: any AnswerReceiver) -> any AttemptHandle {
-        let attempt = WorkerAttempt(session: self)
         if let busy = sessions.takesRequest(self) {
             receiver.deliver([.fail(busy)])
-            return attempt
+            return NoAttempt()
         }
-        onLoop { $0.start(request, receiver: receiver, attempt: attempt) }
-        return attempt
+        return line.begin(request, of: self, receiver: receiver)
     }
 
-    package func close(_ reason: CloseReason) { onLoop { $0.close(reason) } }
-
-    func onLoop(_ body: @escaping @Sendable (WorkerConnection) -> Void) {
-        if eventLoop.inEventLoop {
-            body(handler.value)
-        } else {
-            let handler = handler
-            eventLoop.execute { body(handler.value) }
-        }
-    }
+    package func close(_ reason: CloseReason) { line.close(reason) }
 }
 
 /// One request at one worker.
 final class WorkerAttempt: AttemptHandle {
     let session: WorkerSession
+    private let socket: WorkerSocket
     /// Set on the session's loop before any frame is sent; 0 until then.
     let number = Atomic<UInt64>(0)
     /// Whether this answer comes in binary frames, for which the worker waits for credit.
     let isCredited = Atomic<Bool>(false)
 
-    init(session: WorkerSession) { self.session = session }
+    init(session: WorkerSession, socket: WorkerSocket) {
+        self.session = session
+        self.socket = socket
+    }
 
     func cancel() { steer { $0.cancel($1) } }
     func pause() { steer { $0.control("pause", $1) } }
@@ -184,7 +174,7 @@ final class WorkerAttempt: AttemptHandle {
     }
 
     private func steer(_ body: @escaping @Sendable (WorkerConnection, UInt64) -> Void) {
-        session.onLoop { [self] connection in
+        socket.onLoop { [self] connection in
             let number = number.load(ordering: .relaxed)
             if number > 0 { body(connection, number) }
         }

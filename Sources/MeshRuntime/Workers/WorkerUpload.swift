@@ -10,11 +10,7 @@ final class WorkerUpload: UploadSink {
         var credit = 0
         /// Asked of the source, and not taken by the socket yet.
         var underWay = 0
-        /// Asked of the source, and not arrived.
-        var awaited = 0
-        var arrived = 0
-        /// What had arrived when the pace was last looked at.
-        var mark: (at: Instant, arrived: Int)?
+        var pace = UploadPace()
     }
 
     private let source: any UploadSource
@@ -38,28 +34,15 @@ final class WorkerUpload: UploadSink {
     }
 
     /// `bytes` came from the source.
-    func arrived(_ bytes: Int) {
-        state.value.awaited = max(state.value.awaited - bytes, 0)
-        state.value.arrived += bytes
-    }
+    func arrived(_ bytes: Int) { state.value.pace.arrived(bytes) }
 
     /// Whether the worker has room for bytes that do not come.
-    var isAwaited: Bool { state.value.awaited > 0 }
+    var isAwaited: Bool { state.value.pace.isAwaited }
 
-    /// Whether so little has come in the last minute that the request is not worth the place it holds. Asked twice a
-    /// second; a source that was not asked for anything is not slow.
-    func isStalled(now: Instant) -> Bool {
-        guard let mark = state.value.mark, isAwaited else {
-            state.value.mark = (now, state.value.arrived)
-            return false
-        }
-        guard now.milliseconds(since: mark.at) >= Limits.uploadPaceMs else { return false }
-        state.value.mark = (now, state.value.arrived)
-        return state.value.arrived - mark.arrived < Limits.uploadPaceBytes
-    }
+    func isStalled(now: Instant) -> Bool { state.value.pace.isStalled(now: now) }
 
     /// The last byte has come.
-    func ended() { state.value.awaited = 0 }
+    func ended() { state.value.pace.ended() }
 
     /// `bytes` have left for the worker.
     func sent(_ bytes: Int) {
@@ -73,7 +56,7 @@ final class WorkerUpload: UploadSink {
         guard count > 0, count >= Limits.uploadPieceBytes || count == state.value.credit else { return }
         state.value.credit -= count
         state.value.underWay += count
-        state.value.awaited += count
+        state.value.pace.asked(count)
         source.grant(count, to: self)
     }
 

@@ -1,8 +1,7 @@
 import Synchronization
 
-/// Holds one request's answer back while the broker says `pause`: its buyer reads too slowly, and the socket is
-/// shared with other requests, which must not wait for it.
-final class FlowGate: Sendable {
+/// Holds one request's answer back while whoever takes it says `pause`: its buyer reads too slowly.
+package final class FlowGate: Sendable {
     private struct State {
         var isPaused = false
         var isAbandoned = false
@@ -12,9 +11,11 @@ final class FlowGate: Sendable {
 
     private let state = Mutex(State())
 
-    func pause() { state.withLock { $0.isPaused = true } }
+    package init() {}
 
-    func resume() {
+    package func pause() { state.withLock { $0.isPaused = true } }
+
+    package func resume() {
         let waiter = state.withLock { state in
             state.isPaused = false
             defer { state.waiter = nil }
@@ -24,7 +25,7 @@ final class FlowGate: Sendable {
     }
 
     /// Returns when the answer may go on; throws when its task was cancelled meanwhile.
-    func pass() async throws {
+    package func pass() async throws {
         try Task.checkCancellation()
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in

@@ -3,27 +3,27 @@ import MeshWire
 import NIOCore
 
 /// The `proxy` operation's payload, checked: only the backend's `/v1` data paths can be reached.
-struct ProxyRequest: Sendable {
-    struct Refused: Error, Sendable {
-        var code: String
-        var message: String
+package struct ProxyRequest: Sendable {
+    package struct Refused: Error, Sendable {
+        package var code: String
+        package var message: String
     }
 
     /// An upload that follows in binary frames, by credit.
-    struct Upload: Hashable, Sendable {
-        var length: Int64?
+    package struct Upload: Hashable, Sendable {
+        package var length: Int64?
     }
 
-    let request: BackendRequest
-    let upload: Upload?
-    let streams: Bool
+    package let request: BackendRequest
+    package let upload: Upload?
+    package let streams: Bool
 
     private static let allowed = [
         "/chat/completions", "/completions", "/embeddings", "/models", "/images", "/audio", "/video", "/files",
         "/responses", "/rerank", "/moderations", "/pipelines",
     ]
 
-    init(payload: [UInt8]) throws(Refused) {
+    package init(payload: [UInt8]) throws(Refused) {
         let parsed: Result<Self, Refused> = payload.withUnsafeBytes { buffer in
             guard let fields = try? JSONScanner.fields(of: buffer) else {
                 return .failure(Refused(code: "invalid_request", message: "proxy needs an object as payload"))

@@ -1,22 +1,21 @@
-import MeshWire
 import NIOCore
 import NIOPosix
 import Synchronization
 
 /// A backend that says byte for byte what a test wants, at the moment it wants. What it is asked is kept.
-final class RawBackend: Sendable {
-    struct Request: Sendable {
-        var method: String
-        var target: String
-        var headers: [String: String]
-        var body: [UInt8]
+package final class RawBackend: Sendable {
+    package struct Request: Sendable {
+        package var method: String
+        package var target: String
+        package var headers: [String: String]
+        package var body: [UInt8]
         /// How many this connection has had, this one included.
-        var onConnection: Int
+        package var onConnection: Int
         /// How many requests there were before, over all connections.
-        var before: Int
+        package var before: Int
     }
 
-    enum Step: Sendable {
+    package enum Step: Sendable {
         case send([UInt8])
         case wait(milliseconds: Int64)
         /// The end of what it says; it goes on reading.
@@ -25,7 +24,7 @@ final class RawBackend: Sendable {
     }
 
     /// When a request is answered.
-    enum Moment: Sendable { case head, body }
+    package enum Moment: Sendable { case head, body }
 
     private struct State {
         var requests: [Request] = []
@@ -36,12 +35,12 @@ final class RawBackend: Sendable {
     private let moment: Moment
     private let script: @Sendable (Request) -> [Step]
 
-    init(answering moment: Moment = .body, _ script: @escaping @Sendable (Request) -> [Step]) {
+    package init(answering moment: Moment = .body, _ script: @escaping @Sendable (Request) -> [Step]) {
         self.moment = moment
         self.script = script
     }
 
-    func start(port: Int = 0) async throws {
+    package func start(port: Int = 0) async throws {
         let bound = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
@@ -56,14 +55,14 @@ final class RawBackend: Sendable {
     }
 
     /// Closes the connections too.
-    func stop() async {
+    package func stop() async {
         try? await channel.withLock { $0 }?.close().get()
         for channel in state.withLock({ $0.channels }) { try? await channel.close().get() }
     }
 
-    var port: Int { channel.withLock { $0?.localAddress?.port ?? 0 } }
-    var url: String { "http://127.0.0.1:\(port)/v1" }
-    var requests: [Request] { state.withLock { $0.requests } }
+    package var port: Int { channel.withLock { $0?.localAddress?.port ?? 0 } }
+    package var url: String { "http://127.0.0.1:\(port)/v1" }
+    package var requests: [Request] { state.withLock { $0.requests } }
 
     fileprivate func steps(for request: Request) -> [Step] {
         var request = request
@@ -76,7 +75,7 @@ final class RawBackend: Sendable {
     fileprivate var answersHead: Bool { moment == .head }
 
     /// An answer with a length.
-    static func answer(
+    package static func answer(
         _ status: Int, _ body: [UInt8], type: String? = "application/json", _ headers: [(String, String)] = []
     ) -> [UInt8] {
         var head = "HTTP/1.1 \(status) X\r\ncontent-length: \(body.count)\r\n"
@@ -85,7 +84,7 @@ final class RawBackend: Sendable {
         return Array("\(head)\r\n".utf8) + body
     }
 
-    static func answer(
+    package static func answer(
         _ status: Int, _ body: String, type: String? = "application/json", _ headers: [(String, String)] = []
     ) -> [UInt8] {
         answer(status, Array(body.utf8), type: type, headers)

@@ -8,17 +8,38 @@ import NIOHTTPCompression
 
 /// Any OpenAI-compatible server: Ollama, llama.cpp, vLLM and the like.
 package struct OpenAIBackend: Backend {
+    /// What whoever keeps the address and the key can do about failures, in the words of where they are kept.
+    package struct Advice: Sendable {
+        package var address: String
+        package var account: String
+
+        package init(address: String, account: String) {
+            self.address = address
+            self.account = account
+        }
+
+        /// Both stand in `worker.json`.
+        package static let workerFile = Advice(
+            address: "set backend.base_url to the address that answers",
+            account: "check backend.api_key and the account there")
+    }
+
     private let baseURL: String
     private let apiKey: String?
     private let client: BackendClient
     private let words: PublicWords
+    private let advice: Advice
     package let endpoints: [String]
     package var faults: DemoFaults { DemoFaults() }
     package var name: String { baseURL }
 
     /// - Parameter baseURL: including `/v1`, without a slash at its end.
     /// - Parameter endpoints: what the server has beside chat.
-    package init(baseURL: String, apiKey: String?, endpoints: [String] = [], client: BackendClient) {
+    package init(
+        baseURL: String, apiKey: String?, endpoints: [String] = [], client: BackendClient,
+        advice: Advice = .workerFile
+    ) {
+        self.advice = advice
         self.endpoints = endpoints
         self.baseURL = baseURL
         self.apiKey = apiKey
@@ -120,7 +141,7 @@ package struct OpenAIBackend: Backend {
                 code: "backend_refused",
                 message:
                     "its backend refuses the seller's own key or account (status \(status)): \(words.cleaned(said))",
-                detail: "status \(status): \(said); check backend.api_key and the account there")
+                detail: "status \(status): \(said); \(advice.account)")
         }
         let cleaned = BackendErrorBody.cleaned(body, words)
         try await deliver(.words(BackendErrorBody.words(of: body)))
@@ -179,7 +200,7 @@ package struct OpenAIBackend: Backend {
             code: "backend_redirect",
             message:
                 "its backend redirects (status \(status)) instead of answering; the seller has to correct its address",
-            detail: "status \(status), location \(target.prefix(512)): set backend.base_url to the address that answers"
+            detail: "status \(status), location \(target.prefix(512)): \(advice.address)"
         )
     }
 

@@ -5,9 +5,9 @@ import NIOPosix
 import NIOSSL
 
 /// Why no connection came about, in words for the seller.
-enum ConnectionWords {
+package enum ConnectionWords {
     /// - Parameter place: where it should have led: a URL.
-    static func text(_ error: any Error, to place: String) -> String {
+    package static func text(_ error: any Error, to place: String) -> String {
         if let error = error as? NIOConnectionError { return text(error, to: place) }
         if let error = error as? IOError { return text(error, to: place) }
         if let text = tlsText(error) { return text }
@@ -38,7 +38,7 @@ enum ConnectionWords {
     }
 
     /// Nil for what is no failure of TLS.
-    static func tlsText(_ error: any Error) -> String? {
+    package static func tlsText(_ error: any Error) -> String? {
         let said = "\(error)"
         if error is NIOSSLExtraError {
             return said.contains("ostname")

@@ -1,11 +1,12 @@
 import MeshModel
+import MeshTestServers
 import MeshWire
 import NIOCore
 import NIOPosix
 import Synchronization
 import Testing
 
-@testable import MeshWorker
+@testable import MeshUpstream
 
 /// What a backend may do to the worker's client, and what becomes of it.
 @Suite struct BackendAnswerTests {

@@ -1,11 +1,10 @@
 import MeshModel
 import MeshWire
-import NIOCore
 
 /// What a backend says in the body of an error status.
-enum BackendErrorBody {
+package enum BackendErrorBody {
     /// The words of it, 500 bytes at most, in one line: OpenAI's message, FastAPI's `detail`, or its beginning.
-    static func words(of body: [UInt8]) -> String {
+    package static func words(of body: [UInt8]) -> String {
         let document = try? JSONValue.parse(body)
         let error = document?["error"]
         let said =

@@ -1,8 +1,8 @@
 import Synchronization
 
-/// Lets one request's binary answer go on for as many bytes as the broker has room for, and no further: what its
+/// Lets one request's answer go on for as many bytes as whoever takes it has room for, and no further: what its
 /// buyer has not taken waits at the backend and not in anybody's memory.
-final class CreditGate: Sendable {
+package final class CreditGate: Sendable {
     private struct State {
         var credit: Int
         var isAbandoned = false
@@ -12,10 +12,10 @@ final class CreditGate: Sendable {
 
     private let state: Mutex<State>
 
-    init(window: Int) { state = Mutex(State(credit: window)) }
+    package init(window: Int) { state = Mutex(State(credit: window)) }
 
-    /// The broker's `credit`.
-    func add(_ bytes: Int) {
+    /// There is room for more.
+    package func add(_ bytes: Int) {
         let waiter = state.withLock { state in
             state.credit = min(state.credit.addingReportingOverflow(bytes).partialValue, 1 << 40)
             defer { state.waiter = nil }
@@ -27,7 +27,7 @@ final class CreditGate: Sendable {
     /// Takes up to `wanted` bytes of room, at least one.
     /// - Returns: how many may be sent now.
     /// - Throws: when the task was cancelled meanwhile.
-    func take(upTo wanted: Int) async throws -> Int {
+    package func take(upTo wanted: Int) async throws -> Int {
         while true {
             try Task.checkCancellation()
             let taken = state.withLock { state in

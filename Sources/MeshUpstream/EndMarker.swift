@@ -1,12 +1,14 @@
 /// Finds the line `data: [DONE]` in a stream of events that is passed on unread.
-struct EndMarker: Sendable {
+package struct EndMarker: Sendable {
     /// The beginning of the line that is not over yet; more than the marker is long says that it is another one.
     private var line: [UInt8] = []
 
     private static let longest = 32
 
+    package init() {}
+
     /// Whether the marker stands in the stream once `bytes` have come, with or without its line end.
-    mutating func isFound(in bytes: some Collection<UInt8>) -> Bool {
+    package mutating func isFound(in bytes: some Collection<UInt8>) -> Bool {
         for byte in bytes {
             guard byte == 0x0A || byte == 0x0D else {
                 if line.count <= Self.longest { line.append(byte) }

@@ -1,4 +1,3 @@
-import MeshWire
 package import NIOCore
 
 /// One HTTP-shaped call to whatever serves the models.
@@ -42,6 +41,12 @@ package struct BackendFailure: Error, Hashable, Sendable {
     package var message: String
     /// For the seller: what to check.
     package var detail: String
+
+    package init(code: String, message: String, detail: String) {
+        self.code = code
+        self.message = message
+        self.detail = detail
+    }
 }
 
 /// What serves the models. The call returns when the answer has ended; `deliver` may suspend for back-pressure,
@@ -71,9 +76,4 @@ package struct DemoFaults: Hashable, Sendable {
         self.garbage = garbage
         self.errorStatus = errorStatus
     }
-}
-
-/// OpenAI's error object.
-func errorDocument(message: String, type: String, code: String) -> JSONValue {
-    ["error": ["message": .string(message), "type": .string(type), "param": nil, "code": .string(code)]]
 }

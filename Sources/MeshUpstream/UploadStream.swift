@@ -15,14 +15,14 @@ package struct UploadStream: AsyncSequence, Sendable {
     private let credit: @Sendable (Int) async throws -> Void
 
     /// - Parameter credit: tells the broker that there is room for so many more bytes.
-    init(length: Int64?, credit: @escaping @Sendable (Int) async throws -> Void) {
+    package init(length: Int64?, credit: @escaping @Sendable (Int) async throws -> Void) {
         self.length = length
         self.credit = credit
         (stream, input) = AsyncStream<ByteBuffer>.makeStream()
     }
 
     /// - Returns: false when the broker had no room for so much.
-    func arrived(_ bytes: ByteBuffer) -> Bool {
+    package func arrived(_ bytes: ByteBuffer) -> Bool {
         let fits = shared.account.withLock { account in
             account.room -= bytes.readableBytes
             return account.room >= 0
@@ -31,13 +31,13 @@ package struct UploadStream: AsyncSequence, Sendable {
         return fits
     }
 
-    func ended() {
+    package func ended() {
         shared.isWhole.store(true, ordering: .releasing)
         input.finish()
     }
 
     /// The request is over; whoever still reads gets an error and not an end.
-    func abandon() { input.finish() }
+    package func abandon() { input.finish() }
 
     package func makeAsyncIterator() -> Iterator { Iterator(upload: self, input: stream.makeAsyncIterator()) }
 

@@ -1,4 +1,4 @@
-import Logging
+package import Logging
 import MeshModel
 import MeshWire
 import NIOCore
@@ -6,9 +6,26 @@ import Synchronization
 
 /// What the backend offers, asked for again every minute, after errors that make it doubtful, and when the node asks.
 /// Who serves a session hears when it differs from what the node was told.
-actor ModelWatch {
+package actor ModelWatch {
+    /// When it looks, in milliseconds; tests shorten them.
+    package struct Timings: Sendable {
+        package var intervalMs = Limits.workerModelsIntervalMs
+        /// After a look that was in vain.
+        package var retryMs = Limits.workerModelsRetryMs
+        package var answerMs = Limits.workerModelListMs
+
+        package init(
+            intervalMs: Int64 = Limits.workerModelsIntervalMs, retryMs: Int64 = Limits.workerModelsRetryMs,
+            answerMs: Int64 = Limits.workerModelListMs
+        ) {
+            self.intervalMs = intervalMs
+            self.retryMs = retryMs
+            self.answerMs = answerMs
+        }
+    }
+
     private let backend: any Backend
-    private let timings: WorkerTimings
+    private let timings: Timings
     private let logger: Logger
     private var offer = ModelOffer()
     /// What the node has; nil before it asked.
@@ -23,28 +40,28 @@ actor ModelWatch {
     private var listener: AsyncStream<Void>.Continuation?
     private let doubt = Doubt()
 
-    init(backend: any Backend, timings: WorkerTimings, logger: Logger) {
+    package init(backend: any Backend, timings: Timings = Timings(), logger: Logger) {
         self.backend = backend
         self.timings = timings
         self.logger = logger
     }
 
     /// Something happened that makes the list doubtful: it is looked at again soon.
-    nonisolated func suspect() { doubt.raise() }
+    package nonisolated func suspect() { doubt.raise() }
 
     /// Looks until its task is cancelled.
-    func run() async {
+    package func run() async {
         while !Task.isCancelled {
             await look()
-            let pause = trouble == nil ? timings.modelsMs : timings.modelsRetryMs
+            let pause = trouble == nil ? timings.intervalMs : timings.retryMs
             // A doubt is no reason to ask a backend in trouble more often.
-            try? await Task.sleep(for: .milliseconds(timings.modelsRetryMs))
-            await doubt.wait(milliseconds: pause - timings.modelsRetryMs)
+            try? await Task.sleep(for: .milliseconds(timings.retryMs))
+            await doubt.wait(milliseconds: pause - timings.retryMs)
         }
     }
 
     /// For one session: yields when the node has to be told of a change. The one before ends.
-    func changes() -> AsyncStream<Void> {
+    package func changes() -> AsyncStream<Void> {
         told = nil
         lastAsked = nil
         listener?.finish()
@@ -53,8 +70,14 @@ actor ModelWatch {
         return stream
     }
 
+    /// What is offered by the last look.
+    package func current() -> ModelOffer {
+        told = offer.key
+        return offer
+    }
+
     /// The answer to `models.list`: what is known, where that is fresh enough for the question.
-    func list(now: ContinuousClock.Instant = .now) async -> [UInt8] {
+    package func list(now: ContinuousClock.Instant = .now) async -> [UInt8] {
         if !isFresh(now) { await look(asked: now) }
         lastAsked = now
         told = offer.key
@@ -69,8 +92,8 @@ actor ModelWatch {
         // Right after a look that found something new the node asks because of it.
         if age < .seconds(1) { return true }
         if trouble != nil || doubt.isRaised { return false }
-        if let lastAsked, lastAsked.duration(to: now) < .milliseconds(timings.modelsMs / 2) { return false }
-        return age < .milliseconds(timings.modelsMs + timings.modelsAnswerMs)
+        if let lastAsked, lastAsked.duration(to: now) < .milliseconds(timings.intervalMs / 2) { return false }
+        return age < .milliseconds(timings.intervalMs + timings.answerMs)
     }
 
     private func look(asked: ContinuousClock.Instant = .now) async {
@@ -135,7 +158,7 @@ actor ModelWatch {
     private func fetch() async throws(BackendFailure) -> ModelOffer {
         let reader = ListReader()
         let backend = backend
-        let limit = timings.modelsAnswerMs
+        let limit = timings.answerMs
         let outcome: Result<Void, BackendFailure> = await withTaskGroup(of: Result<Void, BackendFailure>.self) {
             group in
             group.addTask {
@@ -229,51 +252,4 @@ private actor ListReader {
         }
         return offer
     }
-}
-
-/// The backend's models, cut to what a node keeps of them: lists of other providers' models come with pages about each.
-struct ModelOffer: Hashable, Sendable {
-    private(set) var models: [JSONValue] = []
-    /// The same, sorted: another order is no news.
-    private(set) var key: [String] = []
-    private(set) var isCut = false
-
-    /// Nothing is offered.
-    init() {}
-
-    /// OpenAI's list, one under `models`, or a bare one. Nil for what is none.
-    init?(_ document: JSONValue) {
-        guard let items = document["data"]?.elements ?? document["models"]?.elements ?? document.elements
-        else { return nil }
-        var size = 0
-        for item in items {
-            guard let model = Self.model(item) else { continue }
-            let text = model.bytes
-            size += text.count + 1
-            guard size < Limits.workerRegisterBytes - 64 else {
-                isCut = true
-                break
-            }
-            models.append(model)
-            key.append(String(decoding: text, as: UTF8.self))
-        }
-        key.sort()
-    }
-
-    private static func model(_ item: JSONValue) -> JSONValue? {
-        guard let name = item.text ?? item["id"]?.text ?? item["name"]?.text ?? item["model"]?.text, !name.isEmpty
-        else { return nil }
-        var members: [JSONValue.Member] = [.init("id", .string(name)), .init("object", "model")]
-        for field in ["context_window", "context_length", "max_context_length", "max_model_len"] {
-            guard let tokens = item[field]?.integer, tokens > 0 else { continue }
-            members.append(.init("context_length", .integer(tokens)))
-            break
-        }
-        if let modalities = item["architecture"]?["input_modalities"]?.elements {
-            members.append(.init("architecture", ["input_modalities": .array(Array(modalities.prefix(8)))]))
-        }
-        return .object(members)
-    }
-
-    var document: JSONValue { ["object": "list", "data": .array(models)] }
 }

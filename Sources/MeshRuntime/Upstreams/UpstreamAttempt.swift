@@ -1,0 +1,323 @@
+import MeshModel
+import MeshSessions
+import MeshUpstream
+import NIOCore
+import Synchronization
+
+/// One request at an upstream: reads the answer no faster than its buyer takes it, and holds it to the rules and the
+/// deadlines of a worker's.
+final class UpstreamAttempt: AttemptHandle {
+    private struct State {
+        var exchange: AnswerExchange
+        var reading: AnswerReading
+        var pace = UploadPace()
+        /// What an error status says, for the operator.
+        var words = ""
+        /// Nobody hears of anything any more.
+        var isOver = false
+    }
+
+    private let request: WorkRequest
+    private let backend: any Backend
+    private let models: ModelWatch
+    private let report: UpstreamReport
+    private let receiver: any AnswerReceiver
+    private let ended: @Sendable (UpstreamAttempt, RequestSample?) -> Void
+    private let state: Mutex<State>
+    private let gate = FlowGate()
+    private let credit = CreditGate(window: Limits.answerWindowBytes)
+    private let stops: (stream: AsyncStream<Void>, continuation: AsyncStream<Void>.Continuation)
+
+    /// - Parameter ended: called once, with what the attempt says of the upstream's speed.
+    init(
+        _ request: WorkRequest, backend: any Backend, models: ModelWatch, report: UpstreamReport,
+        receiver: any AnswerReceiver, ended: @escaping @Sendable (UpstreamAttempt, RequestSample?) -> Void
+    ) {
+        self.request = request
+        self.backend = backend
+        self.models = models
+        self.report = report
+        self.receiver = receiver
+        self.ended = ended
+        stops = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(1))
+        state = Mutex(
+            State(
+                exchange: AnswerExchange(
+                    form: request.form, subject: .init(request.need.endpoint), deadlines: request.deadlines,
+                    isUploading: request.upload != nil, now: SystemClock.instant),
+                reading: AnswerReading(
+                    streams: request.form == .events, passesBytes: request.operation == .proxy, takesParts: true)))
+    }
+
+    // MARK: Who takes the answer
+
+    func cancel() {
+        let sample = state.withLock { state -> RequestSample?? in
+            guard !state.isOver else { return nil }
+            state.isOver = true
+            return .some(state.exchange.abandoned(now: SystemClock.instant))
+        }
+        if let sample { ended(self, sample) }
+        stops.continuation.yield()
+    }
+
+    func pause() { gate.pause() }
+    func resume() { gate.resume() }
+
+    func consumed(_ count: Int) {
+        if let room = state.withLock({ $0.exchange.consumed(count) }) { credit.add(room) }
+    }
+
+    /// The upstream is not this node's any more.
+    func lost() {
+        tell {
+            $0.exchange.failed(
+                MeshError(.workerLost, "the provider was closed before it answered", retryAfterSeconds: 2))
+        }
+        stops.continuation.yield()
+    }
+
+    // MARK: Running
+
+    /// Returns when the request is answered, given up, or late.
+    func run() async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.answer() }
+            group.addTask { await self.watch() }
+            group.addTask { for await _ in self.stops.stream { return } }
+            await group.next()
+            group.cancelAll()
+        }
+        // Its task was cancelled from above.
+        lost()
+    }
+
+    private func answer() async {
+        do {
+            let outbound = try outbound()
+            tellOfWork()
+            try await backend.perform(outbound) { part in try await self.take(part) }
+            try await pass(state.withLock { $0.reading.finish() })
+        } catch let failure as BackendFailure {
+            guard !Task.isCancelled else { return }
+            // Behind the end of a complete answer nothing is anybody's loss.
+            guard !state.withLock({ $0.reading.isOver }) else { return }
+            report.failed(failure, path: request.need.endpoint?.text)
+            models.suspect()
+            tell { $0.exchange.broke(WorkerFailure(code: failure.code, text: failure.message)) }
+        } catch let refused as ProxyRequest.Refused {
+            tell { $0.exchange.broke(WorkerFailure(code: refused.code, text: refused.message)) }
+        } catch {
+            // Cancelled: whoever did it has told the receiver.
+        }
+    }
+
+    /// The request as the upstream gets it.
+    private func outbound() throws -> BackendRequest {
+        guard request.operation == .proxy else {
+            return BackendRequest(method: "POST", path: "/chat/completions", body: request.body)
+        }
+        let proxied = try ProxyRequest(payload: Array(request.body.readableBytesView))
+        var outbound = proxied.request
+        if let announced = proxied.upload, let source = request.upload {
+            let sink = UpstreamUpload(self)
+            let upload = UploadStream(length: announced.length) { bytes in
+                self.state.withLock { $0.pace.asked(bytes) }
+                source.grant(bytes, to: sink)
+            }
+            sink.open(upload)
+            outbound.upload = upload
+        }
+        return outbound
+    }
+
+    private func take(_ part: BackendPart) async throws {
+        switch part {
+        case .words(let words): state.withLock { $0.words = words }
+        case .head(let status, _, _, _):
+            if status >= 400 { report.answered(status: status, words: state.withLock { $0.words }) }
+            // The model may be gone.
+            if status == 404 { models.suspect() }
+        case .body: break
+        }
+        try await pass(state.withLock { state throws in try state.reading.take(part) })
+    }
+
+    private func pass(_ parts: [AnswerReading.Part]) async throws {
+        for part in parts {
+            let now = SystemClock.instant
+            switch part {
+            case .whole(let head, let body):
+                let type = Self.type(head)
+                let fields = AnswerFieldRule.passing(head.headers.lazy.map { ($0.name, $0.value) })
+                let whole = WorkerAnswer.Whole(status: head.status, contentType: type, fields: fields, body: body)
+                try await told {
+                    guard let whole else { return $0.exchange.failed(AnswerExchange.badAnswer) }
+                    return $0.exchange.answered(whole, now: now)
+                }
+            case .start(let head):
+                let fields = AnswerFieldRule.passing(head.headers.lazy.map { ($0.name, $0.value) })
+                let begun = AnswerHead(
+                    status: head.status, contentType: Self.type(head), length: head.length, fields: fields)
+                try await told { $0.exchange.began(begun, now: now) }
+            case .bytes(let bytes): try await pass(bytes)
+            case .events(let text): try await told { $0.exchange.eventsArrived(text, now: now) }
+            case .end: try await told { $0.exchange.ended(now: now) }
+            }
+        }
+    }
+
+    private static func type(_ head: AnswerReading.Head) -> String {
+        HeaderRule.isValue(head.contentType) ? head.contentType : "application/octet-stream"
+    }
+
+    /// As many bytes as there is room for on the way to the buyer.
+    private func pass(_ bytes: ByteBuffer) async throws {
+        var rest = bytes
+        while rest.readableBytes > 0 {
+            let room = try await credit.take(upTo: min(rest.readableBytes, Limits.answerFrameBytes))
+            guard let slice = rest.readSlice(length: room) else { return }
+            var isTakenIn = false
+            try await told(slice) { state in
+                let arrived = slice.withUnsafeReadableBytes { bytes in
+                    state.exchange.binaryArrived(bytes, now: SystemClock.instant)
+                }
+                switch arrived {
+                case .pass: return nil
+                case .actions(let actions):
+                    isTakenIn = true
+                    return actions
+                }
+            }
+            // What went into a document or into events was taken in here.
+            if isTakenIn { consumed(slice.readableBytes) }
+        }
+    }
+
+    // MARK: Telling
+
+    /// Tells the receiver what comes of `change`, and returns when it has heard and has room for more.
+    private func told(_ change: (inout State) -> [AnswerExchange.Action]) async throws {
+        try await told(ByteBuffer()) { .some(change(&$0)) }
+    }
+
+    /// - Parameter change: nil when `bytes` pass as they are.
+    private func told(_ bytes: ByteBuffer, _ change: (inout State) -> [AnswerExchange.Action]?) async throws {
+        try Task.checkCancellation()
+        guard let heard = tell(bytes, change) else { throw CancellationError() }
+        try await heard.get()
+        try await gate.pass()
+    }
+
+    private func tell(_ change: (inout State) -> [AnswerExchange.Action]) { tell(ByteBuffer()) { .some(change(&$0)) } }
+
+    /// - Returns: when the receiver has heard; nil when nobody listens any more.
+    @discardableResult
+    private func tell(
+        _ bytes: ByteBuffer, _ change: (inout State) -> [AnswerExchange.Action]?
+    ) -> EventLoopFuture<Void>? {
+        let loop = receiver.eventLoop
+        let receiver = receiver
+        let outcome = state.withLock { state -> (heard: EventLoopFuture<Void>, end: RequestSample??)? in
+            guard !state.isOver else { return nil }
+            let events: [AnswerEvent]
+            if let actions = change(&state) { events = actions.map(Self.event) } else { events = [.body(bytes)] }
+            // Handed over within the lock: what is told first is heard first.
+            let heard =
+                events.isEmpty
+                ? loop.makeSucceededVoidFuture() : loop.submit { receiver.receive(events) }
+            guard state.exchange.isFinished else { return (heard, nil) }
+            state.isOver = true
+            // What still comes behind a failure is nobody's. Behind the end of a stream its connection has a moment.
+            if !state.reading.isOver { stops.continuation.yield() }
+            return (heard, .some(state.exchange.sample(now: SystemClock.instant)))
+        }
+        guard let outcome else { return nil }
+        if let sample = outcome.end { ended(self, sample) }
+        return outcome.heard
+    }
+
+    private static func event(_ action: AnswerExchange.Action) -> AnswerEvent {
+        switch action {
+        case .head(let head): .head(head)
+        case .body(let bytes): .body(ByteBuffer(bytes: bytes))
+        case .end: .end
+        case .fail(let error): .fail(error)
+        }
+    }
+
+    // MARK: Time
+
+    /// The upstream was asked, and may be as long at it as a worker that says so.
+    private func tellOfWork() {
+        let receiver = receiver
+        state.withLock { state in
+            guard !state.isOver else { return }
+            state.exchange.workGoesOn(now: SystemClock.instant)
+            receiver.eventLoop.execute { receiver.receive([.pending]) }
+        }
+    }
+
+    /// Returns when the request has taken too long, or a moment after its answer was complete: within that moment its
+    /// connection may end by itself, and then serves the next.
+    private func watch() async {
+        var lastSign = SystemClock.instant
+        while !Task.isCancelled {
+            let due = state.withLock { state in
+                state.isOver ? nil : state.exchange.deadline.milliseconds(since: SystemClock.instant)
+            }
+            guard let due else { break }
+            try? await Task.sleep(for: .milliseconds(min(max(due, 10), 500)))
+            let now = SystemClock.instant
+            if now.milliseconds(since: lastSign) >= Limits.workerAgentPendingMs {
+                lastSign = now
+                tellOfWork()
+            }
+            tell { state in
+                if state.pace.isStalled(now: now) { return state.exchange.uploadStalled() }
+                guard state.exchange.deadline <= now else { return [] }
+                return state.exchange.deadlinePassed(awaitsUpload: state.pace.isAwaited)
+            }
+        }
+        let isComplete = state.withLock { $0.reading.isOver }
+        if isComplete { try? await Task.sleep(for: .milliseconds(Limits.streamTailMs)) }
+    }
+
+    // MARK: Uploads
+
+    fileprivate func uploadArrived(_ count: Int) {
+        state.withLock { state in
+            state.pace.arrived(count)
+            // A buyer on a slow line is one who sends.
+            state.exchange.uploadProgressed(now: SystemClock.instant)
+        }
+    }
+
+    fileprivate func uploadEnded() {
+        state.withLock { state in
+            state.pace.ended()
+            state.exchange.uploadEnded(now: SystemClock.instant)
+        }
+    }
+}
+
+/// Takes one request's upload for the upstream.
+private final class UpstreamUpload: UploadSink {
+    private let attempt: UpstreamAttempt
+    private let stream = Mutex<UploadStream?>(nil)
+
+    init(_ attempt: UpstreamAttempt) { self.attempt = attempt }
+
+    func open(_ upload: UploadStream) { stream.withLock { $0 = upload } }
+
+    func uploadArrived(_ bytes: ByteBuffer) {
+        attempt.uploadArrived(bytes.readableBytes)
+        // Never more than was asked for, by the source's own rule.
+        _ = stream.withLock { $0 }?.arrived(bytes)
+    }
+
+    func uploadEnded() {
+        attempt.uploadEnded()
+        stream.withLock { $0 }?.ended()
+    }
+}

@@ -1,0 +1,96 @@
+import Logging
+import MeshModel
+import MeshSessions
+import MeshUpstream
+import NIOCore
+import Synchronization
+
+/// An OpenAI-compatible server that this node asks itself, with a key that it holds. Its requests run in tasks of its
+/// own, and answer by the same rules as a worker's.
+final class UpstreamPlace: SessionLine {
+    private struct State {
+        var attempts: [ObjectIdentifier: UpstreamAttempt] = [:]
+        var closedBy: CloseReason?
+    }
+
+    private let backend: any Backend
+    let models: ModelWatch
+    private let report: UpstreamReport
+    private let state = Mutex(State())
+    private let jobs: (stream: AsyncStream<UpstreamAttempt>, continuation: AsyncStream<UpstreamAttempt>.Continuation)
+    private let end: (stream: AsyncStream<Void>, continuation: AsyncStream<Void>.Continuation)
+
+    init(_ backend: any Backend, report: UpstreamReport, timings: ModelWatch.Timings, logger: Logger) {
+        self.backend = backend
+        self.report = report
+        models = ModelWatch(backend: backend, timings: timings, logger: logger)
+        jobs = AsyncStream.makeStream()
+        end = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(1))
+    }
+
+    /// Why it takes nothing any more; nil while it does.
+    var closedBy: CloseReason? { state.withLock { $0.closedBy } }
+
+    /// Answers requests until it is closed or its task is cancelled.
+    func run() async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { [models] in await models.run() }
+            group.addTask { [jobs] in
+                await withDiscardingTaskGroup { group in
+                    for await attempt in jobs.stream { group.addTask { await attempt.run() } }
+                    group.cancelAll()
+                }
+            }
+            group.addTask { [end] in for await _ in end.stream { return } }
+            // Whatever ends first ends all.
+            await group.next()
+            close(.nodeStopping)
+            group.cancelAll()
+        }
+    }
+
+    // MARK: A session's line
+
+    func begin(
+        _ request: WorkRequest, of session: WorkerSession, receiver: any AnswerReceiver
+    ) -> any AttemptHandle {
+        let attempt = UpstreamAttempt(
+            request, backend: backend, models: models, report: report, receiver: receiver
+        ) { [self] attempt, sample in
+            state.withLock { $0.attempts[ObjectIdentifier(attempt)] = nil }
+            session.requestEnded()
+            guard let sample else { return }
+            session.record(sample)
+            if sample.isSuccess { session.sawLife(SystemClock.wall) }
+        }
+        let refusal = state.withLock { state -> MeshError? in
+            guard state.closedBy == nil else {
+                return MeshError(.workerUnavailable, "the provider has just been closed", retryAfterSeconds: 2)
+            }
+            guard state.attempts.count < Limits.upstreamRequestsAtOnce else {
+                return MeshError(.workerBusy, "the provider has its hands full", retryAfterSeconds: 1)
+            }
+            state.attempts[ObjectIdentifier(attempt)] = attempt
+            return nil
+        }
+        guard let refusal else {
+            jobs.continuation.yield(attempt)
+            return attempt
+        }
+        session.requestEnded()
+        receiver.deliver([.fail(refusal)])
+        return NoAttempt()
+    }
+
+    func close(_ reason: CloseReason) {
+        let lost = state.withLock { state -> [UpstreamAttempt] in
+            guard state.closedBy == nil else { return [] }
+            state.closedBy = reason
+            return Array(state.attempts.values)
+        }
+        for attempt in lost { attempt.lost() }
+        jobs.continuation.finish()
+        end.continuation.yield()
+        end.continuation.finish()
+    }
+}

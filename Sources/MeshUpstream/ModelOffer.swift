@@ -1,0 +1,49 @@
+import MeshModel
+package import MeshWire
+
+/// The backend's models, cut to what a node keeps of them: lists of other providers' models come with pages about each.
+package struct ModelOffer: Hashable, Sendable {
+    package private(set) var models: [JSONValue] = []
+    /// The same, sorted: another order is no news.
+    package private(set) var key: [String] = []
+    package private(set) var isCut = false
+
+    /// Nothing is offered.
+    package init() {}
+
+    /// OpenAI's list, one under `models`, or a bare one. Nil for what is none.
+    package init?(_ document: JSONValue) {
+        guard let items = document["data"]?.elements ?? document["models"]?.elements ?? document.elements
+        else { return nil }
+        var size = 0
+        for item in items {
+            guard let model = Self.model(item) else { continue }
+            let text = model.bytes
+            size += text.count + 1
+            guard size < Limits.workerRegisterBytes - 64 else {
+                isCut = true
+                break
+            }
+            models.append(model)
+            key.append(String(decoding: text, as: UTF8.self))
+        }
+        key.sort()
+    }
+
+    private static func model(_ item: JSONValue) -> JSONValue? {
+        guard let name = item.text ?? item["id"]?.text ?? item["name"]?.text ?? item["model"]?.text, !name.isEmpty
+        else { return nil }
+        var members: [JSONValue.Member] = [.init("id", .string(name)), .init("object", "model")]
+        for field in ["context_window", "context_length", "max_context_length", "max_model_len"] {
+            guard let tokens = item[field]?.integer, tokens > 0 else { continue }
+            members.append(.init("context_length", .integer(tokens)))
+            break
+        }
+        if let modalities = item["architecture"]?["input_modalities"]?.elements {
+            members.append(.init("architecture", ["input_modalities": .array(Array(modalities.prefix(8)))]))
+        }
+        return .object(members)
+    }
+
+    package var document: JSONValue { ["object": "list", "data": .array(models)] }
+}
