@@ -205,7 +205,7 @@ let package = Package(
         tests(
             "MeshCLITests",
             [
-                "MeshCLI", "MeshNode", "MeshModel", .nio("NIOCore"), .nio("NIOPosix"),
+                "MeshCLI", "MeshNode", "MeshModel", .arguments, .nio("NIOCore"), .nio("NIOPosix"),
                 .nio("NIOHTTP1"),
             ]),
         tests("MeshTelemetryTests", ["MeshTelemetry", "MeshModel", .log, .metrics]),
