@@ -7,12 +7,15 @@ import Testing
 final class ChildProcess: Sendable {
     private struct State {
         var process: Process
-        var output = ""
-        /// Whether all of its output is here.
-        var isAtEnd = false
+    }
+
+    private final class Heard: Sendable {
+        let text = Mutex("")
+        let isWhole = Atomic<Bool>(false)
     }
 
     private let state: Mutex<State>
+    private let heard = Heard()
 
     init(_ executable: String, _ arguments: [String], environment: [String: String] = [:]) throws {
         let process = Process()
@@ -26,25 +29,30 @@ final class ChildProcess: Sendable {
         process.standardError = pipe
         process.standardInput = FileHandle.nullDevice
         state = Mutex(State(process: process))
-        pipe.fileHandleForReading.readabilityHandler = { [weak self] handle in
-            let data = handle.availableData
-            if data.isEmpty {
-                handle.readabilityHandler = nil
-                // Nobody else does, and Foundation cannot start processes any more when there are a thousand.
-                try? handle.close()
-                self?.state.withLock { $0.isAtEnd = true }
-                return
-            }
-            self?.state.withLock { $0.output += String(decoding: data, as: UTF8.self) }
-        }
         try process.run()
+        // Read by hand: a handle with a handler is never closed, and with a thousand open files Foundation starts no more
+        // processes.
+        let reading = pipe.fileHandleForReading
+        Thread.detachNewThread { [heard] in
+            var buffer = [UInt8](repeating: 0, count: 65_536)
+            while true {
+                let count = read(reading.fileDescriptor, &buffer, buffer.count)
+                if count > 0 {
+                    heard.text.withLock { $0 += String(decoding: buffer[..<count], as: UTF8.self) }
+                } else if count == 0 || errno != EINTR {
+                    break
+                }
+            }
+            try? reading.close()
+            heard.isWhole.store(true, ordering: .releasing)
+        }
     }
 
     deinit { kill(SIGKILL) }
 
     var pid: Int32 { state.withLock { $0.process.processIdentifier } }
     var isRunning: Bool { state.withLock { $0.process.isRunning } }
-    var output: String { state.withLock { $0.output } }
+    var output: String { heard.text.withLock { $0 } }
 
     func kill(_ signal: Int32) {
         let running = state.withLock { $0.process.isRunning ? $0.process.processIdentifier : 0 }
@@ -59,7 +67,7 @@ final class ChildProcess: Sendable {
             return nil
         }
         // The reader may lag behind the exit by a moment; what it left running may keep the output open.
-        _ = await eventually(within: 0.1) { self.state.withLock { $0.isAtEnd } }
+        _ = await eventually(within: 0.1) { self.heard.isWhole.load(ordering: .acquiring) }
         return state.withLock { $0.process.terminationStatus }
     }
 }
