@@ -74,10 +74,46 @@ import Testing
             ["curl", "-sS", "--http2", "-o", "/dev/null", "-w", "%{http_version}"] + trusted + ["\(base)/health"])
         #expect(await negotiated.exitCode(within: 10) == 0)
         #expect(negotiated.output == "2", "ALPN chose \(negotiated.output)")
+        try await Self.lineBreaksReachNoBackend(node, port, files.certificate, key)
         worker.kill(SIGTERM)
         #expect(await worker.exitCode(within: 10) == 0, "\(worker.output)")
         process.kill(SIGTERM)
         #expect(await process.exitCode(within: 10) == 0, "\(process.output)")
+    }
+
+    /// HTTP/2 carries what cannot stand in a field of HTTP/1.1, which the backend is asked in.
+    private static func lineBreaksReachNoBackend(
+        _ node: NodeProcess, _ port: Int, _ certificate: String, _ key: String
+    ) async throws {
+        try #require(
+            FileManager.default.isExecutableFile(atPath: Products.python),
+            "the Python packages are not installed; run 'make venv', as 'make test' does")
+        let script = "\(Products.root)/Tests/EndToEndTests/Clients/raw_http2.py"
+        let backend = try ChildProcess(Products.python, ["-u", script, "serve"])
+        #expect(await eventually(within: 10) { backend.output.contains("port ") })
+        let backendPort = backend.output.split(separator: "\n").first?.split(separator: " ").last ?? ""
+        let made = try await node.json(["provider", "create", "raw", "--owner", "alice", "--access", "public"])
+        var file = try #require(made["worker"] as? [String: Any], "\(made)")
+        var broker = try #require(file["broker"] as? [String: Any])
+        broker["tls_ca_file"] = certificate
+        file["broker"] = broker
+        file["backend"] = [
+            "kind": "openai", "base_url": "http://127.0.0.1:\(backendPort)/v1", "endpoints": ["v1/embeddings"],
+        ]
+        let path = try node.directory.write(Self.text(file), to: "raw.json")
+        let worker = try ChildProcess(Products.aisbf, ["worker", "run", "--config", path])
+        let models = [
+            "--cacert", certificate, "-H", "authorization: Bearer \(key)", "https://127.0.0.1:\(port)/v1/models",
+        ]
+        let listed = await eventually(within: 15) { (try? await Curl.run(models).body.contains("raw/m")) ?? false }
+        #expect(listed, "\(worker.output)")
+        let asked = try ChildProcess(
+            Products.python, ["-u", script, "ask", "\(port)", certificate, key, "raw/m"])
+        #expect(await asked.exitCode(within: 60) == 0, "\(asked.output)\n\(backend.output)")
+        #expect(asked.output.contains("done"), "\(asked.output)")
+        #expect(backend.output.contains("accept: image/x-good") && backend.output.contains("accept: image/x-last"))
+        #expect(!backend.output.contains("x-evil"), "\(backend.output)")
+        for process in [worker, backend] { process.kill(SIGTERM) }
     }
 
     private static func text(_ document: [String: Any]) throws -> String {

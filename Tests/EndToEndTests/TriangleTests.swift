@@ -73,6 +73,17 @@ import Testing
         kill(try #require(mesh.pid(of: mesh.configuration("b"))), SIGKILL)
         #expect(try await mesh.ask("c").status == 200)
         #expect(try await mesh.ask("c", model: "seller@a/demo/demo-chat").status == 200)
+        // Then everything else at once; whoever starts it again gets it again, with the keys of before.
+        let rest =
+            ["a", "c"].compactMap { mesh.pid(of: mesh.configuration($0)) } + [workerPID(mesh)].compactMap(\.self)
+        #expect(rest.count == 3)
+        for pid in rest { kill(pid, SIGKILL) }
+        let again = try await mesh.run(["local", "up", mesh.topology, "--state-dir", "\(mesh.directory.path)/s"])
+        #expect(again.code == 0, "\(again.output)")
+        for node in ["a", "b", "c"] {
+            let back = await eventually(within: 10) { (try? await mesh.ask(node).status) == 200 }
+            #expect(back, "\(node): \(mesh.log("node-\(node)"))")
+        }
         try await mesh.down()
     }
 

@@ -57,6 +57,18 @@ import Testing
                 }
                 _ = try await north.administer("DELETE", "mesh/static-peers/\(escaped(peer))")
                 try await eventually("no link") { try await !isLinked(north, south) }
+                // The node's id says enough where it is dialled at one address.
+                _ = try await north.administer("POST", "mesh/static-peers", #"{"value":"\#(peer)"}"#)
+                _ = try await north.administer(
+                    "POST", "mesh/static-peers", #"{"value":"\#(south.nodeID)@127.0.0.1:1"}"#)
+                let path = "/api/admin/v1/mesh/static-peers/\(south.nodeID)"
+                let several = try await north.admin.call("DELETE", path)
+                #expect(several.status == 400 && several.errorMessage.contains("several addresses"), "\(several.text)")
+                _ = try await north.administer(
+                    "DELETE", "mesh/static-peers/\(escaped("\(south.nodeID)@127.0.0.1:1"))")
+                #expect(try await north.admin.call("DELETE", path).status == 204)
+                #expect(try await north.admin.call("DELETE", path).status == 404)
+                #expect(try await north.administer("GET", "mesh/static-peers")["peers"]?.elements?.isEmpty == true)
             }
         }
     }

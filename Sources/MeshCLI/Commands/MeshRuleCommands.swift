@@ -64,7 +64,7 @@ struct PeerCommand: AsyncParsableCommand {
     struct Remove: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Dial no longer what was added by command; its links close unless something else admits it.")
-        @Argument(help: "aisbf_node_…@host:port") var peer: String
+        @Argument(help: "aisbf_node_…@host:port, or the node id alone") var peer: String
         @OptionGroup var admin: AdminOptions
 
         func run() async throws {

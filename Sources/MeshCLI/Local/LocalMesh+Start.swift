@@ -9,6 +9,8 @@ extension LocalMesh {
     func start() async throws -> LocalState {
         try prepareDirectories()
         var state = try loadState() ?? LocalState(topology: topology.name)
+        // What ended before is no reason to give up while the rest is started.
+        state.forgetEnded()
         let deadline = ContinuousClock.now.advanced(by: .seconds(Self.startSeconds))
         try assignPorts(&state)
         try await initialiseNodes(&state)

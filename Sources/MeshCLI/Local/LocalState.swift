@@ -39,6 +39,14 @@ struct LocalState: Codable, Sendable, Equatable {
 
     func node(_ name: String) -> Node? { nodes.first { $0.name == name } }
 
+    /// Processes that do not run any more were never started.
+    mutating func forgetEnded() {
+        for index in nodes.indices where !LocalProcess.isRunning(nodes[index].process) { nodes[index].process = nil }
+        for index in workers.indices where !LocalProcess.isRunning(workers[index].process) {
+            workers[index].process = nil
+        }
+    }
+
     var processes: [ProcessRecord] { workers.compactMap(\.process) + nodes.compactMap(\.process) }
 
     static func path(in directory: String) -> String { "\(directory)/state.json" }

@@ -33,7 +33,7 @@ extension TableLayout {
     static let names = TableLayout(computed: [
         ("NAME", { $0["name"]?.cell ?? "" }), ("MEANS", { $0["means"]?.text ?? "nobody: accept one" }),
         ("CLAIMED ALSO BY", { $0["claimed_by"]?.elements.compactMap(\.text).joined(separator: ", ") ?? "" }),
-        ("SINCE", { $0["learnt_at"]?.cell ?? "" }), ("USED", { $0["used"]?.cell ?? "" }),
+        ("SINCE", { LocalTime.cell($0["learnt_at"], key: "learnt_at") }), ("USED", { $0["used"]?.cell ?? "" }),
     ])
 
     static let users = TableLayout([

@@ -101,11 +101,28 @@ package final class MeshRules: Sendable {
                 kind, entry.description, isConfigured: state.withLock { $0.configured.allow.contains(entry) })
             change { $0.allow.removeAll { $0 == entry } }
         case .peer:
-            let peer = try Self.parsed(MeshPeer.parse(text), text)
+            let peer = try peer(named: text)
             try await forget(
                 kind, peer.description, isConfigured: state.withLock { $0.configured.peers.contains(peer) })
             change { $0.peers.removeAll { $0 == peer } }
         }
+    }
+
+    /// A peer as it is written, or the only one of that node.
+    private func peer(named text: String) throws -> MeshPeer {
+        guard case .success(let bytes) = KeyText.node.parse(text), let key = PublicKey(bytes) else {
+            return try Self.parsed(MeshPeer.parse(text), text)
+        }
+        let (configured, added) = state.withLock { ($0.configured.peers, $0.added.peers) }
+        let found = added.filter { $0.node == key }
+        if found.count > 1 {
+            let problem = MeshListProblem("is dialled at several addresses: name one, as node@host:port")
+            return try Self.parsed(.failure(problem), text)
+        }
+        guard let peer = found.first ?? configured.first(where: { $0.node == key }) else {
+            throw MeshError(.notFound, "'\(text)' is no peer; 'aisbf mesh peer list' shows them")
+        }
+        return peer
     }
 
     private static func parsed<Value>(_ result: Result<Value, MeshListProblem>, _ text: String) throws -> Value {

@@ -55,8 +55,9 @@ final class ForwardUpload: ForwardBodyReceiver {
     /// The request is over.
     func close() {
         state.value.failed = nil
-        state.value.flow?.discard()
+        let flow = state.value.flow
         state.value.flow = nil
+        flow?.discard()
     }
 
     private func fail(_ error: MeshError) {

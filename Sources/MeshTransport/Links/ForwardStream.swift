@@ -88,7 +88,11 @@ package final class ForwardCall: Sendable {
         return true
     }
 
-    func close() { state.value?.channel?.close(promise: nil) }
+    func close() {
+        // Copied: closing may come back here and empty the box.
+        let channel = state.value?.channel
+        channel?.close(promise: nil)
+    }
 
     func ended() { state.value?.channel = nil }
 
