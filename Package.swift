@@ -76,18 +76,18 @@ let package = Package(
         .target(
             name: "MeshWire", dependencies: ["MeshModel", .protobuf], exclude: ["Protos"], swiftSettings: strict),
         // Ring 1
-        ring("MeshGossip", ["MeshModel", "MeshWire", .collections, .deque, .protobuf]),
+        ring("MeshGossip", ["MeshModel", "MeshWire", .collections, .deque]),
         ring("MeshDialects", ["MeshModel", "MeshWire"]),
-        ring("MeshSessions", ["MeshModel", "MeshWire", "MeshDialects", .collections]),
-        ring("MeshRouting", ["MeshModel", "MeshWire", "MeshGossip", .collections, .protobuf]),
+        ring("MeshSessions", ["MeshModel", "MeshWire", "MeshDialects"]),
+        ring("MeshRouting", ["MeshModel", "MeshWire", "MeshGossip", .collections]),
         // Ring 2
-        ring("MeshBroker", ["MeshModel", "MeshWire", "MeshGossip", "MeshRouting", .collections, .protobuf]),
+        ring("MeshBroker", ["MeshModel", "MeshWire", "MeshGossip", "MeshRouting", .collections]),
         ring("MeshTopology", ["MeshModel", .yams]),
         ring(
             "MeshSimulation",
             [
                 "MeshModel", "MeshWire", "MeshGossip", "MeshRouting", "MeshBroker", "MeshTopology", "MeshCrypto",
-                .collections, .deque, .protobuf,
+                .collections, .protobuf,
             ]),
         // Ring 3
         ring("MeshCrypto", ["CSodium", "MeshModel"]),
@@ -97,7 +97,7 @@ let package = Package(
             [
                 "MeshModel", "MeshWire", "MeshGossip", "MeshCrypto", .nio("NIOCore"), .nio("NIOPosix"),
                 .nio("NIOHTTP1"),
-                .nio("NIOWebSocket"), .nio("NIOTLS"), .ssl, .http2, .x509, .asn1, .crypto, .log, .deque, .protobuf,
+                .nio("NIOWebSocket"), .nio("NIOTLS"), .ssl, .http2, .x509, .asn1, .crypto, .deque,
             ]),
         ring("MeshTelemetry", ["MeshModel", .metrics, .log]),
         ring("MeshExchange", ["MeshModel", "MeshWire", "MeshDialects", "MeshRouting", .nio("NIOCore"), .deque]),
@@ -113,24 +113,24 @@ let package = Package(
             [
                 "MeshModel", "MeshWire", "MeshGossip", "MeshSessions", "MeshRouting", "MeshDialects", "MeshBroker",
                 "MeshCrypto", "MeshStore", "MeshExchange",
-                "MeshTransport", "MeshTelemetry", "MeshUpstream", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
-                .nio("NIOWebSocket"), .collections, .deque, .lifecycle, .log, .metrics, .protobuf,
+                "MeshTransport", "MeshTelemetry", "MeshUpstream", .nio("NIOCore"), .nio("NIOPosix"),
+                .nio("NIOHTTP1"), .nio("NIOWebSocket"), .deque, .log, .metrics,
             ]),
         // Ring 5
         ring(
             "MeshGateway",
             [
-                "MeshModel", "MeshWire", "MeshCrypto", "MeshGossip", "MeshRouting", "MeshDialects", "MeshSessions",
-                "MeshBroker", "MeshExchange", "MeshTransport", "MeshRuntime", "MeshTelemetry", .nio("NIOCore"),
-                .nio("NIOPosix"), .nio("NIOHTTP1"),
+                "MeshModel", "MeshWire", "MeshCrypto", "MeshRouting", "MeshDialects", "MeshSessions", "MeshBroker",
+                "MeshExchange",
+                "MeshTransport", "MeshRuntime", "MeshTelemetry", .nio("NIOCore"), .nio("NIOHTTP1"),
                 .nio("NIOWebSocket"),
-                .nio("NIOFoundationCompat"), .log, .metrics, .collections, .protobuf,
+                .metrics, .protobuf,
             ]),
         ring(
             "MeshWorker",
             [
                 "MeshModel", "MeshWire", "MeshUpstream", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
-                .nio("NIOWebSocket"), .nio("NIOFoundationCompat"), .nio("NIOTLS"), .ssl, .lifecycle, .log,
+                .nio("NIOWebSocket"), .ssl, .lifecycle, .log,
             ]),
         // Ring 6
         ring(
@@ -146,10 +146,10 @@ let package = Package(
         ring(
             "MeshCLI",
             [
-                "MeshModel", "MeshWire", "MeshCrypto", "MeshTelemetry", "MeshTopology", "MeshNode", "MeshWorker",
+                "MeshModel", "MeshCrypto", "MeshTelemetry", "MeshTopology", "MeshNode", "MeshWorker",
                 .arguments, .http,
-                .configuration, .lifecycle, .signals, .log, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
-                .nio("NIOFoundationCompat"), .ssl,
+                .lifecycle, .signals, .log, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+                .ssl,
             ]),
         .executableTarget(name: "aisbf", dependencies: ["MeshCLI"], swiftSettings: strict),
         .executableTarget(
@@ -158,16 +158,16 @@ let package = Package(
         .executableTarget(
             name: "mesh-bench",
             dependencies: [
-                "MeshModel", "MeshWire", "MeshCrypto", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
-                .nio("NIOWebSocket"), .arguments, .histogram,
+                "MeshWire", .nio("NIOCore"), .nio("NIOPosix"),
+                .arguments, .histogram,
             ],
             path: "Benchmarks/mesh-bench", swiftSettings: strict),
         // Tests
         tests("MeshModelTests", ["MeshModel"]),
         tests("MeshWireTests", ["MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
-        tests("MeshCryptoTests", ["MeshCrypto", "MeshModel", "MeshWire"], resources: [.copy("Vectors")]),
+        tests("MeshCryptoTests", ["MeshCrypto", "MeshModel"], resources: [.copy("Vectors")]),
         tests("MeshGossipTests", ["MeshGossip", "MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
-        tests("MeshSimulationTests", ["MeshSimulation", "MeshTopology", "MeshGossip", "MeshModel"]),
+        tests("MeshSimulationTests", ["MeshSimulation", "MeshTopology", "MeshModel"]),
         tests("MeshDialectsTests", ["MeshDialects", "MeshWire", "MeshModel"]),
         tests("MeshSessionsTests", ["MeshSessions", "MeshDialects", "MeshWire", "MeshModel"]),
         tests(
@@ -176,14 +176,14 @@ let package = Package(
         tests("MeshRoutingTests", ["MeshRouting", "MeshGossip", "MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
         tests(
             "MeshBrokerTests",
-            ["MeshBroker", "MeshGossip", "MeshRouting", "MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
-        tests("MeshTopologyTests", ["MeshTopology", "MeshModel"]),
+            ["MeshBroker", "MeshGossip", "MeshRouting", "MeshWire", "MeshModel", "MeshCrypto"]),
+        tests("MeshTopologyTests", ["MeshTopology"]),
         tests("MeshStoreTests", ["MeshStore", "MeshRouting", "MeshModel", "MeshWire", "MeshCrypto", .grdb]),
         tests(
             "MeshTransportTests",
             [
                 "MeshTransport", "MeshModel", "MeshWire", "MeshGossip", "MeshCrypto", .nio("NIOCore"), .nio("NIOPosix"),
-                .nio("NIOHTTP1"), .ssl, .http2, .log, .protobuf,
+                .nio("NIOHTTP1"), .ssl, .protobuf,
             ]),
         // Servers that several test targets play against; in no product.
         .target(
@@ -192,7 +192,7 @@ let package = Package(
         tests(
             "MeshUpstreamTests",
             [
-                "MeshUpstream", "MeshTestServers", "MeshModel", "MeshWire", .nio("NIOCore"), .nio("NIOPosix"), .log,
+                "MeshUpstream", "MeshTestServers", "MeshModel", "MeshWire", .nio("NIOCore"), .nio("NIOPosix"),
             ]),
         tests(
             "MeshWorkerTests",
@@ -201,20 +201,19 @@ let package = Package(
                 .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"), .lifecycle, .log,
             ]),
         tests("MeshRuntimeTests", ["MeshRuntime", "MeshSessions", "MeshModel"]),
+        tests("MeshGatewayTests", ["MeshGateway", "MeshRuntime", "MeshSessions", "MeshWire", "MeshModel"]),
         tests(
             "MeshNodeTests",
             [
                 "MeshNode", "MeshGateway", "MeshRuntime", "MeshStore", "MeshCrypto", "MeshModel", "MeshWire",
-                "MeshWorker",
-                "MeshTransport", "MeshTelemetry", "MeshGossip", "MeshRouting", "MeshDialects", "MeshSessions",
-                "MeshExchange", "MeshBroker", .http,
-                .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"),
-                .nio("NIOFoundationCompat"), .lifecycle, .log, .protobuf,
+                "MeshWorker", "MeshUpstream", "MeshTransport", "MeshTelemetry", "MeshGossip", "MeshRouting",
+                "MeshDialects", "MeshSessions", "MeshExchange", "MeshBroker", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+                .lifecycle, .log, .protobuf,
             ]),
         tests(
             "MeshCLITests",
             [
-                "MeshCLI", "MeshNode", "MeshTopology", "MeshModel", .arguments, .nio("NIOCore"), .nio("NIOPosix"),
+                "MeshCLI", "MeshNode", "MeshModel", .arguments, .nio("NIOCore"), .nio("NIOPosix"),
                 .nio("NIOHTTP1"),
             ]),
         tests("MeshTelemetryTests", ["MeshTelemetry", "MeshModel", .log, .metrics]),

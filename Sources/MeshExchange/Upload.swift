@@ -129,7 +129,7 @@ package final class UploadFlow: Sendable {
             if state.value.isWhole, !state.value.hasEnded, let sink = state.value.sink {
                 state.value.hasEnded = true
                 state.value.hasBegun = true
-                // It knows this flow: let go of it, or neither is ever freed.
+                // It knows this flow: letting go of it breaks the retain cycle.
                 state.value.sink = nil
                 sink.uploadEnded()
             }

@@ -59,7 +59,7 @@ extension AdminRoutes {
             }
             return false
         case .string(ProviderKind.upstream)?: return true
-        default:
+        case .string?, .boolean?, .number?, .array?, .object?:
             throw MeshError(
                 .invalidRequest, "kind is one of \(ProviderKind.workers), \(ProviderKind.upstream)", parameter: "kind")
         }
@@ -84,7 +84,8 @@ extension AdminRoutes {
         case nil: break
         case .null?: change.key = .removed
         case .string(let key)?: change.key = .set(key)
-        default: throw MeshError(.invalidRequest, "'api_key' must be text, or null", parameter: "api_key")
+        case .boolean?, .number?, .array?, .object?:
+            throw MeshError(.invalidRequest, "'api_key' must be text, or null", parameter: "api_key")
         }
         return change
     }

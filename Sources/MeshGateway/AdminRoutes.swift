@@ -153,12 +153,8 @@ package struct AdminRoutes: Sendable {
     /// Waits until a token that is about to be shown admits workers here: at most two seconds, because it will in any
     /// case, and a node whose clock is doubted signs nothing.
     private func published(_ key: PublicKey, _ context: GatewayContext) async {
-        let deadline = SystemClock.instant.advanced(byMilliseconds: 2_000)
-        while SystemClock.instant < deadline {
-            if context.catalog.current.providers.contains(where: { $0.attachKeys.contains { $0.key == key } }) {
-                return
-            }
-            do { try await Task.sleep(for: .milliseconds(5)) } catch { return }
+        await context.catalog.wait(atMost: Limits.changeWaitMs) { catalog in
+            catalog.providers.contains { $0.attachKeys.contains { $0.key == key } }
         }
     }
 
@@ -209,7 +205,7 @@ package struct AdminRoutes: Sendable {
         }
         switch action {
         case "forget":
-            _ = await administration.settle(.forget(name), name)
+            administration.settle(.forget(name))
             return .noContent
         case "accept":
             guard let holder = name.holder(try Self.text(body, "id")) else {
@@ -217,7 +213,8 @@ package struct AdminRoutes: Sendable {
                     .invalidRequest, "'id' is the aisbf_node_…, aisbf_owner_… or key:… that the name is to mean",
                     parameter: "id")
             }
-            return .json(await administration.settle(.accept(name, holder: holder), name)?.document ?? .null)
+            administration.settle(.accept(name, holder: holder))
+            return .json(await views.name(name)?.document ?? .null)
         default: throw MeshError(.notFound, "there is no administration route for this")
         }
     }

@@ -8,12 +8,12 @@ extension ErrorCode {
             self = .nodeError
             return
         }
-        switch said {
         // This mesh's affair: to the buyer it is a node that cannot be had.
-        case .misdirected, .forwardRefused: self = .nodeUnreachable
-        // Only who still sends can be too slow.
-        case .requestTimeout where !hasUpload: self = .nodeError
-        default: self = said
+        if [.misdirected, .forwardRefused].contains(said) {
+            self = .nodeUnreachable
+        } else {
+            // Only who still sends can be too slow.
+            self = said == .requestTimeout && !hasUpload ? .nodeError : said
         }
     }
 

@@ -48,6 +48,7 @@ package enum Limits {
     package static let linkKnocksKept = 32
     package static let linkNewsMs: Int64 = 600_000
     package static let linkRefusalLines = 30
+    package static let linkRefusalWindowMs: Int64 = 60_000
     package static let linkKnownAddresses = 256
     package static let linkControlFramesPer30s = 200
     package static let linkDialMs: Int64 = 2_000
@@ -60,6 +61,7 @@ package enum Limits {
     // Forwarded requests
     package static let forwardLifetimeMs: Int64 = 60_000
     package static let forwardNonces = 1 << 20
+    package static let forwardNonceMs: Int64 = 150_000
     package static let forwardHops = 1
     package static let forwardAttempts = 3
     package static let repeatsByHost = 1
@@ -77,6 +79,9 @@ package enum Limits {
     package static let coldBodyBytes = 64 << 10
     package static let requestBodyMs: Int64 = 60_000
     package static let connectionIdleMs: Int64 = 75_000
+    package static let readBytes = 64 << 10
+    package static let readPieceBytes = 16 << 10
+    package static let changeWaitMs: Int64 = 2_000
     package static let streamBurstBytes = 4 << 20
     package static let streamBurstMs: Int64 = 3_000
     package static let lingerMs: Int64 = 2_000
@@ -138,7 +143,9 @@ package enum Limits {
     package static let workerPendingMs: Int64 = 600_000
     package static let workerRegisterBytes = 1 << 20
     package static let workerRegistersPer10s = 10
+    package static let workerRegisterWindowMs: Int64 = 10_000
     package static let workerRefusalsPerMinute = 60
+    package static let refusalWindowMs: Int64 = 60_000
     package static let workerRefusalsPerCaller = 600
     package static let workerAdmissionsPerSecond = 200
     package static let workerAdmissionsBurst = 400
@@ -244,6 +251,7 @@ package enum Limits {
     package static let keyFileBytes = 16_384
     package static let storeReaders = 4
     package static let storeRoomBytes: Int64 = 1 << 20
+    package static let storeLeastRoomBytes: Int64 = 64 << 10
 
     // Telemetry
     package static let metricSeries = 10_000
@@ -323,6 +331,10 @@ package enum Limits {
     package static let workerSummaryMs: Int64 = 60_000
     package static let workerFailureLinesPerMinute = 60
     package static let workerAgentWholeBytes = 256 << 10
+    package static let workerAgentFragments = 16_384
+    package static let workerStableMs: Int64 = 60_000
+    package static let workerBackOffMs: Int64 = 60_000
+    package static let workerRestartBackOffMs: Int64 = 5_000
     package static let workerAgentAnswerBytes = workerFrameBytes / 2
 
     // Upstreams of this node's own (Docs/Operations/upstreams.md)

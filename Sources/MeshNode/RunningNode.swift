@@ -90,9 +90,7 @@ package final class RunningNode: Service {
             try await HTTPListener.bind(
                 group: group, host: configuration.api.listen.host, port: configuration.api.listen.port,
                 tls: currentTLS,
-                upgrade: .init(
-                    admits: { channel, head in parts.admission.admits(channel, head) },
-                    accept: { channel, head in try parts.admission.accept(channel, head) }),
+                upgrade: { channel, head in parts.admission.admits(channel, head) },
                 places: .buyersAndWorkers(atMost: OpenFiles.connections(of: OpenFiles.raise()))
             ) { GatewayHandler(shared: parts.gateway, carrier: $0) }
         }
@@ -128,11 +126,11 @@ package final class RunningNode: Service {
         _ configuration: NodeConfiguration, _ home: NodeHome, _ registry: PrometheusRegistry,
         _ group: any EventLoopGroup, _ logger: Logger
     ) throws -> Parts {
-        let key = home.identity.node.publicKey
+        let (key, operatorKey) = (home.identity.node.publicKey, home.identity.operatorKey.publicKey)
         let catalog = CatalogHolder(node: key)
         let keyring = AttachKeyring()
         let signers = Signers([home.identity.node, home.identity.operatorKey], attachKeys: keyring)
-        let clock = ClockJudge(operatorKey: home.identity.operatorKey.publicKey)
+        let clock = ClockJudge(operatorKey: operatorKey)
         let workerMetrics = WorkerMetrics()
         let journal = Journal(requests: configuration.log.requests, logger: logger)
         let sessions = SessionTable(metrics: workerMetrics, catalog: catalog, logger: logger)
@@ -140,10 +138,9 @@ package final class RunningNode: Service {
             store: home.store, signers: signers, catalog: catalog, clock: clock, network: configuration.networkID,
             eventLoop: group.next(), logger: logger)
         let links = NodeLinks(
-            control: control, clock: clock, node: key, operatorKey: home.identity.operatorKey.publicKey, logger: logger)
+            control: control, clock: clock, node: key, operatorKey: operatorKey, logger: logger)
         let rules = try MeshRules(
-            store: home.store, operatorKey: home.identity.operatorKey.publicKey,
-            configured: MeshLists(configuration.mesh))
+            store: home.store, operatorKey: operatorKey, configured: MeshLists(configuration.mesh))
         let certificates = try configuration.api.tls.map { try ServerCertificates($0) }
         let deadlines = AnswerDeadlines(
             firstContentMs: configuration.firstContentMs, idleMs: configuration.streamIdleMs)
@@ -155,22 +152,8 @@ package final class RunningNode: Service {
         let forwards = ForwardServer(
             node: key, catalog: catalog, dispatcher: dispatcher, signers: signers, deadlines: deadlines,
             journal: journal)
-        let endpoint = try LinkEndpoint(
-            configuration: .init(
-                signer: home.identity.node, network: configuration.networkID, cryptography: Sodium.shared,
-                identity: home.tls, admission: rules.admission, descriptor: { links.descriptor },
-                now: { SystemClock.now }),
-            group: group, delegate: links)
-        links.connect(endpoint: endpoint, forwards: forwards)
-        let apply: @Sendable () -> Void = {
-            let admission = rules.admission
-            endpoint.setAdmission(admission)
-            endpoint.setKnownAddresses(rules.peers.compactMap { LinkEndpoint.parse($0.value.address)?.host })
-            links.journal.forgetKnocks { admission.admits(node: $0.node, operatorKey: $0.operatorKey) }
-            control.submit(.gossip(.configure(admission, rules.staticPeers)))
-        }
-        endpoint.setKnownAddresses(rules.peers.compactMap { LinkEndpoint.parse($0.value.address)?.host })
-        rules.onChange(apply)
+        let endpoint = try linkEndpoint(configuration, home, rules, links, control, group)
+        links.connect(endpoint: endpoint) { forwards.arrived($0) }
         let admission = WorkerAdmission(
             catalog: catalog, sessions: sessions, keys: keyring, imported: ImportedTokens(metrics: workerMetrics),
             greetingGraceMs: configuration.workerGreetingGraceMs, journal: journal,
@@ -183,18 +166,13 @@ package final class RunningNode: Service {
             store: home.store, directory: home.directory, identity: home.identity, authenticator: authenticator,
             signers: signers, control: control, sessions: sessions, catalog: catalog, upstreams: upstreams)
         let views = NodeViews(
-            facts: .init(
-                key: key, operatorKey: home.identity.operatorKey.publicKey, name: configuration.nodeName,
-                network: configuration.networkID, apiURL: configuration.api.url,
-                linkAddresses: configuration.link.advertise.map(\.description), software: software,
-                startedAt: SystemClock.wall), control: control, catalog: catalog, sessions: sessions, clock: clock,
+            facts: facts(configuration, home), control: control, catalog: catalog, sessions: sessions, clock: clock,
             store: store, links: links, rules: rules, certificates: { certificates.map { [$0.view] } ?? [] })
         let routes = NodeRoutes(
             administration: AdminRoutes(administration: administration, views: views, rules: rules),
             admission: admission, store: store, exposition: { registry.exposition() })
         let gateway = GatewayContext(
-            identity: NodeFacts(
-                key: key, operatorKey: home.identity.operatorKey.publicKey, name: configuration.nodeName),
+            identity: NodeFacts(key: key, operatorKey: operatorKey, name: configuration.nodeName),
             authenticator: authenticator, catalog: catalog,
             dispatcher: dispatcher,
             deadlines: deadlines, coldRoutes: routes, metrics: GatewayMetrics(), journal: journal)
@@ -205,6 +183,36 @@ package final class RunningNode: Service {
             gateway: gateway, control: control, links: links, endpoint: endpoint, forwards: forwards,
             sessions: sessions, admission: admission, administration: administration, upstreams: upstreams,
             catalog: catalog, broker: broker, store: store, journal: journal, rules: rules, certificates: certificates)
+    }
+
+    /// The link port, which follows what the operator admits and dials.
+    private static func linkEndpoint(
+        _ configuration: NodeConfiguration, _ home: NodeHome, _ rules: MeshRules, _ links: NodeLinks,
+        _ control: ControlPlane, _ group: any EventLoopGroup
+    ) throws -> LinkEndpoint {
+        let endpoint = try LinkEndpoint(
+            configuration: .init(
+                signer: home.identity.node, network: configuration.networkID, cryptography: Sodium.shared,
+                identity: home.tls, admission: rules.admission, descriptor: { links.descriptor },
+                now: { SystemClock.now }),
+            group: group, delegate: links)
+        endpoint.setKnownAddresses(rules.peers.compactMap { LinkEndpoint.parse($0.value.address)?.host })
+        rules.onChange {
+            let admission = rules.admission
+            endpoint.setAdmission(admission)
+            endpoint.setKnownAddresses(rules.peers.compactMap { LinkEndpoint.parse($0.value.address)?.host })
+            links.journal.forgetKnocks { admission.admits(node: $0.node, operatorKey: $0.operatorKey) }
+            control.submit(.gossip(.configure(admission, rules.staticPeers)))
+        }
+        return endpoint
+    }
+
+    private static func facts(_ configuration: NodeConfiguration, _ home: NodeHome) -> NodeView.Facts {
+        NodeView.Facts(
+            key: home.identity.node.publicKey, operatorKey: home.identity.operatorKey.publicKey,
+            name: configuration.nodeName, network: configuration.networkID, apiURL: configuration.api.url,
+            linkAddresses: configuration.link.advertise.map(\.description), software: software,
+            startedAt: SystemClock.wall)
     }
 
     private static func gossipConfiguration(

@@ -29,18 +29,6 @@ package enum ModelName: Hashable, Sendable {
     }
 }
 
-/// Where a request may go: the providers that a name means for one caller, and the model id their workers know.
-package struct Route: Hashable, Sendable {
-    package var providers: [CatalogProvider]
-    /// Empty when the request names none.
-    package var model: String
-
-    package init(providers: [CatalogProvider], model: String) {
-        self.providers = providers
-        self.model = model
-    }
-}
-
 extension Catalog {
     /// What `text` means for `principal` (Docs/Reference/http-api.md, "Model names").
     package func resolve(_ text: String, for principal: Principal) -> Result<Route, MeshError> {

@@ -303,7 +303,7 @@ package struct BrokerSession: Sendable {
 
     /// A worker may register again whenever its models change, but each time costs the whole mesh something.
     private mutating func mayRegister(now: Instant) -> Bool {
-        if registerWindow.count == 0 || now.milliseconds(since: registerWindow.since) >= 10_000 {
+        if registerWindow.count == 0 || now.milliseconds(since: registerWindow.since) >= Limits.workerRegisterWindowMs {
             registerWindow = (now, 0)
         }
         registerWindow.count += 1

@@ -31,6 +31,9 @@ package enum CloseReason: String, CaseIterable, Sendable {
         return String(decoding: label, as: UTF8.self)
     }
 
+    /// Whether there is nobody at the other end who would read why.
+    package var isUnheard: Bool { [.silent, .notReading].contains(self) }
+
     /// WebSocket close code (RFC 6455, section 7.4.1).
     package var code: UInt16 {
         switch self {

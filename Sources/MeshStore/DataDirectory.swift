@@ -142,18 +142,6 @@ package final class DataDirectory: Sendable {
         try SecretFile.synchronizeDirectory(layout.upstreams)
     }
 
-    /// A secret file of the directory itself (the link certificate with its key), nil when there is none. At most
-    /// `Limits.keyFileBytes` long.
-    package func readSecret(_ path: String) throws(StoreError) -> [UInt8]? { try SecretFile.read(path) }
-
-    /// Writes a secret file (mode 0600) whole or not at all.
-    package func writeSecret(_ bytes: [UInt8], to path: String) throws(StoreError) {
-        guard bytes.count <= Limits.keyFileBytes else {
-            throw .invalid("a secret file has at most \(Limits.keyFileBytes) bytes")
-        }
-        try SecretFile.write(bytes, to: path)
-    }
-
     /// Why nothing can be written to the directory now; nil when it can. Leaves nothing behind: what a crash leaves is
     /// removed at the next start.
     package static func writeProblem(_ layout: DataDirectoryLayout) -> String? {

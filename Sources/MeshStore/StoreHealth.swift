@@ -74,5 +74,7 @@ enum FreeSpace {
     }
 
     /// Whether an error that names no reason has this one.
-    static func isExhausted(beside path: String) -> Bool { bytes(beside: path).map { $0 < 65_536 } ?? false }
+    static func isExhausted(beside path: String) -> Bool {
+        bytes(beside: path).map { $0 < Limits.storeLeastRoomBytes } ?? false
+    }
 }

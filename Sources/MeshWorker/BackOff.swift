@@ -1,4 +1,4 @@
-import MeshModel
+package import MeshModel
 
 /// When to dial again. Jittered and doubling from 1 s to 60 s; the first retry comes within a second, and while nobody
 /// listens at all (the node restarts) the wait stays at or below 5 s for the first five minutes, because such an
@@ -11,11 +11,7 @@ package struct BackOff: Sendable {
         case busy(afterSeconds: Int64)
     }
 
-    /// A connection that held this long counts as a fresh start.
-    package static let stableMs: Int64 = 60_000
-    private static let maximumMs: Int64 = 60_000
     private static let restartMs: Int64 = 300_000
-    private static let restartCapMs: Int64 = 5_000
     private var failures = 0
     private var waitedMs: Int64 = 0
     private var generator: SeededGenerator
@@ -24,14 +20,14 @@ package struct BackOff: Sendable {
 
     /// - Returns: milliseconds to wait before the next attempt.
     package mutating func next(after cause: Cause, connectedMs: Int64 = 0) -> Int64 {
-        if connectedMs >= Self.stableMs { (failures, waitedMs) = (0, 0) }
+        if connectedMs >= Limits.workerStableMs { (failures, waitedMs) = (0, 0) }
         if case .busy(let seconds) = cause {
-            let asked = min(max(seconds, 0), Self.maximumMs / 1_000) * 1_000
+            let asked = min(max(seconds, 0), Limits.workerBackOffMs / 1_000) * 1_000
             return asked + Int64.random(in: 0...max(1_000, asked / 2), using: &generator)
         }
         let base: Int64 = cause == .refused ? 4_000 : 1_000
-        var cap = min(base << Int64(min(failures, 6)), Self.maximumMs)
-        if cause == .unreachable, waitedMs < Self.restartMs { cap = min(cap, Self.restartCapMs) }
+        var cap = min(base << Int64(min(failures, 6)), Limits.workerBackOffMs)
+        if cause == .unreachable, waitedMs < Self.restartMs { cap = min(cap, Limits.workerRestartBackOffMs) }
         failures += 1
         let delay = cap / 2 + Int64.random(in: 0...(cap / 2), using: &generator)
         waitedMs += delay

@@ -118,7 +118,7 @@ struct BrokerDialer: Sendable {
                     try pipeline.handler(type: UpgradeDeadline.self).cancel()
                     try pipeline.addHandler(
                         NIOWebSocketFrameAggregator(
-                            minNonFinalFragmentSize: 0, maxAccumulatedFrameCount: 16_384,
+                            minNonFinalFragmentSize: 0, maxAccumulatedFrameCount: Limits.workerAgentFragments,
                             maxAccumulatedFrameSize: Limits.workerFrameBytes))
                     return .upgraded(try BrokerChannel(wrappingChannelSynchronously: channel))
                 }

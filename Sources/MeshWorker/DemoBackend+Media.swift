@@ -145,13 +145,15 @@ extension DemoBackend {
         try await pattern(size, deliver)
     }
 
+    private static let blockBytes = 64 << 10
+
     private func pattern(_ size: Int, _ deliver: Delivery) async throws {
-        let block = ByteBuffer(bytes: (0..<65_536).map { UInt8(truncatingIfNeeded: $0) })
+        let block = ByteBuffer(bytes: (0..<Self.blockBytes).map { UInt8(truncatingIfNeeded: $0) })
         var left = size
         while left > 0 {
             try Task.checkCancellation()
-            try await deliver(.body(block.getSlice(at: 0, length: min(left, 65_536)) ?? block))
-            left -= min(left, 65_536)
+            try await deliver(.body(block.getSlice(at: 0, length: min(left, Self.blockBytes)) ?? block))
+            left -= min(left, Self.blockBytes)
         }
     }
 }

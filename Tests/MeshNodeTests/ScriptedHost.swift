@@ -118,5 +118,5 @@ final class UploadTaker: ForwardBodyReceiver {
     init(whole: @escaping @Sendable (Int) -> Void) { self.whole = whole }
 
     func requestBody(_ bytes: ByteBuffer) { count.withLock { $0 += bytes.readableBytes } }
-    func requestEnded(trailers: [(String, String)]) { whole(count.withLock { $0 }) }
+    func bodyEnded(trailers: [(String, String)]) { whole(count.withLock { $0 }) }
 }

@@ -39,7 +39,7 @@ private struct VerdictServer {
             deadlines: .init(), coldRoutes: NoRoutes(), metrics: GatewayMetrics())
         listener = try await HTTPListener.bind(
             group: MultiThreadedEventLoopGroup.singleton, host: "127.0.0.1", port: 0, tls: nil,
-            upgrade: .init(admits: { channel, _ in admits(channel) }, accept: { _, _ in })
+            upgrade: { channel, _ in admits(channel) }
         ) { GatewayHandler(shared: shared, carrier: $0) }
     }
 
@@ -74,7 +74,7 @@ private struct VerdictServer {
 
     @Test func aVerdictMayTakeItsTimeAndFramesSentMeanwhileWait() async throws {
         let server = try await VerdictServer { channel in
-            channel.eventLoop.scheduleTask(in: .milliseconds(100)) { UpgradeVerdict.admitted }.futureResult
+            channel.eventLoop.scheduleTask(in: .milliseconds(100)) { UpgradeVerdict.admitted { _ in } }.futureResult
         }
         let (reply, connection) = try await ScriptedWorker.dial(server.listener.port, path: "/ws", headers: [])
         #expect(reply.status == 101)

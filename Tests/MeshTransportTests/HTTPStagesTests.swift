@@ -117,8 +117,7 @@ private enum Frames {
         }
         return try await HTTPListener.bind(
             group: MultiThreadedEventLoopGroup.singleton, host: "127.0.0.1", port: 0, tls: current,
-            upgrade: .init(
-                admits: { channel, _ in channel.eventLoop.makeSucceededFuture(.notOffered) }, accept: { _, _ in }),
+            upgrade: { channel, _ in channel.eventLoop.makeSucceededFuture(.notOffered) },
             places: places, timing: timing
         ) { carrier in
             onPlace(carrier.place)

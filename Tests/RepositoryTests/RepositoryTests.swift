@@ -47,6 +47,20 @@ import Testing
         expectNone(lengthFindings())
     }
 
+    @Test func nothingIsLeftOver() throws {
+        try expectNone(tidyFindings())
+    }
+
+    @Test func foldersOfTheRuntimeAreFloors() throws {
+        try expectNone(FolderRules.findings(tree.files))
+    }
+
+    private func tidyFindings() throws -> [Finding] {
+        let manifest = try PackageManifest(#require(tree.file("Package.swift")).text)
+        return try TidyRules.dependencyFindings(manifest, tree.files) + TidyRules.declarationFindings(tree.files)
+            + tree.swift.flatMap(TidyRules.switchFindings)
+    }
+
     private func lengthFindings() -> [Finding] {
         tree.swift.flatMap(LengthRules.fileFindings) + tree.swift.flatMap(LengthRules.functionFindings)
     }
@@ -95,7 +109,7 @@ import Testing
 
     @Test func everyExceptionIsNeededAndHasAReason() throws {
         let findings =
-            try patternFindings() + ringFindings() + lengthFindings()
+            try patternFindings() + ringFindings() + lengthFindings() + tidyFindings()
             + tree.swift.flatMap(HashOrderRule.findings)
             + tree.markdown.flatMap { try MarkdownRules.linkFindings(in: $0, tree: tree) }
         let idle = RuleException.all.filter { exception in !findings.contains(where: exception.covers) }

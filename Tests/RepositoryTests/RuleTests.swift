@@ -117,6 +117,55 @@ import Testing
         #expect(findings(LengthRules.functionLines + 2).count == count)
     }
 
+    @Test(arguments: [
+        ("switch a {\ncase .b: 1\ndefault: 2\n}", 1), ("switch a {\ncase let .b(c):\n    c\ndefault: 2\n}", 1),
+        (
+            "let d = switch a {\n    case .b:\n        switch e {\n        case 1: 1\n        default: 3\n        }\n    }",
+            0
+        ),
+        ("switch a {\ncase \"b\": .c\ndefault: .d\n}", 0), ("switch a {\ncase 1: 1\n// case .b\ndefault: 2\n}", 0),
+        ("switch a {\ncase .b: 1\n}\nswitch c {\ncase 1: 1\ndefault: 2\n}", 0),
+    ])
+    func switchesNoticeNewCases(code: String, count: Int) {
+        #expect(TidyRules.switchFindings(in: SourceFile(path: "Sources/MeshNode/A.swift", text: code)).count == count)
+    }
+
+    @Test func floorsRestOnWhatIsBelow() throws {
+        let files = [
+            SourceFile(path: "Sources/MeshRuntime/Clock.swift", text: "package enum SystemClock {}\nlet a: View"),
+            SourceFile(path: "Sources/MeshRuntime/Keys/A.swift", text: "struct Key {}\n/// View\nlet a: SystemClock"),
+            SourceFile(
+                path: "Sources/MeshRuntime/Views/B.swift", text: "final class View { let a: Key }\nprivate enum P {}"),
+            SourceFile(path: "Sources/MeshRuntime/Keys/C.swift", text: "let a: P"),
+            SourceFile(path: "Sources/MeshRuntime/Attic/D.swift", text: ""),
+        ]
+        let findings = try FolderRules.findings(files).map { "\($0.path.split(separator: "/").last ?? ""): \($0.text)" }
+        #expect(findings == ["Clock.swift: View of Views", "D.swift: Attic"])
+    }
+
+    @Test func whatNobodyUsesIsFound() throws {
+        let files = [
+            SourceFile(
+                path: "Sources/MeshNode/A.swift",
+                text: "package struct Used {\n    package static let idle = 1\n    package func makeTimer() {}\n}\n"),
+            SourceFile(path: "Tests/MeshNodeTests/B.swift", text: "let a = Used()"),
+        ]
+        #expect(try TidyRules.declarationFindings(files).map(\.text) == ["nobody uses idle"])
+    }
+
+    @Test func dependenciesWithoutAUseAreFound() throws {
+        let files = [
+            SourceFile(path: "Sources/MeshNode/A.swift", text: "import MeshModel"),
+            SourceFile(path: "Sources/MeshWire/A.swift", text: "package import MeshModel\nimport DequeModule"),
+        ]
+        let findings = try TidyRules.dependencyFindings(PackageManifest(manifest), files).map(\.text)
+        #expect(
+            findings == [
+                "MeshCrypto does not import CSodium", "MeshCrypto does not import MeshNode",
+                "MeshNode does not import NIOCore",
+            ])
+    }
+
     private let manifest = """
         // ring("MeshGhost", ["MeshNode"])
         extension Target.Dependency { static let deque = Self.product(name: "DequeModule", package: "c") }

@@ -191,9 +191,11 @@ enum HardwareTarget {
     static func check(_ profile: WorkerProfile) {
         check(profile.hardware)
         expect(profile.server.utf8.count <= 128, "a long server name")
-        expect(profile.endpoints.count <= 64 && profile.endpoints.allSatisfy { $0.utf8.count <= 128 }, "endpoints")
+        let offer = profile.offer
+        expect(offer.endpoints.count <= 64 && offer.endpoints.allSatisfy { $0.utf8.count <= 128 }, "endpoints")
+        expect(offer == offer.bounded(), "an offer that is larger than what a node keeps")
         expect(profile.capabilities.count <= Limits.workerCapabilityBytes, "much kept of capabilities")
-        expect((0...Limits.workerSlots).contains(profile.slots), "\(profile.slots) slots")
+        expect((0...Limits.workerSlots).contains(Int(offer.slots)), "\(offer.slots) slots")
         expect(profile.maxFrameBytes <= Limits.workerFrameBytes, "a frame size nobody takes")
     }
 

@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import Foundation
 internal import MeshCrypto
+internal import MeshModel
 internal import MeshNode
 
 struct DoctorCommand: AsyncParsableCommand {
@@ -127,7 +128,7 @@ struct Examination {
         let node = NodeDocument(answer)
         let offset = node.clockOffsetMs
         let clock =
-            (-60_000...60_000).contains(offset)
+            (-Limits.clockOffsetMs...Limits.clockOffsetMs).contains(offset)
             ? Finding(.ok, "clock offset", "\(offset) ms from its peers")
             : Finding(
                 .failed, "clock offset", "\(offset) ms from its peers; the node signs nothing until the clock is set")

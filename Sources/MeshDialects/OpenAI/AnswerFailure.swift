@@ -57,14 +57,13 @@ package struct AnswerFailure: Hashable, Sendable {
         let missing = status.map { "it failed with status \($0)" } ?? "it failed, without a message"
         let said = "the worker says: \(words.isEmpty ? missing : words)"
         let code = ErrorCode(ofWorker: code)
-        switch code {
-        case .modelNotFound: return MeshError(code, said, parameter: "model", statusOverride: status)
-        case .workerBusy: return MeshError(code, said, retryAfterSeconds: 2, statusOverride: status)
         // How its backend is reached is nobody's business but its seller's.
-        case .workerUnavailable:
+        if code == .workerUnavailable {
             return MeshError(code, "the worker cannot take requests now; try again shortly", retryAfterSeconds: 2)
-        default: return MeshError(code, said, statusOverride: status)
         }
+        return MeshError(
+            code, said, parameter: code == .modelNotFound ? "model" : nil,
+            retryAfterSeconds: code == .workerBusy ? 2 : nil, statusOverride: status)
     }
 
     /// The same for a stream of which the buyer has read something: what broke off is told from what failed.

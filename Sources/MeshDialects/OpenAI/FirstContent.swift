@@ -78,7 +78,7 @@ package struct FirstContent: Sendable {
         case .string(let text)?: text.isEmpty
         case .array(let elements)?: elements.isEmpty
         case .object(let members)?: members.allSatisfy { isEmpty($0.value) }
-        default: false
+        case .boolean?, .number?: false
         }
     }
 }

@@ -119,10 +119,7 @@ extension Administration {
 
     /// Waits until this node itself acts on a change: at most two seconds, because it will in any case, and a node
     /// whose clock is doubted signs nothing.
-    private func settled(_ isSo: (Catalog) -> Bool) async {
-        let deadline = SystemClock.instant.advanced(byMilliseconds: 2_000)
-        while SystemClock.instant < deadline, !isSo(catalog.current) {
-            do { try await Task.sleep(for: .milliseconds(5)) } catch { return }
-        }
+    private func settled(_ isSo: @escaping @Sendable (Catalog) -> Bool) async {
+        await catalog.wait(atMost: Limits.changeWaitMs, until: isSo)
     }
 }

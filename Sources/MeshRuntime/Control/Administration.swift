@@ -2,7 +2,7 @@ package import MeshBroker
 package import MeshCrypto
 package import MeshExchange
 package import MeshModel
-package import MeshRouting
+import MeshRouting
 import MeshSessions
 package import MeshStore
 import MeshWire
@@ -234,12 +234,8 @@ package final class Administration: Sendable {
 
     // MARK: Names
 
-    /// The operator's word on a name.
-    /// - Returns: what it means then; nil when it means nothing any more.
-    package func settle(_ input: Broker.NameInput, _ name: MeshName) async -> NameView? {
-        control.submit(.names(input))
-        return await control.query { NameView.of(name, $0.names) } ?? nil
-    }
+    /// The operator's word on a name; whoever asks behind it hears what the name means then.
+    package func settle(_ input: Broker.NameInput) { control.submit(.names(input)) }
 
     // MARK: Telling the rest of the node
 

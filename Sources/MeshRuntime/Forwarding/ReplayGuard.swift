@@ -15,7 +15,7 @@ package final class ReplayGuard: Sendable {
     private let generationMs: Int64
     private let capacity: Int
 
-    package init(generationMs: Int64 = 150_000, capacity: Int = Limits.forwardNonces) {
+    package init(generationMs: Int64 = Limits.forwardNonceMs, capacity: Int = Limits.forwardNonces) {
         self.generationMs = generationMs
         self.capacity = capacity
     }

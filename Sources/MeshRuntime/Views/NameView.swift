@@ -11,7 +11,9 @@ package struct NameView: Sendable {
     package var learnt: Timestamp
     package var isUsed: Bool
     package var isOwn: Bool
+}
 
+extension NameView {
     init(_ pin: NamePin, _ claims: [NameConflict]) {
         name = pin.name
         means = pin.holder.map { pin.name.text(of: $0) }

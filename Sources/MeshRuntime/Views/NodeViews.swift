@@ -107,6 +107,11 @@ package struct NodeViews: Sendable {
         await control.query(\.names).map { NameView.all($0, onlyConflicts: onlyConflicts) } ?? []
     }
 
+    /// Nil for one that means nothing here.
+    package func name(_ name: MeshName) async -> NameView? {
+        await control.query(\.names).flatMap { NameView.of(name, $0) }
+    }
+
     // MARK: Workers
 
     package var allSessions: [SessionView] { sessions.all.map(SessionView.init) }

@@ -13,7 +13,9 @@ package struct ProviderView: Sendable {
     package var homeName: String
     package var models: [String]
     package var attachments: [AttachmentView]
+}
 
+extension ProviderView {
     init(_ provider: CatalogProvider) {
         fullName = provider.fullName
         providerID = provider.providerID
@@ -32,7 +34,9 @@ package struct AttachmentView: Sendable {
     package var nodeName: String
     package var mark: String
     package var offer: WorkerOffer
+}
 
+extension AttachmentView {
     init(_ host: CatalogHost) {
         node = host.node
         nodeName = host.nodeName
@@ -62,7 +66,9 @@ package struct WorkerView: Sendable {
     package var inFlight: Int?
     package var tokensPerSecond: Int64?
     package var firstContentMs: Int64?
+}
 
+extension WorkerView {
     init(_ session: WorkerSession) {
         let known = session.current
         clientID = session.identity.clientID

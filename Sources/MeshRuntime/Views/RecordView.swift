@@ -11,7 +11,9 @@ package struct RecordView: Sendable {
     package var expires: Timestamp
     package var bytes: Int
     package var isTombstone: Bool
+}
 
+extension RecordView {
     init(_ record: VerifiedRecord) {
         key = record.key
         type = record.type

@@ -12,7 +12,9 @@ package struct SessionView: Sendable {
     package var profile: WorkerProfile
     package var offer: WorkerOffer
     package var performance: PerformanceWindow
+}
 
+extension SessionView {
     package init(_ session: WorkerSession) {
         let known = session.current
         sessionID = session.sessionID

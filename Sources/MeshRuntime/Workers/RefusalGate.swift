@@ -9,8 +9,6 @@ package final class RefusalGate: Sendable {
         var refusals: Int
     }
 
-    private static let windowMs: Int64 = 60_000
-
     private let windows = Mutex<[String: Window]>([:])
 
     package init() {}
@@ -19,7 +17,7 @@ package final class RefusalGate: Sendable {
     package func secondsClosed(_ caller: String, limit: Int, now: Instant) -> Int? {
         windows.withLock { windows in
             guard let window = windows[caller], window.refusals >= limit else { return nil }
-            let left = Self.windowMs - now.milliseconds(since: window.since)
+            let left = Limits.refusalWindowMs - now.milliseconds(since: window.since)
             return left > 0 ? Int((left + 999) / 1_000) : nil
         }
     }
@@ -30,7 +28,7 @@ package final class RefusalGate: Sendable {
 
     package func refused(_ caller: String, now: Instant) {
         windows.withLock { windows in
-            if var window = windows[caller], now.milliseconds(since: window.since) < Self.windowMs {
+            if var window = windows[caller], now.milliseconds(since: window.since) < Limits.refusalWindowMs {
                 window.refusals += 1
                 windows[caller] = window
                 return

@@ -65,49 +65,44 @@ package final class WorkerAdmission: Sendable {
         let attempt = Attempt(
             path: path, headers: head.headers, address: ClientAddress.text(channel.remoteAddress))
         switch judged(attempt) {
-        case .success(.admitted): return eventLoop.makeSucceededFuture(inTurn())
+        case .success(.admitted(let admitted)): return eventLoop.makeSucceededFuture(inTurn(admitted))
         case .success(.imported(let candidates)):
-            // Nothing is read meanwhile, or a client could send for as long as its turn takes.
-            channel.setOption(.autoRead, value: false).whenFailure { _ in }
             let promise = eventLoop.makePromise(of: UpgradeVerdict.self)
             find(attempt, among: candidates) { [self] found in
                 switch found {
-                case .success: promise.succeed(inTurn())
+                case .success(let admitted): promise.succeed(inTurn(admitted))
                 case .failure(let error): promise.succeed(.refused(error))
                 }
             }
-            return promise.futureResult.always { _ in
-                channel.setOption(.autoRead, value: true).whenFailure { _ in }
-            }
+            return quiet(channel, during: promise.futureResult)
         case .success(.opened(let admitted, let details)):
-            channel.setOption(.autoRead, value: false).whenFailure { _ in }
             opened(admitted.identity.provider, details)
-            let promise = eventLoop.makePromise(of: UpgradeVerdict.self)
-            awaitCatalog(attempt, eventLoop, until: SystemClock.instant.advanced(byMilliseconds: 2_000), promise)
-            return promise.futureResult.always { _ in
-                channel.setOption(.autoRead, value: true).whenFailure { _ in }
+            let verdict = eventLoop.makeFutureWithTask { [self] in
+                // The token was good; the catalog shows the provider in a moment, and the worker can attach then.
+                let isShown = await catalog.wait(atMost: Limits.changeWaitMs) { catalog in
+                    catalog.provider(admitted.identity.provider) != nil
+                }
+                guard isShown, case .admitted(let admitted)? = identify(attempt) else {
+                    return UpgradeVerdict.refused(Self.refusal)
+                }
+                return inTurn(admitted)
             }
+            return quiet(channel, during: verdict)
         case .failure(let error): return eventLoop.makeSucceededFuture(.refused(error))
         }
     }
 
-    /// The token was good; the catalog shows the provider in a moment, and the worker can attach then.
-    private func awaitCatalog(
-        _ attempt: Attempt, _ eventLoop: any EventLoop, until end: Instant, _ promise: EventLoopPromise<UpgradeVerdict>
-    ) {
-        if case .admitted? = identify(attempt) { return promise.succeed(inTurn()) }
-        guard SystemClock.instant < end else { return promise.succeed(.refused(Self.refusal)) }
-        eventLoop.scheduleTask(in: .milliseconds(10)) { [self] in
-            awaitCatalog(attempt, eventLoop, until: end, promise)
-        }
+    /// Nothing is read meanwhile, or a client could send for as long as its turn takes.
+    private func quiet(
+        _ channel: any Channel, during verdict: EventLoopFuture<UpgradeVerdict>
+    ) -> EventLoopFuture<UpgradeVerdict> {
+        channel.setOption(.autoRead, value: false).whenFailure { _ in }
+        return verdict.always { _ in channel.setOption(.autoRead, value: true).whenFailure { _ in } }
     }
 
-    /// Adds the session handler to an upgraded channel.
-    package func accept(_ channel: any Channel, _ head: HTTPRequestHead) throws {
-        // The catalog may have changed since the upgrade was admitted.
-        guard let path = WorkerPath(uri: head.uri),
-            case .admitted(let admitted) = identify(Attempt(path: path, headers: head.headers, address: ""))
-        else { throw WorkerAdmission.refusal }
+    /// Adds the session handler to an upgraded channel. A token that ended since then ends the session with the next
+    /// look at all of them.
+    private func accept(_ admitted: Admitted, _ channel: any Channel) throws {
         keys.add(admitted.key)
         let now = SystemClock.now
         let sessionID = "ses_" + hexText(Sodium.shared.randomBytes(12))
@@ -123,8 +118,10 @@ package final class WorkerAdmission: Sendable {
     }
 
     /// An admitted worker, now or a little later: many that lost their node at the same moment come back at once.
-    private func inTurn() -> UpgradeVerdict {
-        guard let seconds = rate.withLock({ $0.take(now: SystemClock.instant) }) else { return .admitted }
+    private func inTurn(_ admitted: Admitted) -> UpgradeVerdict {
+        guard let seconds = rate.withLock({ $0.take(now: SystemClock.instant) }) else {
+            return .admitted { [self] channel in try accept(admitted, channel) }
+        }
         sessions.metrics.deferred()
         return .refused(
             MeshError(

@@ -415,12 +415,9 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
         sessions.metrics.closed(reason)
         ended(.node(reason))
         let channel = context.channel
-        switch reason {
-        case .silent, .notReading: channel.close(promise: nil)
-        default:
-            channel.eventLoop.scheduleTask(in: .milliseconds(Limits.workerCloseLingerMs)) {
-                channel.close(promise: nil)
-            }
+        if reason.isUnheard { return channel.close(promise: nil) }
+        channel.eventLoop.scheduleTask(in: .milliseconds(Limits.workerCloseLingerMs)) {
+            channel.close(promise: nil)
         }
     }
 

@@ -9,22 +9,9 @@ import NIOWebSocket
 /// The public listener: HTTP/1.1 with WebSocket upgrades, optional TLS, HTTP/2 by ALPN. One handler per connection
 /// (or HTTP/2 stream) speaks `HTTPServerRequestPart`, whichever version carries it.
 package struct HTTPListener: Sendable {
-    /// Decides about WebSocket upgrades and takes the upgraded connection.
-    package struct Upgrade: Sendable {
-        /// Whether this request may become a WebSocket; may take its time, for the connection waits. One that may not
-        /// goes to the request handler, which is told of the refusal first (`UpgradeRefused`) and answers it.
-        package var admits: @Sendable (any Channel, HTTPRequestHead) -> EventLoopFuture<UpgradeVerdict>
-        /// Adds the session's handlers; frames arrive joined and bounded.
-        package var accept: @Sendable (any Channel, HTTPRequestHead) throws -> Void
-
-        package init(
-            admits: @escaping @Sendable (any Channel, HTTPRequestHead) -> EventLoopFuture<UpgradeVerdict>,
-            accept: @escaping @Sendable (any Channel, HTTPRequestHead) throws -> Void
-        ) {
-            self.admits = admits
-            self.accept = accept
-        }
-    }
+    /// Whether a request may become a WebSocket; may take its time, for the connection waits. One that may not goes to
+    /// the request handler, which is told of the refusal first (`UpgradeRefused`) and answers it.
+    package typealias Upgrade = @Sendable (any Channel, HTTPRequestHead) -> EventLoopFuture<UpgradeVerdict>
 
     /// How long a connection may take for what comes before a request.
     package struct Timing: Hashable, Sendable {
@@ -59,7 +46,8 @@ package struct HTTPListener: Sendable {
     ///   - makeHandler: the request handler of one connection or stream.
     /// - Throws: `MeshError` with a message that names the address when it cannot be bound.
     package static func bind(
-        group: any EventLoopGroup, host: String, port: Int, tls: (@Sendable () -> NIOSSLContext)?, upgrade: Upgrade,
+        group: any EventLoopGroup, host: String, port: Int, tls: (@Sendable () -> NIOSSLContext)?,
+        upgrade: @escaping Upgrade,
         places: ConnectionPlaces.Bounds = .buyersAndWorkers(), timing: Timing = Timing(),
         makeHandler: @escaping MakeHandler
     ) async throws -> HTTPListener {
@@ -77,8 +65,7 @@ package struct HTTPListener: Sendable {
         let places = Limits.operatorConnections
         let connections = ConnectionPlaces(
             .init(connections: places, newcomers: places, newcomersPerAddress: places))
-        let none = Upgrade(
-            admits: { channel, _ in channel.eventLoop.makeSucceededFuture(.notOffered) }, accept: { _, _ in })
+        let none: Upgrade = { channel, _ in channel.eventLoop.makeSucceededFuture(.notOffered) }
         let channel = try await bootstrap(group, connections, tls: nil, none, Timing(), makeHandler)
             .bind(unixDomainSocketPath: unixSocketPath, cleanupExistingSocketFile: true).get()
         return HTTPListener(channel: channel, connections: connections)
@@ -86,8 +73,7 @@ package struct HTTPListener: Sendable {
 
     private static func bootstrap(
         _ group: any EventLoopGroup, _ connections: ConnectionPlaces, tls: (@Sendable () -> NIOSSLContext)?,
-        _ upgrade: Upgrade,
-        _ timing: Timing, _ makeHandler: @escaping MakeHandler
+        _ upgrade: @escaping Upgrade, _ timing: Timing, _ makeHandler: @escaping MakeHandler
     ) -> ServerBootstrap {
         ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 4_096)
@@ -95,7 +81,8 @@ package struct HTTPListener: Sendable {
             .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
             // A connection keeps its first buffer: thousands of idle workers need none of 2 KiB. Others' grow by themselves.
             .childChannelOption(
-                .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 128, initial: 512, maximum: 65_536)
+                .recvAllocator,
+                value: AdaptiveRecvByteBufferAllocator(minimum: 128, initial: 512, maximum: Limits.readBytes)
             )
             .childChannelOption(
                 .writeBufferWaterMark,
@@ -129,13 +116,15 @@ package struct HTTPListener: Sendable {
     }
 
     private static func configureHTTP1(
-        _ channel: any Channel, _ place: ConnectionPlace, _ upgrade: Upgrade, _ timing: Timing,
+        _ channel: any Channel, _ place: ConnectionPlace, _ upgrade: @escaping Upgrade, _ timing: Timing,
         _ makeHandler: MakeHandler
     ) throws {
         let handler = makeHandler(Carrier(kind: .connection, place: place))
         let watch = HeadWatch(deadline: timing.head)
         let watchers = (bytes: HeadWatchBytes(watch), parts: HeadWatchParts(watch))
         let boundWatch = NIOLoopBound(watch, eventLoop: channel.eventLoop)
+        // Who was admitted is not asked for again behind the upgrade.
+        let admitted = NIOLoopBoundBox<UpgradeVerdict.Accept?>(nil, eventLoop: channel.eventLoop)
         let webSocket = NIOWebSocketServerUpgrader(
             maxFrameSize: Limits.workerFrameBytes,
             // The session's handler says itself why it closes.
@@ -143,9 +132,11 @@ package struct HTTPListener: Sendable {
             shouldUpgrade: { channel, head in
                 // The head is whole; what its judgement takes is no fault of the client's.
                 boundWatch.value.disarm()
-                return upgrade.admits(channel, head).map { verdict in
+                return upgrade(channel, head).map { verdict in
                     switch verdict {
-                    case .admitted: return HTTPHeaders()
+                    case .admitted(let accept):
+                        admitted.value = accept
+                        return HTTPHeaders()
                     case .notOffered: return nil
                     case .refused(let error):
                         channel.pipeline.fireUserInboundEventTriggered(UpgradeRefused(error: error))
@@ -153,13 +144,15 @@ package struct HTTPListener: Sendable {
                     }
                 }
             },
-            upgradePipelineHandler: { channel, head in
+            upgradePipelineHandler: { channel, _ in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(
                         NIOWebSocketFrameAggregator(
                             minNonFinalFragmentSize: 0, maxAccumulatedFrameCount: 4_096,
                             maxAccumulatedFrameSize: Limits.workerFrameBytes))
-                    try upgrade.accept(channel, head)
+                    let accept = admitted.value
+                    admitted.value = nil
+                    try accept?(channel)
                     place.prove()
                 }
             })
@@ -210,8 +203,11 @@ package struct HTTPListener: Sendable {
 }
 
 /// What becomes of a request for a WebSocket.
-package enum UpgradeVerdict: Hashable, Sendable {
-    case admitted
+package enum UpgradeVerdict: Sendable {
+    /// Adds the session's handlers to the upgraded connection; frames arrive joined and bounded.
+    package typealias Accept = @Sendable (any Channel) throws -> Void
+
+    case admitted(accept: Accept)
     /// There are no WebSockets at this path: a request like any other.
     case notOffered
     case refused(MeshError)

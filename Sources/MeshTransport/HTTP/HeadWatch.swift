@@ -41,7 +41,7 @@ final class HeadWatch {
         stage = .exchange(isRequestWhole: false, isAnswered: false)
     }
 
-    func requestEnded() {
+    func requestArrived() {
         hasDecoded = true
         guard case .exchange(_, let isAnswered) = stage else { return }
         stage = isAnswered ? .idle : .exchange(isRequestWhole: true, isAnswered: false)
@@ -114,7 +114,7 @@ final class HeadWatchParts: ChannelDuplexHandler, RemovableChannelHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
         case .head: watch.headArrived()
-        case .end: watch.requestEnded()
+        case .end: watch.requestArrived()
         case .body: break
         }
         context.fireChannelRead(data)

@@ -1,3 +1,4 @@
+import MeshModel
 internal import NIOCore
 
 /// Cuts large reads. The HTTP/2 decoder keeps a buffer as large as the largest read, and every piece of a paused stream's
@@ -7,11 +8,9 @@ final class ReadSplitter: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
 
-    private static let pieceBytes = 16_384
-
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = unwrapInboundIn(data)
-        while bytes.readableBytes > Self.pieceBytes, let piece = bytes.readSlice(length: Self.pieceBytes) {
+        while bytes.readableBytes > Limits.readPieceBytes, let piece = bytes.readSlice(length: Limits.readPieceBytes) {
             context.fireChannelRead(wrapInboundOut(piece))
         }
         context.fireChannelRead(wrapInboundOut(bytes))

@@ -45,7 +45,7 @@ extension ForwardReceiver {
 package protocol ForwardBodyReceiver: AnyObject, Sendable {
     func requestBody(_ bytes: ByteBuffer)
     /// Once, last: the body is whole.
-    func requestEnded(trailers: [(String, String)])
+    func bodyEnded(trailers: [(String, String)])
 }
 
 /// Why a forward stream ended before its end.

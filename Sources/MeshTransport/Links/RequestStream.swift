@@ -102,7 +102,7 @@ final class RequestStream: ChannelInboundHandler {
     private func bodyEnded(trailers: [(String, String)]) {
         let rest = rest
         self.rest = nil
-        if let rest { rest.requestEnded(trailers: trailers) } else { finishCollection() }
+        if let rest { rest.bodyEnded(trailers: trailers) } else { finishCollection() }
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {

@@ -15,7 +15,7 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
     private struct State {
         var links: [LinkID: Link] = [:]
         var endpoint: LinkEndpoint?
-        var forwards: ForwardServer?
+        var forwardArrived: (@Sendable (IncomingForward) -> Void)?
         var descriptor: [UInt8] = []
         /// Dials wanted before this node had a descriptor to show; gossip asks for each address once.
         var waiting: [(address: String, expected: PublicKey?)] = []
@@ -46,10 +46,11 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
     }
 
     /// Set once, before the endpoint listens.
-    package func connect(endpoint: LinkEndpoint, forwards: ForwardServer) {
+    /// - Parameter forwards: takes requests that other nodes forward here.
+    package func connect(endpoint: LinkEndpoint, forwards: @escaping @Sendable (IncomingForward) -> Void) {
         state.withLock {
             $0.endpoint = endpoint
-            $0.forwards = forwards
+            $0.forwardArrived = forwards
         }
     }
 
@@ -180,7 +181,7 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
     }
 
     package func forwardArrived(_ forward: IncomingForward) {
-        guard let server = state.withLock({ $0.forwards }) else { return forward.reset() }
-        server.arrived(forward)
+        guard let arrived = state.withLock({ $0.forwardArrived }) else { return forward.reset() }
+        arrived(forward)
     }
 }

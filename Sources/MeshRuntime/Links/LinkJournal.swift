@@ -41,7 +41,7 @@ package final class LinkJournal: Sendable {
         var silent = 0
 
         mutating func next(_ now: Timestamp) -> Int? {
-            if abs(now.milliseconds - since.milliseconds) >= 60_000 {
+            if abs(now.milliseconds - since.milliseconds) >= Limits.linkRefusalWindowMs {
                 since = now
                 lines = 0
             }

@@ -26,6 +26,7 @@ package final class CatalogHolder: Sendable {
     private let box: Mutex<Box>
     /// Names that led somewhere since they were last taken, each once a catalog.
     private let used = Mutex<[UsedName]>([])
+    private let changes = ChangeBell()
 
     package init(node: PublicKey) { box = Mutex(Box(.empty(node: node))) }
 
@@ -72,5 +73,13 @@ package final class CatalogHolder: Sendable {
     package func replace(_ catalog: Catalog) {
         let new = Box(catalog)
         box.withLock { $0 = new }
+        changes.ring()
+    }
+
+    /// Waits until a catalog is as it is wanted, at most for so long.
+    /// - Returns: whether it is.
+    @discardableResult
+    package func wait(atMost milliseconds: Int64, until isSo: @escaping @Sendable (Catalog) -> Bool) async -> Bool {
+        await changes.wait(atMost: milliseconds) { isSo(self.current) }
     }
 }
