@@ -207,7 +207,8 @@ let package = Package(
             [
                 "MeshNode", "MeshGateway", "MeshRuntime", "MeshStore", "MeshCrypto", "MeshModel", "MeshWire",
                 "MeshWorker", "MeshUpstream", "MeshTransport", "MeshTelemetry", "MeshGossip", "MeshRouting",
-                "MeshDialects", "MeshSessions", "MeshExchange", "MeshBroker", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
+                "MeshDialects", "MeshSessions", "MeshExchange", "MeshBroker", .nio("NIOCore"), .nio("NIOPosix"),
+                .nio("NIOHTTP1"),
                 .lifecycle, .log, .protobuf,
             ]),
         tests(

@@ -18,7 +18,16 @@ import Testing
             + file + Array("\r\n--b--\r\n".utf8)
     }
 
-    static func sound(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ $0 >> 9) } }
+    /// Made of copies of a piece: byte by byte, 48 MiB take longer than a worker may be silent. The piece is of a length
+    /// that fits into no buffer a whole number of times, so that bytes in a wrong place show.
+    static func sound(_ count: Int) -> [UInt8] {
+        let piece = (0..<65_521).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ $0 >> 9) }
+        var sound: [UInt8] = []
+        sound.reserveCapacity(count + piece.count)
+        while sound.count < count { sound += piece }
+        sound.removeLast(sound.count - count)
+        return sound
+    }
 
     /// Sends the head of a request whose body follows.
     static func begin(

@@ -133,7 +133,7 @@ import Testing
         let heard = taker.heard.withLock { $0 }
         #expect(!heard.isRushed && heard.bytes >= 200 * Self.event.readableBytes)
         // It never said that it was complete.
-        #expect(heard.names.last == "end" && ends.count == 1)
+        #expect(heard.names.last == "fail" && ends.count == 1)
     }
 
     @Test func bytesWaitForRoom() async throws {

@@ -51,7 +51,8 @@ final class UpstreamAttempt: AttemptHandle {
                     form: request.form, subject: .init(request.need.endpoint), deadlines: request.deadlines,
                     isUploading: request.upload != nil, now: SystemClock.instant),
                 reading: AnswerReading(
-                    streams: request.form == .events, passesBytes: request.content.operation == .proxy, takesParts: true)))
+                    streams: request.form == .events, passesBytes: request.content.operation == .proxy, takesParts: true
+                )))
     }
 
     // MARK: Who takes the answer
