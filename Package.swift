@@ -172,7 +172,7 @@ let package = Package(
         tests("MeshSessionsTests", ["MeshSessions", "MeshDialects", "MeshWire", "MeshModel"]),
         tests(
             "MeshExchangeTests",
-            ["MeshExchange", "MeshDialects", "MeshRouting", "MeshWire", "MeshModel", .nio("NIOCore")]),
+            ["MeshExchange", "MeshRouting", "MeshWire", "MeshModel", .nio("NIOCore")]),
         tests("MeshRoutingTests", ["MeshRouting", "MeshGossip", "MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
         tests(
             "MeshBrokerTests",
@@ -207,7 +207,7 @@ let package = Package(
             [
                 "MeshNode", "MeshGateway", "MeshRuntime", "MeshStore", "MeshCrypto", "MeshModel", "MeshWire",
                 "MeshWorker", "MeshUpstream", "MeshTransport", "MeshTelemetry", "MeshGossip", "MeshRouting",
-                "MeshDialects", "MeshSessions", "MeshExchange", "MeshBroker", .nio("NIOCore"), .nio("NIOPosix"),
+                "MeshSessions", "MeshExchange", "MeshBroker", .nio("NIOCore"), .nio("NIOPosix"),
                 .nio("NIOHTTP1"),
                 .lifecycle, .log, .protobuf,
             ]),

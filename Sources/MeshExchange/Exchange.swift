@@ -100,15 +100,17 @@ package final class Exchange: Sendable, Ticking {
     private func perform(_ actions: [ExchangeStateMachine.Action]) {
         var hasWritten = false
         for action in actions {
+            // Taken out of the box: what is called may end the exchange, and nobody else may hold them then.
+            let (writer, handle) = (state.value.writer, state.value.handle)
             switch action {
             case .write(let bytes):
                 hasWritten = true
-                state.value.writer?.answerContinued(bytes)
-            case .consumed(let count): state.value.handle?.consumed(count)
+                writer?.answerContinued(bytes)
+            case .consumed(let count): handle?.consumed(count)
             case .head(let head):
                 hasWritten = true
-                state.value.writer?.answerBegan(head, from: source)
-            case .pending: state.value.writer?.answerIsPending()
+                writer?.answerBegan(head, from: source)
+            case .pending: writer?.answerIsPending()
             case .end(let totals):
                 if let writer = over() { writer.answerEnded(totals) }
             case .fail(let error):
@@ -124,12 +126,16 @@ package final class Exchange: Sendable, Ticking {
             case .begin(let place, let firstContentMs, let totalMs):
                 begin(place, firstContentMs: firstContentMs, totalMs: totalMs)
             case .cancel, .expire, .pause, .resume: steer(action)
-            case .rest(let place, let seconds):
-                state.value.places[place].rest(retryAfterSeconds: seconds, now: SystemClock.instant)
-            case .restIsOver(let place): state.value.places[place].restIsOver()
+            case .rest(let number, let seconds):
+                let place = state.value.places[number]
+                place.rest(retryAfterSeconds: seconds, now: SystemClock.instant)
+            case .restIsOver(let number):
+                let place = state.value.places[number]
+                place.restIsOver()
             }
         }
-        if hasWritten { state.value.writer?.flush() }
+        let writer = state.value.writer
+        if hasWritten { writer?.flush() }
     }
 
     private func steer(_ action: ExchangeStateMachine.Action) {
@@ -167,7 +173,8 @@ package final class Exchange: Sendable, Ticking {
         request.upload = upload?.ticket()
         let attempt = state.value.machine.tried
         state.value.handle = nil
-        let handle = state.value.places[place].begin(
+        let target = state.value.places[place]
+        let handle = target.begin(
             request, attempt: attempt, receiver: AttemptReceiver(self, attempt: attempt))
         // It may have failed before it returned, and another begun.
         if state.value.machine.tried == attempt, state.value.writer != nil {

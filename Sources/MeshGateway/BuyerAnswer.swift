@@ -154,7 +154,10 @@ final class BuyerAnswer: AnswerWriter {
     // MARK: What the buyer does
 
     /// The request turned out to be none while it arrived.
-    func refuse(_ error: MeshError) { exchange?.refuse(error) }
+    func refuse(_ error: MeshError) {
+        let exchange = exchange
+        exchange?.refuse(error)
+    }
 
     func buyerLeft() {
         guard let exchange else { return }

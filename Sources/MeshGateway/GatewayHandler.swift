@@ -96,7 +96,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
 
     package func channelWritabilityChanged(context: ChannelHandlerContext) {
         let isWritable = context.channel.isWritable
-        if isWritable { running?.exchange?.writable() }
+        if isWritable, let exchange = running?.exchange { exchange.writable() }
         // A client that asks on without reading the answers is not read from either. A running stream has its own
         // bound, and has to notice that its buyer left.
         if version.major == 1, isWritable || running == nil { setReading(isWritable && uploadReads) }

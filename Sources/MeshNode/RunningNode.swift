@@ -144,11 +144,10 @@ package final class RunningNode: Service {
         let certificates = try configuration.api.tls.map { try ServerCertificates($0) }
         let deadlines = AnswerDeadlines(
             firstContentMs: configuration.firstContentMs, idleMs: configuration.streamIdleMs)
-        let dispatcher = Dispatcher(
-            locals: [sessions],
-            remotes: ForwardPlaces(
-                remote: ForwardClient(links: links, signer: home.identity.node, signers: signers),
-                operators: { catalog.current.node($0)?.operatorKey }))
+        let remotes = ForwardPlaces(
+            remote: ForwardClient(links: links, signer: home.identity.node, signers: signers),
+            operators: { catalog.current.node($0)?.operatorKey })
+        let dispatcher = Dispatcher(locals: [sessions], remotes: remotes)
         let forwards = ForwardServer(
             node: key, catalog: catalog, dispatcher: dispatcher, signers: signers, deadlines: deadlines,
             journal: journal)
@@ -173,8 +172,7 @@ package final class RunningNode: Service {
             admission: admission, store: store, exposition: { registry.exposition() })
         let gateway = GatewayContext(
             identity: NodeFacts(key: key, operatorKey: operatorKey, name: configuration.nodeName),
-            authenticator: authenticator, catalog: catalog,
-            dispatcher: dispatcher,
+            authenticator: authenticator, catalog: catalog, dispatcher: dispatcher,
             deadlines: deadlines, coldRoutes: routes, metrics: GatewayMetrics(), journal: journal)
         let broker = Broker(
             configuration: gossipConfiguration(configuration, home, rules), names: try home.store.names(),

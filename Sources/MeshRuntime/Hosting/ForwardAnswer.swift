@@ -46,7 +46,10 @@ final class ForwardAnswer: AnswerWriter, Sendable {
     }
 
     /// The request turned out to be none.
-    func refuse(_ error: MeshError) { state.value.exchange?.refuse(error) }
+    func refuse(_ error: MeshError) {
+        let exchange = state.value.exchange
+        exchange?.refuse(error)
+    }
 
     // MARK: What comes of it
 

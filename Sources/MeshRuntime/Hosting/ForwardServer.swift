@@ -119,12 +119,7 @@ package final class ForwardServer: Sendable {
         guard let provider = known.provider(path.provider), provider.admits(principal) else {
             throw MeshError(.accessDenied, "the provider is not offered to this caller")
         }
-        let read = body.withUnsafeReadableBytes { raw -> Result<WorkerPayload, MeshError> in
-            do throws(MeshError) {
-                return .success(try WorkerPayload.read(raw, path.operation, hasUpload: hasUpload))
-            } catch { return .failure(error) }
-        }
-        let payload = try read.get()
+        let payload = try Self.payload(body, path.operation, hasUpload: hasUpload)
         let need = WorkerNeed(
             model: payload.model, endpoint: payload.endpoint, worker: payload.worker,
             takesUploads: payload.upload != nil)
@@ -147,6 +142,17 @@ package final class ForwardServer: Sendable {
                 content: .document(body, path.operation), form: payload.form, need: need,
                 mayRepeat: !(need.endpoint?.family.keepsState ?? false), deadlines: lowered(forward.headers)),
             upload: upload)
+    }
+
+    private static func payload(
+        _ body: ByteBuffer, _ operation: WorkerOperation, hasUpload: Bool
+    ) throws(MeshError) -> WorkerPayload {
+        let read = body.withUnsafeReadableBytes { raw -> Result<WorkerPayload, MeshError> in
+            do throws(MeshError) {
+                return .success(try WorkerPayload.read(raw, operation, hasUpload: hasUpload))
+            } catch { return .failure(error) }
+        }
+        return try read.get()
     }
 
     /// The entry node may shorten this node's deadlines, never lengthen them.
