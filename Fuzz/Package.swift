@@ -31,7 +31,8 @@ let package = Package(
         .systemLibrary(name: "CLibFuzzer"),
         ring("MeshModel"),
         ring("MeshWire", ["MeshModel", protobuf], exclude: ["Protos"]),
-        ring("MeshSessions", ["MeshModel", "MeshWire", collections]),
+        ring("MeshDialects", ["MeshModel", "MeshWire"]),
+        ring("MeshSessions", ["MeshModel", "MeshWire", "MeshDialects"]),
         ring("MeshCrypto", ["CSodium", "MeshModel"]),
         .executableTarget(
             name: "mesh-fuzz", dependencies: ["CLibFuzzer", "MeshModel", "MeshWire", "MeshSessions", "MeshCrypto"],

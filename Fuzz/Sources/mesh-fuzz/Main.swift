@@ -22,7 +22,8 @@ package func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt 
 
 /// What one input is given to.
 enum FuzzTarget: String, CaseIterable {
-    case base64, eventStream = "event-stream", forwardSignature = "forward-signature", hardware, json
+    case base64, eventStream = "event-stream", forwardAnswer = "forward-answer"
+    case forwardPayload = "forward-payload", forwardSignature = "forward-signature", hardware, json
     case linkFrame = "link-frame", multipart, path, percent, record, upload, workerFrame = "worker-frame"
     case workerSession = "worker-session"
 
@@ -40,6 +41,8 @@ enum FuzzTarget: String, CaseIterable {
         switch self {
         case .base64: Base64Target.run(input)
         case .eventStream: EventStreamTarget.run(input)
+        case .forwardAnswer: ForwardAnswerTarget.run(input)
+        case .forwardPayload: ForwardPayloadTarget.run(input)
         case .forwardSignature: ForwardSignatureTarget.run(input)
         case .hardware: HardwareTarget.run(input)
         case .json: JSONTarget.run(input)
