@@ -35,7 +35,8 @@ let package = Package(
         ring("MeshSessions", ["MeshModel", "MeshWire", "MeshDialects"]),
         ring("MeshCrypto", ["CSodium", "MeshModel"]),
         .executableTarget(
-            name: "mesh-fuzz", dependencies: ["CLibFuzzer", "MeshModel", "MeshWire", "MeshDialects", "MeshSessions", "MeshCrypto"],
+            name: "mesh-fuzz",
+            dependencies: ["CLibFuzzer", "MeshModel", "MeshWire", "MeshDialects", "MeshSessions", "MeshCrypto"],
             swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])],
             linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
     ]
