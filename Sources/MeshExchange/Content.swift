@@ -23,6 +23,8 @@ package struct Content: Sendable {
 
     package let operation: WorkerOperation
     private let kind: Kind
+    /// What was rendered before any place was asked, and for which model.
+    private var rendered: (model: String?, document: RenderedContent)?
 
     package static func chat(_ body: BuyerBody) -> Content {
         Content(operation: .chatCompletions, kind: .chat(body))
@@ -39,6 +41,7 @@ package struct Content: Sendable {
     /// The document that a worker gets, in slices of what came and of what is put between them.
     /// - Parameter model: the id that the place has for the model; nil where the request names none.
     package func document(model: String?) -> RenderedContent {
+        if let rendered, rendered.model == model { return rendered.document }
         switch kind {
         case .chat(let body): return body.rendered(model: model)
         case .document(let bytes): return RenderedContent(bytes)
@@ -65,6 +68,13 @@ package struct Content: Sendable {
             rendered.append(ByteBuffer(staticString: "}"))
             return rendered
         }
+    }
+
+    /// Renders the document and keeps it, for the places that have the same name for the model: a form is encoded once.
+    package mutating func prepare(model: String?) -> RenderedContent {
+        let document = document(model: model)
+        rendered = (model, document)
+        return document
     }
 
     /// The first bytes of what is passed on in pieces, with the workers' id of the model in them, and the length of

@@ -118,7 +118,7 @@ package struct ExchangeStateMachine: Sendable {
         state = .idle
         if !attempts.hasNext {
             // A worker may have come back meanwhile: one that connected anew takes over from its own old socket.
-            guard attempts.wantsMore, attempts.tried > 0, !hasLookedAgain else { return giveUp() }
+            guard attempts.wantsMore, attempts.tried > 0, !hasLookedAgain else { return giveUp(now) }
             hasLookedAgain = true
             return [.find]
         }
@@ -130,7 +130,7 @@ package struct ExchangeStateMachine: Sendable {
         return [.begin(place: number, firstContentMs: left.firstContentMs, totalMs: left.totalMs)]
     }
 
-    private mutating func giveUp() -> [Action] {
+    private mutating func giveUp(_ now: Instant) -> [Action] {
         guard let verdict = attempts.verdict else { return ended([.failWithoutPlace]) }
         if verdict.attempt > 0 { place = verdict.attempt - 1 }
         switch verdict.failure {
@@ -140,7 +140,7 @@ package struct ExchangeStateMachine: Sendable {
             kept.answer.setRetryAfter(seconds)
             state = .answering
             var actions: [Action] = []
-            for part in kept.answer.parts { actions += pass(part, isWritable: true) }
+            for part in kept.answer.parts { actions += pass(part, isWritable: true, now: now) }
             return actions + finish(.complete(kept.totals))
         }
     }
@@ -221,7 +221,7 @@ package struct ExchangeStateMachine: Sendable {
 
     // MARK: The reader
 
-    private mutating func pass(_ part: AnswerPart, isWritable: Bool, now: Instant? = nil) -> [Action] {
+    private mutating func pass(_ part: AnswerPart, isWritable: Bool, now: Instant) -> [Action] {
         switch part {
         case .pending: return []
         case .head(let head):
@@ -241,15 +241,17 @@ package struct ExchangeStateMachine: Sendable {
                     .failed(MeshError(.streamInterrupted, "the answer broke off in the middle of an event")))
             }
             return finish(.complete(totals))
-        case .fail(let error):
-            // Half an event is no part of anything that could still be read.
-            events = WholeEvents()
-            return finish(.failed(error))
+        case .fail(let error): return broke(error)
         }
     }
 
-    private mutating func write(_ bytes: ByteBuffer, isWritable: Bool, now: Instant?) -> [Action] {
-        guard let now else { return written(bytes) }
+    /// Half an event is no part of anything that could still be read.
+    private mutating func broke(_ error: MeshError) -> [Action] {
+        events = WholeEvents()
+        return finish(.failed(error))
+    }
+
+    private mutating func write(_ bytes: ByteBuffer, isWritable: Bool, now: Instant) -> [Action] {
         switch outlet.offer(bytes, isWritable: isWritable, now: now) {
         case .passes: return written(bytes)
         case .drains: return [.drain]
@@ -344,9 +346,7 @@ package struct ExchangeStateMachine: Sendable {
     package mutating func refused(_ error: MeshError) -> [Action] {
         switch state {
         case .waiting, .answering:
-            let actions: [Action] = [.cancel]
-            state = .answering
-            return actions + pass(.fail(error), isWritable: true)
+            return [.cancel] + broke(error)
         case .idle: return ended([.fail(error)])
         case .draining, .over: return []
         }

@@ -125,7 +125,14 @@ package final class Exchange: Sendable, Ticking {
             case .find: find()
             case .begin(let place, let firstContentMs, let totalMs):
                 begin(place, firstContentMs: firstContentMs, totalMs: totalMs)
-            case .cancel, .expire, .pause, .resume: steer(action)
+            case .pause: handle?.pause()
+            case .resume: handle?.resume()
+            case .cancel:
+                state.value.handle = nil
+                handle?.cancel()
+            case .expire:
+                state.value.handle = nil
+                handle?.expire()
             case .rest(let number, let seconds):
                 let place = state.value.places[number]
                 place.rest(retryAfterSeconds: seconds, now: SystemClock.instant)
@@ -136,24 +143,6 @@ package final class Exchange: Sendable, Ticking {
         }
         let writer = state.value.writer
         if hasWritten { writer?.flush() }
-    }
-
-    private func steer(_ action: ExchangeStateMachine.Action) {
-        let handle = state.value.handle
-        switch action {
-        case .pause: handle?.pause()
-        case .resume: handle?.resume()
-        case .cancel:
-            state.value.handle = nil
-            handle?.cancel()
-        case .expire:
-            state.value.handle = nil
-            handle?.expire()
-        case .find, .begin, .rest, .restIsOver, .consumed, .pending, .head, .write, .drain, .end, .fail,
-            .failWithoutPlace,
-            .cut:
-            break
-        }
     }
 
     private func find() {

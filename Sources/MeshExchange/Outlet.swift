@@ -42,7 +42,6 @@ package struct Outlet: Sendable {
     package init() {}
 
     package var isEmpty: Bool { held.isEmpty }
-    package var heldBytes: Int { held.count }
 
     /// What follows is a stream that is read while it is made.
     package mutating func expectStream() { isStream = true }

@@ -26,8 +26,8 @@ extension GatewayContext {
             let call = try ProxyCall.read(head, endpoint, bytes)
             let route = try proxyRoute(call, endpoint, principal)
             let model = route.model.isEmpty ? nil : route.model
-            // Nobody has another length of it than by the length of the model's name.
-            let payload = call.content.document(model: model)
+            var content = call.content
+            let payload = content.prepare(model: model)
             guard payload.readableBytes <= Limits.workerFrameBytes else {
                 throw MeshError(
                     .bodyTooLarge,
@@ -36,7 +36,7 @@ extension GatewayContext {
             }
             return (
                 WorkRequest(
-                    content: call.content, form: call.wantsStream ? .events : .bytes,
+                    content: content, form: call.wantsStream ? .events : .bytes,
                     need: WorkerNeed(model: model, endpoint: endpoint, worker: call.worker),
                     mayRepeat: head.method == .GET || !endpoint.family.keepsState, deadlines: deadlines), route
             )

@@ -49,55 +49,58 @@ import Testing
         Row(description: "trailers that say nothing", rest: done, trailers: [("x-a", "b")], heard: done),
     ]
 
-    @Test func theBuyerHearsOneEnd() async throws {
+    /// A scripted host of `far/m1`, and a buyer at another node.
+    private static func open(
+        _ body: @escaping @Sendable (_ host: ScriptedHost, _ bob: Buyer) async throws -> Void
+    ) async throws {
         let southern = try await PreparedNode("south")
         try await ScriptedHost.open("host", provider: "far", models: ["m1"]) { host, peer in
             try await withNode("south", prepared: southern, peers: [peer]) { south in
                 try await south.user("bob")
                 let bob = try await south.key(of: "bob")
                 try await south.offers("far/m1", to: bob)
-                for row in Self.rows {
-                    host.serve { forward in
-                        forward.respond(status: 200, headers: [("content-type", "text/event-stream")])
-                        forward.write(ByteBuffer(string: Self.word + row.rest))
-                        forward.end(trailers: row.trailers)
-                    }
-                    let reply = try await bob.call(
-                        "POST", Buyer.chat, body: #"{"model":"far/m1","messages":[],"stream":true}"#)
-                    #expect(reply.status == 200, "\(row)")
-                    #expect(reply.text.hasPrefix(Self.word), "\(row): \(reply.text)")
-                    let rest = String(reply.text.dropFirst(Self.word.count))
-                    if let heard = row.heard { #expect(rest == heard, "\(row): \(rest)") }
-                    guard let code = row.code else { continue }
-                    #expect(rest.contains(#""code":"\#(code)""#) && !rest.contains("[DONE]"), "\(row): \(rest)")
-                    #expect(rest.hasPrefix("data: {") && rest.hasSuffix("}\n\n"), "\(row): \(rest)")
-                    if row.trailers.count > 1 { #expect(rest.contains("node host"), "\(row): \(rest)") }
-                }
-                #expect(host.lastHeaders.contains { $0 == ("te", "trailers") })
+                try await body(host, bob)
             }
+        }
+    }
+
+    @Test func theBuyerHearsOneEnd() async throws {
+        try await Self.open { host, bob in
+            for row in Self.rows {
+                host.serve { forward in
+                    forward.respond(status: 200, headers: [("content-type", "text/event-stream")])
+                    forward.write(ByteBuffer(string: Self.word + row.rest))
+                    forward.end(trailers: row.trailers)
+                }
+                let reply = try await bob.call(
+                    "POST", Buyer.chat, body: #"{"model":"far/m1","messages":[],"stream":true}"#)
+                #expect(reply.status == 200, "\(row)")
+                #expect(reply.text.hasPrefix(Self.word), "\(row): \(reply.text)")
+                let rest = String(reply.text.dropFirst(Self.word.count))
+                if let heard = row.heard { #expect(rest == heard, "\(row): \(rest)") }
+                guard let code = row.code else { continue }
+                #expect(rest.contains(#""code":"\#(code)""#) && !rest.contains("[DONE]"), "\(row): \(rest)")
+                #expect(rest.hasPrefix("data: {") && rest.hasSuffix("}\n\n"), "\(row): \(rest)")
+                if row.trailers.count > 1 { #expect(rest.contains("node host"), "\(row): \(rest)") }
+            }
+            #expect(host.lastHeaders.contains { $0 == ("te", "trailers") })
         }
     }
 
     /// Bytes that are no stream end with the stream; that they broke off is told by cutting the connection.
     @Test func whatIsNoStreamIsCutWhereItBrokeOff() async throws {
-        let southern = try await PreparedNode("south")
-        try await ScriptedHost.open("host", provider: "far", models: ["m1"]) { host, peer in
-            try await withNode("south", prepared: southern, peers: [peer]) { south in
-                try await south.user("bob")
-                let bob = try await south.key(of: "bob")
-                try await south.offers("far/m1", to: bob)
-                for isFailed in [false, true] {
-                    host.serve { forward in
-                        forward.respond(status: 200, headers: [("content-type", "application/json")])
-                        forward.write(ByteBuffer(string: "{}"))
-                        forward.end(
-                            trailers: isFailed ? Self.failed("worker_lost", "gone") : [("aisbf-end", "complete")])
-                    }
-                    let heard = try? await HeardAnswer.to(
-                        bob, path: Buyer.chat, body: #"{"model":"far/m1","messages":[]}"#, within: 10)
-                    #expect(heard?.isWhole == !isFailed)
-                    #expect(isFailed || heard?.text == "{}")
+        try await Self.open { host, bob in
+            for isFailed in [false, true] {
+                host.serve { forward in
+                    forward.respond(status: 200, headers: [("content-type", "application/json")])
+                    forward.write(ByteBuffer(string: "{}"))
+                    forward.end(
+                        trailers: isFailed ? Self.failed("worker_lost", "gone") : [("aisbf-end", "complete")])
                 }
+                let heard = try? await HeardAnswer.to(
+                    bob, path: Buyer.chat, body: #"{"model":"far/m1","messages":[]}"#, within: 10)
+                #expect(heard?.isWhole == !isFailed)
+                #expect(isFailed || heard?.text == "{}")
             }
         }
     }

@@ -19,7 +19,6 @@ final class ForwardAnswer: AnswerWriter, Sendable {
         var lastSign: Instant?
     }
 
-    let eventLoop: any EventLoop
     private let forward: IncomingForward
     /// Whether the entry node reads how the answer ended behind it.
     private let readsTrailers: Bool
@@ -30,7 +29,6 @@ final class ForwardAnswer: AnswerWriter, Sendable {
         self.forward = forward
         self.whenOver = whenOver
         readsTrailers = ForwardAnswerEnd.isRequested(by: forward.headers)
-        eventLoop = forward.eventLoop
         state = NIOLoopBoundBox(State(), eventLoop: forward.eventLoop)
     }
 
