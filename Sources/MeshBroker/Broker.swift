@@ -179,6 +179,9 @@ package struct Broker: Sendable {
         return (batch + [gossip.nextDeadline, announcements.reviewDue, catalog]).compactMap { $0 }.min()
     }
 
+    /// Whether no worker is here and the mesh has been told so: nothing is on its way to the disk, and nothing due.
+    package func isQuiet(now: Instant) -> Bool { workers.isEmpty && underWay == nil && own.nextDeadline > now }
+
     // MARK: What must survive
 
     private mutating func withBatch(_ immediate: [Effect], now: Now) -> Effects {

@@ -82,6 +82,7 @@ package enum Limits {
     package static let coldBodyBytes = 64 << 10
     package static let requestBodyMs: Int64 = 60_000
     package static let connectionIdleMs: Int64 = 75_000
+    package static let connectionPatrolMs: Int64 = 5_000
     package static let readBytes = 64 << 10
     package static let readPieceBytes = 16 << 10
     package static let changeWaitMs: Int64 = 2_000
@@ -240,6 +241,7 @@ package enum Limits {
     package static let nameBatchesInARow = 4
     package static let cacheChangesWaiting = 65_536
     package static let drainMs: Int64 = 30_000
+    package static let drainRecordsMs: Int64 = 2_000
     package static let storeBusyMs = 5_000
 
     // Store: what one node keeps in its database

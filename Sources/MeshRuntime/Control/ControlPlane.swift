@@ -163,6 +163,7 @@ package final class ControlPlane: Sendable {
                 carryOut(broker.handle(.persisted(outcome), now: now), now.instant, links)
             }
             board.holds(records: broker.gossip.recordCount)
+            board.becomes(isQuiet: broker.isQuiet(now: now.instant))
             alarm.set(broker.nextDeadline, now: now.instant)
         }
         alarm.set(nil, now: SystemClock.instant)

@@ -155,17 +155,20 @@ package final class LinkEndpoint: Sendable {
         for link in links { link.drain() }
     }
 
-    /// Closes everything now; done when every socket is closed.
-    package func shutdown() -> EventLoopFuture<Void> {
+    /// Closes everything after `delayMs`, or now; done when every socket is closed. Behind `drain` the peers close theirs
+    /// as soon as they have read the goodbye.
+    package func shutdown(afterMs delayMs: Int64 = 0) -> EventLoopFuture<Void> {
         let channels = state.withLock { state in
             state.isClosed = true
             defer { state.listener = nil }
             return Array(state.channels.values) + (state.listener.map { [$0] } ?? [])
         }
-        let closed = channels.map { channel in
-            channel.close().flatMapError { _ in channel.eventLoop.makeSucceededVoidFuture() }
+        let closed = EventLoopFuture.andAllComplete(channels.map(\.closeFuture), on: group.next())
+        let late = closed.eventLoop.scheduleTask(in: .milliseconds(delayMs)) {
+            for channel in channels { channel.close(promise: nil) }
         }
-        return EventLoopFuture.andAllComplete(closed, on: group.next())
+        closed.whenComplete { _ in late.cancel() }
+        return closed
     }
 }
 
