@@ -52,6 +52,9 @@ package enum Limits {
     package static let linkKnownAddresses = 256
     package static let linkControlFramesPer30s = 200
     package static let linkDialMs: Int64 = 2_000
+    package static let reachMs: Int64 = 2_000
+    package static let reachAgainMs: Int64 = 1_000
+    package static let reachWaiters = 1_024
     package static let linkPingIntervalMs: Int64 = 3_000
     package static let linkPingTimeoutMs: Int64 = 5_000
     package static let linksAccepted = 256

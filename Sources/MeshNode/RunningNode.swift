@@ -224,6 +224,7 @@ package final class RunningNode: Service {
             admission: rules.admission)
         gossip.staticPeers = rules.staticPeers
         gossip.operatorKey = home.identity.operatorKey.publicKey
+        gossip.degree = configuration.mesh.degree
         gossip.intervals.beaconMs = configuration.mesh.beaconIntervalMs
         return Broker(configuration: gossip, names: try home.store.names(), now: SystemClock.now)
     }

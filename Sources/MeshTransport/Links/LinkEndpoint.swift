@@ -96,17 +96,26 @@ package final class LinkEndpoint: Sendable {
     /// Accepted connections that are no links yet.
     package var handshakes: Int { places.count }
 
-    /// Listens; port 0 takes any free one. The result is the port.
+    /// Listens; port 0 takes any free one. The result is the port. Whoever connects before this node has a descriptor to
+    /// show waits in the system's queue until `accept`: a handshake without one would be refused as a forgery.
     package func bind(host: String, port: Int) -> EventLoopFuture<Int> {
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 256)
+            .serverChannelOption(.autoRead, value: false)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
             .childChannelInitializer { channel in self.initialise(accepted: channel) }
         return bootstrap.bind(host: host, port: port).map { channel in
             self.state.withLock { $0.listener = channel }
+            self.accept()
             return channel.localAddress?.port ?? port
         }
+    }
+
+    /// This node has a descriptor, or has a newer one.
+    package func accept() {
+        guard !configuration.descriptor().isEmpty else { return }
+        state.withLock { $0.listener }?.setOption(.autoRead, value: true).whenFailure { _ in }
     }
 
     /// Dials `host:port` (IPv6 in brackets). Ends in `linkEstablished` or `dialFailed`.
