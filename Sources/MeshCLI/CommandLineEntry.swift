@@ -67,7 +67,8 @@ struct AISBFCommand: AsyncParsableCommand {
             """,
         version: Software.version,
         subcommands: [
-            NodeCommand.self, UserCommand.self, ProviderCommand.self, KeyCommand.self, MeshCommand.self,
+            NodeCommand.self, UserCommand.self, ProviderCommand.self, KeyCommand.self, RotationCommand.self,
+            ApplyCommand.self, MeshCommand.self,
             WorkerCommand.self, LocalCommand.self, DoctorCommand.self, VersionCommand.self,
         ])
 }

@@ -60,4 +60,35 @@ package struct BuyerBody: Sendable {
         rendered.append(bytes.getSlice(at: start + modelRange.upperBound, length: rest) ?? ByteBuffer())
         return rendered
     }
+
+    /// What tells the conversation that this is a turn of: one of the fields that name it, or else how it begins, up to
+    /// its first words of the user. Nil when there is neither.
+    package func conversation(named fields: [StaticString]) -> [UInt8]? {
+        bytes.withUnsafeReadableBytes { raw -> [UInt8]? in
+            guard let members = try? JSONScanner.fields(of: raw, depth: Limits.jsonDepth) else { return nil }
+            for name in fields {
+                if let value = members.value(name, in: raw), value.kind == .string, !value.range.isEmpty {
+                    return Array(raw[value.range].prefix(Self.conversationBytes))
+                }
+            }
+            for name: StaticString in ["messages", "input", "prompt"] {
+                guard let value = members.value(name, in: raw) else { continue }
+                return Self.beginning(raw[value.range], isText: value.kind == .string)
+            }
+            return nil
+        }
+    }
+
+    private static let conversationBytes = 1_024
+
+    /// The same for every later turn: those add to the end.
+    private static func beginning(_ messages: Slice<UnsafeRawBufferPointer>, isText: Bool) -> [UInt8]? {
+        if isText { return Array(messages.prefix(conversationBytes)) }
+        let text = Array(messages.prefix(conversationBytes))
+        let user = Array("\"user\"".utf8)
+        let last = max(text.count - user.count, 0)
+        guard let start = (0...last).first(where: { text[$0...].starts(with: user) }) else { return nil }
+        let end = text[start...].firstIndex(of: UInt8(ascii: "}")) ?? text.endIndex
+        return Array(text[..<end])
+    }
 }

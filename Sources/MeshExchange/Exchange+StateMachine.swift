@@ -20,10 +20,10 @@ package struct ExchangeStateMachine: Sendable {
         case cancel
         /// It has failed its time.
         case expire
-        /// The place refused without doing anything.
-        case rest(place: Int, retryAfterSeconds: Int?)
-        /// The place answers.
-        case restIsOver(place: Int)
+        /// The place has failed before content, and why.
+        case failed(place: Int, Attempts.Failure)
+        /// The place answers: content is here.
+        case answers(place: Int)
         case pause
         case resume
         /// Bytes of the answer went on: a source that sends by credit may send as many more.
@@ -65,6 +65,15 @@ package struct ExchangeStateMachine: Sendable {
     private let form: AnswerForm
     /// Whether each place is another node's.
     private var areForeign: [Bool] = []
+    /// How often places are looked for.
+    package enum Looking: Sendable {
+        /// At first, and once more when all have failed: one that comes back takes over from its own old socket.
+        case twice
+        /// Whenever those that were found have failed: somebody chooses the next one by what became of the others.
+        case always
+    }
+
+    private let looking: Looking
     private var hasLookedAgain = false
     /// The number of the place that answers, or whose failure is told.
     package private(set) var place: Int?
@@ -80,8 +89,11 @@ package struct ExchangeStateMachine: Sendable {
     private let boundsStream: Bool
 
     /// - Parameter boundsStream: whether the reader is a buyer, for whom a stream is of no use later.
-    package init(_ terms: Attempts.Terms, form: AnswerForm, boundsStream: Bool, now: Instant) {
+    package init(
+        _ terms: Attempts.Terms, form: AnswerForm, boundsStream: Bool, looking: Looking = .twice, now: Instant
+    ) {
         attempts = Attempts(terms, now: now)
+        self.looking = looking
         self.form = form
         self.boundsStream = boundsStream
     }
@@ -91,6 +103,8 @@ package struct ExchangeStateMachine: Sendable {
     package var isOver: Bool { if case .over = state { true } else { false } }
     /// Whether all is here, and only the reader is waited for.
     package var isDraining: Bool { if case .draining = state { true } else { false } }
+    /// Whether the reader has the head of an answer.
+    package var hasHead: Bool { head != nil }
     /// Whether the answer is a stream of events, which begins and ends as such.
     package var isEventStream: Bool { head.map { form == .events && $0.isEventStream && $0.status < 400 } ?? false }
     /// Whether between events something else may be written now: a stream under way, of which nothing waits.
@@ -106,9 +120,10 @@ package struct ExchangeStateMachine: Sendable {
         return [.find]
     }
 
-    /// These places more were found, best first.
+    /// These places more were found, best first; none: there are no more.
     package mutating func found(_ areForeign: [Bool], now: Instant) -> [Action] {
         guard case .idle = state else { return [] }
+        if areForeign.isEmpty { return giveUp(now) }
         self.areForeign += areForeign
         attempts.found(self.areForeign.count)
         return next(now)
@@ -117,8 +132,12 @@ package struct ExchangeStateMachine: Sendable {
     private mutating func next(_ now: Instant) -> [Action] {
         state = .idle
         if !attempts.hasNext {
-            // A worker may have come back meanwhile: one that connected anew takes over from its own old socket.
-            guard attempts.wantsMore, attempts.tried > 0, !hasLookedAgain else { return giveUp(now) }
+            let mayLook =
+                switch looking {
+                case .twice: !hasLookedAgain
+                case .always: true
+                }
+            guard mayLook, attempts.wantsMore, attempts.tried > 0 else { return giveUp(now) }
             hasLookedAgain = true
             return [.find]
         }
@@ -146,12 +165,12 @@ package struct ExchangeStateMachine: Sendable {
     }
 
     private mutating func failed(
-        _ failure: Attempts.Failure, answer: AnswerTotals? = nil, canSendAgain: Bool, now: Instant
+        _ failure: Attempts.Failure, by end: Action? = nil, answer: AnswerTotals? = nil, canSendAgain: Bool,
+        now: Instant
     ) -> [Action] {
-        var actions: [Action] = []
-        if Attempts.needsRest(failure), let place {
-            actions.append(.rest(place: place, retryAfterSeconds: Attempts.retryAfter(failure)))
-        }
+        // Whoever keeps account of the place learns why it is given up before it is.
+        var actions: [Action] = place.map { [.failed(place: $0, failure)] } ?? []
+        if let end { actions.append(end) }
         let isBest = attempts.failed(failure, canSendAgain: canSendAgain)
         if isBest { kept = answer.map { (uncommitted, $0) } }
         return actions + next(now)
@@ -191,7 +210,7 @@ package struct ExchangeStateMachine: Sendable {
             switch uncommitted.append(bytes) {
             case .hold: return []
             case .commit: return commit(nil, isWritable: isWritable, now: now)
-            case .failed(let error): return [.cancel] + failed(.error(error), canSendAgain: canSendAgain, now: now)
+            case .failed(let error): return failed(.error(error), by: .cancel, canSendAgain: canSendAgain, now: now)
             }
         case .end(let totals):
             switch uncommitted.finish(isChat: form != .bytes) {
@@ -213,7 +232,7 @@ package struct ExchangeStateMachine: Sendable {
         let parts = uncommitted.parts
         uncommitted = UncommittedAnswer()
         kept = nil
-        var actions: [Action] = place.map { [.restIsOver(place: $0)] } ?? []
+        var actions: [Action] = place.map { [.answers(place: $0)] } ?? []
         for part in parts { actions += pass(part, isWritable: isWritable, now: now) }
         if let totals { actions += pass(.end(totals), isWritable: isWritable, now: now) }
         return actions
@@ -365,7 +384,7 @@ package struct ExchangeStateMachine: Sendable {
         case nil: return []
         case .firstContent?:
             let error = MeshError(.workerTimeout, "\(whoAnswers) did not begin to answer in time; try again")
-            return [.expire] + failed(.error(error), canSendAgain: canSendAgain, now: now)
+            return failed(.error(error), by: .expire, canSendAgain: canSendAgain, now: now)
         case .idle?: return broken("the answer stopped in the middle")
         case .total?: return broken("the request took longer than this node allows")
         }

@@ -17,7 +17,7 @@ package final class Exchange: Sendable, Ticking {
     package let eventLoop: any EventLoop
     private let request: WorkRequest
     private let upload: UploadFlow?
-    private let finder: PlaceFinder
+    private let finder: any PlaceFinder
     private let ticker: LoopTicker<Exchange>
     private let state: NIOLoopBoundBox<State>
 
@@ -26,7 +26,7 @@ package final class Exchange: Sendable, Ticking {
     ///   - repeats: how often work that may have been done is asked for again.
     ///   - boundsStream: whether the reader is a buyer, for whom a stream is of no use later.
     package init(
-        _ request: WorkRequest, upload: UploadFlow?, finder: PlaceFinder, repeats: Int, boundsStream: Bool,
+        _ request: WorkRequest, upload: UploadFlow?, finder: any PlaceFinder, repeats: Int, boundsStream: Bool,
         tickers: LoopTickers<Exchange>, writer: any AnswerWriter, eventLoop: any EventLoop
     ) {
         self.request = request
@@ -37,9 +37,9 @@ package final class Exchange: Sendable, Ticking {
         let deadlines = request.deadlines
         let terms = Attempts.Terms(
             firstContentMs: deadlines.firstContentMs, idleMs: deadlines.idleMs, totalMs: deadlines.totalMs,
-            isStream: request.form == .events, mayRepeat: request.mayRepeat, repeats: repeats)
+            isStream: request.form == .events, mayRepeat: request.mayRepeat, places: finder.attempts, repeats: repeats)
         let machine = ExchangeStateMachine(
-            terms, form: request.form, boundsStream: boundsStream, now: SystemClock.instant)
+            terms, form: request.form, boundsStream: boundsStream, looking: finder.looking, now: SystemClock.instant)
         state = NIOLoopBoundBox(State(machine: machine, writer: writer), eventLoop: eventLoop)
     }
 
@@ -115,7 +115,9 @@ package final class Exchange: Sendable, Ticking {
                 if let writer = over() { writer.answerEnded(totals) }
             case .fail(let error):
                 let source = source
-                if let writer = over() { writer.answerFailed(error, from: source) }
+                // Behind a head it is one place's failure and nobody else's.
+                let told = state.value.machine.hasHead ? error : finder.told(error)
+                if let writer = over() { writer.answerFailed(told, from: source) }
             case .failWithoutPlace:
                 let source = source
                 if let writer = over() { writer.answerFailed(finder.none(), from: source) }
@@ -133,12 +135,12 @@ package final class Exchange: Sendable, Ticking {
             case .expire:
                 state.value.handle = nil
                 handle?.expire()
-            case .rest(let number, let seconds):
+            case .failed(let number, let failure):
                 let place = state.value.places[number]
-                place.rest(retryAfterSeconds: seconds, now: SystemClock.instant)
-            case .restIsOver(let number):
+                place.failed(failure, now: SystemClock.instant)
+            case .answers(let number):
                 let place = state.value.places[number]
-                place.restIsOver()
+                place.answers(now: SystemClock.instant)
             }
         }
         let writer = state.value.writer
@@ -146,10 +148,14 @@ package final class Exchange: Sendable, Ticking {
     }
 
     private func find() {
-        let known = state.value.places
-        let found = finder.find().filter { place in !known.contains { $0.isSame(as: place) } }
-        state.value.places += found
-        perform(state.value.machine.found(found.map(\.isForeign), now: SystemClock.instant))
+        finder.find { [self] found in
+            // The reader may have gone while somebody was waited for.
+            guard state.value.writer != nil else { return }
+            let known = state.value.places
+            let new = found.filter { place in !known.contains { $0.isSame(as: place) } }
+            state.value.places += new
+            perform(state.value.machine.found(new.map(\.isForeign), now: SystemClock.instant))
+        }
     }
 
     private func begin(_ place: Int, firstContentMs: Int64, totalMs: Int64) {
@@ -177,6 +183,7 @@ package final class Exchange: Sendable, Ticking {
     @discardableResult
     private func over() -> (any AnswerWriter)? {
         ticker.remove(self)
+        finder.leave()
         let writer = state.value.writer
         state.value.writer = nil
         state.value.handle = nil
@@ -191,19 +198,6 @@ package final class Exchange: Sendable, Ticking {
         if let upload { state.value.machine.uploadMoved(at: upload.isStarving ? now : upload.lastTaken) }
         let whoAnswers = source.place?.whoAnswers ?? "the worker"
         perform(state.value.machine.tick(whoAnswers: whoAnswers, canSendAgain: canSendAgain, now: now))
-    }
-}
-
-/// Where a request may go.
-package struct PlaceFinder: Sendable {
-    /// The places as they are now, best first.
-    package var find: @Sendable () -> [any Place]
-    /// What is told when there is none at all.
-    package var none: @Sendable () -> MeshError
-
-    package init(find: @escaping @Sendable () -> [any Place], none: @escaping @Sendable () -> MeshError) {
-        self.find = find
-        self.none = none
     }
 }
 

@@ -21,16 +21,16 @@ package protocol Place: Sendable {
     /// - Parameter attempt: its number among the places that this request has asked, from 1.
     func begin(_ request: WorkRequest, attempt: Int, receiver: any AnswerReceiver) -> any AttemptHandle
 
-    /// It refused without doing anything: its siblings come first for a moment.
-    func rest(retryAfterSeconds: Int?, now: Instant)
-    /// It answers.
-    func restIsOver()
+    /// It has failed before content, as whoever asked it judges it.
+    func failed(_ failure: Attempts.Failure, now: Instant)
+    /// It answers: content has come.
+    func answers(now: Instant)
 }
 
 extension Place {
     package var worker: String? { nil }
-    package func rest(retryAfterSeconds: Int?, now: Instant) {}
-    package func restIsOver() {}
+    package func failed(_ failure: Attempts.Failure, now: Instant) {}
+    package func answers(now: Instant) {}
 
     /// Whether another node answers.
     package var isForeign: Bool { node != nil }
@@ -65,4 +65,6 @@ package protocol LocalPlaces: Sendable {
     func offers(of provider: CatalogProvider, _ need: WorkerNeed) -> [LocalOffer]
     /// Whether there is any.
     func meets(_ need: WorkerNeed, of provider: RecordKey) -> Bool
+    /// Whether one of them takes one request more now.
+    func hasRoom(_ need: WorkerNeed, of provider: RecordKey) -> Bool
 }

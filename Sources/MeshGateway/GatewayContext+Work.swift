@@ -11,19 +11,32 @@ extension GatewayContext {
     /// What a buyer's request asks of a worker, and where it may go.
     func work(
         _ hot: HotRoute, _ head: HTTPRequestHead, _ bytes: ByteBuffer, _ principal: Principal
-    ) throws(MeshError) -> (WorkRequest, Route) {
+    ) throws(MeshError) -> (WorkRequest, Destination) {
         switch hot.call {
         case .chat:
             let body = try BuyerBody.read(bytes)
+            if let pool = pool(body.model, principal) {
+                let request = WorkRequest(
+                    content: .chat(body), form: body.wantsStream ? .events : .document, need: WorkerNeed(model: nil),
+                    deadlines: deadlines)
+                return (request, .pool(pool, PoolRequest(head.headers, body, of: principal)))
+            }
             let route = try catalog.resolve(body.model, for: principal).get()
             return (
                 WorkRequest(
                     content: .chat(body), form: body.wantsStream ? .events : .document,
                     need: WorkerNeed(model: route.model),
-                    deadlines: deadlines), route
+                    deadlines: deadlines), .route(route)
             )
         case .proxy(let endpoint):
             let call = try ProxyCall.read(head, endpoint, bytes)
+            if let pool = call.model.flatMap({ pool($0, principal) }) {
+                let request = WorkRequest(
+                    content: call.content, form: call.wantsStream ? .events : .bytes,
+                    need: WorkerNeed(model: nil, endpoint: endpoint, worker: call.worker),
+                    mayRepeat: head.method == .GET || !endpoint.family.keepsState, deadlines: deadlines)
+                return (request, .pool(pool, PoolRequest(head.headers, nil, of: principal)))
+            }
             let route = try proxyRoute(call, endpoint, principal)
             let model = route.model.isEmpty ? nil : route.model
             var content = call.content
@@ -38,7 +51,7 @@ extension GatewayContext {
                 WorkRequest(
                     content: content, form: call.wantsStream ? .events : .bytes,
                     need: WorkerNeed(model: model, endpoint: endpoint, worker: call.worker),
-                    mayRepeat: head.method == .GET || !endpoint.family.keepsState, deadlines: deadlines), route
+                    mayRepeat: head.method == .GET || !endpoint.family.keepsState, deadlines: deadlines), .route(route)
             )
         }
     }
@@ -51,6 +64,8 @@ extension GatewayContext {
         guard case .proxy(let endpoint) = hot.call,
             let call = try ProxyCall.readUpload(head, endpoint, beginning: beginning)
         else { return nil }
+        // The next member of a pool would need it anew.
+        if call.model.flatMap({ pool($0, principal) }) != nil { return nil }
         let route = try proxyRoute(call, endpoint, principal)
         let model = route.model.isEmpty ? nil : route.model
         let need = WorkerNeed(model: model, endpoint: endpoint, worker: call.worker, takesUploads: true)
@@ -65,6 +80,12 @@ extension GatewayContext {
             mayRepeat: !endpoint.family.keepsState, deadlines: deadlines)
         return UploadWork(
             request: request, route: route, beginning: upload.beginning, check: check)
+    }
+
+    /// The pool that `rotation/NAME` means for the caller; nil for other names, and where there is no such pool.
+    private func pool(_ model: String, _ principal: Principal) -> PoolID? {
+        guard model.hasPrefix(PoolName.prefix) else { return nil }
+        return market.book.pool(String(model.dropFirst(PoolName.prefix.count)), for: principal.username)
     }
 
     /// By the model the request names, else by the provider it names, else by who offers the endpoint.
@@ -90,4 +111,18 @@ struct UploadWork {
     var route: Route
     var beginning: ByteBuffer
     var check: UploadCheck
+}
+
+/// Where a buyer's request goes.
+enum Destination {
+    case route(Route)
+    case pool(PoolID, PoolRequest)
+
+    /// What it is called in the log.
+    var model: String {
+        switch self {
+        case .route(let route): route.model
+        case .pool(let pool, _): PoolName.prefix + pool.name
+        }
+    }
 }

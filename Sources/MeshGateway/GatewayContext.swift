@@ -11,6 +11,7 @@ package final class GatewayContext: Sendable {
     package let authenticator: Authenticator
     package let catalog: CatalogHolder
     package let dispatcher: Dispatcher
+    package let market: Market
     package let deadlines: AnswerDeadlines
     package let coldRoutes: any ColdRoutes
     package let metrics: GatewayMetrics
@@ -25,7 +26,7 @@ package final class GatewayContext: Sendable {
     let heldBodyBytes = Atomic<Int>(0)
 
     package init(
-        identity: NodeFacts, authenticator: Authenticator, catalog: CatalogHolder, dispatcher: Dispatcher,
+        identity: NodeFacts, authenticator: Authenticator, catalog: CatalogHolder, dispatcher: Dispatcher, market: Market,
         deadlines: AnswerDeadlines, coldRoutes: any ColdRoutes, metrics: GatewayMetrics,
         journal: Journal = .silent, requests: RequestCount = RequestCount()
     ) {
@@ -33,6 +34,7 @@ package final class GatewayContext: Sendable {
         self.authenticator = authenticator
         self.catalog = catalog
         self.dispatcher = dispatcher
+        self.market = market
         self.deadlines = deadlines
         self.coldRoutes = coldRoutes
         self.metrics = metrics

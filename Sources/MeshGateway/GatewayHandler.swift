@@ -214,7 +214,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
                 self?.setReading(isReading)
             })
         uploading = Uploading(flow: flow, check: work.check)
-        start(work.request, work.route, principal, upload: flow)
+        start(work.request, .route(work.route), principal, upload: flow)
     }
 
     private func uploadBroke(_ error: MeshError) {
@@ -236,12 +236,14 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         guard let hot = request.hot else { return startCold(request.head, request.bytes) }
         do throws(MeshError) {
             let principal = shared.principal(hot.caller)
-            let (work, route) = try shared.work(hot.route, request.head, request.bytes, principal)
-            start(work, route, principal)
+            let (work, destination) = try shared.work(hot.route, request.head, request.bytes, principal)
+            start(work, destination, principal)
         } catch { answer(error) }
     }
 
-    private func start(_ request: WorkRequest, _ route: Route, _ principal: Principal, upload: UploadFlow? = nil) {
+    private func start(
+        _ request: WorkRequest, _ destination: Destination, _ principal: Principal, upload: UploadFlow? = nil
+    ) {
         guard let context else { return }
         guard machine.exchangeBegins(isDraining: shared.isDraining) else {
             return answer(MeshError(.draining, "this node is shutting down; use another node", retryAfterSeconds: 5))
@@ -251,11 +253,11 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         let requestID = RequestID.make(&dice)
         let answer = BuyerAnswer(handler: self, requestID: requestID, form: request.form, upload: upload)
         running = answer
-        trace.begins(requestID, request, buyer: principal.username, model: route.model)
+        trace.begins(requestID, request, buyer: principal.username, model: destination.model)
         shared.requests.began()
         answer.begin(
-            shared.dispatcher.exchange(
-                request, on: route, for: Asker(principal: principal, requestID: requestID), upload: upload,
+            shared.exchange(
+                request, to: destination, for: Asker(principal: principal, requestID: requestID), upload: upload,
                 writer: answer, eventLoop: context.eventLoop))
     }
 

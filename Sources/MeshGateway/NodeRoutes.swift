@@ -92,10 +92,19 @@ package struct NodeRoutes: ColdRoutes {
             let catalog = context.catalog.current
             guard path.count > 1 else {
                 let listing = context.catalog.listing(for: principal)
+                let pools = context.market.book.pools(for: principal.username)
                 return .json([
                     "object": "list",
-                    "data": .array(listing.map { $0.document(fullName: catalog.mark(of: $0.provider)) }),
+                    "data": .array(
+                        listing.map { $0.document(fullName: catalog.mark(of: $0.provider)) } + pools.map(\.document)),
                 ])
+            }
+            let name = path.dropFirst().joined(separator: "/")
+            if name.hasPrefix(PoolName.prefix),
+                let pool = context.market.book.pool(
+                    String(name.dropFirst(PoolName.prefix.count)), for: principal.username)
+            {
+                return .json(pool.document)
             }
             // Sent as it is listed, or escaped: an id that looks like an escaped one may be either.
             let raw = RequestPath.modelID(request.target).flatMap { PercentEncoding.plain($0) }

@@ -151,6 +151,9 @@ package final class RunningNode: Service {
             remote: ForwardClient(links: links, signer: home.identity.node, signers: signers),
             operators: { catalog.current.node($0)?.operatorKey })
         let dispatcher = Dispatcher(locals: [sessions], remotes: remotes)
+        let market = Market(
+            book: MarketBook(), catalog: catalog, dispatcher: dispatcher, node: key, nodeOperator: operatorKey,
+            seed: Sodium.shared.randomSeed(), logger: logger)
         let forwards = ForwardServer(
             node: key, catalog: catalog, dispatcher: dispatcher, signers: signers, deadlines: deadlines,
             journal: journal, requests: RequestCount(idle: idle))
@@ -166,7 +169,8 @@ package final class RunningNode: Service {
             sessions: sessions, catalog: catalog, group: group, metrics: UpstreamMetrics(), logger: logger)
         let administration = Administration(
             store: home.store, directory: home.directory, identity: home.identity, authenticator: authenticator,
-            signers: signers, control: control, sessions: sessions, catalog: catalog, upstreams: upstreams)
+            signers: signers, control: control, sessions: sessions, catalog: catalog, upstreams: upstreams,
+            book: market.book)
         let views = NodeViews(
             facts: facts(configuration, home), control: control, catalog: catalog, sessions: sessions, clock: clock,
             store: store, links: links, rules: rules, certificates: { certificates.map { [$0.view] } ?? [] })
@@ -175,7 +179,7 @@ package final class RunningNode: Service {
             admission: admission, store: store, exposition: { registry.exposition() })
         let gateway = GatewayContext(
             identity: NodeFacts(key: key, operatorKey: operatorKey, name: configuration.nodeName),
-            authenticator: authenticator, catalog: catalog, dispatcher: dispatcher,
+            authenticator: authenticator, catalog: catalog, dispatcher: dispatcher, market: market,
             deadlines: deadlines, coldRoutes: routes, metrics: GatewayMetrics(), journal: journal,
             requests: RequestCount(idle: idle))
         return Parts(

@@ -11,6 +11,7 @@ enum Schema {
         migrator.registerMigration("5 names") { try $0.execute(sql: names) }
         migrator.registerMigration("6 mesh rules") { try $0.execute(sql: meshRules) }
         migrator.registerMigration("7 upstreams") { try $0.execute(sql: upstreams) }
+        migrator.registerMigration("8 market") { try $0.execute(sql: market) }
         return migrator
     }()
 

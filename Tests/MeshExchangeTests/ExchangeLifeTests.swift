@@ -100,8 +100,9 @@ import Testing
         case .begin(let place, let first, let total): ["begin \(place) \(first) \(total)"]
         case .cancel: ["cancel"]
         case .expire: ["expire"]
-        case .rest(let place, let seconds): ["rest \(place) \(seconds ?? 0)"]
-        case .restIsOver(let place): ["over \(place)"]
+        case .failed(let place, let failure):
+            Attempts.needsRest(failure) ? ["rest \(place) \(Attempts.retryAfter(failure) ?? 0)"] : []
+        case .answers(let place): ["over \(place)"]
         case .pause: ["pause"]
         case .resume: ["resume"]
         case .consumed: []

@@ -33,9 +33,13 @@ private struct VerdictServer {
         let catalog = CatalogHolder(node: key)
         let sessions = SessionTable(
             metrics: WorkerMetrics(), catalog: catalog, logger: Logger(label: "test"))
+        let dispatcher = Dispatcher(locals: [sessions], remotes: ForwardPlaces(remote: NoNodes()))
+        let market = Market(
+            book: MarketBook(), catalog: catalog, dispatcher: dispatcher, node: key, nodeOperator: key, seed: 1,
+            logger: Logger(label: "test"))
         let shared = GatewayContext(
             identity: NodeFacts(key: key, operatorKey: key, name: "solo"), authenticator: Authenticator(),
-            catalog: catalog, dispatcher: Dispatcher(locals: [sessions], remotes: ForwardPlaces(remote: NoNodes())),
+            catalog: catalog, dispatcher: dispatcher, market: market,
             deadlines: .init(), coldRoutes: NoRoutes(), metrics: GatewayMetrics())
         listener = try await HTTPListener.bind(
             group: MultiThreadedEventLoopGroup.singleton, host: "127.0.0.1", port: 0, tls: nil,

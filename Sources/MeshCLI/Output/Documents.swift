@@ -40,6 +40,12 @@ extension TableLayout {
         ("USERNAME", "username"), ("OWNER ID", "owner_id"), ("CREATED", "created_at"), ("DISABLED", "disabled"),
     ])
 
+    static let rotations = TableLayout(computed: [
+        ("NAME", { $0["name"]?.cell ?? "" }), ("OWNER", { $0["owner"]?.cell ?? "" }),
+        ("MODEL", { $0["model"]?.cell ?? "" }), ("MEMBERS", { RotationDocument.members($0) }),
+        ("CHANGED", { LocalTime.cell($0["changed_at"], key: "changed_at") }),
+    ])
+
     static let keys = TableLayout([
         ("KEY ID", "key_id"), ("USER", "username"), ("LABEL", "label"), ("SCOPES", "scopes"),
         ("CREATED", "created_at"), ("EXPIRES", "expires_at"), ("REVOKED", "revoked_at"),
@@ -95,6 +101,11 @@ enum ObjectLayout {
         ("name", "name"), ("full name", "full_name"), ("owner", "owner"), ("access", "access"),
         ("named", "named"), ("kind", "kind"), ("display name", "display_name"),
         ("max concurrency", "max_concurrency"), ("base URL", "base_url"), ("endpoints", "endpoints"), ("key", "key"),
+    ]
+
+    static let rotation = [
+        ("name", "name"), ("owner", "owner"), ("buyers ask for", "buyers_ask_for"), ("model", "model"),
+        ("members", "members"), ("settings", "settings"), ("changed", "changed_at"),
     ]
 
     static let name = [("name", "name"), ("means", "means")]

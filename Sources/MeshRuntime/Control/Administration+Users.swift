@@ -36,6 +36,7 @@ extension Administration {
             user.disabled = disabled
             try reloadKeys()
             try publishProviders()
+            try publishMarket()
             return (user, try store.providers(in: .user(username)).map(recordKey))
         }
         let isShown = !disabled
@@ -57,9 +58,12 @@ extension Administration {
                 )
             }
             let keys = providers.map(recordKey)
+            let market = try store.marketEntries().filter { $0.scope == .user(username) }
+            try store.changeMarket(saved: [], removed: market.map { ($0.kind, $0.scope, $0.name) })
             try store.removeUser(username)
             try reloadKeys()
             try publishProviders()
+            try publishMarket()
             for key in keys { sessions.close(workersOf: key, .tokenRevoked) }
             for provider in providers where provider.upstream != nil {
                 try directory.setUpstreamKey(nil, provider.scope, provider.providerID)

@@ -21,6 +21,7 @@ package final class Administration: Sendable {
     let sessions: SessionTable
     let catalog: CatalogHolder
     private let upstreams: Upstreams
+    let book: MarketBook
     /// Held from reading the store to telling the others: of two changes at once, the later one is told last.
     private let telling = Mutex(())
     /// Keys in adverts of this node that are not proven yet.
@@ -28,8 +29,10 @@ package final class Administration: Sendable {
 
     package init(
         store: MeshStore, directory: DataDirectory, identity: NodeIdentity, authenticator: Authenticator,
-        signers: Signers, control: ControlPlane, sessions: SessionTable, catalog: CatalogHolder, upstreams: Upstreams
+        signers: Signers, control: ControlPlane, sessions: SessionTable, catalog: CatalogHolder, upstreams: Upstreams,
+        book: MarketBook
     ) {
+        self.book = book
         self.upstreams = upstreams
         self.store = store
         self.directory = directory
@@ -51,6 +54,7 @@ package final class Administration: Sendable {
             }
             try reloadKeys()
             try publishProviders()
+            try publishMarket()
         }
     }
 
@@ -239,7 +243,7 @@ package final class Administration: Sendable {
 
     // MARK: Telling the rest of the node
 
-    private func ownerKey(_ scope: OwnerScope) throws -> PublicKey {
+    func ownerKey(_ scope: OwnerScope) throws -> PublicKey {
         switch scope {
         case .global: return identity.operatorKey.publicKey
         case .user(let name):

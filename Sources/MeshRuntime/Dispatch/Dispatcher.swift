@@ -21,10 +21,18 @@ package final class Dispatcher: Sendable {
         eventLoop: any EventLoop
     ) -> Exchange {
         let need = request.need
-        let finder = PlaceFinder(
-            find: { [self] in places(route, need, for: asker) },
-            none: { [self] in nobody(route, need) })
-        return Exchange(
+        let finder = RouteFinder(
+            places: { [self] in places(route, need, for: asker) },
+            nobody: { [self] in nobody(route, need) })
+        return exchange(request, by: finder, upload: upload, writer: writer, eventLoop: eventLoop)
+    }
+
+    /// The same for places that somebody else chooses.
+    package func exchange(
+        _ request: WorkRequest, by finder: any PlaceFinder, upload: UploadFlow?, writer: any AnswerWriter,
+        eventLoop: any EventLoop
+    ) -> Exchange {
+        Exchange(
             request, upload: upload, finder: finder, repeats: Limits.forwardAttempts, boundsStream: true,
             tickers: tickers, writer: writer, eventLoop: eventLoop)
     }
@@ -35,12 +43,12 @@ package final class Dispatcher: Sendable {
         eventLoop: any EventLoop
     ) -> Exchange {
         let need = request.need
-        let finder = PlaceFinder(
-            find: { [self] in
+        let finder = RouteFinder(
+            places: { [self] in
                 let legs = localOffers(of: [provider], need)
                 return legs.prefix(Limits.forwardAttempts).map(\.offer.place)
             },
-            none: { Self.noWorker(need) })
+            nobody: { Self.noWorker(need) })
         return Exchange(
             request, upload: upload, finder: finder, repeats: Limits.repeatsByHost, boundsStream: false,
             tickers: tickers, writer: writer, eventLoop: eventLoop)
@@ -68,6 +76,24 @@ package final class Dispatcher: Sendable {
 
     /// Whether any place, here or at another node, is known to have what is needed now.
     package func isOffered(_ route: Route, _ need: WorkerNeed) -> Bool { isMet(need, by: route) }
+
+    /// What a provider can do about a need now.
+    package enum Standing: Hashable, Sendable {
+        case offered
+        /// By workers here alone, and they have as many requests as they take.
+        case full
+        /// It has the model, and does not offer the endpoint.
+        case lacksEndpoint
+        case absent
+    }
+
+    package func standing(of provider: CatalogProvider, _ need: WorkerNeed) -> Standing {
+        if remotes.meets(need, of: provider) { return .offered }
+        if isServed(need, of: provider.key) {
+            return locals.contains { $0.hasRoom(need, of: provider.key) } ? .offered : .full
+        }
+        return lacksEndpoint(Route(providers: [provider], model: need.model ?? ""), need) ? .lacksEndpoint : .absent
+    }
 
     private func localOffers(
         of providers: [CatalogProvider], _ need: WorkerNeed
@@ -105,4 +131,13 @@ package final class Dispatcher: Sendable {
     private func isMet(_ need: WorkerNeed, by route: Route) -> Bool {
         route.providers.contains { isServed(need, of: $0.key) || remotes.meets(need, of: $0) }
     }
+}
+
+/// The places of a route, or of a provider here, as they are when they are asked for.
+private struct RouteFinder: PlaceFinder {
+    let places: @Sendable () -> [any Place]
+    let nobody: @Sendable () -> MeshError
+
+    func find(_ found: @escaping @Sendable ([any Place]) -> Void) { found(places()) }
+    func none() -> MeshError { nobody() }
 }

@@ -6,10 +6,15 @@ import Synchronization
 package final class CatalogHolder: Sendable {
     private final class Box: Sendable {
         let catalog: Catalog
+        /// Another catalog has another number.
+        let serial: UInt64
         /// Routes that were resolved in this catalog: the same few names are asked for again and again.
         let routes = Mutex<[RouteKey: Route]>([:])
         let listings = Mutex<[ListingKey: [Catalog.Listed]]>([:])
-        init(_ catalog: Catalog) { self.catalog = catalog }
+        init(_ catalog: Catalog, serial: UInt64) {
+            self.catalog = catalog
+            self.serial = serial
+        }
     }
 
     private struct RouteKey: Hashable {
@@ -28,10 +33,16 @@ package final class CatalogHolder: Sendable {
     private let used = Mutex<[UsedName]>([])
     private let changes = ChangeBell()
 
-    package init(node: PublicKey) { box = Mutex(Box(.empty(node: node))) }
+    package init(node: PublicKey) { box = Mutex(Box(.empty(node: node), serial: 1)) }
 
     /// Copies one reference; the lock is held for nothing else.
     package var current: Catalog { box.withLock { $0 }.catalog }
+
+    /// The catalog, and the number that tells it from others.
+    var edition: (catalog: Catalog, serial: UInt64) {
+        let box = box.withLock { $0 }
+        return (box.catalog, box.serial)
+    }
 
     /// `Catalog.resolve`, remembered for as long as the catalog lives. Failures are not: they are rare, and their
     /// number is the caller's to choose.
@@ -71,8 +82,7 @@ package final class CatalogHolder: Sendable {
     }
 
     package func replace(_ catalog: Catalog) {
-        let new = Box(catalog)
-        box.withLock { $0 = new }
+        box.withLock { $0 = Box(catalog, serial: $0.serial + 1) }
         changes.ring()
     }
 

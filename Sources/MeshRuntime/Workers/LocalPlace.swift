@@ -17,11 +17,12 @@ package struct LocalPlace: Place {
         session.start(request, model: model, receiver: receiver)
     }
 
-    package func rest(retryAfterSeconds: Int?, now: Instant) {
-        session.rest(retryAfterSeconds: retryAfterSeconds, now: now)
+    package func failed(_ failure: Attempts.Failure, now: Instant) {
+        guard Attempts.needsRest(failure) else { return }
+        session.rest(retryAfterSeconds: Attempts.retryAfter(failure), now: now)
     }
 
-    package func restIsOver() { session.restIsOver() }
+    package func answers(now: Instant) { session.restIsOver() }
 }
 
 extension SessionTable: LocalPlaces {
@@ -35,4 +36,8 @@ extension SessionTable: LocalPlaces {
     }
 
     package func meets(_ need: WorkerNeed, of provider: RecordKey) -> Bool { choose(provider, need) != nil }
+
+    package func hasRoom(_ need: WorkerNeed, of provider: RecordKey) -> Bool {
+        best(of: provider, need).contains { !$0.isFull }
+    }
 }

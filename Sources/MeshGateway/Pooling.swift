@@ -1,0 +1,67 @@
+import MeshCrypto
+import MeshExchange
+import MeshModel
+import MeshRouting
+import MeshRuntime
+import MeshWire
+import NIOCore
+import NIOHTTP1
+
+/// How buyers name pools.
+enum PoolName {
+    static let prefix = "rotation/"
+}
+
+extension GatewayContext {
+    func exchange(
+        _ request: WorkRequest, to destination: Destination, for asker: Asker, upload: UploadFlow?,
+        writer: any AnswerWriter, eventLoop: any EventLoop
+    ) -> Exchange {
+        switch destination {
+        case .route(let route):
+            dispatcher.exchange(
+                request, on: route, for: asker, upload: upload, writer: writer, eventLoop: eventLoop)
+        case .pool(let pool, let shape):
+            market.exchange(
+                request, in: pool, shape, for: asker, upload: upload, writer: writer, eventLoop: eventLoop)
+        }
+    }
+}
+
+extension PoolRequest {
+    /// A request with few words, and of no conversation, shows best whether somebody is well again.
+    private static let shortBytes = 2_048
+    /// What programs call a conversation in a header of their own.
+    private static let sessionHeaders = [
+        "x-claude-code-session-id", "session_id", "thread-id", "x-openwebui-chat-id", "x-session-id",
+    ]
+    private static let sessionFields: [StaticString] = ["session_id", "prompt_cache_key", "user"]
+
+    init(_ headers: HTTPHeaders, _ body: BuyerBody?, of principal: Principal) {
+        self.init(
+            session: Self.session(headers, body).map { Self.hash($0, principal) },
+            isShort: (body?.bytes.readableBytes ?? 0) <= Self.shortBytes)
+    }
+
+    private static func session(_ headers: HTTPHeaders, _ body: BuyerBody?) -> [UInt8]? {
+        for name in sessionHeaders {
+            if let value = headers.first(name: name), !value.isEmpty { return Array(value.utf8.prefix(256)) }
+        }
+        return body?.conversation(named: sessionFields)
+    }
+
+    /// Nobody's conversation is somebody else's.
+    private static func hash(_ session: [UInt8], _ principal: Principal) -> UInt64 {
+        Sodium.shared.hash16(principal.owner.bytes + session, key: []).bytes.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+    }
+}
+
+extension PoolID {
+    /// As it stands in the list of models.
+    var document: JSONValue {
+        [
+            "id": .string(PoolName.prefix + name), "object": "model", "created": .integer(0),
+            "owned_by": .string(scope.username),
+        ]
+    }
+}

@@ -1,0 +1,60 @@
+package import MeshModel
+package import MeshRouting
+import Synchronization
+
+/// What the owners of this node have set up for buyers: replaced whole by the administration, read by every request
+/// that names a pool.
+package final class MarketBook: Sendable {
+    package struct Entry: Sendable {
+        package var rotation: Rotation
+        /// In whose name its members' names are read.
+        package var owner: PublicKey
+
+        package init(rotation: Rotation, owner: PublicKey) {
+            self.rotation = rotation
+            self.owner = owner
+        }
+    }
+
+    package struct Edition: Sendable {
+        /// Another one has another number.
+        package var serial: UInt64 = 0
+        package var rotations: [PoolID: Entry] = [:]
+        /// By scope and name.
+        package var order: [PoolID] = []
+    }
+
+    private let edition = Mutex(Edition())
+
+    package init() {}
+
+    package var current: Edition { edition.withLock { $0 } }
+
+    package func replace(_ rotations: [(id: PoolID, entry: Entry)]) {
+        edition.withLock { edition in
+            edition.serial += 1
+            edition.rotations = Dictionary(rotations.map { ($0.id, $0.entry) }, uniquingKeysWith: { first, _ in first })
+            edition.order = rotations.map(\.id)
+        }
+    }
+
+    /// The pool that `name` means for a user: theirs, or else the operator's.
+    package func pool(_ name: String, for username: String?) -> PoolID? {
+        edition.withLock { edition in
+            let own = username.map { PoolID(scope: OwnerScope(username: $0), name: name) }
+            if let own, edition.rotations[own] != nil { return own }
+            let global = PoolID(scope: .global, name: name)
+            return edition.rotations[global] == nil ? nil : global
+        }
+    }
+
+    /// Those that a user can name, each once.
+    package func pools(for username: String?) -> [PoolID] {
+        let order = current.order
+        let own = username.map { OwnerScope(username: $0) } ?? .global
+        let theirs = order.filter { $0.scope == own }
+        return theirs + (own == .global ? [] : order.filter { pool in
+            pool.scope == .global && !theirs.contains { $0.name == pool.name }
+        })
+    }
+}
