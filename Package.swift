@@ -201,7 +201,9 @@ let package = Package(
                 .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"), .lifecycle, .log,
             ]),
         tests("MeshRuntimeTests", ["MeshRuntime", "MeshSessions", "MeshModel"]),
-        tests("MeshGatewayTests", ["MeshGateway", "MeshRuntime", "MeshSessions", "MeshWire", "MeshModel"]),
+        tests(
+            "MeshGatewayTests",
+            ["MeshGateway", "MeshRuntime", "MeshSessions", "MeshWire", "MeshModel", .nio("NIOHTTP1")]),
         tests(
             "MeshNodeTests",
             [

@@ -179,6 +179,9 @@ package struct Broker: Sendable {
         return (batch + [gossip.nextDeadline, announcements.reviewDue, catalog]).compactMap { $0 }.min()
     }
 
+    /// Whether no worker is here and the mesh has been told so: nothing is on its way to the disk, and nothing due.
+    package func isQuiet(now: Instant) -> Bool { workers.isEmpty && underWay == nil && own.nextDeadline > now }
+
     // MARK: What must survive
 
     private mutating func withBatch(_ immediate: [Effect], now: Now) -> Effects {
@@ -265,7 +268,7 @@ package struct Broker: Sendable {
                 if reason == .quota { own.evicted(key, now: now.instant) }
             case .usabilityChanged, .livenessChanged, .close: isCatalogStale = true
             case .beaconDue: isBeaconDue = true
-            case .send, .dial, .beacon, .rejected, .ignored, .blocked, .syncFinished: break
+            case .send, .dial, .unreachable, .beacon, .rejected, .ignored, .blocked, .syncFinished: break
             }
             effects.append(.gossip(effect))
         }
@@ -468,12 +471,11 @@ package struct Broker: Sendable {
         else { return }
         isCatalogStale = false
         catalogBuiltAt = now.instant
-        let reachable = [node] + gossip.linkViews.map(\.peer)
         forgetDetails()
         var details = ownDetails
         for (key, opened) in openedDetails where details[key] == nil { details[key] = opened }
         let catalog = builder.build(
-            gossip.usable(now: now), local: local, details: details, reachable: reachable, wall: now.wall)
+            gossip.usable(now: now), local: local, details: details, reachable: Array(gossip.reachable), wall: now.wall)
         catalogIntervalMs = max(shortestCatalogIntervalMs, Int64(clamping: catalog.size / 500))
         isCatalogStale = builder.isUnfinished
         effects += builder.names.takeNews().map(Effect.nameClaimed)

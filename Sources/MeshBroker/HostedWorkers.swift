@@ -20,6 +20,8 @@ struct HostedWorkers: Sendable {
 
     init(node: PublicKey) { self.node = node }
 
+    var isEmpty: Bool { attachments.isEmpty }
+
     subscript(attachment: RecordKey) -> Hosted? { hosted[attachment] }
 
     /// The attachments of workers that were admitted by the grant's key.

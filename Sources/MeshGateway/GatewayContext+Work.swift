@@ -54,7 +54,7 @@ extension GatewayContext {
         let route = try proxyRoute(call, endpoint, principal)
         let model = route.model.isEmpty ? nil : route.model
         let need = WorkerNeed(model: model, endpoint: endpoint, worker: call.worker, takesUploads: true)
-        guard let upload = call.content.upload(model: model), dispatcher.isReachable(route, need) else { return nil }
+        guard let upload = call.content.upload(model: model), dispatcher.isOffered(route, need) else { return nil }
         var check = try UploadCheck(
             contentType: head.headers.first(name: "content-type") ?? "application/octet-stream", model: model,
             length: upload.length)

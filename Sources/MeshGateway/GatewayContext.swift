@@ -15,7 +15,8 @@ package final class GatewayContext: Sendable {
     package let coldRoutes: any ColdRoutes
     package let metrics: GatewayMetrics
     package let journal: Journal
-    let inFlight = Atomic<Int>(0)
+    /// The inference requests under way.
+    let requests: RequestCount
     private let draining = Atomic<Bool>(false)
     let coldInFlight = Atomic<Int>(0)
     /// Counts wrong API keys per address.
@@ -26,7 +27,7 @@ package final class GatewayContext: Sendable {
     package init(
         identity: NodeFacts, authenticator: Authenticator, catalog: CatalogHolder, dispatcher: Dispatcher,
         deadlines: AnswerDeadlines, coldRoutes: any ColdRoutes, metrics: GatewayMetrics,
-        journal: Journal = .silent
+        journal: Journal = .silent, requests: RequestCount = RequestCount()
     ) {
         self.identity = identity
         self.authenticator = authenticator
@@ -36,9 +37,10 @@ package final class GatewayContext: Sendable {
         self.coldRoutes = coldRoutes
         self.metrics = metrics
         self.journal = journal
+        self.requests = requests
     }
 
-    package var requestsInFlight: Int { inFlight.load(ordering: .relaxed) }
+    package var requestsInFlight: Int { requests.current }
     package var isDraining: Bool { draining.load(ordering: .relaxed) }
 
     /// No new requests from now on; the running ones go on.

@@ -10,48 +10,43 @@ import NIOWebSocket
 import Synchronization
 
 /// One buyer connection (or HTTP/2 stream): reads requests, sends inference requests straight to the dispatcher
-/// and everything else to the cold routes, and writes answers as they come. Lives on its event loop.
-///
-/// A request whose key or size is refused is still read to its end, unkept, so that the client gets the answer
-/// instead of a reset connection.
+/// and everything else to the cold routes, and writes answers as they come. What is done when, its `StateMachine` says;
+/// here are the channel, the clock and the bytes. Lives on its event loop.
 package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandler {
     package typealias InboundIn = HTTPServerRequestPart
     package typealias OutboundOut = HTTPServerResponsePart
 
-    enum Reading {
-        case idle
-        case body(HTTPRequestHead, ByteBuffer, HotRequest?)
-        /// Its body goes on while it arrives.
-        case uploading(UploadFlow, UploadCheck)
-        case refused(HTTPRequestHead, MeshError, left: Int)
-        case answering
-        /// The last answer of this connection is on its way out.
-        case ending
+    /// The request whose body is on its way.
+    private struct Arriving {
+        var head: HTTPRequestHead
+        /// Where it goes to a worker.
+        var hot: HotRequest?
+        /// Why it fails.
+        var refusal: MeshError?
+        var bytes = ByteBuffer()
+    }
+
+    /// The same of a body that goes on while it arrives.
+    private struct Uploading {
+        let flow: UploadFlow
+        var check: UploadCheck
     }
 
     let shared: GatewayContext
     private let carrier: Carrier
     private let isLocalOperator: Bool
-    private var reading = Reading.idle
+    private var machine = StateMachine(now: SystemClock.instant)
     private(set) var context: ChannelHandlerContext?
+    private var arriving: Arriving?
+    private var uploading: Uploading?
     private var running: BuyerAnswer?
     private var isFlushScheduled = false
     /// Seeded once a connection: the system's generator costs a call of the kernel for every request.
     private var dice = SeededGenerator(seed: .random(in: 0 ... .max))
-    private var keepAlive = true
     private var version = HTTPVersion.http1_1
-    private var closing = false
-    private var lastProgress = SystemClock.instant
-    private var requestStarted = SystemClock.instant
     private var timer: Scheduled<Void>?
-    /// What the other side had not taken at the last look.
-    private var lastUnsent = 0
-    /// The same of a stream, whose channel cannot be asked.
+    /// What the other side has not taken of a stream, whose channel cannot be asked.
     private var unsentOfStream = 0
-    /// Whether the request was read to its end.
-    private var isRequestWhole = true
-    /// Whether the upload under way has room for more.
-    private var uploadReads = true
     /// What of this connection's body stands in the node's count of those it holds: until the request is answered, for
     /// until then another candidate may need it.
     private var counted = 0
@@ -85,10 +80,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
 
     package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
-        case is ChannelShouldQuiesceEvent:
-            closing = true
-            if case .idle = reading { context.close(promise: nil) }
-        case ChannelEvent.inputClosed: context.close(promise: nil)
+        case is ChannelShouldQuiesceEvent: perform(machine.quiesced())
+        case ChannelEvent.inputClosed: perform(machine.inputClosed())
         case let refused as UpgradeRefused: upgradeRefusal = refused.error
         default: context.fireUserInboundEventTriggered(event)
         }
@@ -97,130 +90,90 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     package func channelWritabilityChanged(context: ChannelHandlerContext) {
         let isWritable = context.channel.isWritable
         if isWritable, let exchange = running?.exchange { exchange.writable() }
-        // A client that asks on without reading the answers is not read from either. A running stream has its own
-        // bound, and has to notice that its buyer left.
-        if version.major == 1, isWritable || running == nil { setReading(isWritable && uploadReads) }
+        perform(machine.writabilityChanged(isWritable))
         context.fireChannelWritabilityChanged()
     }
 
     // MARK: Reading
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        lastProgress = SystemClock.instant
+        let now = SystemClock.instant
         switch unwrapInboundIn(data) {
         case .head(var head):
+            guard machine.headArrived(.init(head), now: now) == .judge else { return }
             head.uri = RequestTarget.originForm(head.uri)
-            // What comes behind the last answer of a connection is not read any more.
-            if case .ending = reading { return }
-            headArrived(head)
-        case .body(let bytes): bodyArrived(bytes)
-        case .end:
-            isRequestWhole = true
-            requestEnded()
-        }
-    }
-
-    private func headArrived(_ head: HTTPRequestHead) {
-        version = head.version
-        // An HTTP/2 stream ends by itself; closing it would cut what flow control still holds back.
-        // Behind a request for another protocol the HTTP/1.1 decoder reads no more, whatever becomes of it.
-        // HTTP/1.0 has no way to end a body of unknown length but the end of the connection.
-        keepAlive =
-            version.major >= 2
-            || (version == .http1_1 && head.isKeepAlive && !head.headers.contains(name: "upgrade"))
-        isRequestWhole = false
-        requestStarted = lastProgress
-        trace = RequestTrace(head, at: lastProgress)
-        reading = judged(head)
-        guard head.headers.first(name: "expect")?.lowercased() == "100-continue" else { return }
-        if case .refused = reading {
-            // The client waits for this answer with its body unsent, and may never send it.
-            keepAlive = false
-            requestEnded()
-        } else {
-            write(.head(HTTPResponseHead(version: version, status: .continue)))
-            flushSoon()
-        }
-    }
-
-    /// What is known of a request before its body.
-    private func judged(_ head: HTTPRequestHead) -> Reading {
-        if let error = upgradeRefusal {
+            version = head.version
+            trace = RequestTrace(head, at: now)
+            let judgement = RequestJudgement.of(
+                head, upgradeRefusal: upgradeRefusal, from: carrier.place, shared)
             upgradeRefusal = nil
-            return .refused(head, error, left: Limits.coldBodyBytes)
-        }
-        if let error = RequestBounds.problem(head) {
-            // Read to its end, so that whoever sends a large one gets the answer.
-            return .refused(head, error, left: Limits.requestBodyBytes)
-        }
-        let route = HotRoute(head)
-        let declared = RequestBounds.declaredLength(head)
-        let limit = RequestBounds.bodyLimit(route)
-        let mayStream = route?.isProxied ?? false && ProxyCall.mayStream(head)
-        if declared > limit, !mayStream { return .refused(head, RequestBounds.tooLarge(head, route), left: limit) }
-        guard let route else { return .body(head, ByteBuffer(), nil) }
-        return switch shared.inferenceCaller(head.headers, scope: route.username, from: carrier.place) {
-        case .success(let caller):
-            .body(head, ByteBuffer(), HotRequest(caller: caller, route: route, mayStream: mayStream))
-        case .failure(let error): .refused(head, error, left: limit)
+            arriving = Arriving(head: head, hot: judgement.hot, refusal: judgement.refusal)
+            perform(machine.judged(judgement.verdict))
+        case .body(let bytes): bodyArrived(bytes, machine.bodyArrived(bytes.readableBytes, now: now))
+        case .end: perform(machine.requestEnded(now: now))
         }
     }
 
-    private func bodyArrived(_ bytes: ByteBuffer) {
-        switch reading {
-        case .body(let head, var collected, let hot):
-            // Taken out first so that the buffer is unique and grows in place.
-            reading = .idle
-            if collected.readableBytes == 0 { collected = bytes } else { collected.writeImmutableBuffer(bytes) }
-            let limit = RequestBounds.bodyLimit(hot?.route)
-            if collected.readableBytes > limit {
-                reading = .refused(head, RequestBounds.tooLarge(head, hot?.route), left: limit)
-            } else if !count(collected.readableBytes) {
-                let error = MeshError(
-                    .rateLimited, "this node takes in as many large requests as it can hold; try again shortly",
-                    retryAfterSeconds: 1)
-                reading = .refused(head, error, left: limit)
-            } else if var hot, hot.mayStream, collected.readableBytes >= Limits.uploadHeldBytes {
-                hot.mayStream = false
-                reading = streamed(hot, head, collected)
+    private func bodyArrived(_ bytes: ByteBuffer, _ action: StateMachine.Action?) {
+        if action == .keep {
+            if arriving?.bytes.readableBytes == 0 {
+                arriving?.bytes = bytes
             } else {
-                reading = .body(head, collected, hot)
+                arriving?.bytes.writeImmutableBuffer(bytes)
             }
-            if case .refused = reading { _ = count(0) }
-        case .uploading(let flow, var check):
-            reading = .answering
-            do throws(MeshError) { try check.pass(bytes) } catch { return running?.refuse(error) ?? () }
-            reading = .uploading(flow, check)
+            perform(machine.kept(fits: count(arriving?.bytes.readableBytes ?? 0)))
+        } else if action == .pass {
+            guard let flow = uploading?.flow else { return }
+            do throws(MeshError) { try uploading?.check.pass(bytes) } catch { return uploadBroke(error) }
             flow.arrived(bytes)
             _ = count(flow.heldBytes)
-        case .refused(let head, let error, let left):
-            reading = .refused(head, error, left: left - bytes.readableBytes)
-            if left < bytes.readableBytes {
-                keepAlive = false
-                requestEnded()
-            }
-        case .idle, .answering, .ending: break
+        } else {
+            perform(action)
         }
     }
 
-    private func requestEnded() {
-        switch reading {
-        case .body(let head, let bytes, let hot):
-            reading = .answering
-            if let hot { startInference(hot, head, bytes) } else { startCold(head, bytes) }
-        case .uploading(let flow, var check):
-            reading = .answering
-            do throws(MeshError) { try check.end() } catch { return running?.refuse(error) ?? () }
-            flow.ended()
-        case .refused(let head, let error, _):
-            reading = .answering
-            let requestID = RequestID.make(&dice)
-            // A WebSocket that was refused reaches this handler as a plain request.
-            answer(
-                .error(error, requestID: requestID), requestID: requestID, isHead: head.method == .HEAD,
-                code: error.code)
-        case .idle, .answering, .ending: break
+    private func perform(_ action: StateMachine.Action?) {
+        switch action {
+        case .sendContinue:
+            write(.head(HTTPResponseHead(version: version, status: .continue)))
+            flushSoon()
+        case .decide: decide()
+        case .refuse(let refusal): refuse(refusal)
+        case .answerRefusal: if let error = arriving?.refusal { answer(error) }
+        case .answer: startAnswer()
+        case .endUpload:
+            do throws(MeshError) { try uploading?.check.end() } catch { return uploadBroke(error) }
+            uploading?.flow.ended()
+        case .answerTimeout: answer(MeshError(.requestTimeout, "the request body did not arrive in time"))
+        case .refuseUpload:
+            running?.refuse(MeshError(.requestTimeout, "the rest of the request body did not arrive in time"))
+        case .lookAfterAnswer(let quietMs): running?.patrol(quietMs: quietMs)
+        case .read(let isReading): setReading(isReading)
+        case .close: context?.close(promise: nil)
+        // Done where the head and the bytes are.
+        case .judge, .keep, .pass, nil: break
         }
+    }
+
+    private func refuse(_ refusal: StateMachine.Refusal) {
+        guard let request = arriving else { return }
+        let route = request.hot?.route
+        switch refusal {
+        case .tooLarge: fails(RequestBounds.tooLarge(request.head, route))
+        case .noRoom:
+            fails(
+                MeshError(
+                    .rateLimited, "this node takes in as many large requests as it can hold; try again shortly",
+                    retryAfterSeconds: 1))
+        case .needsUpload: fails(RequestBounds.needsUpload(route))
+        }
+    }
+
+    /// The request is read to its end, unkept.
+    private func fails(_ error: MeshError) {
+        arriving?.refusal = error
+        arriving?.bytes = ByteBuffer()
+        _ = count(0)
     }
 
     /// Counts a body of `bytes` that is held here; false when the node has no room for it. Small ones are bounded
@@ -236,37 +189,37 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     // MARK: Uploads
 
     /// A body of which enough has come to decide: it goes on to a worker from now on, or is collected to its end.
-    private func streamed(_ hot: HotRequest, _ head: HTTPRequestHead, _ collected: ByteBuffer) -> Reading {
-        let limit = RequestBounds.bodyLimit(hot.route)
+    private func decide() {
+        guard let request = arriving, let hot = request.hot else { return }
         let principal = shared.principal(hot.caller)
         do throws(MeshError) {
-            if let work = try shared.upload(hot.route, head, beginning: collected, principal) {
-                return startUpload(work, principal)
+            guard let work = try shared.upload(hot.route, request.head, beginning: request.bytes, principal) else {
+                return perform(machine.staysCollected())
             }
-        } catch { return .refused(head, error, left: limit) }
-        guard RequestBounds.declaredLength(head) > limit || collected.readableBytes > limit else {
-            return .body(head, collected, hot)
+            machine.uploadBegan()
+            arriving?.bytes = ByteBuffer()
+            startUpload(work, principal)
+        } catch {
+            machine.refused()
+            fails(error)
         }
-        let error = MeshError(
-            .bodyTooLarge,
-            "the request body is larger than \(limit >> 10) KiB: a larger one needs a connected worker that takes uploads, and its model named before its files or in the query"
-        )
-        return .refused(head, error, left: limit)
     }
 
-    private func startUpload(_ work: UploadWork, _ principal: Principal) -> Reading {
-        guard let context else { return .ending }
+    private func startUpload(_ work: UploadWork, _ principal: Principal) {
+        guard let context else { return }
         let flow = UploadFlow(
             eventLoop: context.eventLoop, held: work.beginning,
             setReading: { [weak self] isReading in
-                self?.uploadReads = isReading
+                self?.machine.uploadSteered(reads: isReading)
                 self?.setReading(isReading)
             })
-        // Told apart from a request that is whole: its answer may come before its end.
-        reading = .uploading(flow, work.check)
+        uploading = Uploading(flow: flow, check: work.check)
         start(work.request, work.route, principal, upload: flow)
-        // It may be over by now.
-        return running == nil ? reading : .uploading(flow, work.check)
+    }
+
+    private func uploadBroke(_ error: MeshError) {
+        machine.uploadBroke()
+        running?.refuse(error)
     }
 
     private func setReading(_ isReading: Bool) {
@@ -278,28 +231,28 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
 
     // MARK: Inference
 
-    private func startInference(_ hot: HotRequest, _ head: HTTPRequestHead, _ bytes: ByteBuffer) {
+    private func startAnswer() {
+        guard let request = arriving else { return }
+        guard let hot = request.hot else { return startCold(request.head, request.bytes) }
         do throws(MeshError) {
             let principal = shared.principal(hot.caller)
-            let (request, route) = try shared.work(hot.route, head, bytes, principal)
-            start(request, route, principal)
-        } catch {
-            let requestID = RequestID.make(&dice)
-            answer(.error(error, requestID: requestID), requestID: requestID, isHead: false, code: error.code)
-        }
+            let (work, route) = try shared.work(hot.route, request.head, request.bytes, principal)
+            start(work, route, principal)
+        } catch { answer(error) }
     }
 
     private func start(_ request: WorkRequest, _ route: Route, _ principal: Principal, upload: UploadFlow? = nil) {
-        let requestID = RequestID.make(&dice)
         guard let context else { return }
-        guard !shared.isDraining else {
-            let error = MeshError(.draining, "this node is shutting down; use another node", retryAfterSeconds: 5)
-            return answer(.error(error, requestID: requestID), requestID: requestID, isHead: false, code: error.code)
+        guard machine.exchangeBegins(isDraining: shared.isDraining) else {
+            return answer(MeshError(.draining, "this node is shutting down; use another node", retryAfterSeconds: 5))
         }
+        // The exchange has what it needs of it.
+        arriving = nil
+        let requestID = RequestID.make(&dice)
         let answer = BuyerAnswer(handler: self, requestID: requestID, form: request.form, upload: upload)
         running = answer
         trace.begins(requestID, request, buyer: principal.username, model: route.model)
-        shared.inFlight.add(1, ordering: .relaxed)
+        shared.requests.began()
         answer.begin(
             shared.dispatcher.exchange(
                 request, on: route, for: Asker(principal: principal, requestID: requestID), upload: upload,
@@ -310,43 +263,39 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     func answerIsOver() {
         guard running != nil else { return }
         running = nil
-        shared.inFlight.subtract(1, ordering: .relaxed)
+        shared.requests.ended()
         responseEnded()
     }
 
-    /// The answer broke off where no error can be written any more: the connection ends with it, without the mark of
-    /// a complete answer, so that the buyer can tell.
+    /// The answer broke off where no error can be written any more.
     func cutOff() {
         _ = count(0)
         flushNow()
-        keepAlive = false
         guard running != nil else { return }
         running = nil
-        shared.inFlight.subtract(1, ordering: .relaxed)
+        shared.requests.ended()
         trace.end(shared)
-        context?.close(promise: nil)
+        perform(machine.answerBroke())
     }
 
     /// The buyer does not read its stream: the connection ends with it.
     func closeAfterStream() {
-        closing = true
+        machine.closesBehindAnswer()
         answerIsOver()
     }
 
     // MARK: Everything else
 
     private func startCold(_ head: HTTPRequestHead, _ bytes: ByteBuffer) {
-        let requestID = RequestID.make(&dice)
-        // The answer to a HEAD has no body, or the next answer would begin inside it.
-        let isHead = head.method == .HEAD
         guard let context, let (segments, query) = RequestPath.parse(head.uri) else {
-            let error = MeshError(.notFound, "there is nothing at this path")
-            return answer(.error(error, requestID: requestID), requestID: requestID, isHead: isHead, code: error.code)
+            return answer(MeshError(.notFound, "there is nothing at this path"))
         }
         guard shared.coldInFlight.load(ordering: .relaxed) < Limits.coldRoutesAtOnce else {
-            let error = MeshError(.rateLimited, "too many requests at once; try again shortly", retryAfterSeconds: 1)
-            return answer(.error(error, requestID: requestID), requestID: requestID, isHead: isHead, code: error.code)
+            return answer(
+                MeshError(.rateLimited, "too many requests at once; try again shortly", retryAfterSeconds: 1))
         }
+        let requestID = RequestID.make(&dice)
+        let isHead = head.method == .HEAD
         let request = Request(
             method: isHead ? .GET : head.method, segments: segments, target: head.uri, query: query,
             headers: head.headers,
@@ -364,9 +313,18 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         }
     }
 
+    /// The request fails where nobody was asked.
+    private func answer(_ error: MeshError) {
+        let requestID = RequestID.make(&dice)
+        // The answer to a HEAD has no body, or the next answer would begin inside it.
+        answer(
+            .error(error, requestID: requestID), requestID: requestID, isHead: arriving?.head.method == .HEAD,
+            code: error.code)
+    }
+
     // MARK: Writing
 
-    func answer(_ response: Response, requestID: String, isHead: Bool, code: ErrorCode?) {
+    private func answer(_ response: Response, requestID: String, isHead: Bool, code: ErrorCode?) {
         trace.answers(requestID, code, response.code, shared.metrics)
         var headers = HTTPHeaders(response.headers.map { ($0.name, $0.value) })
         headers.add(name: "x-request-id", value: requestID)
@@ -380,16 +338,14 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         shared.metrics.answered(status)
         trace.wrote(status: status)
         var headers = headers
-        // Whoever is answered in the middle of a request may never send the rest of it.
-        if !isRequestWhole || shared.isDraining, version.major == 1 { keepAlive = false }
-        if version.major == 1, !keepAlive || closing { headers.add(name: "connection", value: "close") }
+        if machine.answerBegins(isDraining: shared.isDraining) { headers.add(name: "connection", value: "close") }
         // What there is depends on who asks: no cache that others use may keep it.
         if !headers.contains(name: "cache-control") { headers.add(name: "cache-control", value: "private") }
         write(.head(HTTPResponseHead(version: version, status: .init(statusCode: status), headers: headers)))
     }
 
     func write(_ part: HTTPServerResponsePart) {
-        lastProgress = SystemClock.instant
+        machine.wrote(now: SystemClock.instant)
         guard let context else { return }
         guard carrier.kind == .stream, case .body(.byteBuffer(var bytes)) = part else {
             return context.write(wrapOutboundOut(part), promise: nil)
@@ -406,31 +362,21 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         }
     }
 
-    /// Ends the answer. A connection that is not kept is closed when the last byte has left, and not before: closing
-    /// throws away what still waits for a buyer who reads slowly.
     private func responseEnded() {
-        lastProgress = SystemClock.instant
+        let ending = machine.answerEnded(now: SystemClock.instant)
+        arriving = nil
+        uploading = nil
         trace.end(shared)
         guard let context else { return }
         _ = count(0)
-        if !uploadReads {
-            uploadReads = true
-            setReading(true)
+        if ending.startsReading { setReading(true) }
+        guard let lingerMs = ending.closesAfterMs else {
+            return context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
         }
-        guard !keepAlive || closing || !isRequestWhole else {
-            context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
-            reading = .idle
-            return
-        }
-        reading = .ending
         let sent = context.eventLoop.makePromise(of: Void.self)
         let channel = context.channel
-        // What a buyer still sends is read and dropped for a moment: closing at once could reset the connection under
-        // the answer that it has not read.
-        let linger = isRequestWhole || version.major >= 2 ? 0 : Limits.lingerMs
-        if linger > 0 { setReading(true) }
         sent.futureResult.whenComplete { _ in
-            channel.eventLoop.scheduleTask(in: .milliseconds(linger)) { channel.close(promise: nil) }
+            channel.eventLoop.scheduleTask(in: .milliseconds(lingerMs)) { channel.close(promise: nil) }
         }
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: sent)
     }
@@ -451,36 +397,17 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
 
     // MARK: Time and end
 
-    /// Looks every five seconds for what takes too long: an idle connection, a request that trickles in, a buyer
+    /// Looks every few seconds for what takes too long: an idle connection, a request that trickles in, a buyer
     /// who does not read; and tells a waiting stream that it is still alive.
     private func schedulePatrol(_ context: ChannelHandlerContext) {
-        timer = context.eventLoop.assumeIsolated().scheduleTask(in: .seconds(5)) { [weak self] in
+        let interval = TimeAmount.milliseconds(Limits.connectionPatrolMs)
+        timer = context.eventLoop.assumeIsolated().scheduleTask(in: interval) { [weak self] in
             guard let self, let context = self.context else { return }
-            self.patrol(context)
+            let unsent = self.carrier.kind == .stream ? self.unsentOfStream : context.channel.unsentSocketBytes
+            self.perform(
+                self.machine.patrol(
+                    unsent: unsent, isStarving: self.uploading?.flow.isStarving ?? false, now: SystemClock.instant))
             if context.channel.isActive { self.schedulePatrol(context) }
-        }
-    }
-
-    private func patrol(_ context: ChannelHandlerContext) {
-        // A buyer who takes a long answer slowly is not idle.
-        let unsent = carrier.kind == .stream ? unsentOfStream : context.channel.unsentSocketBytes
-        if unsent < lastUnsent { lastProgress = SystemClock.instant }
-        lastUnsent = unsent
-        let quiet = SystemClock.instant.milliseconds(since: lastProgress)
-        switch reading {
-        case .idle, .ending: if quiet >= Limits.connectionIdleMs { context.close(promise: nil) }
-        case .body, .refused:
-            let total = SystemClock.instant.milliseconds(since: requestStarted)
-            guard quiet >= Limits.requestHeadMs || total >= Limits.requestBodyMs else { return }
-            keepAlive = false
-            reading = .answering
-            _ = count(0)
-            let requestID = RequestID.make(&dice)
-            let error = MeshError(.requestTimeout, "the request body did not arrive in time")
-            answer(.error(error, requestID: requestID), requestID: requestID, isHead: false, code: error.code)
-        case .uploading(let flow, _) where flow.isStarving && quiet >= Limits.streamBlockedMs:
-            running?.refuse(MeshError(.requestTimeout, "the rest of the request body did not arrive in time"))
-        case .answering, .uploading: running?.patrol(quietMs: quiet)
         }
     }
 
@@ -489,10 +416,13 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         timer?.cancel()
         timer = nil
         context = nil
+        arriving = nil
+        uploading = nil
+        machine.left()
         let answer = running
         running = nil
         if let answer {
-            shared.inFlight.subtract(1, ordering: .relaxed)
+            shared.requests.ended()
             answer.buyerLeft()
         }
         trace.end(shared, hasLeft: answer != nil)

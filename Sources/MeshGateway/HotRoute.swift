@@ -39,6 +39,4 @@ struct HotRoute: Hashable, Sendable {
 struct HotRequest {
     var caller: Caller
     var route: HotRoute
-    /// Whether its body may still go on before it is whole.
-    var mayStream: Bool
 }

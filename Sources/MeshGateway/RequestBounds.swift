@@ -37,6 +37,13 @@ enum RequestBounds {
             .bodyTooLarge, "the request body is larger than \(bodyLimit(route) >> 10) KiB, the most this route takes")
     }
 
+    static func needsUpload(_ route: HotRoute?) -> MeshError {
+        MeshError(
+            .bodyTooLarge,
+            "the request body is larger than \(bodyLimit(route) >> 10) KiB: a larger one needs a connected worker that takes uploads, and its model named before its files or in the query"
+        )
+    }
+
     static func declaredLength(_ head: HTTPRequestHead) -> Int {
         head.headers.first(name: "content-length").flatMap { Int($0) } ?? 0
     }

@@ -16,6 +16,8 @@ struct DialTarget: Sendable {
     /// Not before this moment.
     var due: Instant
     var failures = 0
+    /// The latest dial began.
+    var tried: Instant?
     /// The dial under way.
     var dialling: (purpose: DialPurpose, ends: Instant)?
     /// Who answered at an address without a key.
@@ -92,8 +94,9 @@ struct DialTable: Sendable {
 
     mutating func remove(_ id: TargetID) { targets.removeValue(forKey: id) }
 
-    mutating func started(_ id: TargetID, purpose: DialPurpose, ends: Instant) {
+    mutating func started(_ id: TargetID, purpose: DialPurpose, now: Instant, ends: Instant) {
         targets[id]?.dialling = (purpose, ends)
+        targets[id]?.tried = now
     }
 
     /// The targets a dial of `key` or `address` was about.

@@ -20,18 +20,22 @@ extension Gossip {
         if dials.failed(key, address: address, due: due) == .reconciliation { reconcileWithRandomLink(now) }
     }
 
+    /// Requests come at any rate: whatever failed a moment ago is not dialled for each of them.
     mutating func reach(_ key: PublicKey, now: Now) {
-        if links.values.contains(where: { $0.peer == key && $0.dialled && !$0.isDraining }) { return }
-        startDial(to: key, purpose: .membership, isUrgent: true, now: now)
+        // Whoever asks has looked for a link: one that is here and was not found takes no requests.
+        let isLinked = links.values.contains { $0.peer == key && $0.dialled && !$0.isDraining }
+        guard !isLinked, let target = dials.targets[.node(key)] else { return effects.append(.unreachable(key)) }
+        if target.dialling != nil { return }
+        let mayDial = target.tried.map { now.instant.milliseconds(since: $0) >= Limits.reachAgainMs } ?? true
+        guard mayDial, !isBlocked(key, now: now), dial(.node(key), target, .membership, now) else {
+            return effects.append(.unreachable(key))
+        }
     }
 
     /// Dials a member unless that is under way, refused, or was tried a moment ago.
-    @discardableResult
-    mutating func startDial(
-        to key: PublicKey, purpose: DialPurpose, isUrgent: Bool = false, now: Now
-    ) -> Bool {
+    mutating func startDial(to key: PublicKey, purpose: DialPurpose, now: Now) -> Bool {
         guard let target = dials.targets[.node(key)], target.dialling == nil, !isBlocked(key, now: now),
-            isUrgent || target.due <= now.instant
+            target.due <= now.instant
         else { return false }
         return dial(.node(key), target, purpose, now)
     }
@@ -108,7 +112,7 @@ extension Gossip {
     ) -> Bool {
         guard let address = target.nextAddress else { return false }
         let ends = now.instant.advanced(byMilliseconds: configuration.intervals.dialTimeoutMs)
-        dials.started(id, purpose: purpose, ends: ends)
+        dials.started(id, purpose: purpose, now: now.instant, ends: ends)
         dials.wake(ends)
         effects.append(.dial(target.key, address: address))
         return true

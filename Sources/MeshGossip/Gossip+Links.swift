@@ -66,7 +66,7 @@ extension Gossip {
 
     private func isStatic(_ peer: PublicKey) -> Bool { dials.targets[.node(peer)]?.isStatic == true }
 
-    mutating func linkDown(_ id: LinkID, now: Now) {
+    mutating func linkDown(_ id: LinkID, isLost: Bool, now: Now) {
         guard let link = links.removeValue(forKey: id) else { return }
         let lived = now.instant.milliseconds(since: link.since)
         if link.dialled {
@@ -75,6 +75,10 @@ extension Gossip {
                 link.peer, address: link.address, due: backoff(link.peer, address: link.address, now: now))
         }
         dials.wake(now.instant)
+        if isLost, !hasLink(to: link.peer) {
+            let beacon = RecordFacts.beaconKey(of: link.peer, cryptography: configuration.cryptography)
+            leases[beacon]?.isDoubted = true
+        }
         if !isAlive(link.peer) { effects.append(.livenessChanged(link.peer, alive: false)) }
     }
 

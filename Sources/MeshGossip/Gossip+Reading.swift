@@ -1,6 +1,6 @@
 package import MeshModel
 package import MeshWire
-internal import OrderedCollections
+package import OrderedCollections
 
 /// What routing, the CLI and the dashboards read.
 extension Gossip {
@@ -52,9 +52,20 @@ extension Gossip {
         leases[RecordFacts.beaconKey(of: node, cryptography: configuration.cryptography)]
     }
 
-    /// Whether the node showed signs of life lately: a link to it, or a lease that runs.
+    /// Whether the node showed signs of life lately: a link to it, or a lease that runs and is not doubted.
     package func isAlive(_ node: PublicKey) -> Bool {
-        node == configuration.key || hasLink(to: node) || beacon(of: node) != nil
+        node == configuration.key || hasLink(to: node) || beacon(of: node).map { !$0.isDoubted } ?? false
+    }
+
+    /// Nodes to which a request could go now: this one, those that are linked, and those that are alive and whose
+    /// address is known, so that a link can be made.
+    package var reachable: OrderedSet<PublicKey> {
+        var nodes: OrderedSet<PublicKey> = [configuration.key]
+        nodes.append(contentsOf: links.values.map(\.peer))
+        for lease in leases.values where !lease.isDoubted && dials.targets[.node(lease.node)] != nil {
+            nodes.append(lease.node)
+        }
+        return nodes
     }
 
     /// Nodes with a usable descriptor, by record key; this node included once it published its own.

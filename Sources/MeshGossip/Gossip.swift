@@ -50,7 +50,7 @@ package struct Gossip: Sendable {
         switch input {
         case .linkUp(let id, let peer, let dialled, let address, let descriptor):
             linkUp(id, peer: peer, dialled: dialled, address: address, descriptor: descriptor, now: now)
-        case .linkDown(let id): linkDown(id, now: now)
+        case .linkDown(let id, let isLost): linkDown(id, isLost: isLost, now: now)
         case .frame(let id, let frame): receive(frame, from: id, now: now)
         case .publish(let record): publish(record, now: now)
         case .restore(let records): restore(records, now: now)

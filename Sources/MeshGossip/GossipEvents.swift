@@ -6,14 +6,16 @@ extension Gossip {
     package enum Input: Sendable {
         /// A handshake succeeded. `address` is the one that was dialled, nil for a link the peer dialled.
         case linkUp(LinkID, peer: PublicKey, dialled: Bool, address: String?, descriptor: VerifiedRecord)
-        case linkDown(LinkID)
+        /// `isLost`: it broke, or the peer is leaving; false when either side had no more use for it.
+        case linkDown(LinkID, isLost: Bool)
         case frame(LinkID, Aisbf_Mesh_V1_LinkFrame)
         /// A record signed here, already stored durably; goes to every link.
         case publish(VerifiedRecord)
         /// Records from this node's own store after a start; nothing is sent.
         case restore([VerifiedRecord])
         case dialFailed(PublicKey?, address: String)
-        /// Somebody needs a dialled link to this member (a request wants to be forwarded): dial now.
+        /// Somebody needs a dialled link to this member (a request wants to be forwarded): dial now. Answered by a link,
+        /// by a dial that fails, or by `unreachable`.
         case reach(PublicKey)
         /// Whom to admit and whom to dial changed: both lists, whole.
         case configure(LinkAdmission, [StaticPeer])
@@ -25,6 +27,9 @@ extension Gossip {
         case send(LinkID, Aisbf_Mesh_V1_LinkFrame)
         case close(LinkID, CloseCode)
         case dial(PublicKey?, address: String)
+        /// A link to this member was asked for, and there is no way to it now: no address is known, it is refused, or a
+        /// dial failed a moment ago.
+        case unreachable(PublicKey)
         /// Sign a fresh beacon and `publish` it.
         case beaconDue
         /// The record is stored (tombstones too) and should be persisted; nil is this node itself. A record of our
@@ -91,6 +96,8 @@ extension Gossip {
         package var record: VerifiedRecord
         package var beacon: Aisbf_Mesh_V1_Beacon
         package var expires: Instant
+        /// The last link to the node broke after this beacon was heard: only a newer one is a sign of life.
+        package var isDoubted = false
 
         package var node: PublicKey { record.signer }
     }

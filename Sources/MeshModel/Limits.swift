@@ -54,6 +54,9 @@ package enum Limits {
     package static let linkKnownAddresses = 256
     package static let linkControlFramesPer30s = 200
     package static let linkDialMs: Int64 = 2_000
+    package static let reachMs: Int64 = 2_000
+    package static let reachAgainMs: Int64 = 1_000
+    package static let reachWaiters = 1_024
     package static let linkPingIntervalMs: Int64 = 3_000
     package static let linkPingTimeoutMs: Int64 = 5_000
     package static let linksAccepted = 256
@@ -81,6 +84,7 @@ package enum Limits {
     package static let coldBodyBytes = 64 << 10
     package static let requestBodyMs: Int64 = 60_000
     package static let connectionIdleMs: Int64 = 75_000
+    package static let connectionPatrolMs: Int64 = 5_000
     package static let readBytes = 64 << 10
     package static let readPieceBytes = 16 << 10
     package static let changeWaitMs: Int64 = 2_000
@@ -239,6 +243,7 @@ package enum Limits {
     package static let nameBatchesInARow = 4
     package static let cacheChangesWaiting = 65_536
     package static let drainMs: Int64 = 30_000
+    package static let drainRecordsMs: Int64 = 2_000
     package static let storeBusyMs = 5_000
 
     // Store: what one node keeps in its database

@@ -42,6 +42,8 @@ package struct NodeConfiguration: Sendable, Equatable {
         /// Who is admitted besides the static peers.
         package var allow: [AdmittedKey]
         package var region: String
+        /// With so many other nodes this one keeps links unasked; to whom a request has to go it makes one when it comes.
+        package var degree: Int
         package var beaconIntervalMs: Int64
     }
 

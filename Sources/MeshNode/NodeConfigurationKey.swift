@@ -12,6 +12,7 @@ package enum NodeConfigurationKey: String, CaseIterable, Sendable {
     case meshPeers = "mesh.peers"
     case meshAllow = "mesh.allow"
     case meshRegion = "mesh.region"
+    case meshDegree = "mesh.degree"
     case beaconInterval = "mesh.beacon_interval_ms"
     case greetingGrace = "worker.greeting_grace_ms"
     case firstContent = "limits.first_content_ms"
@@ -25,7 +26,8 @@ package enum NodeConfigurationKey: String, CaseIterable, Sendable {
         switch self {
         case .linkAdvertise, .meshPeers, .meshAllow: true
         case .dataDirectory, .nodeName, .apiListen, .apiURL, .apiCertificate, .apiKey, .linkListen, .meshNetwork,
-            .meshRegion, .beaconInterval, .greetingGrace, .firstContent, .streamIdle, .logLevel, .logFormat,
+            .meshRegion, .meshDegree, .beaconInterval, .greetingGrace, .firstContent, .streamIdle, .logLevel,
+            .logFormat,
             .logRequests:
             false
         }

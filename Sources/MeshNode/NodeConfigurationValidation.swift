@@ -39,6 +39,7 @@ struct NodeConfigurationValidation {
         if !region.isEmpty, !NameRule.isValid(region) { add(.meshRegion, "must be \(NameRule.text)") }
         return .init(
             network: network, peers: peers(), allow: admitted(), region: region,
+            degree: Int(whole(.meshDegree, default: 8, in: 1...64)),
             beaconIntervalMs: milliseconds(.beaconInterval, default: 5_000, in: 100...300_000))
     }
 
@@ -167,6 +168,10 @@ struct NodeConfigurationValidation {
     }
 
     private mutating func milliseconds(
+        _ key: NodeConfigurationKey, default value: Int64, in range: ClosedRange<Int64>
+    ) -> Int64 { whole(key, default: value, in: range) }
+
+    private mutating func whole(
         _ key: NodeConfigurationKey, default value: Int64, in range: ClosedRange<Int64>
     ) -> Int64 {
         guard let text = text(key) else { return value }

@@ -67,6 +67,7 @@ struct NodeReload: Sendable {
             (.linkListen, old.link.listen == new.link.listen),
             (.linkAdvertise, old.link.advertise == new.link.advertise),
             (.meshNetwork, old.mesh.network == new.mesh.network), (.meshRegion, old.mesh.region == new.mesh.region),
+            (.meshDegree, old.mesh.degree == new.mesh.degree),
             (.beaconInterval, old.mesh.beaconIntervalMs == new.mesh.beaconIntervalMs),
             (.greetingGrace, old.workerGreetingGraceMs == new.workerGreetingGraceMs),
             (.firstContent, old.firstContentMs == new.firstContentMs),

@@ -48,6 +48,8 @@ package final class RunningNode: Service {
         var broker: Broker
         var store: StoreWatch
         var journal: Journal
+        /// Rings when no request of buyers or of other nodes is under way any more.
+        var idle: ChangeBell
         var rules: MeshRules
         var certificates: ServerCertificates?
     }
@@ -132,6 +134,7 @@ package final class RunningNode: Service {
         let signers = Signers([home.identity.node, home.identity.operatorKey], attachKeys: keyring)
         let clock = ClockJudge(operatorKey: operatorKey)
         let workerMetrics = WorkerMetrics()
+        let idle = ChangeBell()
         let journal = Journal(requests: configuration.log.requests, logger: logger)
         let sessions = SessionTable(metrics: workerMetrics, catalog: catalog, logger: logger)
         let control = ControlPlane(
@@ -150,7 +153,7 @@ package final class RunningNode: Service {
         let dispatcher = Dispatcher(locals: [sessions], remotes: remotes)
         let forwards = ForwardServer(
             node: key, catalog: catalog, dispatcher: dispatcher, signers: signers, deadlines: deadlines,
-            journal: journal)
+            journal: journal, requests: RequestCount(idle: idle))
         let endpoint = try linkEndpoint(configuration, home, rules, links, control, group)
         links.connect(endpoint: endpoint) { forwards.arrived($0) }
         let admission = WorkerAdmission(
@@ -173,14 +176,13 @@ package final class RunningNode: Service {
         let gateway = GatewayContext(
             identity: NodeFacts(key: key, operatorKey: operatorKey, name: configuration.nodeName),
             authenticator: authenticator, catalog: catalog, dispatcher: dispatcher,
-            deadlines: deadlines, coldRoutes: routes, metrics: GatewayMetrics(), journal: journal)
-        let broker = Broker(
-            configuration: gossipConfiguration(configuration, home, rules), names: try home.store.names(),
-            now: SystemClock.now)
+            deadlines: deadlines, coldRoutes: routes, metrics: GatewayMetrics(), journal: journal,
+            requests: RequestCount(idle: idle))
         return Parts(
             gateway: gateway, control: control, links: links, endpoint: endpoint, forwards: forwards,
             sessions: sessions, admission: admission, administration: administration, upstreams: upstreams,
-            catalog: catalog, broker: broker, store: store, journal: journal, rules: rules, certificates: certificates)
+            catalog: catalog, broker: try broker(configuration, home, rules), store: store, journal: journal,
+            idle: idle, rules: rules, certificates: certificates)
     }
 
     /// The link port, which follows what the operator admits and dials.
@@ -213,17 +215,18 @@ package final class RunningNode: Service {
             startedAt: SystemClock.wall)
     }
 
-    private static func gossipConfiguration(
+    private static func broker(
         _ configuration: NodeConfiguration, _ home: NodeHome, _ rules: MeshRules
-    ) -> Gossip.Configuration {
+    ) throws -> Broker {
         var gossip = Gossip.Configuration(
             key: home.identity.node.publicKey, network: configuration.networkID, cryptography: Sodium.shared,
             seed: Sodium.shared.randomSeed(),
             admission: rules.admission)
         gossip.staticPeers = rules.staticPeers
         gossip.operatorKey = home.identity.operatorKey.publicKey
+        gossip.degree = configuration.mesh.degree
         gossip.intervals.beaconMs = configuration.mesh.beaconIntervalMs
-        return gossip
+        return Broker(configuration: gossip, names: try home.store.names(), now: SystemClock.now)
     }
 
     // MARK: Run
@@ -348,17 +351,20 @@ package final class RunningNode: Service {
         parts.gateway.drain()
         parts.forwards.drain()
         parts.admission.stop()
-        let deadline = SystemClock.instant.advanced(byMilliseconds: Limits.drainMs)
-        while parts.gateway.requestsInFlight + parts.forwards.requestsInFlight > 0, SystemClock.instant < deadline {
-            try? await Task.sleep(for: .milliseconds(20))
+        _ = await parts.idle.wait(atMost: Limits.drainMs) { [parts] in
+            parts.gateway.requestsInFlight + parts.forwards.requestsInFlight == 0
         }
         try? await api.channel.close().get()
         parts.sessions.closeAll(.nodeStopping)
         api.connections.quiesce()
         // The attachments' tombstones leave before the links do.
-        if !parts.endpoint.links.isEmpty { try? await Task.sleep(for: .milliseconds(200)) }
+        if !parts.endpoint.links.isEmpty {
+            await parts.control.board.waitForQuiet(atMost: Limits.drainRecordsMs) { [parts] in
+                parts.sessions.count == 0
+            }
+        }
         parts.endpoint.drain()
-        try? await parts.endpoint.shutdown().get()
+        try? await parts.endpoint.shutdown(afterMs: Limits.linkGoodbyeMs).get()
         try? await admin.channel.close().get()
         admin.connections.closeAll()
         api.connections.closeAll()

@@ -31,7 +31,7 @@ extension Simulation {
                 violations.append("node \(index) blocked an honest peer")
             }
         case .usabilityChanged(let key, _, let usable): trace(usable ? "usable" : "unusable", index, key.bytes)
-        case .beaconDue, .livenessChanged, .syncFinished: break
+        case .unreachable, .beaconDue, .livenessChanged, .syncFinished: break
         }
     }
 

@@ -118,7 +118,7 @@ package struct Simulation: Sendable {
         case .connected(let index, let from, let address): connect(from, to: index, address: address)
         case .dialFailed(let index, let key, let address):
             drive(index, Gossip.Input.dialFailed(key, address: address))
-        case .closed(let index, let link): drive(index, Gossip.Input.linkDown(link))
+        case .closed(let index, let link): drive(index, Gossip.Input.linkDown(link, isLost: true))
         case .write(let writing): write(writing)
         case .persisted(let writing): persisted(writing)
         case .attach(let worker): attach(worker)

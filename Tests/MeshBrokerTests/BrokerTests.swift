@@ -181,7 +181,7 @@ import Testing
         entry.nowMs += 100
         entry.feed(.tick)
         #expect(lastCatalog(entry)?.providers.first?.hosts.count == 1)
-        entry.feed(.gossip(.linkDown(LinkID(raw: 1))))
+        entry.feed(.gossip(.linkDown(LinkID(raw: 1), isLost: true)))
         entry.nowMs += 100
         entry.feed(.tick)
         #expect(lastCatalog(entry)?.providers.first?.hosts.isEmpty == true)

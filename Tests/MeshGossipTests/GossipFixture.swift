@@ -136,10 +136,12 @@ struct GossipFixture {
 
 extension Gossip {
     /// A link from `peer`, whose descriptor is plain.
-    mutating func connect(_ peer: SigningKey, link: UInt64, at milliseconds: Int64 = 0) -> [Effect] {
+    mutating func connect(
+        _ peer: SigningKey, link: UInt64, dialled: Bool = false, at milliseconds: Int64 = 0
+    ) -> [Effect] {
         handle(
             .linkUp(
-                LinkID(raw: link), peer: peer.publicKey, dialled: false, address: nil,
+                LinkID(raw: link), peer: peer.publicKey, dialled: dialled, address: nil,
                 descriptor: GossipFixture.descriptor(peer)),
             now: GossipFixture.now(milliseconds))
     }

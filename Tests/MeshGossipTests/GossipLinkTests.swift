@@ -51,7 +51,53 @@ import Testing
         _ = gossip.handle(.restore([GossipFixture.descriptor(fixture.home)]), now: GossipFixture.now())
         let key = fixture.home.publicKey
         #expect(dials(gossip.handle(.reach(key), now: GossipFixture.now())) == ["host:7443"])
-        #expect(dials(gossip.handle(.reach(key), now: GossipFixture.now())).isEmpty)
+        let again = gossip.handle(.reach(key), now: GossipFixture.now())
+        #expect(dials(again).isEmpty)
+        #expect(!again.contains(.unreachable(key)), "a dial is under way")
+    }
+
+    /// Requests for a node that is gone come at any rate; its address is not dialled for each of them.
+    @Test func reachSaysThatThereIsNoWay() {
+        var gossip = GossipFixture.gossip { $0.degree = 0 }
+        let key = fixture.home.publicKey
+        #expect(gossip.handle(.reach(key), now: GossipFixture.now()).contains(.unreachable(key)))
+        _ = gossip.handle(.restore([GossipFixture.descriptor(fixture.home)]), now: GossipFixture.now())
+        #expect(dials(gossip.handle(.reach(key), now: GossipFixture.now())) == ["host:7443"])
+        _ = gossip.handle(.dialFailed(key, address: "host:7443"), now: GossipFixture.now(10))
+        let soon = gossip.handle(.reach(key), now: GossipFixture.now(Limits.reachAgainMs - 1))
+        #expect(dials(soon).isEmpty)
+        #expect(soon.contains(.unreachable(key)))
+        #expect(dials(gossip.handle(.reach(key), now: GossipFixture.now(Limits.reachAgainMs))) == ["host:7443"])
+    }
+
+    /// Whoever asks has looked for the link and did not find one that takes requests.
+    @Test func reachOfALinkedNodeIsAnsweredToo() {
+        var gossip = GossipFixture.gossip()
+        _ = gossip.connect(fixture.home, link: 1, dialled: true)
+        let effects = gossip.handle(.reach(fixture.home.publicKey), now: GossipFixture.now())
+        #expect(effects.contains(.unreachable(fixture.home.publicKey)))
+    }
+
+    /// What was heard of a node before its last link broke says nothing of whether it lives.
+    @Test func aBrokenLinkNeedsANewerSignOfLife() {
+        var gossip = GossipFixture.gossip()
+        let (key, relay) = (fixture.home.publicKey, GossipFixture.key(40))
+        _ = gossip.connect(fixture.home, link: 1)
+        _ = gossip.connect(relay, link: 2)
+        _ = gossip.push([GossipFixture.beacon(fixture.home)], link: 2)
+        func down(_ isLost: Bool) -> [Gossip.Effect] {
+            gossip.handle(.linkDown(LinkID(raw: 1), isLost: isLost), now: GossipFixture.now(1))
+        }
+        #expect(!down(false).contains(.livenessChanged(key, alive: false)), "nobody needed the link any more")
+        #expect(gossip.reachable.contains(key))
+        _ = gossip.connect(fixture.home, link: 1)
+        #expect(down(true).contains(.livenessChanged(key, alive: false)))
+        #expect(!gossip.reachable.contains(key))
+        _ = gossip.push([GossipFixture.beacon(fixture.home)], link: 2, at: 2)
+        #expect(!gossip.isAlive(key), "the same beacon again is none")
+        _ = gossip.push([GossipFixture.beacon(fixture.home, version: 2)], link: 2, at: 3)
+        #expect(gossip.isAlive(key))
+        #expect(gossip.reachable.contains(key))
     }
 
     @Test func nobodyLinksToHimself() {

@@ -21,6 +21,7 @@ import Testing
         func close(_ link: LinkID, code: String) {}
         func dial(_ address: String, expected: PublicKey?) {}
         func setDescriptor(_ record: VerifiedRecord) {}
+        func unreachable(_ node: PublicKey) {}
     }
 
     /// Workers that come together cost the disk a few writes and not two each.

@@ -17,7 +17,7 @@ import Testing
     final class Remote: RemoteDispatch {
         let receivers = Mutex<[any AnswerReceiver]>([])
 
-        func isReachable(_ node: PublicKey) -> Bool { true }
+        func isLinked(_ node: PublicKey) -> Bool { true }
 
         func forward(
             _ request: WorkRequest, to place: ForwardPlace, attempt: Int, receiver: any AnswerReceiver

@@ -61,13 +61,14 @@ struct PreparedNode: Sendable {
 
     static func configuration(
         _ name: String, _ directory: String, peers: [String] = [], allow: [String] = [], firstContentMs: Int = 2_000,
-        streamIdleMs: Int = 5_000, logRequests: String = "failed"
+        streamIdleMs: Int = 5_000, logRequests: String = "failed", degree: Int = 8
     ) async throws -> NodeConfiguration {
         try await NodeConfiguration.load(
             file: nil, environment: ["HOME": directory],
             overrides: [
                 .dataDirectory: [directory], .nodeName: [name], .apiListen: ["127.0.0.1:0"],
                 .linkListen: ["127.0.0.1:0"], .meshNetwork: ["node tests"], .meshPeers: peers, .meshAllow: allow,
+                .meshDegree: [String(degree)],
                 .greetingGrace: ["300"],
                 .firstContent: [String(firstContentMs)], .streamIdle: [String(streamIdleMs)],
                 .beaconInterval: ["1000"], .logRequests: [logRequests],
@@ -82,7 +83,7 @@ struct PreparedNode: Sendable {
 func withNode<Value: Sendable>(
     _ name: String = "north", prepared: PreparedNode? = nil, peers: [String] = [], allow: [String] = [],
     firstContentMs: Int = 2_000, streamIdleMs: Int = 5_000, isKept: Bool = false,
-    log: LogLines? = nil, logRequests: String = "failed",
+    log: LogLines? = nil, logRequests: String = "failed", degree: Int = 8,
     _ body: @Sendable (TestNode) async throws -> Value
 ) async throws -> Value {
     let ready: PreparedNode
@@ -90,7 +91,7 @@ func withNode<Value: Sendable>(
     defer { if !isKept { try? FileManager.default.removeItem(atPath: ready.directory) } }
     let configuration = try await PreparedNode.configuration(
         name, ready.directory, peers: peers, allow: allow, firstContentMs: firstContentMs, streamIdleMs: streamIdleMs,
-        logRequests: logRequests)
+        logRequests: logRequests, degree: degree)
     let home = try NodeHome.open(configuration)
     let logger = (NodeLog.current?.node(name, log) ?? log ?? LogLines(keeping: 1)).logger
     let node = try await RunningNode.start(

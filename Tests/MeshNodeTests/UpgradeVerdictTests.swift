@@ -18,7 +18,7 @@ private struct VerdictServer {
     }
 
     struct NoNodes: RemoteDispatch {
-        func isReachable(_ node: PublicKey) -> Bool { false }
+        func isLinked(_ node: PublicKey) -> Bool { false }
         func forward(
             _ request: WorkRequest, to place: ForwardPlace, attempt: Int, receiver: any AnswerReceiver
         ) -> any AttemptHandle {

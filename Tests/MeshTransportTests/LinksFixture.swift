@@ -119,7 +119,8 @@ struct LinkNode {
 
     static func start(
         network: NetworkID = network, admission: LinkAdmission = LinkAdmission(isOpen: true), wrongPin: Bool = false,
-        timing: LinkEndpoint.Timing = .init(), serve: @escaping @Sendable (IncomingForward) -> Void = { _ in }
+        timing: LinkEndpoint.Timing = .init(), shows: @escaping @Sendable () -> Bool = { true },
+        serve: @escaping @Sendable (IncomingForward) -> Void = { _ in }
     ) async throws -> LinkNode {
         let key = SigningKey.random()
         let identity = try TLSIdentity.ephemeral()
@@ -136,7 +137,7 @@ struct LinkNode {
         let endpoint = try LinkEndpoint(
             configuration: .init(
                 signer: key, network: network, cryptography: Sodium.shared, identity: identity, admission: admission,
-                descriptor: { descriptor }, now: wallNow, timing: timing),
+                descriptor: { shows() ? descriptor : [] }, now: wallNow, timing: timing),
             group: MultiThreadedEventLoopGroup.singleton, delegate: log)
         let port = try await endpoint.bind(host: "127.0.0.1", port: 0).get()
         return LinkNode(key: key, log: log, endpoint: endpoint, port: port)

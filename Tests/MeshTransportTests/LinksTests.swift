@@ -28,6 +28,28 @@ import Testing
         await server.stop()
     }
 
+    /// A node listens before it has signed its descriptor; whoever dials then must not be shown an empty one.
+    @Test func whoComesBeforeTheDescriptorWaitsForIt() async throws {
+        let shows = Mutex(false)
+        let server = try await LinkNode.start(shows: { shows.withLock { $0 } })
+        let dialler = try await LinkNode.start()
+        dialler.endpoint.dial(address: server.address, expected: server.key.publicKey)
+        // Another one that shows its descriptor at once is long linked by then.
+        let other = try await LinkNode.start()
+        dialler.endpoint.dial(address: other.address, expected: other.key.publicKey)
+        await eventually("the other link") { dialler.endpoint.link(to: other.key.publicKey) != nil }
+        #expect(server.endpoint.handshakes == 0)
+        #expect(dialler.log.read { $0.dialFailures }.isEmpty)
+        shows.withLock { $0 = true }
+        server.endpoint.accept()
+        await eventually("a link") { dialler.endpoint.link(to: server.key.publicKey) != nil }
+        #expect(dialler.log.read { $0.dialFailures }.isEmpty)
+        #expect(server.log.read { $0.acceptFailures }.isEmpty)
+        await other.stop()
+        await dialler.stop()
+        await server.stop()
+    }
+
     enum Refusal: String, CaseIterable, Sendable {
         case wrongKey, wrongNetwork, notAdmitted, diallerPin, serverPin
     }

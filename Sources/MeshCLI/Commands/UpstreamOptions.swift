@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Foundation
+internal import Glibc
 
 /// Where a provider of kind `openai` is served from.
 struct UpstreamOptions: ParsableArguments {

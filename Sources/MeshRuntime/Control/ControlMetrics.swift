@@ -30,7 +30,9 @@ struct ControlMetrics: Sendable {
         case .rejected(let reason, _, _): rejected[reason]?.increment()
         case .blocked: blocked.increment()
         case .equivocation: equivocations.increment()
-        case .close, .dial, .beaconDue, .beacon, .usabilityChanged, .livenessChanged, .ignored, .syncFinished: break
+        case .close, .dial, .unreachable, .beaconDue, .beacon, .usabilityChanged, .livenessChanged, .ignored,
+            .syncFinished:
+            break
         }
     }
 }
@@ -50,7 +52,9 @@ extension Logger {
             warning("peer blocked", metadata: ["link.peer": "\(peer.nodeID)", "duration.ms": "\(milliseconds)"])
         case .livenessChanged(let node, let alive):
             info("node liveness changed", metadata: ["node": "\(node.nodeID)", "alive": "\(alive)"])
-        case .send, .dial, .accepted, .removed, .beaconDue, .beacon, .usabilityChanged, .ignored, .syncFinished: break
+        case .send, .dial, .unreachable, .accepted, .removed, .beaconDue, .beacon, .usabilityChanged, .ignored,
+            .syncFinished:
+            break
         }
     }
 

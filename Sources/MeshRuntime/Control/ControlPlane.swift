@@ -23,6 +23,8 @@ package final class ControlPlane: Sendable {
         func dial(_ address: String, expected: PublicKey?)
         /// The handshake of links made from now on shows this descriptor.
         func setDescriptor(_ record: VerifiedRecord)
+        /// A node that `Gossip.Input.reach` asked for cannot be dialled now.
+        func unreachable(_ node: PublicKey)
     }
 
     private enum Event: Sendable {
@@ -161,6 +163,7 @@ package final class ControlPlane: Sendable {
                 carryOut(broker.handle(.persisted(outcome), now: now), now.instant, links)
             }
             board.holds(records: broker.gossip.recordCount)
+            board.becomes(isQuiet: broker.isQuiet(now: now.instant))
             alarm.set(broker.nextDeadline, now: now.instant)
         }
         alarm.set(nil, now: SystemClock.instant)
@@ -197,6 +200,7 @@ package final class ControlPlane: Sendable {
         case .send(let link, let frame): links.send(frame, over: link)
         case .close(let link, let code): links.close(link, code: code.failure.rawValue)
         case .dial(let key, let address): links.dial(address, expected: key)
+        case .unreachable(let key): links.unreachable(key)
         case .beacon(let lease, _): board.heard(lease, now: now)
         case .accepted, .removed, .rejected, .equivocation, .blocked, .livenessChanged, .beaconDue, .usabilityChanged,
             .ignored, .syncFinished:

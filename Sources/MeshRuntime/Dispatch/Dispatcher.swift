@@ -66,10 +66,8 @@ package final class Dispatcher: Sendable {
         }
     }
 
-    /// Whether any place has what is needed now.
-    package func isReachable(_ route: Route, _ need: WorkerNeed) -> Bool {
-        route.providers.contains { isServed(need, of: $0.key) } || remotes.isReachable(route, need)
-    }
+    /// Whether any place, here or at another node, is known to have what is needed now.
+    package func isOffered(_ route: Route, _ need: WorkerNeed) -> Bool { isMet(need, by: route) }
 
     private func localOffers(
         of providers: [CatalogProvider], _ need: WorkerNeed

@@ -20,18 +20,33 @@ package final class ForwardClient: RemoteDispatch {
         proofs = PrincipalProofs(signers: signers, entry: signer.publicKey)
     }
 
-    package func isReachable(_ node: PublicKey) -> Bool { links.link(to: node) != nil }
+    package func isLinked(_ node: PublicKey) -> Bool { links.link(to: node) != nil }
 
     package func forward(
         _ request: WorkRequest, to place: ForwardPlace, attempt: Int, receiver: any AnswerReceiver
     ) -> any AttemptHandle {
-        let wall = SystemClock.wall
-        guard let link = links.link(to: place.host) else {
-            return Self.refuse(
-                receiver,
-                MeshError(
-                    .nodeUnreachable, "the node that hosts this provider cannot be reached now", retryAfterSeconds: 2))
+        if let link = links.link(to: place.host) { return open(request, to: place, attempt, receiver, over: link) }
+        let pending = PendingForward()
+        links.reach(place.host, on: receiver.eventLoop) { [self] link in
+            pending.begin {
+                guard let link else {
+                    return Self.refuse(
+                        receiver,
+                        MeshError(
+                            .nodeUnreachable, "the node that hosts this provider cannot be reached now",
+                            retryAfterSeconds: 2))
+                }
+                return open(request, to: place, attempt, receiver, over: link)
+            }
         }
+        return pending
+    }
+
+    private func open(
+        _ request: WorkRequest, to place: ForwardPlace, _ attempt: Int, _ receiver: any AnswerReceiver,
+        over link: Link
+    ) -> any AttemptHandle {
+        let wall = SystemClock.wall
         guard let proof = proofs.proof(of: place.asker.principal.owner, wall: wall) else {
             return Self.refuse(
                 receiver, MeshError(.internalError, "the key of this account's owner is missing on this node"))

@@ -5,7 +5,8 @@ import Synchronization
 
 /// Carries requests to other nodes. `ForwardClient` does; a node without links has none.
 package protocol RemoteDispatch: Sendable {
-    func isReachable(_ node: PublicKey) -> Bool
+    /// Whether there is a link now. Without one a forward makes it first.
+    func isLinked(_ node: PublicKey) -> Bool
     func forward(
         _ request: WorkRequest, to place: ForwardPlace, attempt: Int, receiver: any AnswerReceiver
     ) -> any AttemptHandle
@@ -60,21 +61,29 @@ package final class ForwardPlaces: Sendable {
         self.operators = operators
     }
 
-    /// The reachable hosts of the route that have what is needed, by what this node measured of them (`HostScores`).
+    /// The hosts of the route that have what is needed: those that are linked first, by what this node measured of them
+    /// (`HostScores`), then those to which a link would have to be made.
     package func places(_ route: Route, _ need: WorkerNeed, for asker: Asker, limit: Int) -> [ForwardPlace] {
-        var places: [ForwardPlace] = []
-        var hosts: [HostScores.Host] = []
+        var linked: [ForwardPlace] = []
+        var others: [ForwardPlace] = []
         for provider in route.providers {
             for worker in provider.remoteHosts where worker.meets(need) {
-                let host = HostScores.Host(node: worker.node, provider: provider.key)
-                if hosts.contains(host) || !remote.isReachable(worker.node) { continue }
-                hosts.append(host)
-                places.append(
-                    ForwardPlace(
-                        host: worker.node, provider: provider, model: need.model, asker: asker, places: self))
+                let isKnown = { (place: ForwardPlace) in
+                    place.host == worker.node && place.provider.key == provider.key
+                }
+                if linked.contains(where: isKnown) || others.contains(where: isKnown) { continue }
+                let place = ForwardPlace(
+                    host: worker.node, provider: provider, model: need.model, asker: asker, places: self)
+                if remote.isLinked(worker.node) { linked.append(place) } else { others.append(place) }
             }
         }
-        guard hosts.count > 1 else { return places }
+        let best = ordered(linked, limit: limit)
+        return best.count < limit ? best + ordered(others, limit: limit - best.count) : best
+    }
+
+    private func ordered(_ places: [ForwardPlace], limit: Int) -> [ForwardPlace] {
+        guard places.count > 1 else { return places }
+        let hosts = places.map { HostScores.Host(node: $0.host, provider: $0.provider.key) }
         let turn = turn.wrappingAdd(1, ordering: .relaxed).oldValue
         // A few more than are tried, so that they need not all be of one operator.
         let order = measurements.order(hosts, limit: Limits.hostsCompared, turn: turn)
@@ -82,16 +91,9 @@ package final class ForwardPlaces: Sendable {
         return spread.prefix(limit).map { places[$0] }
     }
 
-    /// Whether any other node is known to have what is needed, reachable or not.
+    /// Whether any other node is known to have what is needed, linked or not.
     package func meets(_ need: WorkerNeed, of provider: CatalogProvider) -> Bool {
         provider.remoteHosts.contains { $0.meets(need) }
-    }
-
-    /// Whether such a node is linked now.
-    package func isReachable(_ route: Route, _ need: WorkerNeed) -> Bool {
-        route.providers.contains { provider in
-            provider.remoteHosts.contains { $0.meets(need) && remote.isReachable($0.node) }
-        }
     }
 
     func measure(_ node: PublicKey, _ provider: RecordKey, isTimed: Bool) -> HostMeasurement {

@@ -22,13 +22,13 @@ package final class ForwardServer: Sendable {
     private let journal: Journal
     private let duration = Timer(label: "aisbf_forward_seconds")
     private let draining = Atomic<Bool>(false)
-    private let inFlight = Atomic<Int>(0)
+    private let requests: RequestCount
     private let refusals = Counter(label: "aisbf_forwards_refused_total")
     private let served = Counter(label: "aisbf_forwards_served_total")
 
     package init(
         node: PublicKey, catalog: CatalogHolder, dispatcher: Dispatcher, signers: Signers,
-        deadlines: AnswerDeadlines, journal: Journal
+        deadlines: AnswerDeadlines, journal: Journal, requests: RequestCount = RequestCount()
     ) {
         self.node = node
         self.catalog = catalog
@@ -36,9 +36,10 @@ package final class ForwardServer: Sendable {
         proofs = PrincipalProofs(signers: signers, entry: node)
         self.deadlines = deadlines
         self.journal = journal
+        self.requests = requests
     }
 
-    package var requestsInFlight: Int { inFlight.load(ordering: .relaxed) }
+    package var requestsInFlight: Int { requests.current }
 
     /// No new requests from now on; the running ones go on.
     package func drain() { draining.store(true, ordering: .relaxed) }
@@ -172,7 +173,7 @@ package final class ForwardServer: Sendable {
     }
 
     private func start(_ forward: IncomingForward, _ checked: Checked) {
-        inFlight.add(1, ordering: .relaxed)
+        requests.began()
         served.increment()
         let upload = checked.upload.map {
             ForwardUpload(forward, verified: $0.verified, check: $0.check)
@@ -180,7 +181,7 @@ package final class ForwardServer: Sendable {
         let started = SystemClock.instant
         let (key, model) = (checked.provider.key, checked.request.need.model)
         let answer = ForwardAnswer(forward: forward) { [self] code in
-            inFlight.subtract(1, ordering: .relaxed)
+            requests.ended()
             upload?.close()
             duration.recordNanoseconds(SystemClock.instant.nanoseconds &- started.nanoseconds)
             report(forward, code, since: started, provider: catalog.current.provider(key)?.fullName, model: model)

@@ -29,6 +29,7 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
     private let identity: MeshAdmission
     private let ownOperator: MeshAdmission
     package let journal = LinkJournal()
+    private let waiters = LinkWaiters()
     private let live = Gauge(label: "aisbf_links")
     private let failures: [LinkFailure: Counter] = Dictionary(
         uniqueKeysWithValues: LinkFailure.allCases.map {
@@ -58,11 +59,12 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
     package var descriptor: [UInt8] { state.withLock { $0.descriptor } }
 
     package func setDescriptor(_ record: VerifiedRecord) {
-        let waiting = state.withLock { state in
+        let (endpoint, waiting) = state.withLock { state in
             state.descriptor = record.envelope.bytes
             defer { state.waiting = [] }
-            return state.waiting
+            return (state.endpoint, state.waiting)
         }
+        endpoint?.accept()
         for dial in waiting { self.dial(dial.address, expected: dial.expected) }
     }
 
@@ -70,6 +72,20 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
 
     /// A link on which requests can be forwarded to `node`.
     package func link(to node: PublicKey) -> Link? { state.withLock { $0.endpoint }?.link(to: node) }
+
+    /// The same, made now if it must be.
+    /// - Parameter body: called once, on any thread: with nil when there is no link within `Limits.reachMs`.
+    func reach(_ node: PublicKey, on eventLoop: any EventLoop, _ body: @escaping @Sendable (Link?) -> Void) {
+        if let link = link(to: node) { return body(link) }
+        guard let ticket = waiters.wait(for: node, body) else { return body(nil) }
+        eventLoop.scheduleTask(in: .milliseconds(Limits.reachMs)) { [waiters] in waiters.expire(ticket) }
+        // It may have come up before anybody waited for it.
+        if let link = link(to: node) { return waiters.reached(node, link) }
+        if ticket.isFirst { control.submit(.gossip(.reach(node))) }
+    }
+
+    /// Gossip knows no way to `node` now.
+    package func unreachable(_ node: PublicKey) { waiters.reached(node, nil) }
 
     // MARK: What gossip wants
 
@@ -105,6 +121,7 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
         logger.info(
             "link established", metadata: ["link.peer": "\(link.peer.nodeID)", "link.dialled": "\(link.dialled)"])
         live.record(Int64(state.withLock { $0.links.count }))
+        if link.dialled { waiters.reached(link.peer, link) }
         if let address = link.address { journal.linked(address) }
         journal.forgetKnocks { $0.node == link.peer }
         if case .nodeDescriptor(let body) = descriptor.body {
@@ -135,7 +152,8 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
         failures[reason]?.increment()
         live.record(Int64(state.withLock { $0.links.count }))
         logger.info("link closed", metadata: ["link.peer": "\(link.peer.nodeID)", "reason": "\(reason.rawValue)"])
-        control.submit(.gossip(.linkDown(link.id)))
+        let isLost = reason != .closed && reason != .duplicate
+        control.submit(.gossip(.linkDown(link.id, isLost: isLost)))
     }
 
     package func dialFailed(address: String, expected: PublicKey?, reason: LinkFailure, byPeer: Bool) {
@@ -146,6 +164,7 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
             logger.notice(
                 "no link: \(words(attempt))", metadata: ["link.address": "\(address)", "reason": "\(reason.rawValue)"])
         }
+        if let expected { waiters.reached(expected, nil) }
         control.submit(.gossip(.dialFailed(expected, address: address)))
     }
 

@@ -15,6 +15,8 @@ package final class MeshBoard: Sendable {
 
     private let leases = Mutex<[PublicKey: Lease]>([:])
     private let records = Atomic<Int>(0)
+    private let isQuiet = Atomic<Bool>(true)
+    private let quiet = ChangeBell()
 
     package init() {}
 
@@ -30,6 +32,19 @@ package final class MeshBoard: Sendable {
     }
 
     func holds(records count: Int) { records.store(count, ordering: .relaxed) }
+
+    func becomes(isQuiet now: Bool) {
+        guard isQuiet.exchange(now, ordering: .sequentiallyConsistent) != now, now else { return }
+        quiet.ring()
+    }
+
+    /// Waits until no worker is here and the mesh has been told so.
+    /// - Parameter also: what else has to be so; it may change only before the control loop hears of it.
+    package func waitForQuiet(atMost milliseconds: Int64, and also: @escaping @Sendable () -> Bool) async {
+        _ = await quiet.wait(atMost: milliseconds) { [self] in
+            isQuiet.load(ordering: .sequentiallyConsistent) && also()
+        }
+    }
 
     package var recordCount: Int { records.load(ordering: .relaxed) }
 

@@ -31,6 +31,11 @@ final class LinkConnection: ChannelInboundHandler {
     private var pingDeadline: Scheduled<Void>?
     private var pings: UInt64 = 0
     private var openStreams = 0
+    /// The peer has read this side's proof. Streams are read in any order: a forward that came together with the proof
+    /// could be met before it, as a stranger's.
+    private var isConfirmed = false
+    /// Forwards that wait for it.
+    private var unopened: [() -> Void] = []
     /// The peer gave the reason.
     private var isRefusedByPeer = false
     /// Who it is that was not admitted.
@@ -73,6 +78,8 @@ final class LinkConnection: ChannelInboundHandler {
                 pingDeadline?.cancel()
                 pingDeadline = nil
             }
+            // The first ping left behind the proof.
+            confirm()
         case .goAway:
             isGoingAway = true
             if let link { endpoint.unlist(link) }
@@ -173,7 +180,7 @@ extension LinkConnection {
                 id: endpoint.nextLinkID(), peer: peer, connection: self, eventLoop: context.eventLoop)
             self.link = link
             endpoint.list(link, target, remote: context.remoteAddress)
-            schedulePing()
+            ping()
             endpoint.delegate.linkEstablished(link, descriptor: descriptor, clockOffsetMs: offset)
         }
     }
@@ -228,6 +235,7 @@ extension LinkConnection {
         handshakeTimer?.cancel()
         pingTimer?.cancel()
         pingDeadline?.cancel()
+        confirm()
         guard let link else {
             return endpoint.attemptFailed(target, failure, byPeer: isRefusedByPeer, knock: knock)
         }
@@ -247,8 +255,16 @@ extension LinkConnection {
         closeWhenDrained()
     }
 
+    private func confirm() {
+        isConfirmed = true
+        let waiting = unopened
+        unopened = []
+        for open in waiting { open() }
+        closeWhenDrained()
+    }
+
     private func closeWhenDrained() {
-        if isDraining, openStreams == 0 { close(.draining, sayGoodbye: true) }
+        if isDraining, openStreams == 0, unopened.isEmpty { close(.draining, sayGoodbye: true) }
     }
 }
 
@@ -270,8 +286,14 @@ extension LinkConnection {
         }
         guard !isGoingAway, !isDraining else { return receiver.forwardEnded(.goaway, trailers: []) }
         // One stream is the link's; beyond the peer's bound SwiftNIO would queue without end.
-        guard openStreams < Limits.linkStreams - 1 else {
+        guard openStreams + unopened.count < Limits.linkStreams - 1 else {
             return receiver.forwardEnded(.refusedStream, trailers: [])
+        }
+        guard isConfirmed else {
+            unopened.append { [unowned self] in
+                openForward(call, path: path, headers: headers, body: body, hasUpload: hasUpload, receiver: receiver)
+            }
+            return
         }
         var fields = HPACKHeaders([
             (":method", "POST"), (":scheme", "https"), (":path", path), (":authority", "mesh"),

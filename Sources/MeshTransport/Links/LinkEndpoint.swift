@@ -96,17 +96,26 @@ package final class LinkEndpoint: Sendable {
     /// Accepted connections that are no links yet.
     package var handshakes: Int { places.count }
 
-    /// Listens; port 0 takes any free one. The result is the port.
+    /// Listens; port 0 takes any free one. The result is the port. Whoever connects before this node has a descriptor to
+    /// show waits in the system's queue until `accept`: a handshake without one would be refused as a forgery.
     package func bind(host: String, port: Int) -> EventLoopFuture<Int> {
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 256)
+            .serverChannelOption(.autoRead, value: false)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
             .childChannelInitializer { channel in self.initialise(accepted: channel) }
         return bootstrap.bind(host: host, port: port).map { channel in
             self.state.withLock { $0.listener = channel }
+            self.accept()
             return channel.localAddress?.port ?? port
         }
+    }
+
+    /// This node has a descriptor, or has a newer one.
+    package func accept() {
+        guard !configuration.descriptor().isEmpty else { return }
+        state.withLock { $0.listener }?.setOption(.autoRead, value: true).whenFailure { _ in }
     }
 
     /// Dials `host:port` (IPv6 in brackets). Ends in `linkEstablished` or `dialFailed`.
@@ -146,17 +155,20 @@ package final class LinkEndpoint: Sendable {
         for link in links { link.drain() }
     }
 
-    /// Closes everything now; done when every socket is closed.
-    package func shutdown() -> EventLoopFuture<Void> {
+    /// Closes everything after `delayMs`, or now; done when every socket is closed. Behind `drain` the peers close theirs
+    /// as soon as they have read the goodbye.
+    package func shutdown(afterMs delayMs: Int64 = 0) -> EventLoopFuture<Void> {
         let channels = state.withLock { state in
             state.isClosed = true
             defer { state.listener = nil }
             return Array(state.channels.values) + (state.listener.map { [$0] } ?? [])
         }
-        let closed = channels.map { channel in
-            channel.close().flatMapError { _ in channel.eventLoop.makeSucceededVoidFuture() }
+        let closed = EventLoopFuture.andAllComplete(channels.map(\.closeFuture), on: group.next())
+        let late = closed.eventLoop.scheduleTask(in: .milliseconds(delayMs)) {
+            for channel in channels { channel.close(promise: nil) }
         }
-        return EventLoopFuture.andAllComplete(closed, on: group.next())
+        closed.whenComplete { _ in late.cancel() }
+        return closed
     }
 }
 
