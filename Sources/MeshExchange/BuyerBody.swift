@@ -10,9 +10,16 @@ package struct BuyerBody: Sendable {
     package let model: String
     package let wantsStream: Bool
     private let modelRange: Range<Int>
+    /// What is this node's business and no worker's, in order: left out of what goes on.
+    private let cuts: [Range<Int>]
 
+    /// - Parameter inspect: looks at the members of the body and says which bytes are not to go on; what remains has to be
+    ///   an object again, with its `model`.
     /// - Throws: `MeshError` that names the field at fault.
-    package static func read(_ bytes: ByteBuffer, needsModel: Bool = true) throws(MeshError) -> BuyerBody {
+    package static func read(
+        _ bytes: ByteBuffer, needsModel: Bool = true,
+        inspect: ([JSONField], UnsafeRawBufferPointer) throws(MeshError) -> [Range<Int>] = { _, _ in [] }
+    ) throws(MeshError) -> BuyerBody {
         let result: Result<BuyerBody, MeshError> = bytes.withUnsafeReadableBytes { raw in
             let fields: [JSONField]
             do throws(JSONScanError) { fields = try JSONScanner.fields(of: raw, depth: Limits.jsonDepth) } catch {
@@ -28,7 +35,7 @@ package struct BuyerBody: Sendable {
                     return .success(
                         BuyerBody(
                             bytes: bytes, model: "", wantsStream: fields.boolean("stream", in: raw) ?? false,
-                            modelRange: 0..<0))
+                            modelRange: 0..<0, cuts: []))
                 }
                 return .failure(
                     MeshError(
@@ -38,6 +45,8 @@ package struct BuyerBody: Sendable {
             if let stream = fields.value("stream", in: raw), stream.kind != .boolean, stream.kind != .null {
                 return .failure(MeshError(.invalidRequest, "'stream' must be true or false", parameter: "stream"))
             }
+            let cuts: [Range<Int>]
+            do throws(MeshError) { cuts = try inspect(fields, raw) } catch { return .failure(error) }
             let name = String(decoding: JSONText.unescaped(model, in: raw), as: UTF8.self)
             guard !name.isEmpty, name.utf8.count <= 512 else {
                 return .failure(MeshError(.invalidRequest, "'model' must have 1 to 512 characters", parameter: "model"))
@@ -45,20 +54,39 @@ package struct BuyerBody: Sendable {
             return .success(
                 BuyerBody(
                     bytes: bytes, model: name, wantsStream: fields.boolean("stream", in: raw) ?? false,
-                    modelRange: model.range))
+                    modelRange: model.range, cuts: cuts))
         }
         return try result.get()
     }
 
-    /// The body with `model` in the place of the buyer's name for it; all other bytes as they were.
+    /// The body with `model` in the place of the buyer's name for it, and without what is this node's business; all other
+    /// bytes as they were.
     package func rendered(model: String?) -> RenderedContent {
-        guard let model, model != self.model, !self.model.isEmpty else { return RenderedContent(bytes) }
-        let start = bytes.readerIndex
-        let rest = bytes.readableBytes - modelRange.upperBound
-        var rendered = RenderedContent(bytes.getSlice(at: start, length: modelRange.lowerBound) ?? ByteBuffer())
-        rendered.append(ByteBuffer(bytes: JSONText.quoted(model)))
-        rendered.append(bytes.getSlice(at: start + modelRange.upperBound, length: rest) ?? ByteBuffer())
-        return rendered
+        let name = model.flatMap { $0 == self.model || self.model.isEmpty ? nil : $0 }
+        if name == nil, cuts.isEmpty { return RenderedContent(bytes) }
+        var rendered: RenderedContent?
+        func append(_ piece: ByteBuffer) {
+            if rendered == nil { rendered = RenderedContent(piece) } else { rendered?.append(piece) }
+        }
+        var begin = 0
+        func keep(upTo end: Int) {
+            guard end > begin, let slice = bytes.getSlice(at: bytes.readerIndex + begin, length: end - begin) else {
+                return
+            }
+            append(slice)
+        }
+        var changes = cuts.map { (range: $0, bytes: [UInt8]()) }
+        if let name {
+            let place = changes.firstIndex { $0.range.lowerBound > modelRange.lowerBound } ?? changes.endIndex
+            changes.insert((modelRange, JSONText.quoted(name)), at: place)
+        }
+        for change in changes {
+            keep(upTo: change.range.lowerBound)
+            if !change.bytes.isEmpty { append(ByteBuffer(bytes: change.bytes)) }
+            begin = change.range.upperBound
+        }
+        keep(upTo: bytes.readableBytes)
+        return rendered ?? RenderedContent(bytes)
     }
 
     /// What tells the conversation that this is a turn of: one of the fields that name it, or else how it begins, up to

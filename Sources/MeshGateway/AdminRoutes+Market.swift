@@ -4,28 +4,43 @@ import MeshRuntime
 import MeshWire
 import NIOHTTP1
 
-/// `rotations` and `apply`.
+/// `rotations`, `policies` and `apply`.
 extension AdminRoutes {
     func rotations(_ request: Request, _ path: [String]) async throws -> Response {
+        var drafts = Administration.Drafts()
         switch (path.count, request.method) {
         case (0, .GET):
             return .json(["rotations": .array(try await administration.rotations().map(\.document))])
-        case (0, .POST):
-            let body = try request.document()
-            let made = try await administration.save([try Self.draft(body)], replaces: false)
-            return .json(made.first?.document ?? .null, status: 201)
+        case (0, .POST), (2, .PUT):
+            drafts.rotations = [try Self.rotation(try request.document(), at: path)]
+            try await administration.save(drafts, replaces: !path.isEmpty)
+            let id = PoolID(scope: drafts.rotations[0].scope, name: drafts.rotations[0].rotation.name)
+            let made = try await administration.rotation(id)
+            return .json(made.document, status: path.isEmpty ? 201 : 200)
         case (2, .GET): return .json(try await administration.rotation(Self.pool(path)).document)
-        case (2, .PUT):
-            var (scope, rotation) = try Self.draft(try request.document(), name: path[1])
-            scope = OwnerScope(username: path[0])
-            let made = try await administration.save([(scope, rotation)], replaces: true)
-            return .json(made.first?.document ?? .null)
         case (2, .DELETE):
             try await administration.removeRotation(Self.pool(path))
             return .noContent
-        case (0, _): throw Self.wrongMethod("GET, HEAD, POST")
-        case (2, _): throw Self.wrongMethod("GET, HEAD, PUT, DELETE")
-        default: throw MeshError(.notFound, "there is no administration route for this")
+        default: throw Self.wrongMarketRoute(path)
+        }
+    }
+
+    func policies(_ request: Request, _ path: [String]) async throws -> Response {
+        var drafts = Administration.Drafts()
+        switch (path.count, request.method) {
+        case (0, .GET): return .json(["policies": .array(try await administration.policies().map(\.document))])
+        case (0, .POST), (2, .PUT):
+            let draft = try Self.policy(try request.document(), at: path)
+            drafts.policies = [draft]
+            try await administration.save(drafts, replaces: !path.isEmpty)
+            let made = try await administration.policy(draft.scope, draft.policy.name)
+            return .json(made.document, status: path.isEmpty ? 201 : 200)
+        case (2, .GET):
+            return .json(try await administration.policy(OwnerScope(username: path[0]), path[1]).document)
+        case (2, .DELETE):
+            try await administration.removePolicy(OwnerScope(username: path[0]), path[1])
+            return .noContent
+        default: throw Self.wrongMarketRoute(path)
         }
     }
 
@@ -33,45 +48,98 @@ extension AdminRoutes {
     func apply(_ request: Request) async throws -> Response {
         guard request.method == .POST else { throw Self.wrongMethod("POST") }
         let body = try request.document()
-        for field in body.members ?? [] where field.name != "rotations" {
+        let known = ["rotations", "policies"]
+        for field in body.members ?? [] where !known.contains(field.name) {
             throw MeshError(
-                .invalidRequest, "a file for 'apply' has 'rotations'", parameter: String(field.name.prefix(64)))
+                .invalidRequest,
+                "a file for 'apply' has 'rotations' and 'policies'\(NearName.hint(for: field.name, among: known))",
+                parameter: field.name.cut(toUTF8Bytes: 64))
         }
-        let drafts = try (body["rotations"]?.elements ?? []).map { try Self.draft($0) }
-        guard !drafts.isEmpty else {
-            throw MeshError(.invalidRequest, "there is nothing to apply: 'rotations' is empty", parameter: "rotations")
+        var drafts = Administration.Drafts()
+        drafts.rotations = try (body["rotations"]?.elements ?? []).map { try Self.rotation($0) }
+        drafts.policies = try (body["policies"]?.elements ?? []).map { try Self.policy($0) }
+        guard !drafts.rotations.isEmpty || !drafts.policies.isEmpty else {
+            throw MeshError(
+                .invalidRequest, "there is nothing to apply: the file has neither rotations nor policies",
+                parameter: "rotations")
         }
-        let made = try await administration.save(drafts, replaces: true)
-        return .json(["rotations": .array(made.map(\.document))])
+        try await administration.save(drafts, replaces: true)
+        return .json([
+            "rotations": .array(drafts.rotations.map { Self.named($0.scope, $0.rotation.name) }),
+            "policies": .array(drafts.policies.map { Self.named($0.scope, $0.policy.name) }),
+        ])
+    }
+
+    private static func named(_ scope: OwnerScope, _ name: String) -> JSONValue {
+        ["owner": .string(scope.username), "name": .string(name)]
+    }
+
+    private static func wrongMarketRoute(_ path: [String]) -> MeshError {
+        switch path.count {
+        case 0: wrongMethod("GET, HEAD, POST")
+        case 2: wrongMethod("GET, HEAD, PUT, DELETE")
+        default: MeshError(.notFound, "there is no administration route for this")
+        }
     }
 
     private static func pool(_ path: [String]) -> PoolID {
         PoolID(scope: OwnerScope(username: path[0]), name: path[1])
     }
 
-    private static func draft(
-        _ body: JSONValue, name: String? = nil
+    private static func rotation(
+        _ body: JSONValue, at path: [String] = []
     ) throws(MeshError) -> (scope: OwnerScope, rotation: Rotation) {
-        var members = body.members ?? []
-        let scope = OwnerScope(username: body["owner"]?.text ?? "global")
-        members.removeAll { $0.name == "owner" }
-        if let name {
-            members.removeAll { $0.name == "name" }
-            members.append(.init("name", .string(name)))
-        }
-        let (rotation, problems) = Rotation.read(body.members == nil ? body : .object(members))
+        let (scope, document) = owned(body, path)
+        let (rotation, problems) = Rotation.read(document)
         if let first = problems.first {
-            let words = problems.prefix(8).map(\.description).joined(separator: "; ")
-            throw MeshError(.invalidRequest, "rotation '\(rotation.name.prefix(64))': \(words)", parameter: first.path)
+            throw problem("rotation", rotation.name, problems.map(\.description), first.path)
         }
         return (scope, rotation)
+    }
+
+    private static func policy(
+        _ body: JSONValue, at path: [String] = []
+    ) throws(MeshError) -> (scope: OwnerScope, policy: Policy) {
+        let (scope, document) = owned(body, path)
+        let (policy, problems) = Policy.read(document)
+        if let first = problems.first { throw problem("policy", policy.name, problems.map(\.description), first.path) }
+        return (scope, policy)
+    }
+
+    private static func problem(
+        _ kind: String, _ name: String, _ problems: [String], _ path: String
+    ) -> MeshError {
+        let words = problems.prefix(8).joined(separator: "; ")
+        return MeshError(
+            .invalidRequest, "\(kind) '\(name.cut(toUTF8Bytes: 64))': \(words)",
+            parameter: path.cut(toUTF8Bytes: 64))
+    }
+
+    /// Whose it is, and the rest of the document. What the path names, the body need not.
+    private static func owned(_ body: JSONValue, _ path: [String]) -> (OwnerScope, JSONValue) {
+        guard var members = body.members else { return (.global, body) }
+        let owner = path.first ?? body["owner"]?.text ?? "global"
+        members.removeAll { ["owner", "changed_at"].contains($0.name) }
+        if path.count > 1 {
+            members.removeAll { $0.name == "name" }
+            members.append(.init("name", .string(path[1])))
+        }
+        return (OwnerScope(username: owner), .object(members))
     }
 }
 
 extension Administration.RotationAccount {
-    var document: JSONValue {
+    var document: JSONValue { rotation.document.owned(by: id.scope, changedAt) }
+}
+
+extension Administration.PolicyAccount {
+    var document: JSONValue { policy.document.owned(by: scope, changedAt) }
+}
+
+extension JSONValue {
+    fileprivate func owned(by scope: OwnerScope, _ changedAt: Timestamp) -> JSONValue {
         .object(
-            [.init("owner", .string(id.scope.username))] + (rotation.document.members ?? [])
+            [.init("owner", .string(scope.username))] + (members ?? [])
                 + [.init("changed_at", .integer(changedAt.seconds))])
     }
 }

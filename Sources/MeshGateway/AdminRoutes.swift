@@ -54,6 +54,7 @@ package struct AdminRoutes: Sendable {
         case ("users", 1...2): return try await users(request, Array(path.dropFirst()))
         case ("providers", _): return try await providers(request, Array(path.dropFirst()), context)
         case ("rotations", _): return try await rotations(request, Array(path.dropFirst()))
+        case ("policies", _): return try await policies(request, Array(path.dropFirst()))
         case ("apply", 1): return try await apply(request)
         case ("keys", 1...3): return try await keys(request, Array(path.dropFirst()))
         case ("mesh", 3) where path[1] == "names": return try await settleName(request, path[2])

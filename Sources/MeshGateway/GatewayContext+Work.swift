@@ -1,3 +1,4 @@
+import MeshDialects
 import MeshExchange
 import MeshModel
 import MeshRouting
@@ -14,19 +15,16 @@ extension GatewayContext {
     ) throws(MeshError) -> (WorkRequest, Destination) {
         switch hot.call {
         case .chat:
-            let body = try BuyerBody.read(bytes)
-            if let pool = pool(body.model, principal) {
-                let request = WorkRequest(
-                    content: .chat(body), form: body.wantsStream ? .events : .document, need: WorkerNeed(model: nil),
-                    deadlines: deadlines)
-                return (request, .pool(pool, PoolRequest(head.headers, body, of: principal)))
+            var fields: RoutingFields?
+            let body = try BuyerBody.read(bytes) { (members, raw) throws(MeshError) in
+                fields = try RoutingFields(members, in: raw)
+                return fields?.cuts ?? []
             }
-            let route = try catalog.resolve(body.model, for: principal).get()
+            let destination = try destination(body, fields, head.headers, principal)
             return (
                 WorkRequest(
                     content: .chat(body), form: body.wantsStream ? .events : .document,
-                    need: WorkerNeed(model: route.model),
-                    deadlines: deadlines), .route(route)
+                    need: WorkerNeed(model: destination.onlyModel), deadlines: deadlines), destination
             )
         case .proxy(let endpoint):
             let call = try ProxyCall.read(head, endpoint, bytes)
@@ -82,12 +80,6 @@ extension GatewayContext {
             request: request, route: route, beginning: upload.beginning, check: check)
     }
 
-    /// The pool that `rotation/NAME` means for the caller; nil for other names, and where there is no such pool.
-    private func pool(_ model: String, _ principal: Principal) -> PoolID? {
-        guard model.hasPrefix(PoolName.prefix) else { return nil }
-        return market.book.pool(String(model.dropFirst(PoolName.prefix.count)), for: principal.username)
-    }
-
     /// By the model the request names, else by the provider it names, else by who offers the endpoint.
     private func proxyRoute(
         _ call: ProxyCall, _ endpoint: EndpointPath, _ principal: Principal
@@ -111,18 +103,4 @@ struct UploadWork {
     var route: Route
     var beginning: ByteBuffer
     var check: UploadCheck
-}
-
-/// Where a buyer's request goes.
-enum Destination {
-    case route(Route)
-    case pool(PoolID, PoolRequest)
-
-    /// What it is called in the log.
-    var model: String {
-        switch self {
-        case .route(let route): route.model
-        case .pool(let pool, _): PoolName.prefix + pool.name
-        }
-    }
 }

@@ -46,6 +46,11 @@ extension TableLayout {
         ("CHANGED", { LocalTime.cell($0["changed_at"], key: "changed_at") }),
     ])
 
+    static let policies = TableLayout([
+        ("NAME", "name"), ("OWNER", "owner"), ("ORDER BY", "order_by"), ("MODELS", "models"), ("HOSTED", "hosted"),
+        ("ABOUT", "about"), ("CHANGED", "changed_at"),
+    ])
+
     static let keys = TableLayout([
         ("KEY ID", "key_id"), ("USER", "username"), ("LABEL", "label"), ("SCOPES", "scopes"),
         ("CREATED", "created_at"), ("EXPIRES", "expires_at"), ("REVOKED", "revoked_at"),

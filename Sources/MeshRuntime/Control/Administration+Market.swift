@@ -25,46 +25,78 @@ extension Administration {
         }
     }
 
-    /// Makes or changes rotations, all of them or none: what is wrong with any is said of all at once.
+    package struct Drafts: Sendable {
+        package var rotations: [(scope: OwnerScope, rotation: Rotation)] = []
+        package var policies: [(scope: OwnerScope, policy: Policy)] = []
+
+        package init() {}
+    }
+
+    /// Makes or changes rotations and policies, all of them or none: what is wrong with any is said of all at once.
     /// - Parameter replaces: whether one that is there already is changed; otherwise it is a conflict.
-    package func save(
-        _ drafts: [(scope: OwnerScope, rotation: Rotation)], replaces: Bool
-    ) async throws -> [RotationAccount] {
+    package func save(_ drafts: Drafts, replaces: Bool) async throws {
         try await blocking { [self] in
-            let stored = try storedRotations()
-            var all = Dictionary(stored.map { ($0.id, $0.rotation) }, uniquingKeysWith: { first, _ in first })
-            var ids: [PoolID] = []
-            for draft in drafts {
-                let id = PoolID(scope: draft.scope, name: draft.rotation.name)
-                _ = try ownerKey(draft.scope)
-                if all[id] != nil, !replaces {
-                    throw MeshError(
-                        .conflict, "\(id.scope.username) has a rotation '\(id.name)' already; edit it instead",
-                        parameter: "name")
-                }
-                guard !ids.contains(id) else {
-                    throw MeshError(.invalidRequest, "the rotation '\(id.name)' stands there twice", parameter: "name")
-                }
-                ids.append(id)
-                all[id] = draft.rotation
-            }
-            guard all.count <= Limits.pools else {
-                throw MeshError(.conflict, "a node has at most \(Limits.pools) rotations; remove one first")
-            }
-            try check(all)
+            try checkRotations(drafts.rotations, replaces)
+            try checkPolicies(drafts.policies, replaces)
             let now = SystemClock.wall
-            try store.changeMarket(
-                saved: drafts.map { draft in
-                    MarketEntry(
-                        kind: .rotation, scope: draft.scope, name: draft.rotation.name,
-                        document: draft.rotation.document.bytes, changedAt: now)
-                })
+            let rotations = drafts.rotations.map { draft in
+                MarketEntry(
+                    kind: .rotation, scope: draft.scope, name: draft.rotation.name,
+                    document: draft.rotation.document.bytes, changedAt: now)
+            }
+            let policies = drafts.policies.map { draft in
+                MarketEntry(
+                    kind: .policy, scope: draft.scope, name: draft.policy.name, document: draft.policy.document.bytes,
+                    changedAt: now)
+            }
+            try store.changeMarket(saved: rotations + policies)
             try publishMarket()
-            return drafts.map { draft in
-                RotationAccount(
-                    id: PoolID(scope: draft.scope, name: draft.rotation.name), rotation: draft.rotation, changedAt: now)
+        }
+    }
+
+    private func checkRotations(_ drafts: [(scope: OwnerScope, rotation: Rotation)], _ replaces: Bool) throws {
+        guard !drafts.isEmpty else { return }
+        let stored = try storedRotations()
+        var all = Dictionary(stored.map { ($0.id, $0.rotation) }, uniquingKeysWith: { first, _ in first })
+        var ids: [PoolID] = []
+        for draft in drafts {
+            let id = PoolID(scope: draft.scope, name: draft.rotation.name)
+            _ = try ownerKey(draft.scope)
+            if all[id] != nil, !replaces { throw Self.isThere(id.scope, "rotation", id.name) }
+            if ids.contains(id) { throw Self.twice("rotation", id.name) }
+            ids.append(id)
+            all[id] = draft.rotation
+        }
+        guard all.count <= Limits.pools else {
+            throw MeshError(.conflict, "a node has at most \(Limits.pools) rotations; remove one first")
+        }
+        try check(all)
+    }
+
+    private func checkPolicies(_ drafts: [(scope: OwnerScope, policy: Policy)], _ replaces: Bool) throws {
+        guard !drafts.isEmpty else { return }
+        var names = Dictionary(grouping: try storedPolicies(), by: \.scope).mapValues { $0.map(\.policy.name) }
+        var seen: [OwnerScope: [String]] = [:]
+        for (scope, policy) in drafts {
+            _ = try ownerKey(scope)
+            let isKnown = names[scope]?.contains(policy.name) ?? false
+            if isKnown, !replaces { throw Self.isThere(scope, "policy", policy.name) }
+            if seen[scope]?.contains(policy.name) ?? false { throw Self.twice("policy", policy.name) }
+            seen[scope, default: []].append(policy.name)
+            if !isKnown { names[scope, default: []].append(policy.name) }
+            guard names[scope, default: []].count <= Limits.policiesPerScope else {
+                throw MeshError(
+                    .conflict, "\(scope.username) has \(Limits.policiesPerScope) policies, the most there may be")
             }
         }
+    }
+
+    private static func isThere(_ scope: OwnerScope, _ kind: String, _ name: String) -> MeshError {
+        MeshError(.conflict, "\(scope.username) has a \(kind) '\(name)' already; edit it instead", parameter: "name")
+    }
+
+    private static func twice(_ kind: String, _ name: String) -> MeshError {
+        MeshError(.invalidRequest, "the \(kind) '\(name)' stands there twice", parameter: "name")
     }
 
     package func removeRotation(_ id: PoolID) async throws {
@@ -85,14 +117,63 @@ extension Administration {
         }
     }
 
+    // MARK: Policies
+
+    package struct PolicyAccount: Sendable {
+        package var scope: OwnerScope
+        package var policy: Policy
+        package var changedAt: Timestamp
+    }
+
+    /// All, by scope and name.
+    package func policies() async throws -> [PolicyAccount] { try await blocking { [self] in try storedPolicies() } }
+
+    package func policy(_ scope: OwnerScope, _ name: String) async throws -> PolicyAccount {
+        guard let found = try await policies().first(where: { $0.scope == scope && $0.policy.name == name }) else {
+            throw Self.noPolicy(scope, name)
+        }
+        return found
+    }
+
+    package func removePolicy(_ scope: OwnerScope, _ name: String) async throws {
+        try await blocking { [self] in
+            guard try storedPolicies().contains(where: { $0.scope == scope && $0.policy.name == name }) else {
+                throw Self.noPolicy(scope, name)
+            }
+            try store.changeMarket(saved: [], removed: [(.policy, scope, name)])
+            try publishMarket()
+        }
+    }
+
+    private func storedPolicies() throws -> [PolicyAccount] {
+        try store.marketEntries().filter { $0.kind == .policy }.map { entry in
+            let document = (try? JSONValue.parse(entry.document)) ?? .null
+            return PolicyAccount(
+                scope: entry.scope, policy: Policy.read(document).policy, changedAt: entry.changedAt)
+        }
+    }
+
+    private static func noPolicy(_ scope: OwnerScope, _ name: String) -> MeshError {
+        MeshError(
+            .notFound,
+            "\(scope.username) has no policy '\(name.cut(toUTF8Bytes: 64))'; 'aisbf policy list' shows what there is")
+    }
+
+    // MARK: Telling
+
     /// Tells the requests of the node what there is.
     func publishMarket() throws {
-        book.replace(
-            try storedRotations().compactMap { account in
-                // A user who is gone leaves nothing that could be bought through.
-                guard let owner = try? ownerKey(account.id.scope) else { return nil }
-                return (account.id, MarketBook.Entry(rotation: account.rotation, owner: owner))
-            })
+        // A user who is gone leaves nothing that could be bought through.
+        let rotations = try storedRotations().compactMap { account in
+            (try? ownerKey(account.id.scope)).map {
+                (account.id, MarketBook.Entry(rotation: account.rotation, owner: $0))
+            }
+        }
+        var policies = PolicyBook()
+        for (scope, accounts) in Dictionary(grouping: try storedPolicies(), by: \.scope) {
+            policies.set(accounts.map(\.policy), of: scope)
+        }
+        book.replace(rotations, policies)
     }
 
     private func storedRotations() throws -> [RotationAccount] {
@@ -106,8 +187,9 @@ extension Administration {
 
     private func check(_ all: [PoolID: Rotation]) throws {
         var wrong: [String] = []
-        for (id, rotation) in all.sorted(by: { ($0.key.scope.username, $0.key.name) < ($1.key.scope.username, $1.key.name) })
-        {
+        for (id, rotation) in all.sorted(by: {
+            ($0.key.scope.username, $0.key.name) < ($1.key.scope.username, $1.key.name)
+        }) {
             let problems = rotation.problems { name in
                 all[PoolID(scope: id.scope, name: name)] ?? all[PoolID(scope: .global, name: name)]
             }

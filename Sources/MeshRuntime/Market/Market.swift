@@ -29,6 +29,7 @@ package final class Market: Sendable {
     }
 
     package let book: MarketBook
+    package let policies: PolicyMarket
     private let catalog: CatalogHolder
     private let dispatcher: Dispatcher
     private let node: PublicKey
@@ -46,6 +47,7 @@ package final class Market: Sendable {
         self.node = node
         self.nodeOperator = nodeOperator
         self.logger = logger
+        policies = PolicyMarket(catalog: catalog, seed: seed)
         state = Mutex(State(pools: Pools(seed: seed)))
     }
 
@@ -69,6 +71,16 @@ package final class Market: Sendable {
             writer: writer, eventLoop: eventLoop)
     }
 
+    /// A request whose places a policy chooses.
+    package func exchange(
+        _ request: WorkRequest, by wish: PolicyMarket.Wish, for asker: Asker, upload: UploadFlow?,
+        writer: any AnswerWriter, eventLoop: any EventLoop
+    ) -> Exchange {
+        let finder = PolicyFinder(
+            market: policies, dispatcher: dispatcher, wish: wish, need: request.need, asker: asker, node: node)
+        return dispatcher.exchange(request, by: finder, upload: upload, writer: writer, eventLoop: eventLoop)
+    }
+
     // MARK: Members
 
     /// The members of a pool by number, with what the catalog knows of each; nil when there is no such pool any more.
@@ -87,7 +99,8 @@ package final class Market: Sendable {
                 let provider = route.providers.first
             else { return Leaf(text: leaf.text, provider: nil, model: leaf.model ?? "") }
             return Leaf(
-                text: leaf.text, provider: provider, model: leaf.model ?? provider.hosts.first?.offer.models.first?.id ?? "")
+                text: leaf.text, provider: provider,
+                model: leaf.model ?? provider.hosts.first?.offer.models.first?.id ?? "")
         }
         let places = leaves.map { leaf in
             var nodes: [PublicKey] = []
@@ -209,7 +222,8 @@ package final class Market: Sendable {
         case .returned: logger.notice("a member of a rotation is back", metadata: metadata)
         case .down:
             logger.error(
-                "a member's own key or account is refused where it buys; its seller has to see to it", metadata: metadata)
+                "a member's own key or account is refused where it buys; its seller has to see to it",
+                metadata: metadata)
         }
     }
 }

@@ -22,6 +22,7 @@ package final class MarketBook: Sendable {
         package var rotations: [PoolID: Entry] = [:]
         /// By scope and name.
         package var order: [PoolID] = []
+        package var policies = PolicyBook()
     }
 
     private let edition = Mutex(Edition())
@@ -30,12 +31,18 @@ package final class MarketBook: Sendable {
 
     package var current: Edition { edition.withLock { $0 } }
 
-    package func replace(_ rotations: [(id: PoolID, entry: Entry)]) {
+    package func replace(_ rotations: [(id: PoolID, entry: Entry)], _ policies: PolicyBook) {
         edition.withLock { edition in
             edition.serial += 1
             edition.rotations = Dictionary(rotations.map { ($0.id, $0.entry) }, uniquingKeysWith: { first, _ in first })
             edition.order = rotations.map(\.id)
+            edition.policies = policies
         }
+    }
+
+    /// What the name of a policy means for a user.
+    package func policy(_ name: PolicyName, for username: String?) -> Result<Policy, MeshError> {
+        edition.withLock { $0.policies.policy(name, for: username) }
     }
 
     /// The pool that `name` means for a user: theirs, or else the operator's.
@@ -53,8 +60,11 @@ package final class MarketBook: Sendable {
         let order = current.order
         let own = username.map { OwnerScope(username: $0) } ?? .global
         let theirs = order.filter { $0.scope == own }
-        return theirs + (own == .global ? [] : order.filter { pool in
-            pool.scope == .global && !theirs.contains { $0.name == pool.name }
-        })
+        return theirs
+            + (own == .global
+                ? []
+                : order.filter { pool in
+                    pool.scope == .global && !theirs.contains { $0.name == pool.name }
+                })
     }
 }

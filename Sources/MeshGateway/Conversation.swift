@@ -7,27 +7,6 @@ import MeshWire
 import NIOCore
 import NIOHTTP1
 
-/// How buyers name pools.
-enum PoolName {
-    static let prefix = "rotation/"
-}
-
-extension GatewayContext {
-    func exchange(
-        _ request: WorkRequest, to destination: Destination, for asker: Asker, upload: UploadFlow?,
-        writer: any AnswerWriter, eventLoop: any EventLoop
-    ) -> Exchange {
-        switch destination {
-        case .route(let route):
-            dispatcher.exchange(
-                request, on: route, for: asker, upload: upload, writer: writer, eventLoop: eventLoop)
-        case .pool(let pool, let shape):
-            market.exchange(
-                request, in: pool, shape, for: asker, upload: upload, writer: writer, eventLoop: eventLoop)
-        }
-    }
-}
-
 extension PoolRequest {
     /// A request with few words, and of no conversation, shows best whether somebody is well again.
     private static let shortBytes = 2_048
@@ -37,9 +16,9 @@ extension PoolRequest {
     ]
     private static let sessionFields: [StaticString] = ["session_id", "prompt_cache_key", "user"]
 
-    init(_ headers: HTTPHeaders, _ body: BuyerBody?, of principal: Principal) {
+    init(_ headers: HTTPHeaders, _ body: BuyerBody?, session: String? = nil, of principal: Principal) {
         self.init(
-            session: Self.session(headers, body).map { Self.hash($0, principal) },
+            session: (session.map { Array($0.utf8) } ?? Self.session(headers, body)).map { Self.hash($0, principal) },
             isShort: (body?.bytes.readableBytes ?? 0) <= Self.shortBytes)
     }
 
@@ -52,7 +31,9 @@ extension PoolRequest {
 
     /// Nobody's conversation is somebody else's.
     private static func hash(_ session: [UInt8], _ principal: Principal) -> UInt64 {
-        Sodium.shared.hash16(principal.owner.bytes + session, key: []).bytes.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+        Sodium.shared.hash16(principal.owner.bytes + session, key: []).bytes.prefix(8).reduce(0) {
+            $0 << 8 | UInt64($1)
+        }
     }
 }
 

@@ -1,0 +1,132 @@
+import MeshDialects
+import MeshExchange
+import MeshModel
+import MeshRouting
+import MeshRuntime
+import MeshWire
+import NIOCore
+import NIOHTTP1
+
+/// Where a buyer's request goes.
+enum Destination {
+    case route(Route)
+    case pool(PoolID, PoolRequest)
+    case policy(PolicyMarket.Wish)
+
+    /// What it is called in the log.
+    var model: String {
+        switch self {
+        case .route(let route): route.model
+        case .pool(let pool, _): PoolName.prefix + pool.name
+        case .policy(let wish): wish.targets?.first?.model ?? "auto:\(wish.policy.name)"
+        }
+    }
+
+    /// The one id that all places have for the model.
+    var onlyModel: String? {
+        switch self {
+        case .route(let route): route.model.isEmpty ? nil : route.model
+        case .pool, .policy: nil
+        }
+    }
+}
+
+/// How buyers name pools.
+enum PoolName {
+    static let prefix = "rotation/"
+}
+
+extension GatewayContext {
+    func exchange(
+        _ request: WorkRequest, to destination: Destination, for asker: Asker, upload: UploadFlow?,
+        writer: any AnswerWriter, eventLoop: any EventLoop
+    ) -> Exchange {
+        switch destination {
+        case .route(let route):
+            dispatcher.exchange(
+                request, on: route, for: asker, upload: upload, writer: writer, eventLoop: eventLoop)
+        case .pool(let pool, let shape):
+            market.exchange(
+                request, in: pool, shape, for: asker, upload: upload, writer: writer, eventLoop: eventLoop)
+        case .policy(let wish):
+            market.exchange(
+                request, by: wish, for: asker, upload: upload, writer: writer, eventLoop: eventLoop)
+        }
+    }
+
+    /// A policy or a pool by its name; a model whose buyer says how its provider is to be chosen; or a model as it stands.
+    func destination(
+        _ body: BuyerBody, _ fields: RoutingFields?, _ headers: HTTPHeaders, _ principal: Principal
+    ) throws(MeshError) -> Destination {
+        let preferences = try fields.map { fields throws(MeshError) in
+            try RoutingPreferences(
+                provider: fields.provider, models: fields.models, session: fields.session, own: fields.own)
+        }
+        // Bytes are never fewer than tokens times two, or three: what is left out by them could not have fitted.
+        let facts = PromptFacts(tokens: Int64(body.bytes.readableBytes / 4))
+        if let name = PolicyName(body.model) {
+            let policy = try market.book.policy(name, for: principal.username).get()
+            let targets =
+                try preferences?.models.isEmpty ?? true ? nil : self.targets(preferences?.models ?? [], principal)
+            return .policy(.init(policy: policy, preferences: preferences, targets: targets, facts: facts))
+        }
+        if let pool = pool(body.model, principal) {
+            return .pool(pool, PoolRequest(headers, body, session: preferences?.session, of: principal))
+        }
+        if let preferences, preferences.choosesProviders {
+            let targets = try targets([body.model] + preferences.models, principal)
+            return .policy(.init(policy: .standard, preferences: preferences, targets: targets, facts: facts))
+        }
+        switch catalog.resolve(body.model, for: principal) {
+        case .success(let route): return .route(route)
+        case .failure(let error):
+            guard error.code == .modelNotFound, let suffix = ModelSuffix(body.model) else { throw error }
+            var preferences = preferences ?? RoutingPreferences()
+            preferences.sort = .init(by: suffix.ordering)
+            let targets = try targets([suffix.model] + preferences.models, principal)
+            return .policy(.init(policy: .standard, preferences: preferences, targets: targets, facts: facts))
+        }
+    }
+
+    /// The pool that `rotation/NAME` means for the caller; nil for other names, and where there is no such pool.
+    func pool(_ model: String, _ principal: Principal) -> PoolID? {
+        guard model.hasPrefix(PoolName.prefix) else { return nil }
+        return market.book.pool(String(model.dropFirst(PoolName.prefix.count)), for: principal.username)
+    }
+
+    /// Those of `names` that mean something here; an error when none does.
+    private func targets(_ names: [String], _ principal: Principal) throws(MeshError) -> [PolicyTarget] {
+        var targets: [PolicyTarget] = []
+        var first: MeshError?
+        for name in names {
+            switch catalog.resolve(name, for: principal) {
+            case .success(let route): targets.append(Self.target(name, route))
+            case .failure(let error):
+                // Several may have it: that is what is chosen from.
+                if error.code == .modelAmbiguous, case .bare(let model) = ModelName(name) {
+                    targets.append(PolicyTarget(model: model))
+                } else {
+                    first = first ?? error
+                }
+            }
+        }
+        if targets.isEmpty, let first { throw first }
+        return targets
+    }
+
+    private static func target(_ name: String, _ route: Route) -> PolicyTarget {
+        if case .bare = ModelName(name) { return PolicyTarget(model: route.model) }
+        return PolicyTarget(model: route.model, provider: route.providers.count == 1 ? route.providers[0].key : nil)
+    }
+}
+
+extension RoutingPreferences {
+    /// Whether it says anything of who is to answer.
+    var choosesProviders: Bool {
+        var rest = self
+        rest.session = nil
+        rest.unknown = []
+        rest.mayResume = false
+        return rest != RoutingPreferences()
+    }
+}

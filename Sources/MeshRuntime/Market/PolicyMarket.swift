@@ -1,0 +1,152 @@
+import MeshExchange
+package import MeshModel
+package import MeshRouting
+import Synchronization
+
+/// What this node chooses by policy from: the candidates of the catalog of the moment, and what it has seen of each.
+package final class PolicyMarket: Sendable {
+    /// One provider's model at one node.
+    struct Key: Hashable, Sendable {
+        var provider: RecordKey
+        var node: PublicKey
+        var model: String
+    }
+
+    private struct Trouble {
+        var failures = 0
+        var until: Instant
+    }
+
+    private struct State {
+        var serial: UInt64 = 0
+        var index: PolicyIndex
+        var states: PolicyStates
+        var ratios = TokenRatios()
+        var troubles: [Key: Trouble] = [:]
+        var turn: UInt64
+    }
+
+    private let catalog: CatalogHolder
+    private let state: Mutex<State>
+
+    package init(catalog: CatalogHolder, seed: UInt64) {
+        self.catalog = catalog
+        let index = PolicyIndex(catalog.current)
+        state = Mutex(State(index: index, states: PolicyStates(index), turn: seed))
+    }
+
+    /// What a request says, for a decision.
+    package struct Wish: Sendable {
+        package var policy: Policy
+        package var preferences: RoutingPreferences?
+        /// Nil: any model that the policy takes.
+        package var targets: [PolicyTarget]?
+        package var facts: PromptFacts
+
+        package init(
+            policy: Policy, preferences: RoutingPreferences?, targets: [PolicyTarget]?, facts: PromptFacts
+        ) {
+            self.policy = policy
+            self.preferences = preferences
+            self.targets = targets
+            self.facts = facts
+        }
+    }
+
+    /// The best candidates, best first.
+    func decide(_ wish: Wish, _ endpoint: EndpointPath?, for principal: Principal) -> [PolicyCandidate] {
+        state.withLock { state in
+            let query = prepare(wish, endpoint, principal, &state)
+            let limit = wish.preferences?.mayFallBack ?? true ? Limits.forwardAttempts : 1
+            return state.index.decide(query, state.states, turn: state.turn, limit: limit).map {
+                state.index.candidate($0.candidate)
+            }
+        }
+    }
+
+    /// Every candidate with its score or its one reason.
+    package func explain(
+        _ wish: Wish, _ endpoint: EndpointPath?, for principal: Principal
+    ) -> (chosen: [(PolicyCandidate, PolicyScore)], excluded: [(PolicyCandidate, Exclusion)]) {
+        state.withLock { state in
+            let query = prepare(wish, endpoint, principal, &state)
+            let report = state.index.explain(query, state.states, turn: state.turn)
+            return (
+                report.choices.map { (state.index.candidate($0.candidate), $0.score) },
+                report.excluded.map { (state.index.candidate($0.candidate), $0.reason) }
+            )
+        }
+    }
+
+    private func prepare(
+        _ wish: Wish, _ endpoint: EndpointPath?, _ principal: Principal, _ state: inout State
+    ) -> PolicyQuery {
+        let (known, serial) = catalog.edition
+        if state.serial != serial {
+            let index = PolicyIndex(known)
+            state.states = state.states.carried(from: state.index, to: index)
+            state.index = index
+            state.serial = serial
+        }
+        let now = SystemClock.instant
+        for (key, trouble) in state.troubles where trouble.until <= now {
+            change(key, &state) { $0.exclusion = nil }
+            if trouble.failures == 0 { state.troubles[key] = nil }
+        }
+        state.turn &+= 1
+        return PolicyQuery(
+            state.index, policy: wish.policy, preferences: wish.preferences, targets: wish.targets, facts: wish.facts,
+            endpoint: endpoint, principal: principal, ratios: state.ratios)
+    }
+
+    // MARK: What became of it
+
+    func began(_ key: Key) { change(key) { $0.underWay += 1 } }
+
+    func ended(_ key: Key) { change(key) { $0.underWay = max($0.underWay - 1, 0) } }
+
+    func answered(_ key: Key, afterMs: Int64) {
+        state.withLock { state in
+            state.troubles[key] = nil
+            change(key, &state) { candidate in
+                candidate.exclusion = nil
+                let known = candidate.speed.latencyMs.p50
+                let next = known == 0 ? max(afterMs, 1) : known + (max(afterMs, 1) - known) / 8
+                candidate.speed.latencyMs = Percentiles(all: next)
+            }
+        }
+    }
+
+    /// A failure that is the candidate's: three in a row, or its own word, and it is passed over for a while.
+    func failed(_ key: Key, _ fault: Fault) {
+        let now = SystemClock.instant
+        state.withLock { state in
+            var trouble = state.troubles[key] ?? Trouble(until: now)
+            var restMs: Int64 = 0
+            switch fault.consequence.penalty {
+            case .none, .full: return
+            case .count:
+                trouble.failures += 1
+                if trouble.failures >= Limits.policyFailures {
+                    let doublings = Int64(min(trouble.failures - Limits.policyFailures, 4))
+                    restMs = min(Limits.policyRestMs << doublings, Limits.policyRestLongestMs)
+                }
+            case .rest(let seconds): restMs = min(Int64(seconds ?? 1) * 1_000, Limits.policyRestLongestMs)
+            case .down: restMs = Limits.policyRestLongestMs
+            }
+            trouble.until = max(trouble.until, now.advanced(byMilliseconds: restMs))
+            if state.troubles[key] == nil, state.troubles.count >= Limits.policyTroubles { state.troubles = [:] }
+            state.troubles[key] = trouble
+            if restMs > 0 { change(key, &state) { $0.exclusion = .cooling } }
+        }
+    }
+
+    private func change(_ key: Key, _ body: (inout CandidateState) -> Void) {
+        state.withLock { change(key, &$0, body) }
+    }
+
+    private func change(_ key: Key, _ state: inout State, _ body: (inout CandidateState) -> Void) {
+        guard let number = state.index.number(provider: key.provider, node: key.node, model: key.model) else { return }
+        state.states.update(number, body)
+    }
+}
