@@ -230,6 +230,7 @@ package enum Limits {
     package static let uploadHeldBytes = 1 << 20
     package static let uploadPieceBytes = 64 << 10
     package static let uploadWindowBytes = 256 << 10
+    package static let uploadCreditBytes = 1 << 30
     package static let uploadPaceBytes = 64 << 10
     package static let uploadPaceMs: Int64 = 60_000
     package static let uploadStreamBytes: Int64 = 1 << 36

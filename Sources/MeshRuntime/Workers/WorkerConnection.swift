@@ -7,14 +7,15 @@ package import NIOCore
 package import NIOWebSocket
 import Synchronization
 
-/// One worker's WebSocket: turns frames into events of the pure `BrokerSession` and `AnswerExchange` machines and
-/// their actions into frames. Lives on its event loop; writes are flushed once per turn of the loop.
+/// One worker's WebSocket: turns frames into events of the pure `BrokerSession` and `WorkerRequests` machines and
+/// what they say into frames, and keeps who waits for each answer. Lives on its event loop; writes are flushed once per
+/// turn of the loop.
 package final class WorkerConnection: ChannelInboundHandler, Ticking {
     package typealias InboundIn = WebSocketFrame
     package typealias OutboundOut = WebSocketFrame
 
-    private struct InFlight {
-        var exchange: AnswerExchange
+    /// Who waits for the answer to one request.
+    private struct Waiting {
         let receiver: any AnswerReceiver
         let attempt: WorkerAttempt
         let upload: WorkerUpload?
@@ -25,15 +26,14 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
     private let makeSession: (WorkerConnection, any EventLoop) -> WorkerSession
     private var session: WorkerSession?
     private var context: ChannelHandlerContext?
-    private var inFlight: [UInt64: InFlight] = [:]
-    private var nextNumber = BrokerSession.firstRequestNumber
+    private var requests = WorkerRequests(now: SystemClock.instant)
+    /// Those of the outstanding requests, by their numbers.
+    private var waiting: [UInt64: Waiting] = [:]
     private var isFlushDue = false
     private var isFlushScheduled = false
     private var isRegistered = false
     private var isClosing = false
     private var lastTick = SystemClock.instant
-    private var held = HeldAnswers()
-    private var lastUnsent = (bytes: 0, since: SystemClock.instant)
 
     init(
         machine: BrokerSession, sessions: SessionTable,
@@ -66,7 +66,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
         case .binary: binaryArrived(frame.unmaskedData, now: now)
         case .ping:
             // Who pings and does not read must not fill this node with pongs.
-            if unsentBytes <= Limits.workerUnsentBytes { write(.pong, frame.unmaskedData) }
+            if WorkerRequests.mayWrite(unsent: unsentBytes) { write(.pong, frame.unmaskedData) }
         case .connectionClose:
             // Answer the close and let the peer's half of the handshake finish.
             let said = frame.unmaskedData
@@ -116,35 +116,19 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
                 attempt, receiver,
                 MeshError(.workerUnavailable, "the worker has just disconnected", retryAfterSeconds: 2))
         }
-        guard inFlight.count < Limits.workerRequestsAtOnce else {
-            return refuse(
-                attempt, receiver, MeshError(.workerBusy, "the worker has its hands full", retryAfterSeconds: 1))
-        }
-        guard unsentBytes <= Limits.workerUnsentBytes else {
-            return refuse(
-                attempt, receiver,
-                MeshError(.workerBusy, "the worker takes its requests too slowly", retryAfterSeconds: 2))
-        }
-        let number = nextNumber
-        let head = machine.requestHead(number: number, operation: request.content.operation.rawValue)
+        let head = machine.requestHead(number: requests.next, operation: request.content.operation.rawValue)
         let document = request.content.document(model: model)
         let size = head.count + document.readableBytes + 1
-        guard size <= machine.profile.maxFrameBytes else {
-            let limit = machine.profile.maxFrameBytes
-            return refuse(
-                attempt, receiver,
-                MeshError(
-                    .frameLimit,
-                    "the request is \(size) bytes, but this worker takes at most \(limit) in one message; shorten it or choose another provider"
-                ))
+        if let error = requests.refusal(unsent: unsentBytes, frame: (size, machine.profile.maxFrameBytes)) {
+            return refuse(attempt, receiver, error)
         }
-        nextNumber += 1
+        let exchange = AnswerExchange(
+            form: request.form, subject: .init(request.need.endpoint), deadlines: request.deadlines,
+            isUploading: request.upload != nil, now: SystemClock.instant)
+        let number = requests.begin(exchange, hasUpload: request.upload != nil)
         machine.requestSent(number)
         attempt.number.store(number, ordering: .relaxed)
-        inFlight[number] = InFlight(
-            exchange: AnswerExchange(
-                form: request.form, subject: .init(request.need.endpoint), deadlines: request.deadlines,
-                isUploading: request.upload != nil, now: SystemClock.instant),
+        waiting[number] = Waiting(
             receiver: receiver, attempt: attempt,
             upload: request.upload.map {
                 WorkerUpload($0, number: number, connection: self, eventLoop: context.eventLoop)
@@ -159,27 +143,25 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
 
     /// Whoever asked does not want the answer any more: the worker is told, and whatever still comes is dropped.
     func cancel(_ number: UInt64) {
-        guard let entry = inFlight.removeValue(forKey: number) else { return }
-        held.ended(number)
-        entry.attempt.session.requestEnded()
-        if let sample = entry.exchange.abandoned(now: SystemClock.instant) { session?.record(sample) }
-        control("cancel", number, known: true)
+        if let end = requests.cancelled(number, now: SystemClock.instant) { ended(number, end) }
     }
 
     func control(_ operation: String, _ number: UInt64) {
-        guard machine.profile.controlsFlow else { return }
-        control(operation, number, known: inFlight[number] != nil)
+        guard machine.profile.controlsFlow, requests.isOutstanding(number) else { return }
+        steer(operation, number)
     }
 
     /// The buyer's side took `count` bytes of a binary answer.
     func consumed(_ count: Int, of number: UInt64) {
-        guard let credit = inFlight[number]?.exchange.consumed(count) else { return }
+        if let credit = requests.consumed(count, of: number) { give(credit, to: number) }
+    }
+
+    private func give(_ credit: Int, to number: UInt64) {
         writeText(machine.creditFrame(number: number, bytes: credit))
         flushSoon()
     }
 
-    private func control(_ operation: String, _ number: UInt64, known: Bool) {
-        guard known else { return }
+    private func steer(_ operation: String, _ number: UInt64) {
         writeText(machine.controlFrame(operation, number: number))
         flushSoon()
     }
@@ -213,88 +195,56 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
         switch buffer.withUnsafeReadableBytes({ machine.binaryArrived($0, now: now.instant) }) {
         case .failure(let own): own.actions.forEach(perform)
         case .success(let (number, start)):
-            guard inFlight[number] != nil else { return sessions.metrics.unmatchedReply() }
-            inFlight[number]?.attempt.isCredited.store(true, ordering: .relaxed)
             var payload = buffer
             payload.moveReaderIndex(forwardBy: start)
             let outcome = payload.withUnsafeReadableBytes {
-                inFlight[number]?.exchange.binaryArrived($0, now: now.instant)
+                requests.binaryArrived(number, $0, now: now.instant)
             }
-            let surplus = countHeld(number)
-            guard let outcome, let entry = inFlight[number] else { return }
-            switch outcome {
-            case .pass: entry.receiver.deliver([.bytes(payload)])
-            case .actions(let actions):
-                deliver(actions + surplus, entry.receiver)
-                // What went into events was taken in here; how slowly the buyer reads is told by `pause`.
-                consumed(payload.readableBytes, of: number)
-            }
-            if entry.exchange.isFinished { failedByNode(number) }
+            guard let outcome else { return sessions.metrics.unmatchedReply() }
+            waiting[number]?.attempt.isCredited.store(true, ordering: .relaxed)
+            perform(outcome, of: number, payload)
         }
-    }
-
-    /// The worker broke a rule and may still be at it: it is told to stop.
-    private func failedByNode(_ number: UInt64) {
-        control("cancel", number, known: inFlight[number] != nil)
-        finish(number)
     }
 
     private func replied(
         _ number: UInt64, _ event: WorkerFrame.ReplyEvent, _ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer,
         _ now: Instant
     ) {
-        if event == .credit { return credited(number, frame, bytes, now) }
-        // Changed in place: what a stream holds back must not be copied for every frame.
-        guard let actions = inFlight[number]?.exchange.replied(event, frame, in: bytes, now: now) else {
-            sessions.metrics.unmatchedReply()
-            return
+        guard let outcome = requests.replied(number, event, frame, in: bytes, now: now) else {
+            return sessions.metrics.unmatchedReply()
         }
-        let surplus = countHeld(number)
-        guard let entry = inFlight[number] else { return }
-        if actions.contains(where: Self.knowsNoModel) { machine.doubtModels() }
-        deliver(actions + surplus, entry.receiver)
-        guard entry.exchange.isFinished else {
-            if actions.isEmpty, event.isSignOfWork { entry.receiver.deliver([.pending]) }
-            return
-        }
-        switch event {
-        case .answer, .done, .error: finish(number)
-        case .pending, .start, .credit, .chunk, .progress, .heartbeat, .ignored: failedByNode(number)
-        }
+        if outcome.doubtsModels { machine.doubtModels() }
+        perform(outcome, of: number)
     }
 
-    /// Whether an answer may mean that the worker has other models than it listed.
-    private static func knowsNoModel(_ action: AnswerExchange.Action) -> Bool {
-        switch action {
-        case .head(let head): head.status == 404
-        case .fail(let error): error.code == .modelNotFound
-        case .bytes, .end: false
-        }
+    /// - Parameter passing: the bytes that came, of which the outcome may say that they pass.
+    private func perform(_ outcome: WorkerRequests.Outcome, of number: UInt64, _ passing: ByteBuffer = ByteBuffer()) {
+        guard let waiter = waiting[number] else { return }
+        if let room = outcome.room { waiter.upload?.credited(room) }
+        if outcome.passes { waiter.receiver.deliver([.bytes(passing)]) }
+        deliver(outcome.told, waiter.receiver)
+        if outcome.isPending { waiter.receiver.deliver([.pending]) }
+        // Whoever hears of it may have had enough.
+        if let credit = outcome.credit, requests.isOutstanding(number) { give(credit, to: number) }
+        if let end = outcome.end { ended(number, end) }
     }
 
-    /// Counts what the request's unfinished answer holds now. One that brings the worker over its share fails.
-    private func countHeld(_ number: UInt64) -> [AnswerExchange.Action] {
-        guard let entry = inFlight[number] else { return [] }
-        guard !held.takes(entry.exchange.heldBytes, of: number) else { return [] }
-        return inFlight[number]?.exchange.failed(
-            MeshError(.workerBadAnswer, "the worker has too many large answers under way that are not finished")) ?? []
+    /// The request is over here.
+    private func ended(_ number: UInt64, _ end: WorkerRequests.End) {
+        guard let waiter = waiting.removeValue(forKey: number) else { return }
+        waiter.attempt.session.requestEnded()
+        if let sample = end.sample { session?.record(sample) }
+        if end.isCancelled { steer("cancel", number) }
     }
 
-    private func credited(
-        _ number: UInt64, _ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer, _ now: Instant
-    ) {
-        guard let upload = inFlight[number]?.upload, let payload = frame.payload, payload.kind == .object,
-            let room = (try? JSONScanner.fields(of: bytes, in: payload.range))?.integer("bytes", in: bytes), room > 0
-        else { return sessions.metrics.unmatchedReply() }
-        upload.credited(Int(clamping: room))
-    }
+    /// `count` bytes of a request's upload were asked of the buyer's side.
+    func asked(_ count: Int, ofUpload number: UInt64) { requests.uploadAsked(count, of: number) }
 
     /// The next bytes of a request's upload, as many as its worker gave credit for.
     func pass(_ bytes: ByteBuffer, ofUpload number: UInt64) {
-        guard let context, let upload = inFlight[number]?.upload else { return }
-        upload.arrived(bytes.readableBytes)
-        // A buyer on a slow line is one who sends.
-        inFlight[number]?.exchange.uploadProgressed(now: SystemClock.instant)
+        guard let context, let upload = waiting[number]?.upload,
+            requests.uploadArrived(bytes.readableBytes, of: number, now: SystemClock.instant)
+        else { return }
         let id = "q\(number)"
         var data = context.channel.allocator.buffer(capacity: 2 + id.utf8.count + bytes.readableBytes)
         data.writeInteger(1 as UInt8)
@@ -310,17 +260,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
     }
 
     func endUpload(_ number: UInt64) {
-        inFlight[number]?.exchange.uploadEnded(now: SystemClock.instant)
-        inFlight[number]?.upload?.ended()
-        control("upload_end", number, known: inFlight[number]?.upload != nil)
-    }
-
-    private func finish(_ number: UInt64) {
-        // A delivery may have cancelled the request meanwhile.
-        guard let entry = inFlight.removeValue(forKey: number) else { return }
-        held.ended(number)
-        entry.attempt.session.requestEnded()
-        if let sample = entry.exchange.sample(now: SystemClock.instant) { session?.record(sample) }
+        if requests.uploadEnded(number, now: SystemClock.instant) { steer("upload_end", number) }
     }
 
     private func deliver(_ actions: [AnswerExchange.Action], _ receiver: any AnswerReceiver) {
@@ -339,7 +279,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
     private func perform(_ action: BrokerSession.Action) {
         switch action {
         // Who asks and does not read must not fill this node with answers.
-        case .send(let bytes): if unsentBytes <= Limits.workerUnsentBytes { writeText(bytes) }
+        case .send(let bytes): if WorkerRequests.mayWrite(unsent: unsentBytes) { writeText(bytes) }
         case .ping: write(.ping, ByteBuffer())
         case .close(let reason): closeNow(reason)
         case .registered(let profile):
@@ -370,35 +310,14 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
         if machine.heard(since: lastTick) { session?.sawLife(SystemClock.wall) }
         lastTick = now
         machine.tick(now: now).forEach(perform)
-        watchReading(now)
-        let late = inFlight.filter {
-            $0.value.exchange.deadline <= now || $0.value.upload?.isStalled(now: now) ?? false
-        }
-        for number in late.keys {
-            let awaitsUpload = inFlight[number]?.upload?.isAwaited ?? false
-            let isStalled = (inFlight[number]?.exchange.deadline ?? now) > now
-            let outcome =
-                isStalled
-                ? inFlight[number]?.exchange.uploadStalled()
-                : inFlight[number]?.exchange.deadlinePassed(awaitsUpload: awaitsUpload)
-            guard let actions = outcome, let entry = inFlight[number] else { continue }
-            deliver(actions, entry.receiver)
-            control("cancel", number, known: true)
-            finish(number)
-        }
+        let due = requests.tick(unsent: unsentBytes, now: now)
+        if due.isBlocked { close(.notReading) }
+        for late in due.late { perform(late.outcome, of: late.number) }
         flush()
     }
 
     /// Bytes that were written to the socket's queue and not taken by the worker yet.
     private var unsentBytes: Int { context?.channel.unsentSocketBytes ?? 0 }
-
-    /// A worker that takes nothing for too long is as good as gone, whatever it sends.
-    private func watchReading(_ now: Instant) {
-        let unsent = unsentBytes
-        if unsent == 0 || unsent < lastUnsent.bytes { lastUnsent = (unsent, now) }
-        lastUnsent.bytes = unsent
-        if unsent > 0, now.milliseconds(since: lastUnsent.since) >= Limits.streamBlockedMs { close(.notReading) }
-    }
 
     func close(_ reason: CloseReason) { machine.close(reason).forEach(perform) }
 
@@ -425,17 +344,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
     private func ended(_ cause: SessionEnd.Cause) {
         if let context { sessions.tickers.ticker(of: context.eventLoop).remove(self) }
         _ = machine.close(.silent)
-        let lost = inFlight.sorted { $0.key < $1.key }
-        inFlight = [:]
-        for (_, entry) in lost {
-            entry.attempt.session.requestEnded()
-            var exchange = entry.exchange
-            deliver(
-                exchange.failed(
-                    MeshError(.workerLost, "the worker disconnected before it answered", retryAfterSeconds: 2)),
-                entry.receiver)
-            if let sample = exchange.sample(now: SystemClock.instant) { session?.record(sample) }
-        }
+        for lost in requests.lost(now: SystemClock.instant) { perform(lost.outcome, of: lost.number) }
         if let session {
             self.session = nil
             sessions.ended(session, cause)
@@ -468,16 +377,6 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
         context.eventLoop.assumeIsolated().execute { [weak self] in
             self?.isFlushScheduled = false
             self?.flush()
-        }
-    }
-}
-
-extension WorkerFrame.ReplyEvent {
-    /// Whether it shows that the worker is at the request, where it brought no content.
-    fileprivate var isSignOfWork: Bool {
-        switch self {
-        case .pending, .start, .progress, .chunk: true
-        case .answer, .done, .error, .credit, .heartbeat, .ignored: false
         }
     }
 }

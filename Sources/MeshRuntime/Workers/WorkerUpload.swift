@@ -11,7 +11,6 @@ final class WorkerUpload: UploadSink {
         var credit = 0
         /// Asked of the source, and not taken by the socket yet.
         var underWay = 0
-        var pace = UploadPace()
     }
 
     private let source: any UploadSource
@@ -30,20 +29,10 @@ final class WorkerUpload: UploadSink {
 
     /// The worker's `credit`.
     func credited(_ bytes: Int) {
-        state.value.credit = min(state.value.credit + min(max(bytes, 0), 1 << 30), 1 << 30)
+        state.value.credit = min(
+            state.value.credit + min(max(bytes, 0), Limits.uploadCreditBytes), Limits.uploadCreditBytes)
         ask()
     }
-
-    /// `bytes` came from the source.
-    func arrived(_ bytes: Int) { state.value.pace.arrived(bytes) }
-
-    /// Whether the worker has room for bytes that do not come.
-    var isAwaited: Bool { state.value.pace.isAwaited }
-
-    func isStalled(now: Instant) -> Bool { state.value.pace.isStalled(now: now) }
-
-    /// The last byte has come.
-    func ended() { state.value.pace.ended() }
 
     /// `bytes` have left for the worker.
     func sent(_ bytes: Int) {
@@ -57,7 +46,7 @@ final class WorkerUpload: UploadSink {
         guard count > 0, count >= Limits.uploadPieceBytes || count == state.value.credit else { return }
         state.value.credit -= count
         state.value.underWay += count
-        state.value.pace.asked(count)
+        connection.value.asked(count, ofUpload: number)
         source.grant(count, to: self)
     }
 

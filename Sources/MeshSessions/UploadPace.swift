@@ -1,7 +1,9 @@
-import MeshModel
+package import MeshModel
 
 /// How fast an upload comes that somebody has room for.
-struct UploadPace: Sendable {
+package struct UploadPace: Sendable {
+    package init() {}
+
     /// Asked of the source, and not arrived.
     private var awaited = 0
     private var arrived = 0
@@ -9,21 +11,21 @@ struct UploadPace: Sendable {
     private var mark: (at: Instant, arrived: Int)?
 
     /// Whether there is room for bytes that do not come.
-    var isAwaited: Bool { awaited > 0 }
+    package var isAwaited: Bool { awaited > 0 }
 
-    mutating func asked(_ bytes: Int) { awaited += bytes }
+    package mutating func asked(_ bytes: Int) { awaited += bytes }
 
-    mutating func arrived(_ bytes: Int) {
+    package mutating func arrived(_ bytes: Int) {
         awaited = max(awaited - bytes, 0)
         arrived += bytes
     }
 
     /// The last byte has come.
-    mutating func ended() { awaited = 0 }
+    package mutating func ended() { awaited = 0 }
 
     /// Whether so little has come in the last minute that the request is not worth the place it holds. Asked twice a
     /// second; a source that was not asked for anything is not slow.
-    mutating func isStalled(now: Instant) -> Bool {
+    package mutating func isStalled(now: Instant) -> Bool {
         guard let mark, isAwaited else {
             self.mark = (now, arrived)
             return false
