@@ -51,6 +51,11 @@ struct HealthBoard: Sendable {
             return underWay >= fullWith && now < fullUntil
         }
 
+        /// Whether it had no free place a short time ago.
+        func wasFull(now: Instant) -> Bool {
+            fullSince.map { now.milliseconds(since: $0) < Limits.poolFullLongestMs } ?? false
+        }
+
         fileprivate func isPlain(now: Instant) -> Bool { recovery.isOver(now: now) && probe == nil }
     }
 

@@ -12,9 +12,12 @@ extension Pool {
             guard request.tried.count < settings.attempts else { return exhausted(.attempts, request, &commons, now) }
             guard budget.spend(now: now) else { return exhausted(.retryBudget, request, &commons, now) }
         }
-        survey(request, again: false, commons.board, now, facts)
+        // Who met somebody full goes where there is room, in whatever tier: it has no attempts to lose.
+        let scope: Scope = request.tried.last?.wasFull == true ? .surely : .others
+        survey(request, scope, commons.board, now, facts)
+        if scope == .surely, groups[0].serving == nil { survey(request, .others, commons.board, now, facts) }
         if isRetry, groups[0].serving == nil, groups[0].probe == nil {
-            survey(request, again: true, commons.board, now, facts)
+            survey(request, .again, commons.board, now, facts)
         }
         let choice = take(request, &commons, now)
         if isRetry {
@@ -44,7 +47,7 @@ extension Pool {
         }
         if groups[0].serving != nil {
             let (leaf, isSpilled) = draw(mayPin ? request.session : nil)
-            if isSpilled, let ticket = wait(request, isSpill: true, &commons, now) { return .wait(ticket) }
+            if isSpilled, !isRetry, let ticket = wait(request, isSpill: true, &commons, now) { return .wait(ticket) }
             if !isRetry { charge(isDrawn: true) }
             if mayPin, let session = request.session {
                 sessions.set(PoolSessions.Pin(identity: leaves[leaf].identity, used: now), for: session)

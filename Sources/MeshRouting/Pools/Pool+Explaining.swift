@@ -17,7 +17,7 @@ extension Pool {
         var changed = commons
         let choice = pool.choose(request, &changed, now: now, facts: facts)
         pool = self
-        pool.survey(request, again: false, commons.board, now, facts)
+        pool.survey(request, .others, commons.board, now, facts)
         let shares = pool.shares()
         let candidates = leaves.indices.map { leaf in
             let standing = pool.standings[leaf]

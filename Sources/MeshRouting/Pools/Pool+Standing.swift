@@ -2,19 +2,19 @@ import MeshModel
 
 extension Pool {
     /// Finds how each leaf and each group stands for a request.
-    /// - Parameter again: whether other nodes of members that were asked will do.
+    /// - Parameter scope: whom to look for.
     mutating func survey(
-        _ request: PoolRequest, again: Bool, _ board: HealthBoard, _ now: Instant, _ facts: (Int) -> MemberFacts
+        _ request: PoolRequest, _ scope: Scope, _ board: HealthBoard, _ now: Instant, _ facts: (Int) -> MemberFacts
     ) {
         for leaf in leaves.indices {
             standings[leaf] =
-                leaves[leaf].twin.map { standings[$0] } ?? standing(leaf, request, again: again, board, now, facts)
+                leaves[leaf].twin.map { standings[$0] } ?? standing(leaf, request, scope, board, now, facts)
         }
         for group in tree.groups.indices.reversed() { survey(group: group) }
     }
 
     private func standing(
-        _ number: Int, _ request: PoolRequest, again: Bool, _ board: HealthBoard, _ now: Instant,
+        _ number: Int, _ request: PoolRequest, _ scope: Scope, _ board: HealthBoard, _ now: Instant,
         _ facts: (Int) -> MemberFacts
     ) -> Standing {
         var standing = Standing()
@@ -29,10 +29,12 @@ extension Pool {
         let facts = facts(number)
         let wasTried = !request.tried.isEmpty && request.tried.contains { $0.identity == leaves[number].identity }
         for seat in 0..<leaves[number].placed where facts.seats.contains(seat) {
-            let isTried = wasTried && request.tried.contains { $0 == leaves[number].tried(at: seat) }
+            let isTried = wasTried && request.tried.contains { $0.isSame(leaves[number].tried(at: seat)) }
+            let entry = board[leaves[number].seats[seat].place]
+            let isFull = facts.full.contains(seat) || (scope == .surely && entry.wasFull(now: now))
             look(
-                at: seat, leaves[number].seats[seat].health.recovery, board[leaves[number].seats[seat].place],
-                isTried: isTried, isFull: facts.full.contains(seat), now, &standing)
+                at: seat, leaves[number].seats[seat].health.recovery, entry, isTried: isTried, isFull: isFull, now,
+                &standing)
         }
         if facts.exclusion == .draining { standing.isIn = false }
         if let exclusion = facts.exclusion, !exclusion.passes {
@@ -43,7 +45,7 @@ extension Pool {
             standing.reason = .absent
         } else if let exclusion = facts.exclusion {
             standing.reason = exclusion
-        } else if wasTried, !again {
+        } else if wasTried, scope != .again {
             // Neither a reason nor a candidate.
             standing.percent = 0
             standing.halfOpen = nil

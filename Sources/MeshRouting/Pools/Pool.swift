@@ -72,6 +72,16 @@ struct Pool: Sendable {
         var isIn = false
     }
 
+    /// Whom a survey is to find.
+    enum Scope: Hashable, Sendable {
+        /// Members that were not asked for this request.
+        case others
+        /// Those of them that had free places lately, of whatever tier.
+        case surely
+        /// Other nodes of members that were.
+        case again
+    }
+
     let serial: UInt64
     private(set) var settings: Rotation.Settings
     private(set) var tree: PoolTree

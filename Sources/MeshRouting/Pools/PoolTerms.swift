@@ -81,6 +81,10 @@ package struct PoolRequest: Hashable, Sendable {
     package struct Tried: Hashable, Sendable {
         var identity: UInt64
         var node: PublicKey
+        /// Whether it had no free place.
+        var wasFull = false
+
+        func isSame(_ other: Tried) -> Bool { identity == other.identity && node == other.node }
     }
 
     /// What its conversation is called; nil to go by shares alone.
@@ -153,7 +157,9 @@ package struct PoolAttempt: Hashable, Sendable {
     var hasAnswered = false
 
     /// For `PoolRequest.tried` when it has failed.
-    package var tried: PoolRequest.Tried { PoolRequest.Tried(identity: pick.identity, node: node) }
+    package func tried(_ fault: Fault) -> PoolRequest.Tried {
+        PoolRequest.Tried(identity: pick.identity, node: node, wasFull: fault == .busy)
+    }
 }
 
 package enum PoolOutcome: Hashable, Sendable {

@@ -129,7 +129,7 @@ import Testing
                 return
             }
             let attempt = rig.pools.began(rig.id, pick, at: PoolRig.node(pick.leaf * 10), now: rig.now)
-            require(!request.tried.contains(attempt.tried), "\(pick.leaf) was asked twice")
+            require(!request.tried.contains(attempt.tried(.server)), "\(pick.leaf) was asked twice")
             if pick.reason == .probe || pick.reason == .leastBad {
                 probes.removeAll { rig.now.milliseconds(since: $0.since) >= Limits.poolProbeMs }
                 require(!probes.contains { $0.leaf == pick.leaf }, "two probes at \(pick.leaf)")
@@ -157,7 +157,7 @@ import Testing
             }
             if rig.facts[leaf].free != .max { rig.facts[leaf].free += 1 }
             let faults: [Fault] = [
-                .server, .timeout, .transport, .client, .context, .declined, .credentials, .billing, .buyer,
+                .server, .timeout, .transport, .client, .context, .declined, .busy, .credentials, .billing, .buyer,
                 .rateLimit(retryAfterSeconds: nil), .rateLimit(retryAfterSeconds: Int(random.next() % 100)),
             ]
             guard random.next() % 2 == 0 else {
@@ -180,7 +180,7 @@ import Testing
                 answered += 1
                 return
             }
-            send(request.tried(attempt))
+            send(request.tried(attempt, fault: fault))
         }
 
         mutating func change() {

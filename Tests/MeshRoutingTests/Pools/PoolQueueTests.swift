@@ -193,12 +193,11 @@ import Testing
         var works = Works([(5, 0)])
         var asked: [Int64] = []
         for _ in 0..<100 {
-            if try works.ask() == nil {
+            if let ticket = try works.ask() {
+                works.rig.pools.leave(works.rig.id, ticket, now: works.rig.now)
+            } else {
                 asked.append(works.rig.nowMs - 1_000_000)
                 works.end(.failed(.busy))
-            }
-            for ticket in works.rig.pools.takeWoken() {
-                works.rig.pools.leave(works.rig.id, ticket, now: works.rig.now)
             }
             works.rig.nowMs += 100
         }
@@ -207,6 +206,24 @@ import Testing
         #expect(try works.ask() == nil)
         works.end(.served)
         #expect(works.rig.reason(0) == nil)
+    }
+
+    /// Somebody who met a full member has no attempts to lose: the next goes where there was room lately.
+    @Test func afterAFullMemberTheNextHasRoom() throws {
+        var rig = PoolRig([(1, 0), (1, 0), (1, 1)])
+        // Others find the first two full.
+        for _ in 0..<2 {
+            let attempt = try rig.must()
+            rig.end(attempt, .failed(.busy))
+        }
+        rig.nowMs += Limits.poolFullMs
+        let first = try rig.must()
+        #expect(first.pick.leaf < 2)
+        rig.end(first, .failed(.busy))
+        #expect(rig.pick(PoolRequest().tried(first, fault: .busy))?.leaf == 2)
+        // Where nobody had, it is worth a try all the same.
+        rig.facts[2].exclusion = .draining
+        #expect(rig.pick(PoolRequest().tried(first, fault: .busy))?.leaf == 1 - first.pick.leaf)
     }
 
     // MARK: The next tier

@@ -140,9 +140,9 @@ struct PoolRig {
 }
 
 extension PoolRequest {
-    func tried(_ attempts: PoolAttempt...) -> PoolRequest {
+    func tried(_ attempts: PoolAttempt..., fault: Fault = .server) -> PoolRequest {
         var request = self
-        request.tried += attempts.map(\.tried)
+        request.tried += attempts.map { $0.tried(fault) }
         return request
     }
 
