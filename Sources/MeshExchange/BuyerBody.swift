@@ -1,5 +1,5 @@
 package import MeshModel
-import MeshWire
+package import MeshWire
 package import NIOCore
 
 /// A buyer's JSON body, checked and cut but not decoded: the node reads `model` and `stream`, and passes every

@@ -26,7 +26,8 @@ package final class GatewayContext: Sendable {
     let heldBodyBytes = Atomic<Int>(0)
 
     package init(
-        identity: NodeFacts, authenticator: Authenticator, catalog: CatalogHolder, dispatcher: Dispatcher, market: Market,
+        identity: NodeFacts, authenticator: Authenticator, catalog: CatalogHolder, dispatcher: Dispatcher,
+        market: Market,
         deadlines: AnswerDeadlines, coldRoutes: any ColdRoutes, metrics: GatewayMetrics,
         journal: Journal = .silent, requests: RequestCount = RequestCount()
     ) {

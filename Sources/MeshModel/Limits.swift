@@ -78,6 +78,7 @@ package enum Limits {
 
     // Pools (Docs/Architecture/pools.md)
     package static let pools = 1_024
+    package static let poolLookMs: Int64 = 250
     package static let poolMembers = 64
     package static let poolMemberBytes = 256
     package static let poolNodes = 256
@@ -398,6 +399,10 @@ package enum Limits {
     package static let routingNameBytes = 256
     package static let fallbackModels = 16
     package static let sessionIDBytes = 256
+    package static let policyFailures = 3
+    package static let policyRestMs: Int64 = 30_000
+    package static let policyRestLongestMs: Int64 = 600_000
+    package static let policyTroubles = 4_096
     package static let policiesPerScope = 64
     package static let policyChoices = 16
     package static let tokenRatios = 1_024

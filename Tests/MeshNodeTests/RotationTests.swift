@@ -6,86 +6,11 @@ import Testing
 
 /// Buyers ask a pool of sellers, and whoever is able answers.
 @Suite(.serialized, .nodeLog) struct RotationTests {
-    /// A worker that answers every request its own way.
-    private final class Serving: Sendable {
-        typealias Answer = @Sendable (ScriptedWorker, JSONValue) -> Void
-
-        let worker: ScriptedWorker
-        private let answer: Mutex<Answer>
-        private let served = Mutex(0)
-
-        init(_ worker: ScriptedWorker, answer: @escaping Answer = Serving.well) {
-            self.worker = worker
-            self.answer = Mutex(answer)
-        }
-
-        static let well: Answer = { $0.answer($1, payload: #"{"id":"x","choices":[]}"#) }
-        static let silent: Answer = { _, _ in }
-        static func status(_ status: Int, _ body: String = "{}") -> Answer {
-            let wrapped: JSONValue = [
-                "status_code": .integer(status), "content_type": "application/json", "body": .string(body),
-            ]
-            return { $0.answer($1, payload: String(decoding: wrapped.bytes, as: UTF8.self)) }
-        }
-
-        var count: Int { served.withLock { $0 } }
-        func answers(_ next: @escaping Answer) { answer.withLock { $0 = next } }
-
-        func run() async {
-            while !Task.isCancelled {
-                guard let request = try? await worker.request("chat.completions") else { continue }
-                served.withLock { $0 += 1 }
-                answer.withLock { $0 }(worker, request)
-            }
-        }
-    }
-
-    private struct Shop: Sendable {
-        var node: TestNode
-        var bob: Buyer
-        var first: Serving
-        var second: Serving
-
-        func rotation(_ body: String) async throws { _ = try await node.administer("POST", "rotations", body) }
-
-        func ask(_ model: String = "rotation/pair") async throws -> Reply { try await bob.ask(model: model) }
-
-        /// Two providers, `lab` and `den`, each with one worker and its own model.
-        static func open(
-            _ capabilities: String = "{}", _ body: @escaping @Sendable (Shop) async throws -> Void
-        ) async throws {
-            try await withNode { node in
-                try await node.user("bob")
-                let bob = try await node.key(of: "bob")
-                var serving: [Serving] = []
-                for (provider, model) in [("lab", "m1"), ("den", "m2")] {
-                    let token = try await node.provider(provider)
-                    let worker = try await eventually("the worker is admitted", within: 20) {
-                        try? await ScriptedWorker.attach(
-                            node.buyerPort, provider: provider, token: token, client: "w-\(provider)",
-                            models: [model], capabilities: capabilities)
-                    }
-                    serving.append(Serving(worker))
-                    try await node.offers("\(provider)/\(model)", to: bob)
-                }
-                let shop = Shop(node: node, bob: bob, first: serving[0], second: serving[1])
-                try await withThrowingTaskGroup(of: Void.self) { group in
-                    group.addTask { await shop.first.run() }
-                    group.addTask { await shop.second.run() }
-                    group.addTask { try await body(shop) }
-                    // The workers serve for as long as the test takes.
-                    defer { group.cancelAll() }
-                    for _ in 0..<1 { try await group.next() }
-                }
-            }
-        }
-    }
-
     private static let pair =
         #"{"name":"pair","members":[{"target":"lab","weight":3},{"target":"den/m2","weight":1}]}"#
 
     @Test func membersShareByTheirWeights() async throws {
-        try await Shop.open { shop in
+        try await TwoSellers.open { shop in
             try await shop.rotation(Self.pair)
             for _ in 0..<8 {
                 let reply = try await shop.ask()
@@ -102,7 +27,7 @@ import Testing
     }
 
     @Test func whoFailsIsPassedOverAndThenRests() async throws {
-        try await Shop.open { shop in
+        try await TwoSellers.open { shop in
             try await shop.rotation(Self.pair)
             shop.first.answers(Serving.status(500, "oops"))
             for _ in 0..<8 { #expect(try await shop.ask().status == 200) }
@@ -113,7 +38,7 @@ import Testing
     }
 
     @Test func whenAllHaveFailedTheBuyerHearsOfEach() async throws {
-        try await Shop.open { shop in
+        try await TwoSellers.open { shop in
             try await shop.rotation(Self.pair)
             let broken = #"{"request_id":"%","status":"error","error":{"code":"worker_error","message":"no luck"}}"#
             for member in [shop.first, shop.second] {
@@ -123,12 +48,13 @@ import Testing
             #expect(reply.status == 503)
             #expect(reply.errorCode == "worker_unavailable")
             let words = reply.document?["error"]?["message"]?.text ?? ""
-            #expect(words.contains("rotation/pair") && words.contains("lab: ") && words.contains("den/m2: "), "\(words)")
+            #expect(
+                words.contains("rotation/pair") && words.contains("lab: ") && words.contains("den/m2: "), "\(words)")
         }
     }
 
     @Test func aBuyersOwnMistakeIsNobodyElsesFault() async throws {
-        try await Shop.open { shop in
+        try await TwoSellers.open { shop in
             try await shop.rotation(Self.pair)
             shop.first.answers(Serving.status(400, #"{"error":{"message":"bad temperature"}}"#))
             shop.second.answers(Serving.status(400, #"{"error":{"message":"bad temperature"}}"#))
@@ -139,7 +65,7 @@ import Testing
     }
 
     @Test func whoIsFullIsWaitedFor() async throws {
-        try await Shop.open(#"{"max_concurrency":1}"#) { shop in
+        try await TwoSellers.open(#"{"max_concurrency":1}"#) { shop in
             try await shop.rotation(#"{"name":"one","members":["lab"]}"#)
             let held = Mutex<JSONValue?>(nil)
             shop.first.answers { _, request in held.withLock { $0 = request } }
@@ -154,7 +80,7 @@ import Testing
     }
 
     @Test func aUsersOwnPoolComesBeforeTheOperators() async throws {
-        try await Shop.open { shop in
+        try await TwoSellers.open { shop in
             try await shop.rotation(#"{"name":"pair","members":["lab"]}"#)
             try await shop.rotation(#"{"name":"pair","owner":"bob","members":["den"]}"#)
             #expect(try await shop.ask()["aisbf-provider"] == "global@north/den")

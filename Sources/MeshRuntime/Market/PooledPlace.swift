@@ -60,10 +60,7 @@ final class PooledPlace: Place {
 
     func begin(_ request: WorkRequest, attempt: Int, receiver: any AnswerReceiver) -> any AttemptHandle {
         let turn = market.began(pool, pick, at: place.node ?? here)
-        state.withLock { state in
-            state.phase = .asked(turn)
-            state.tried = turn.tried
-        }
+        state.withLock { $0.phase = .asked(turn) }
         let handle = place.begin(request, attempt: attempt, receiver: PooledReceiver(receiver, self))
         return PooledHandle(handle: handle, place: self)
     }
@@ -76,7 +73,10 @@ final class PooledPlace: Place {
             case .error(let error): error.message
             case .refusal(let status, _): "status \(status)"
             }
-        state.withLock { $0.failure = (fault, words) }
+        state.withLock { state in
+            state.failure = (fault, words)
+            if case .asked(let attempt) = state.phase { state.tried = attempt.tried(fault) }
+        }
         end(.failed(fault))
     }
 
