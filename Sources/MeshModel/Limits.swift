@@ -17,6 +17,8 @@ package enum Limits {
     package static let attachmentModels = 256
     package static let modalities = 8
     package static let hardwareNameBytes = 64
+    package static let quantizationBytes = 32
+    package static let parametersListed = 64
     package static let modelPages = 128
     package static let hostsPerProvider = 8
     package static let sealedReaders = 104
@@ -356,4 +358,16 @@ package enum Limits {
     // Multipart bodies (RFC 7578)
     package static let multipartParts = 256
     package static let multipartHeaderBytes = 8 << 10
+
+    // Prices and policies (Docs/Reference/policies.md)
+    package static let highestPrice: Int64 = 1_000_000_000_000_000
+    package static let advertPrices = 32
+    package static let routingFieldBytes = 16 << 10
+    package static let routingNames = 64
+    package static let routingNameBytes = 256
+    package static let fallbackModels = 16
+    package static let sessionIDBytes = 256
+    package static let policiesPerScope = 64
+    package static let policyChoices = 16
+    package static let tokenRatios = 1_024
 }

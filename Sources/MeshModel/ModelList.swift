@@ -5,11 +5,20 @@ package struct WorkerModel: Hashable, Sendable {
     package var contextTokens: UInt32?
     /// What it takes beside text, such as `image`.
     package var modalities: [String]
+    /// The number format of its weights, such as `fp8`; nil where the worker does not say.
+    package var quantization: String?
+    /// The fields of a request that it takes; empty where the worker does not say.
+    package var parameters: RequestParameters
 
-    package init(id: String, contextTokens: UInt32? = nil, modalities: [String] = []) {
+    package init(
+        id: String, contextTokens: UInt32? = nil, modalities: [String] = [], quantization: String? = nil,
+        parameters: RequestParameters = []
+    ) {
         self.id = id
         self.contextTokens = contextTokens
         self.modalities = modalities
+        self.quantization = quantization
+        self.parameters = parameters
     }
 }
 

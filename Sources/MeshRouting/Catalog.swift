@@ -8,6 +8,8 @@ package struct CatalogNode: Hashable, Sendable {
     package var operatorKey: PublicKey?
     package var apiURL: String
     package var linkAddresses: [String]
+    /// Where its operator says that it stands; empty: not told.
+    package var region = ""
 }
 
 /// One worker of a provider at the node that hosts it, as the attachment record shows it.
@@ -99,6 +101,11 @@ package struct CatalogProvider: Hashable, Sendable {
     package var modelsSeen: [String]
     /// Requests its workers may have at once at one node, all together; nil: not bounded.
     package var maxConcurrency: Int?
+    /// `ProviderKind`; empty in adverts of releases that told none.
+    package var kind = ""
+    /// What its owner asks, and does with what it is sent: signed with the advert.
+    package var prices = PriceList()
+    package var dataPolicy = DataPolicy.unknown
     /// Imported tokens are derived with it: the key of the provider's record if nothing in it were sealed.
     package var tokenSalt: RecordKey
 

@@ -48,7 +48,7 @@ package struct CatalogBuilder: Sendable {
         let nodes = records.nodes.map { known in
             CatalogNode(
                 key: known.key, name: known.body.name, operatorKey: known.operatorKey, apiURL: known.body.apiURL,
-                linkAddresses: known.body.linkAddresses)
+                linkAddresses: known.body.linkAddresses, region: known.body.region)
         }
         var providers: [RecordKey: CatalogProvider] = [:]
         var order: [RecordKey] = []
@@ -174,6 +174,9 @@ package struct CatalogBuilder: Sendable {
             key: record.key, advertHash: record.hash, owner: record.signer, providerID: body.providerID, scope: scope,
             homeNode: home, homeName: advert.home.body.name, access: access, attachKeys: keys,
             maxConcurrency: body.maxConcurrency == 0 ? nil : Int(body.maxConcurrency))
+        provider.kind = body.kind
+        provider.prices = PriceList(body)
+        provider.dataPolicy = DataPolicy(body.dataPolicy)
         if details != nil {
             let material = RecordEnvelope.keyMaterial(
                 type: .providerAdvert, signer: record.signer, name: Array(body.providerID.utf8))

@@ -53,5 +53,12 @@ extension WorkerModel {
         }
         let listed = item["architecture"]?["input_modalities"]?.elements ?? []
         modalities = listed.prefix(Limits.modalities).compactMap { $0.text }.filter { $0.utf8.count <= 32 }
+        if let format = item["quantization"]?.text?.lowercased(), !format.isEmpty,
+            format.utf8.count <= Limits.quantizationBytes, HeaderRule.isValue(format)
+        {
+            quantization = format
+        }
+        let taken = item["supported_parameters"]?.elements ?? []
+        parameters = RequestParameters(names: taken.prefix(Limits.parametersListed).lazy.compactMap { $0.text })
     }
 }

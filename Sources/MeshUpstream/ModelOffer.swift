@@ -42,6 +42,10 @@ package struct ModelOffer: Hashable, Sendable {
         if let modalities = item["architecture"]?["input_modalities"]?.elements {
             members.append(.init("architecture", ["input_modalities": .array(Array(modalities.prefix(8)))]))
         }
+        if let format = item["quantization"]?.text { members.append(.init("quantization", .string(format))) }
+        if let taken = item["supported_parameters"]?.elements {
+            members.append(.init("supported_parameters", .array(Array(taken.prefix(Limits.parametersListed)))))
+        }
         return .object(members)
     }
 

@@ -65,7 +65,10 @@ extension WorkerModel {
     package init(_ offer: Aisbf_Mesh_V1_ModelOffer) {
         self.init(
             id: offer.id, contextTokens: offer.contextTokens == 0 ? nil : offer.contextTokens,
-            modalities: Array(offer.modalities.prefix(Limits.modalities)))
+            modalities: Array(offer.modalities.prefix(Limits.modalities)),
+            quantization: offer.quantization.isEmpty
+                ? nil : offer.quantization.cut(toUTF8Bytes: Limits.quantizationBytes),
+            parameters: RequestParameters(rawValue: offer.parameters))
     }
 
     /// The model as records say it, and what it adds to a body.
@@ -74,6 +77,8 @@ extension WorkerModel {
         message.id = id
         message.contextTokens = contextTokens ?? 0
         message.modalities = Array(modalities.prefix(Limits.modalities))
+        message.quantization = quantization ?? ""
+        message.parameters = parameters.rawValue
         let length = RecordBody.bytes(of: message).count
         return (message, length + (length < 128 ? 2 : 3))
     }

@@ -70,6 +70,48 @@ package nonisolated enum Aisbf_Mesh_V1_Access: SwiftProtobuf.Enum, Swift.CaseIte
 
 }
 
+package nonisolated enum Aisbf_Mesh_V1_DataPolicy: SwiftProtobuf.Enum, Swift.CaseIterable {
+  package typealias RawValue = Int
+  case unspecified // = 0
+  case none // = 1
+  case bounded // = 2
+  case collected // = 3
+  case UNRECOGNIZED(Int)
+
+  package init() {
+    self = .unspecified
+  }
+
+  package init?(rawValue: Int) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .none
+    case 2: self = .bounded
+    case 3: self = .collected
+    default: self = .UNRECOGNIZED(rawValue)
+    }
+  }
+
+  package var rawValue: Int {
+    switch self {
+    case .unspecified: return 0
+    case .none: return 1
+    case .bounded: return 2
+    case .collected: return 3
+    case .UNRECOGNIZED(let i): return i
+    }
+  }
+
+  // The compiler won't synthesize support with the UNRECOGNIZED case.
+  package static let allCases: [Aisbf_Mesh_V1_DataPolicy] = [
+    .unspecified,
+    .none,
+    .bounded,
+    .collected,
+  ]
+
+}
+
 package nonisolated struct Aisbf_Mesh_V1_NodeDescriptor: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -176,51 +218,133 @@ package nonisolated struct Aisbf_Mesh_V1_ScopeBinding: Sendable {
   package init() {}
 }
 
-package nonisolated struct Aisbf_Mesh_V1_ProviderAdvert: Sendable {
+package nonisolated struct Aisbf_Mesh_V1_ProviderAdvert: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  package var providerID: String = String()
+  package var providerID: String {
+    get {_storage._providerID}
+    set {_uniqueStorage()._providerID = newValue}
+  }
 
   /// Absent for scope global, where the signer is an operator key.
   package var binding: Aisbf_Mesh_V1_ScopeBinding {
-    get {_binding ?? Aisbf_Mesh_V1_ScopeBinding()}
-    set {_binding = newValue}
+    get {_storage._binding ?? Aisbf_Mesh_V1_ScopeBinding()}
+    set {_uniqueStorage()._binding = newValue}
   }
   /// Returns true if `binding` has been explicitly set.
-  package var hasBinding: Bool {self._binding != nil}
+  package var hasBinding: Bool {_storage._binding != nil}
   /// Clears the value of `binding`. Subsequent reads from it will return its default value.
-  package mutating func clearBinding() {self._binding = nil}
+  package mutating func clearBinding() {_uniqueStorage()._binding = nil}
 
   /// The node that created the provider, by its key.
-  package var homeNode: Data = Data()
+  package var homeNode: Data {
+    get {_storage._homeNode}
+    set {_uniqueStorage()._homeNode = newValue}
+  }
 
-  package var access: Aisbf_Mesh_V1_Access = .unspecified
+  package var access: Aisbf_Mesh_V1_Access {
+    get {_storage._access}
+    set {_uniqueStorage()._access = newValue}
+  }
 
   /// With ACCESS_NAMED: owner, operator or node keys that may use it.
-  package var namedKeys: [Data] = []
+  package var namedKeys: [Data] {
+    get {_storage._namedKeys}
+    set {_uniqueStorage()._namedKeys = newValue}
+  }
 
-  package var models: [Aisbf_Mesh_V1_ModelOffer] = []
+  package var models: [Aisbf_Mesh_V1_ModelOffer] {
+    get {_storage._models}
+    set {_uniqueStorage()._models = newValue}
+  }
 
-  package var attachKeys: [Aisbf_Mesh_V1_AttachKey] = []
+  package var attachKeys: [Aisbf_Mesh_V1_AttachKey] {
+    get {_storage._attachKeys}
+    set {_uniqueStorage()._attachKeys = newValue}
+  }
 
-  package var kind: String = String()
+  package var kind: String {
+    get {_storage._kind}
+    set {_uniqueStorage()._kind = newValue}
+  }
 
-  package var displayName: String = String()
+  package var displayName: String {
+    get {_storage._displayName}
+    set {_uniqueStorage()._displayName = newValue}
+  }
 
-  package var maxConcurrency: UInt32 = 0
+  package var maxConcurrency: UInt32 {
+    get {_storage._maxConcurrency}
+    set {_uniqueStorage()._maxConcurrency = newValue}
+  }
 
   /// Of a provider that is not for everybody: all that tells about it, for those whom it concerns; a ProviderAdvert without
   /// home_node, whose attach_keys have label and proof only, in the order of those outside. Then provider_id and
   /// binding.username outside are aliases, and there are no names, models or named keys.
-  package var sealed: Data = Data()
+  package var sealed: Data {
+    get {_storage._sealed}
+    set {_uniqueStorage()._sealed = newValue}
+  }
+
+  /// What its models cost; without an entry it is not known.
+  package var prices: [Aisbf_Mesh_V1_ModelPrices] {
+    get {_storage._prices}
+    set {_uniqueStorage()._prices = newValue}
+  }
+
+  /// What becomes of what the provider is sent, by its owner's word.
+  package var dataPolicy: Aisbf_Mesh_V1_DataPolicy {
+    get {_storage._dataPolicy}
+    set {_uniqueStorage()._dataPolicy = newValue}
+  }
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
-  fileprivate var _binding: Aisbf_Mesh_V1_ScopeBinding? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+/// Millionths of the currency for a million of what is counted.
+package nonisolated struct Aisbf_Mesh_V1_ModelPrices: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Empty: every model without an entry of its own.
+  package var model: String = String()
+
+  /// Three capital letters.
+  package var currency: String = String()
+
+  package var input: UInt64 = 0
+
+  /// Absent: like input.
+  package var cachedInput: UInt64 {
+    get {_cachedInput ?? 0}
+    set {_cachedInput = newValue}
+  }
+  /// Returns true if `cachedInput` has been explicitly set.
+  package var hasCachedInput: Bool {self._cachedInput != nil}
+  /// Clears the value of `cachedInput`. Subsequent reads from it will return its default value.
+  package mutating func clearCachedInput() {self._cachedInput = nil}
+
+  package var output: UInt64 = 0
+
+  package var request: UInt64 = 0
+
+  package var image: UInt64 = 0
+
+  /// Of sound or film.
+  package var second: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _cachedInput: UInt64? = nil
 }
 
 package nonisolated struct Aisbf_Mesh_V1_ModelOffer: Sendable {
@@ -235,6 +359,9 @@ package nonisolated struct Aisbf_Mesh_V1_ModelOffer: Sendable {
   package var modalities: [String] = []
 
   package var quantization: String = String()
+
+  /// The fields of a request that it takes, a bit for each in the order of RequestParameter; 0 where the worker does not say.
+  package var parameters: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -431,6 +558,10 @@ fileprivate nonisolated let _protobuf_package = "aisbf.mesh.v1"
 
 nonisolated extension Aisbf_Mesh_V1_Access: SwiftProtobuf._ProtoNameProviding {
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0ACCESS_UNSPECIFIED\0\u{1}ACCESS_PUBLIC\0\u{1}ACCESS_OWNER_ONLY\0\u{1}ACCESS_NAMED\0")
+}
+
+nonisolated extension Aisbf_Mesh_V1_DataPolicy: SwiftProtobuf._ProtoNameProviding {
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0DATA_POLICY_UNSPECIFIED\0\u{1}DATA_POLICY_NONE\0\u{1}DATA_POLICY_BOUNDED\0\u{1}DATA_POLICY_COLLECTED\0")
 }
 
 nonisolated extension Aisbf_Mesh_V1_NodeDescriptor: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
@@ -669,7 +800,161 @@ nonisolated extension Aisbf_Mesh_V1_ScopeBinding: SwiftProtobuf.Message, SwiftPr
 
 nonisolated extension Aisbf_Mesh_V1_ProviderAdvert: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ProviderAdvert"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}provider_id\0\u{1}binding\0\u{3}home_node\0\u{1}access\0\u{3}named_keys\0\u{1}models\0\u{3}attach_keys\0\u{1}kind\0\u{3}display_name\0\u{3}max_concurrency\0\u{1}sealed\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}provider_id\0\u{1}binding\0\u{3}home_node\0\u{1}access\0\u{3}named_keys\0\u{1}models\0\u{3}attach_keys\0\u{1}kind\0\u{3}display_name\0\u{3}max_concurrency\0\u{1}sealed\0\u{1}prices\0\u{3}data_policy\0")
+
+  fileprivate class _StorageClass {
+    var _providerID: String = String()
+    var _binding: Aisbf_Mesh_V1_ScopeBinding? = nil
+    var _homeNode: Data = Data()
+    var _access: Aisbf_Mesh_V1_Access = .unspecified
+    var _namedKeys: [Data] = []
+    var _models: [Aisbf_Mesh_V1_ModelOffer] = []
+    var _attachKeys: [Aisbf_Mesh_V1_AttachKey] = []
+    var _kind: String = String()
+    var _displayName: String = String()
+    var _maxConcurrency: UInt32 = 0
+    var _sealed: Data = Data()
+    var _prices: [Aisbf_Mesh_V1_ModelPrices] = []
+    var _dataPolicy: Aisbf_Mesh_V1_DataPolicy = .unspecified
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _providerID = source._providerID
+      _binding = source._binding
+      _homeNode = source._homeNode
+      _access = source._access
+      _namedKeys = source._namedKeys
+      _models = source._models
+      _attachKeys = source._attachKeys
+      _kind = source._kind
+      _displayName = source._displayName
+      _maxConcurrency = source._maxConcurrency
+      _sealed = source._sealed
+      _prices = source._prices
+      _dataPolicy = source._dataPolicy
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._providerID) }()
+        case 2: try { try decoder.decodeSingularMessageField(value: &_storage._binding) }()
+        case 3: try { try decoder.decodeSingularBytesField(value: &_storage._homeNode) }()
+        case 4: try { try decoder.decodeSingularEnumField(value: &_storage._access) }()
+        case 5: try { try decoder.decodeRepeatedBytesField(value: &_storage._namedKeys) }()
+        case 6: try { try decoder.decodeRepeatedMessageField(value: &_storage._models) }()
+        case 7: try { try decoder.decodeRepeatedMessageField(value: &_storage._attachKeys) }()
+        case 8: try { try decoder.decodeSingularStringField(value: &_storage._kind) }()
+        case 9: try { try decoder.decodeSingularStringField(value: &_storage._displayName) }()
+        case 10: try { try decoder.decodeSingularUInt32Field(value: &_storage._maxConcurrency) }()
+        case 11: try { try decoder.decodeSingularBytesField(value: &_storage._sealed) }()
+        case 12: try { try decoder.decodeRepeatedMessageField(value: &_storage._prices) }()
+        case 13: try { try decoder.decodeSingularEnumField(value: &_storage._dataPolicy) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._providerID.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._providerID, fieldNumber: 1)
+      }
+      try { if let v = _storage._binding {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      } }()
+      if !_storage._homeNode.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._homeNode, fieldNumber: 3)
+      }
+      if _storage._access != .unspecified {
+        try visitor.visitSingularEnumField(value: _storage._access, fieldNumber: 4)
+      }
+      if !_storage._namedKeys.isEmpty {
+        try visitor.visitRepeatedBytesField(value: _storage._namedKeys, fieldNumber: 5)
+      }
+      if !_storage._models.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._models, fieldNumber: 6)
+      }
+      if !_storage._attachKeys.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._attachKeys, fieldNumber: 7)
+      }
+      if !_storage._kind.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._kind, fieldNumber: 8)
+      }
+      if !_storage._displayName.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._displayName, fieldNumber: 9)
+      }
+      if _storage._maxConcurrency != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._maxConcurrency, fieldNumber: 10)
+      }
+      if !_storage._sealed.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._sealed, fieldNumber: 11)
+      }
+      if !_storage._prices.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._prices, fieldNumber: 12)
+      }
+      if _storage._dataPolicy != .unspecified {
+        try visitor.visitSingularEnumField(value: _storage._dataPolicy, fieldNumber: 13)
+      }
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Aisbf_Mesh_V1_ProviderAdvert, rhs: Aisbf_Mesh_V1_ProviderAdvert) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._providerID != rhs_storage._providerID {return false}
+        if _storage._binding != rhs_storage._binding {return false}
+        if _storage._homeNode != rhs_storage._homeNode {return false}
+        if _storage._access != rhs_storage._access {return false}
+        if _storage._namedKeys != rhs_storage._namedKeys {return false}
+        if _storage._models != rhs_storage._models {return false}
+        if _storage._attachKeys != rhs_storage._attachKeys {return false}
+        if _storage._kind != rhs_storage._kind {return false}
+        if _storage._displayName != rhs_storage._displayName {return false}
+        if _storage._maxConcurrency != rhs_storage._maxConcurrency {return false}
+        if _storage._sealed != rhs_storage._sealed {return false}
+        if _storage._prices != rhs_storage._prices {return false}
+        if _storage._dataPolicy != rhs_storage._dataPolicy {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Aisbf_Mesh_V1_ModelPrices: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ModelPrices"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}model\0\u{1}currency\0\u{1}input\0\u{3}cached_input\0\u{1}output\0\u{1}request\0\u{1}image\0\u{1}second\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -677,17 +962,14 @@ nonisolated extension Aisbf_Mesh_V1_ProviderAdvert: SwiftProtobuf.Message, Swift
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.providerID) }()
-      case 2: try { try decoder.decodeSingularMessageField(value: &self._binding) }()
-      case 3: try { try decoder.decodeSingularBytesField(value: &self.homeNode) }()
-      case 4: try { try decoder.decodeSingularEnumField(value: &self.access) }()
-      case 5: try { try decoder.decodeRepeatedBytesField(value: &self.namedKeys) }()
-      case 6: try { try decoder.decodeRepeatedMessageField(value: &self.models) }()
-      case 7: try { try decoder.decodeRepeatedMessageField(value: &self.attachKeys) }()
-      case 8: try { try decoder.decodeSingularStringField(value: &self.kind) }()
-      case 9: try { try decoder.decodeSingularStringField(value: &self.displayName) }()
-      case 10: try { try decoder.decodeSingularUInt32Field(value: &self.maxConcurrency) }()
-      case 11: try { try decoder.decodeSingularBytesField(value: &self.sealed) }()
+      case 1: try { try decoder.decodeSingularStringField(value: &self.model) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.currency) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.input) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self._cachedInput) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.output) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.request) }()
+      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.image) }()
+      case 8: try { try decoder.decodeSingularUInt64Field(value: &self.second) }()
       default: break
       }
     }
@@ -698,54 +980,42 @@ nonisolated extension Aisbf_Mesh_V1_ProviderAdvert: SwiftProtobuf.Message, Swift
     // allocates stack space for every if/case branch local when no optimizations
     // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
     // https://github.com/apple/swift-protobuf/issues/1182
-    if !self.providerID.isEmpty {
-      try visitor.visitSingularStringField(value: self.providerID, fieldNumber: 1)
+    if !self.model.isEmpty {
+      try visitor.visitSingularStringField(value: self.model, fieldNumber: 1)
     }
-    try { if let v = self._binding {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    if !self.currency.isEmpty {
+      try visitor.visitSingularStringField(value: self.currency, fieldNumber: 2)
+    }
+    if self.input != 0 {
+      try visitor.visitSingularUInt64Field(value: self.input, fieldNumber: 3)
+    }
+    try { if let v = self._cachedInput {
+      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 4)
     } }()
-    if !self.homeNode.isEmpty {
-      try visitor.visitSingularBytesField(value: self.homeNode, fieldNumber: 3)
+    if self.output != 0 {
+      try visitor.visitSingularUInt64Field(value: self.output, fieldNumber: 5)
     }
-    if self.access != .unspecified {
-      try visitor.visitSingularEnumField(value: self.access, fieldNumber: 4)
+    if self.request != 0 {
+      try visitor.visitSingularUInt64Field(value: self.request, fieldNumber: 6)
     }
-    if !self.namedKeys.isEmpty {
-      try visitor.visitRepeatedBytesField(value: self.namedKeys, fieldNumber: 5)
+    if self.image != 0 {
+      try visitor.visitSingularUInt64Field(value: self.image, fieldNumber: 7)
     }
-    if !self.models.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.models, fieldNumber: 6)
-    }
-    if !self.attachKeys.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.attachKeys, fieldNumber: 7)
-    }
-    if !self.kind.isEmpty {
-      try visitor.visitSingularStringField(value: self.kind, fieldNumber: 8)
-    }
-    if !self.displayName.isEmpty {
-      try visitor.visitSingularStringField(value: self.displayName, fieldNumber: 9)
-    }
-    if self.maxConcurrency != 0 {
-      try visitor.visitSingularUInt32Field(value: self.maxConcurrency, fieldNumber: 10)
-    }
-    if !self.sealed.isEmpty {
-      try visitor.visitSingularBytesField(value: self.sealed, fieldNumber: 11)
+    if self.second != 0 {
+      try visitor.visitSingularUInt64Field(value: self.second, fieldNumber: 8)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  package static func ==(lhs: Aisbf_Mesh_V1_ProviderAdvert, rhs: Aisbf_Mesh_V1_ProviderAdvert) -> Bool {
-    if lhs.providerID != rhs.providerID {return false}
-    if lhs._binding != rhs._binding {return false}
-    if lhs.homeNode != rhs.homeNode {return false}
-    if lhs.access != rhs.access {return false}
-    if lhs.namedKeys != rhs.namedKeys {return false}
-    if lhs.models != rhs.models {return false}
-    if lhs.attachKeys != rhs.attachKeys {return false}
-    if lhs.kind != rhs.kind {return false}
-    if lhs.displayName != rhs.displayName {return false}
-    if lhs.maxConcurrency != rhs.maxConcurrency {return false}
-    if lhs.sealed != rhs.sealed {return false}
+  package static func ==(lhs: Aisbf_Mesh_V1_ModelPrices, rhs: Aisbf_Mesh_V1_ModelPrices) -> Bool {
+    if lhs.model != rhs.model {return false}
+    if lhs.currency != rhs.currency {return false}
+    if lhs.input != rhs.input {return false}
+    if lhs._cachedInput != rhs._cachedInput {return false}
+    if lhs.output != rhs.output {return false}
+    if lhs.request != rhs.request {return false}
+    if lhs.image != rhs.image {return false}
+    if lhs.second != rhs.second {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -753,7 +1023,7 @@ nonisolated extension Aisbf_Mesh_V1_ProviderAdvert: SwiftProtobuf.Message, Swift
 
 nonisolated extension Aisbf_Mesh_V1_ModelOffer: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ModelOffer"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}context_tokens\0\u{1}modalities\0\u{1}quantization\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{3}context_tokens\0\u{1}modalities\0\u{1}quantization\0\u{1}parameters\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -765,6 +1035,7 @@ nonisolated extension Aisbf_Mesh_V1_ModelOffer: SwiftProtobuf.Message, SwiftProt
       case 2: try { try decoder.decodeSingularUInt32Field(value: &self.contextTokens) }()
       case 3: try { try decoder.decodeRepeatedStringField(value: &self.modalities) }()
       case 4: try { try decoder.decodeSingularStringField(value: &self.quantization) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.parameters) }()
       default: break
       }
     }
@@ -783,6 +1054,9 @@ nonisolated extension Aisbf_Mesh_V1_ModelOffer: SwiftProtobuf.Message, SwiftProt
     if !self.quantization.isEmpty {
       try visitor.visitSingularStringField(value: self.quantization, fieldNumber: 4)
     }
+    if self.parameters != 0 {
+      try visitor.visitSingularUInt64Field(value: self.parameters, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -791,6 +1065,7 @@ nonisolated extension Aisbf_Mesh_V1_ModelOffer: SwiftProtobuf.Message, SwiftProt
     if lhs.contextTokens != rhs.contextTokens {return false}
     if lhs.modalities != rhs.modalities {return false}
     if lhs.quantization != rhs.quantization {return false}
+    if lhs.parameters != rhs.parameters {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

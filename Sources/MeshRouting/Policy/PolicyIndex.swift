@@ -1,0 +1,215 @@
+package import MeshModel
+
+/// What a catalog offers, laid out for choosing: one **candidate** for each model that a provider has at a node, however many
+/// of its workers there have it; candidates of one model lie side by side. Built when the catalog changes; a decision then
+/// looks at the candidates of the models that are asked for and at nothing else.
+///
+/// Which of a provider's workers at the node serves the request is decided there. So of workers that differ a candidate shows
+/// the best: the largest window, and all that one of them takes.
+package struct PolicyIndex: Sendable {
+    /// Facts of one candidate, as numbers: looked at a thousand times for one request.
+    struct Row: Sendable {
+        var model: Int32
+        var provider: Int32
+        var node: Int32
+        /// -1: not known, or in a currency that is not compared.
+        var prices: Int32 = -1
+        var endpoints: Int32 = 0
+        /// 0: not told.
+        var quantization: Int32 = 0
+        var contextTokens: UInt32 = 0
+        var slots: Int32 = 0
+        var parameters: RequestParameters = []
+        var modalities: Modalities = []
+        var knowsModalities = false
+        var isHere: Bool
+        var isHosted: Bool
+        var isPublic: Bool
+        var isAtHome: Bool
+        /// At a node of the operator of this one.
+        var isAtOperator: Bool
+        var dataPolicy: DataPolicy
+    }
+
+    let catalog: Catalog
+    private(set) var rows: [Row] = []
+    /// Where the rows of each model lie.
+    private(set) var ranges: [Range<Int>] = []
+    private(set) var models = NumberedNames()
+    private(set) var prices: [Prices] = []
+    private(set) var quantizations = NumberedNames()
+    /// Sets of paths that workers advertise.
+    private(set) var endpoints: [[String]] = []
+    private(set) var nodes: [CatalogNode] = []
+    private var nodeNumbers: [PublicKey: Int] = [:]
+
+    package init(_ catalog: Catalog) {
+        self.catalog = catalog
+        _ = quantizations.number("")
+        for node in catalog.nodes { number(node) }
+        let here = catalog.node(catalog.node)?.operatorKey
+        var sorted: [[Row]] = []
+        var sets: [[String]: Int] = [:]
+        for (place, provider) in catalog.providers.enumerated() {
+            for row in candidates(of: provider, place, operatorHere: here, &sets) {
+                while sorted.count <= Int(row.model) { sorted.append([]) }
+                sorted[Int(row.model)].append(row)
+            }
+        }
+        rows.reserveCapacity(sorted.reduce(0) { $0 + $1.count })
+        for ofModel in sorted {
+            ranges.append(rows.count..<rows.count + ofModel.count)
+            rows += ofModel
+        }
+    }
+
+    package var count: Int { rows.count }
+
+    // MARK: Building
+
+    @discardableResult
+    private mutating func number(_ node: CatalogNode) -> Int {
+        if let known = nodeNumbers[node.key] { return known }
+        nodeNumbers[node.key] = nodes.count
+        nodes.append(node)
+        return nodes.count - 1
+    }
+
+    private mutating func candidates(
+        of provider: CatalogProvider, _ place: Int, operatorHere: PublicKey?, _ sets: inout [[String]: Int]
+    ) -> [Row] {
+        var found: [Row] = []
+        // Workers of a provider at one node mostly have one list.
+        var begin = 0
+        var node: PublicKey?
+        var last: ModelList?
+        for host in provider.hosts.sorted(by: { $0.node < $1.node }) {
+            if host.node != node {
+                (node, begin, last) = (host.node, found.count, nil)
+            }
+            let number = number(
+                CatalogNode(key: host.node, name: host.nodeName, operatorKey: nil, apiURL: "", linkAddresses: []))
+            let runs = nodes[number].operatorKey
+            var row = Row(
+                model: 0, provider: Int32(place), node: Int32(number), slots: Int32(clamping: host.offer.slots),
+                isHere: host.node == catalog.node, isHosted: provider.kind == ProviderKind.upstream,
+                isPublic: provider.access == .everyone, isAtHome: host.node == provider.homeNode,
+                isAtOperator: host.node == catalog.node || (runs != nil && runs == operatorHere),
+                dataPolicy: provider.dataPolicy)
+            row.endpoints = Int32(set(of: host.offer.endpoints, &sets))
+            if let last, last == host.offer.models {
+                for place in found.indices[begin...] { addWorker(to: &found[place], row, &sets) }
+                continue
+            }
+            for model in host.offer.models {
+                describe(&row, model, provider)
+                if let known = found[begin...].firstIndex(where: { $0.model == row.model }) {
+                    addWorker(to: &found[known], row, &sets)
+                    addFacts(to: &found[known], row)
+                } else {
+                    found.append(row)
+                }
+            }
+            last = host.offer.models
+        }
+        return found
+    }
+
+    private mutating func describe(_ row: inout Row, _ model: WorkerModel, _ provider: CatalogProvider) {
+        row.model = Int32(models.number(model.id))
+        row.contextTokens = model.contextTokens ?? 0
+        row.knowsModalities = !model.modalities.isEmpty
+        row.modalities = Modalities(names: model.modalities)
+        row.parameters = model.parameters
+        row.quantization = Int32(quantizations.number(model.quantization ?? ""))
+        row.prices = -1
+        if let told = provider.prices[model: model.id], told.currency == .usd {
+            row.prices = Int32(prices.count)
+            prices.append(told)
+        }
+    }
+
+    /// Another worker of the same provider at the same node has the model as well.
+    private mutating func addWorker(to row: inout Row, _ other: Row, _ sets: inout [[String]: Int]) {
+        row.slots += min(other.slots, Int32.max - row.slots)
+        if row.endpoints != other.endpoints {
+            let both = endpoints[Int(row.endpoints)] + endpoints[Int(other.endpoints)]
+            row.endpoints = Int32(set(of: both, &sets))
+        }
+    }
+
+    private func addFacts(to row: inout Row, _ other: Row) {
+        row.contextTokens = max(row.contextTokens, other.contextTokens)
+        row.modalities.formUnion(other.modalities)
+        row.knowsModalities = row.knowsModalities || other.knowsModalities
+        row.parameters.formUnion(other.parameters)
+        if row.quantization == 0 { row.quantization = other.quantization }
+    }
+
+    private mutating func set(of paths: [String], _ sets: inout [[String]: Int]) -> Int {
+        var each: [String] = []
+        for path in paths.sorted() where each.last != path { each.append(path) }
+        if let known = sets[each] { return known }
+        sets[each] = endpoints.count
+        endpoints.append(each)
+        return endpoints.count - 1
+    }
+
+    // MARK: Looking up
+
+    /// The number of a candidate, by which its state is kept.
+    package func number(provider: RecordKey, node: PublicKey, model: String) -> Int? {
+        guard let known = models[model], let place = nodeNumbers[node] else { return nil }
+        return ranges[known].first { row in
+            rows[row].node == place && catalog.providers[Int(rows[row].provider)].key == provider
+        }
+    }
+
+    package func candidate(_ number: Int) -> PolicyCandidate {
+        let row = rows[number]
+        let node = nodes[Int(row.node)]
+        return PolicyCandidate(
+            provider: catalog.providers[Int(row.provider)], node: node, model: models.names[Int(row.model)],
+            prices: row.prices < 0 ? nil : prices[Int(row.prices)],
+            contextTokens: row.contextTokens == 0 ? nil : row.contextTokens,
+            modalities: row.knowsModalities ? row.modalities : nil,
+            parameters: row.parameters.isEmpty ? nil : row.parameters,
+            quantization: row.quantization == 0 ? nil : quantizations.names[Int(row.quantization)],
+            slots: row.slots == 0 ? nil : row.slots, isHere: row.isHere, isHosted: row.isHosted)
+    }
+}
+
+/// One candidate, for people: nil is what nobody told.
+package struct PolicyCandidate: Hashable, Sendable {
+    package var provider: CatalogProvider
+    package var node: CatalogNode
+    package var model: String
+    package var prices: Prices?
+    package var contextTokens: UInt32?
+    package var modalities: Modalities?
+    package var parameters: RequestParameters?
+    package var quantization: String?
+    package var slots: Int32?
+    /// At the node that was asked.
+    package var isHere: Bool
+    /// A hosted API and no worker.
+    package var isHosted: Bool
+
+    /// Where a request to it goes.
+    package var route: Route { Route(providers: [provider], model: model) }
+}
+
+/// Names with numbers in the order in which they came.
+struct NumberedNames: Sendable {
+    private(set) var names: [String] = []
+    private var numbers: [String: Int] = [:]
+
+    subscript(name: String) -> Int? { numbers[name] }
+
+    mutating func number(_ name: String) -> Int {
+        if let known = numbers[name] { return known }
+        numbers[name] = names.count
+        names.append(name)
+        return names.count - 1
+    }
+}
