@@ -1,3 +1,4 @@
+import MeshExchange
 import MeshModel
 import MeshWire
 import NIOCore
