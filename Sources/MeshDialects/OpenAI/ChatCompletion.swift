@@ -31,17 +31,14 @@ package enum ChatCompletion {
         }
     }
 
-    /// Whether a value is `null`, a text or list with nothing in it, or an object whose values are such.
+    /// Whether a value is `null`, or a text, list or object with nothing in it.
     private static func isEmpty(_ value: JSONSlice, _ bytes: UnsafeRawBufferPointer) -> Bool {
         switch value.kind {
-        case .null: return true
-        case .string: return value.range.count == 2
-        case .array:
-            return bytes[value.range].dropFirst().dropLast().allSatisfy { [0x20, 0x0A, 0x0D, 0x09].contains($0) }
-        case .object:
-            let members = try? JSONScanner.fields(of: bytes, in: value.range)
-            return members?.allSatisfy { isEmpty($0.value, bytes) } ?? false
-        case .number, .boolean: return false
+        case .null: true
+        case .string: value.range.count == 2
+        case .array, .object:
+            bytes[value.range].dropFirst().dropLast().allSatisfy { [0x20, 0x0A, 0x0D, 0x09].contains($0) }
+        case .number, .boolean: false
         }
     }
 
