@@ -1,4 +1,3 @@
-import MeshExchange
 package import MeshModel
 package import MeshRouting
 package import MeshStore
@@ -38,7 +37,7 @@ extension Administration {
         try await blocking { [self] in
             try checkRotations(drafts.rotations, replaces)
             try checkPolicies(drafts.policies, replaces)
-            let now = SystemClock.wall
+            let now = wall()
             let rotations = drafts.rotations.map { draft in
                 MarketEntry(
                     kind: .rotation, scope: draft.scope, name: draft.rotation.name,
