@@ -68,6 +68,9 @@ package enum Limits {
     package static let forwardNonces = 1 << 20
     package static let forwardNonceMs: Int64 = 150_000
     package static let forwardHops = 1
+    package static let principalProofMs: Int64 = 600_000
+    package static let principalProofSpareMs: Int64 = 60_000
+    package static let principalProofKeptMs: Int64 = 60_000
     package static let forwardAttempts = 3
     package static let repeatsByHost = 1
     package static let hostsCompared = 12
@@ -211,7 +214,6 @@ package enum Limits {
     package static let pendingSignMs: Int64 = 1_000
     package static let refusalBytes = 64 << 10
     package static let eventsBeforeContent = 64
-    package static let roleEventBytes = 4_096
 
     // Streams
     package static let streamBufferBytes = 256 << 10
