@@ -4,7 +4,7 @@ import MeshExchange
 package import MeshModel
 import MeshRouting
 import MeshSessions
-import MeshUpstream
+package import MeshUpstream
 import MeshWire
 package import NIOCore
 import Synchronization
@@ -165,7 +165,7 @@ package final class Upstreams: Sendable {
                 provider: provider.provider, providerID: provider.providerID, scope: provider.scope,
                 clientID: Self.clientID),
             sessionID: "ses_" + hexText(Sodium.shared.randomBytes(12)), attachKey: provider.owner,
-            connectedAt: SystemClock.wall, line: place, sessions: sessions)
+            connectedAt: SystemClock.wall, line: UpstreamLine(place: place), sessions: sessions)
         session.update { details in
             details.profile = WorkerProfile(
                 server: "an OpenAI-compatible upstream", endpoints: provider.settings.endpoints)
