@@ -4,7 +4,7 @@ import MeshExchange
 package import MeshModel
 import MeshRouting
 import MeshSessions
-package import MeshUpstream
+import MeshUpstream
 import MeshWire
 package import NIOCore
 import Synchronization
@@ -47,19 +47,17 @@ package final class Upstreams: Sendable {
     private let sessions: SessionTable
     private let catalog: CatalogHolder
     private let group: any EventLoopGroup
-    private let metrics: UpstreamMetrics
+    private let metrics = UpstreamMetrics()
     private let logger: Logger
     private let wanted:
         (stream: AsyncStream<[UpstreamProvider]>, continuation: AsyncStream<[UpstreamProvider]>.Continuation)
 
     package init(
-        sessions: SessionTable, catalog: CatalogHolder, group: any EventLoopGroup, metrics: UpstreamMetrics,
-        logger: Logger
+        sessions: SessionTable, catalog: CatalogHolder, group: any EventLoopGroup, logger: Logger
     ) {
         self.sessions = sessions
         self.catalog = catalog
         self.group = group
-        self.metrics = metrics
         self.logger = logger
         wanted = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
