@@ -12,8 +12,9 @@ extension Pool {
             guard request.tried.count < settings.attempts else { return exhausted(.attempts, request, &commons, now) }
             guard budget.spend(now: now) else { return exhausted(.retryBudget, request, &commons, now) }
         }
-        // Who met somebody full goes where there is room, in whatever tier: it has no attempts to lose.
-        let scope: Scope = request.tried.last?.wasFull == true ? .surely : .others
+        // Who met somebody full, or has one attempt left, goes where all was well lately, in whatever tier.
+        let isLast = isRetry && request.tried.count == settings.attempts - 1
+        let scope: Scope = isLast || request.tried.last?.wasFull == true ? .surely : .others
         survey(request, scope, commons.board, now, facts)
         if scope == .surely, groups[0].serving == nil { survey(request, .others, commons.board, now, facts) }
         if isRetry, groups[0].serving == nil, groups[0].probe == nil {

@@ -76,7 +76,7 @@ struct Pool: Sendable {
     enum Scope: Hashable, Sendable {
         /// Members that were not asked for this request.
         case others
-        /// Those of them that had free places lately, of whatever tier.
+        /// Those of them that had free places and did not fail lately, of whatever tier.
         case surely
         /// Other nodes of members that were.
         case again
