@@ -111,6 +111,9 @@ struct MemberHealth: Hashable, Sendable {
         if isFailure { newer.failed += 1 }
     }
 
+    /// Whether its last request failed.
+    var hasFailed: Bool { inARow > 0 }
+
     /// Whether nothing is lost by forgetting it.
     func isPlain(now: Instant) -> Bool { recovery.isOver(now: now) && level == 0 && inARow == 0 }
 

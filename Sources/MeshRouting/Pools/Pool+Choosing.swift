@@ -12,8 +12,9 @@ extension Pool {
             guard request.tried.count < settings.attempts else { return exhausted(.attempts, request, &commons, now) }
             guard budget.spend(now: now) else { return exhausted(.retryBudget, request, &commons, now) }
         }
-        // Who met somebody full goes where there is room, in whatever tier: it has no attempts to lose.
-        let scope: Scope = request.tried.last?.wasFull == true ? .surely : .others
+        // Who met somebody full, or has one attempt left, goes where all was well lately, in whatever tier.
+        let isLast = isRetry && request.tried.count == settings.attempts - 1
+        let scope: Scope = isLast || request.tried.last?.wasFull == true ? .surely : .others
         survey(request, scope, commons.board, now, facts)
         if scope == .surely, groups[0].serving == nil { survey(request, .others, commons.board, now, facts) }
         if isRetry, groups[0].serving == nil, groups[0].probe == nil {
@@ -69,7 +70,9 @@ extension Pool {
     /// The leaf that has the conversation, if it can take the request now; and whether another may have it from now on.
     private mutating func pinned(_ request: PoolRequest, _ now: Instant) -> (leaf: Int?, mayPin: Bool) {
         guard settings.stickiness != .off, let session = request.session else { return (nil, false) }
-        guard request.tried.isEmpty, var pin = sessions.pin(session, idleMs: settings.stickyIdleMs, now: now),
+        // One failure moves no conversation: whoever fails often rests, and that does.
+        guard request.tried.isEmpty else { return (nil, false) }
+        guard var pin = sessions.pin(session, idleMs: settings.stickyIdleMs, now: now),
             let leaf = leaves.firstIndex(where: { $0.identity == pin.identity })
         else { return (nil, true) }
         pin.used = now

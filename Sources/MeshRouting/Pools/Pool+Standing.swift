@@ -31,7 +31,8 @@ extension Pool {
         for seat in 0..<leaves[number].placed where facts.seats.contains(seat) {
             let isTried = wasTried && request.tried.contains { $0.isSame(leaves[number].tried(at: seat)) }
             let entry = board[leaves[number].seats[seat].place]
-            let isFull = facts.full.contains(seat) || (scope == .surely && entry.wasFull(now: now))
+            let isDoubtful = entry.wasFull(now: now) || leaves[number].seats[seat].health.hasFailed
+            let isFull = facts.full.contains(seat) || (scope == .surely && isDoubtful)
             look(
                 at: seat, leaves[number].seats[seat].health.recovery, entry, isTried: isTried, isFull: isFull, now,
                 &standing)
