@@ -147,7 +147,7 @@ let package = Package(
             "MeshCLI",
             [
                 "MeshModel", "MeshCrypto", "MeshTelemetry", "MeshTopology", "MeshNode", "MeshWorker",
-                .arguments, .http, .yams,
+                .arguments, .http,
                 .lifecycle, .signals, .log, .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"),
                 .ssl,
             ]),

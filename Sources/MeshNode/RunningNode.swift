@@ -150,9 +150,7 @@ package final class RunningNode: Service {
             remote: ForwardClient(links: links, signer: home.identity.node, signers: signers),
             operators: { catalog.current.node($0)?.operatorKey })
         let dispatcher = Dispatcher(locals: [sessions], remotes: remotes)
-        let market = Market(
-            book: MarketBook(), catalog: catalog, dispatcher: dispatcher, node: key, nodeOperator: operatorKey,
-            seed: Sodium.shared.randomSeed(), logger: logger)
+        let market = market(home, catalog, dispatcher, logger)
         let forwards = ForwardServer(
             node: key, catalog: catalog, dispatcher: dispatcher, signers: signers, deadlines: configuration.deadlines,
             journal: journal, requests: RequestCount(idle: idle))
@@ -186,6 +184,14 @@ package final class RunningNode: Service {
             sessions: sessions, admission: admission, administration: administration, upstreams: upstreams,
             catalog: catalog, broker: try broker(configuration, home, rules), store: store, journal: journal,
             idle: idle, rules: rules, certificates: certificates)
+    }
+
+    private static func market(
+        _ home: NodeHome, _ catalog: CatalogHolder, _ dispatcher: Dispatcher, _ logger: Logger
+    ) -> Market {
+        Market(
+            book: MarketBook(), catalog: catalog, dispatcher: dispatcher, node: home.identity.node.publicKey,
+            nodeOperator: home.identity.operatorKey.publicKey, seed: Sodium.shared.randomSeed(), logger: logger)
     }
 
     /// The link port, which follows what the operator admits and dials.

@@ -64,7 +64,8 @@ import Testing
 
     @Test func endingsOrderAndRealNamesWin() async throws {
         try await TwoSellers.open { shop in
-            #expect(try await Self.ask(shop, "", model: "lab/m1:nitro")["aisbf-provider"] == "global@north/lab")
+            let fast = try await Self.ask(shop, "", model: "lab/m1:nitro")
+            #expect(fast["aisbf-provider"] == "global@north/lab")
             #expect(try await Self.ask(shop, "", model: "m2:floor")["aisbf-provider"] == "global@north/den")
             #expect(try await Self.ask(shop, "", model: "lab/none:floor").status == 404)
         }

@@ -91,6 +91,20 @@ import Testing
         }
     }
 
+    /// The operator's own provider in the operator's pool is still nobody else's.
+    @Test func aMemberIsForWhomItsSellerSays() async throws {
+        try await TwoSellers.open { shop in
+            try await shop.rotation(#"{"name":"pair","members":["lab","den"]}"#)
+            _ = try await shop.node.administer("PATCH", "providers/global/lab", #"{"access":"owner"}"#)
+            for _ in 0..<4 { #expect(try await shop.ask()["aisbf-provider"] == "global@north/den") }
+            _ = try await shop.node.administer("PATCH", "providers/global/den", #"{"access":"owner"}"#)
+            let reply = try await shop.ask()
+            #expect(reply.status == 503)
+            #expect(reply.text.contains("not for this key"), "\(reply.text)")
+            #expect(shop.first.count == 0)
+        }
+    }
+
     /// What a rotation may not be, and what is said of it.
     @Test(arguments: [
         (#"{"name":"Bad Name","members":["lab"]}"#, "name"), (#"{"name":"p","members":[]}"#, "members"),

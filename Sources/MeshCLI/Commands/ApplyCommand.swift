@@ -1,6 +1,6 @@
 internal import ArgumentParser
 internal import Foundation
-internal import Yams
+internal import MeshTopology
 
 /// A file with what an owner sets up, brought in whole or not at all.
 struct ApplyCommand: AsyncParsableCommand {
@@ -43,7 +43,7 @@ struct ApplyCommand: AsyncParsableCommand {
         guard data.count <= bytes else { throw CommandFailure("\(file) is larger than \(bytes >> 10) KiB") }
         do {
             let text = String(decoding: data, as: UTF8.self)
-            return try YAMLDecoder().decode(JSONValue.self, from: text)
+            return try YAMLFile.decode(JSONValue.self, from: text)
         } catch {
             throw CommandFailure("\(file) is neither YAML nor JSON: \(error)", exitCode: 65)
         }

@@ -1,6 +1,5 @@
 internal import ArgumentParser
-internal import Foundation
-internal import Yams
+internal import MeshTopology
 
 /// How `autoselect/NAME` chooses among all that a buyer may use.
 struct PolicyCommand: AsyncParsableCommand {
@@ -39,7 +38,7 @@ struct PolicyCommand: AsyncParsableCommand {
                     continue
                 }
                 do {
-                    body[words[0]] = try YAMLDecoder().decode(JSONValue.self, from: words[1])
+                    body[words[0]] = try YAMLFile.decode(JSONValue.self, from: words[1])
                 } catch { throw ValidationError("the value in --set '\(field)' is neither text nor YAML") }
             }
             return body
