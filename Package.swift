@@ -200,7 +200,7 @@ let package = Package(
                 "MeshWorker", "MeshUpstream", "MeshTestServers", "MeshModel", "MeshWire", .nio("NIOCore"),
                 .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"), .lifecycle, .log,
             ]),
-        tests("MeshRuntimeTests", ["MeshRuntime", "MeshSessions", "MeshModel"]),
+        tests("MeshRuntimeTests", ["MeshRuntime", "MeshSessions", "MeshGossip", "MeshModel", .log]),
         tests(
             "MeshGatewayTests",
             ["MeshGateway", "MeshRuntime", "MeshSessions", "MeshWire", "MeshModel", .nio("NIOHTTP1")]),

@@ -13,41 +13,35 @@ package struct BuyerBody: Sendable {
 
     /// - Throws: `MeshError` that names the field at fault.
     package static func read(_ bytes: ByteBuffer, needsModel: Bool = true) throws(MeshError) -> BuyerBody {
-        let result: Result<BuyerBody, MeshError> = bytes.withUnsafeReadableBytes { raw in
+        try bytes.reading { raw throws(MeshError) in
             let fields: [JSONField]
             do throws(JSONScanError) { fields = try JSONScanner.fields(of: raw, depth: Limits.jsonDepth) } catch {
-                return .failure(
-                    MeshError(.invalidJSON, "the request body is not a valid JSON object: \(error.description)"))
+                throw MeshError(.invalidJSON, "the request body is not a valid JSON object: \(error.description)")
             }
             for name: StaticString in ["model", "stream"] where fields.countIgnoringCase(name, in: raw) > 1 {
-                return .failure(
-                    MeshError(.invalidRequest, "the field '\(name)' stands in the body twice", parameter: "\(name)"))
+                throw MeshError(.invalidRequest, "the field '\(name)' stands in the body twice", parameter: "\(name)")
             }
             guard let model = fields.value("model", in: raw), model.kind == .string else {
                 if !needsModel, fields.countIgnoringCase("model", in: raw) == 0 {
-                    return .success(
-                        BuyerBody(
-                            bytes: bytes, model: "", wantsStream: fields.boolean("stream", in: raw) ?? false,
-                            modelRange: 0..<0))
+                    return BuyerBody(
+                        bytes: bytes, model: "", wantsStream: fields.boolean("stream", in: raw) ?? false,
+                        modelRange: 0..<0)
                 }
-                return .failure(
-                    MeshError(
-                        .invalidRequest, "the body needs a string field 'model'; GET /v1/models lists what there is",
-                        parameter: "model"))
+                throw MeshError(
+                    .invalidRequest, "the body needs a string field 'model'; GET /v1/models lists what there is",
+                    parameter: "model")
             }
             if let stream = fields.value("stream", in: raw), stream.kind != .boolean, stream.kind != .null {
-                return .failure(MeshError(.invalidRequest, "'stream' must be true or false", parameter: "stream"))
+                throw MeshError(.invalidRequest, "'stream' must be true or false", parameter: "stream")
             }
             let name = String(decoding: JSONText.unescaped(model, in: raw), as: UTF8.self)
             guard !name.isEmpty, name.utf8.count <= 512 else {
-                return .failure(MeshError(.invalidRequest, "'model' must have 1 to 512 characters", parameter: "model"))
+                throw MeshError(.invalidRequest, "'model' must have 1 to 512 characters", parameter: "model")
             }
-            return .success(
-                BuyerBody(
-                    bytes: bytes, model: name, wantsStream: fields.boolean("stream", in: raw) ?? false,
-                    modelRange: model.range))
+            return BuyerBody(
+                bytes: bytes, model: name, wantsStream: fields.boolean("stream", in: raw) ?? false,
+                modelRange: model.range)
         }
-        return try result.get()
     }
 
     /// The body with `model` in the place of the buyer's name for it; all other bytes as they were.

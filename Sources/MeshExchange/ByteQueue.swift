@@ -42,5 +42,7 @@ package struct ByteQueue: Sendable {
 
     package mutating func removeAll() { self = ByteQueue() }
 
+    /// The largest buffer that pieces are joined into: small enough to be copied without anybody noticing, large enough
+    /// that what it costs to keep a buffer is nothing beside it.
     private static let joined = 16_384
 }

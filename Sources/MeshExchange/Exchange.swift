@@ -189,7 +189,7 @@ package final class Exchange: Sendable, Ticking {
         let now = SystemClock.instant
         // As long as the buyer's bytes move, or are waited for, nobody waits for an answer.
         if let upload { state.value.machine.uploadMoved(at: upload.isStarving ? now : upload.lastTaken) }
-        let whoAnswers = source.place?.whoAnswers ?? "the worker"
+        let whoAnswers = source.place?.whoAnswers ?? Answerer.worker.words
         perform(state.value.machine.tick(whoAnswers: whoAnswers, canSendAgain: canSendAgain, now: now))
     }
 }

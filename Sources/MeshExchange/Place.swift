@@ -11,6 +11,8 @@ package protocol Place: Sendable {
     var model: String? { get }
     /// The node that answers, where it is another one: what it says of its worker's answer was judged by nobody yet.
     var node: PublicKey? { get }
+    /// Who answers, for the words of a failure.
+    var whoAnswers: String { get }
     /// The mark of the worker, where it is known before it answers.
     var worker: String? { get }
 
@@ -34,8 +36,7 @@ extension Place {
 
     /// Whether another node answers.
     package var isForeign: Bool { node != nil }
-    /// Who answers, for the words of a failure.
-    package var whoAnswers: String { node.map { "node \(provider.nodeName($0))" } ?? "the worker" }
+    package var whoAnswers: String { node.map { "node \(provider.nodeName($0))" } ?? Answerer.worker.words }
 }
 
 /// An attempt that is over before it began.

@@ -47,22 +47,19 @@ package struct UploadCheck: Sendable {
             }
             return
         }
-        let result: Result<[MultipartScanner.Event], MultipartError> = bytes.withUnsafeReadableBytes { raw in
-            do throws(MultipartError) { return .success(try scanner?.feed(raw) ?? []) } catch { return .failure(error) }
-        }
-        switch result {
-        case .failure(let error): throw Self.unreadable(error)
-        case .success(let events):
-            for event in events {
-                switch event {
-                case .fileBegan("model", _): throw Self.otherModel
-                case .field("model", let value, _):
-                    modelsSeen += 1
-                    guard let model, modelsSeen == 1, value?.elementsEqual(model.utf8) ?? false else {
-                        throw Self.otherModel
-                    }
-                case .field, .fileBegan, .fileEnded: break
+        let events: [MultipartScanner.Event]
+        do throws(MultipartError) {
+            events = try bytes.reading { raw throws(MultipartError) in try scanner?.feed(raw) ?? [] }
+        } catch { throw Self.unreadable(error) }
+        for event in events {
+            switch event {
+            case .fileBegan("model", _): throw Self.otherModel
+            case .field("model", let value, _):
+                modelsSeen += 1
+                guard let model, modelsSeen == 1, value?.elementsEqual(model.utf8) ?? false else {
+                    throw Self.otherModel
                 }
+            case .field, .fileBegan, .fileEnded: break
             }
         }
     }

@@ -182,22 +182,18 @@ struct ProxyCall: Sendable {
         guard let boundary = MultipartForm.boundary(contentType: type) else {
             throw MeshError(.invalidRequest, "the content-type of the form has no usable boundary")
         }
-        let parts: Result<[MultipartForm.Part], MultipartError> = bytes.withUnsafeReadableBytes { raw in
-            do throws(MultipartError) { return .success(try MultipartForm.parts(of: raw, boundary: boundary)) } catch {
-                return .failure(error)
+        let parts: [MultipartForm.Part]
+        do throws(MultipartError) {
+            parts = try bytes.reading { raw throws(MultipartError) in
+                try MultipartForm.parts(of: raw, boundary: boundary)
             }
+        } catch { throw MeshError(.invalidRequest, "the form in the body cannot be read: \(error.description)") }
+        guard parts.allSatisfy({ $0.filename != nil || $0.range.count <= Limits.formFieldBytes }) else {
+            throw MeshError(
+                .bodyTooLarge,
+                "a field of the form is larger than \(Limits.formFieldBytes >> 10) KiB; send it as a file")
         }
-        switch parts {
-        case .success(let parts):
-            guard parts.allSatisfy({ $0.filename != nil || $0.range.count <= Limits.formFieldBytes }) else {
-                throw MeshError(
-                    .bodyTooLarge,
-                    "a field of the form is larger than \(Limits.formFieldBytes >> 10) KiB; send it as a file")
-            }
-            return .form(bytes, parts)
-        case .failure(let error):
-            throw MeshError(.invalidRequest, "the form in the body cannot be read: \(error.description)")
-        }
+        return .form(bytes, parts)
     }
 
     /// The form's model. One that a backend could read in another way than this node is refused.

@@ -1,3 +1,4 @@
+import MeshExchange
 import MeshModel
 import MeshWire
 import NIOCore
@@ -16,18 +17,11 @@ struct UploadFields {
         guard let boundary = MultipartForm.boundary(contentType: contentType) else {
             throw MeshError(.invalidRequest, "the content-type of the form has no usable boundary")
         }
-        let result: Result<[MultipartScanner.Event], MultipartError> = beginning.withUnsafeReadableBytes { raw in
-            do throws(MultipartError) {
-                var scanner = try MultipartScanner(boundary: boundary, watching: ["model", "stream"])
-                return .success(try scanner.feed(raw))
-            } catch { return .failure(error) }
-        }
         let events: [MultipartScanner.Event]
-        switch result {
-        case .success(let read): events = read
-        case .failure(let error):
-            throw MeshError(.invalidRequest, "the form in the body cannot be read: \(error.description)")
-        }
+        do throws(MultipartError) {
+            var scanner = try MultipartScanner(boundary: boundary, watching: ["model", "stream"])
+            events = try beginning.reading { raw throws(MultipartError) in try scanner.feed(raw) }
+        } catch { throw MeshError(.invalidRequest, "the form in the body cannot be read: \(error.description)") }
         for event in events {
             switch event {
             case .fileBegan("model", _): throw Self.unusableModel

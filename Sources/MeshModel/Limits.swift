@@ -68,6 +68,9 @@ package enum Limits {
     package static let forwardNonces = 1 << 20
     package static let forwardNonceMs: Int64 = 150_000
     package static let forwardHops = 1
+    package static let principalProofMs: Int64 = 600_000
+    package static let principalProofSpareMs: Int64 = 60_000
+    package static let principalProofKeptMs: Int64 = 60_000
     package static let forwardAttempts = 3
     package static let repeatsByHost = 1
     package static let hostsCompared = 12
@@ -75,6 +78,39 @@ package enum Limits {
     package static let hostErrorBytes = 16 << 10
     package static let foreignWordsBytes = 500
     package static let retryAfterSeconds = 3_600
+
+    // Pools (Docs/Architecture/pools.md)
+    package static let pools = 1_024
+    package static let poolMembers = 64
+    package static let poolMemberBytes = 256
+    package static let poolNodes = 256
+    package static let poolDepth = 4
+    package static let poolTiers = 8
+    package static let poolWeight = 10_000
+    package static let poolAttempts = 8
+    package static let poolSeats = 65_536
+    package static let poolSeatsPerMember = 16
+    package static let poolCooldownMs: Int64 = 3_600_000
+    package static let poolDownMs: Int64 = 1_800_000
+    package static let poolFullMs: Int64 = 1_000
+    package static let poolFullLongestMs: Int64 = 8_000
+    package static let poolRampMs: Int64 = 30_000
+    package static let poolProbeMs: Int64 = 30_000
+    package static let poolProbeWaitMs: Int64 = 5_000
+    package static let poolEarlyAskMs: Int64 = 5_000
+    package static let poolSessions = 16_384
+    package static let poolPinFullMs: Int64 = 30_000
+    package static let poolQueue = 1_024
+    package static let poolQueueMs: Int64 = 30_000
+    package static let poolPriorities = 3
+    package static let poolOfferMs: Int64 = 2_000
+    package static let poolWakeMs: Int64 = 250
+    package static let poolRetryAfterSeconds: Int64 = 30
+    package static let poolWordsBytes = 200
+    package static let retryPercent = 10
+    package static let retryBudget = 100
+    package static let retryReserve = 10
+    package static let retryReserveMs: Int64 = 60_000
 
     // Buyer API
     package static let requestHeaderBytes = 16 << 10
@@ -178,7 +214,6 @@ package enum Limits {
     package static let pendingSignMs: Int64 = 1_000
     package static let refusalBytes = 64 << 10
     package static let eventsBeforeContent = 64
-    package static let roleEventBytes = 4_096
 
     // Streams
     package static let streamBufferBytes = 256 << 10

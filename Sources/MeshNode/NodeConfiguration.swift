@@ -14,6 +14,8 @@ package struct NodeConfiguration: Sendable, Equatable {
     package var workerGreetingGraceMs: Int64
     package var firstContentMs: Int64
     package var streamIdleMs: Int64
+    /// How long this node waits for an answer.
+    var deadlines: AnswerDeadlines { AnswerDeadlines(firstContentMs: firstContentMs, idleMs: streamIdleMs) }
     package var log: Log
 
     package struct API: Sendable, Equatable {

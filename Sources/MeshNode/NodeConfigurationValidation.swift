@@ -6,6 +6,21 @@ internal import MeshRuntime
 /// Turns texts into values and collects what is wrong. A value that is wrong is replaced by its default, so that the
 /// others are looked at too; the result counts only when `problems` is empty.
 struct NodeConfigurationValidation {
+    /// What the numbers and texts may be, so that no mistake in a file makes a node that does nothing or everything.
+    /// Docs/Reference/configuration.md tells them.
+    private enum Bounds {
+        /// Longer, and a silent client would outlast the time to register.
+        static let greetingMs: ClosedRange<Int64> = 0...Limits.workerRegisterMs
+        /// From what a test needs to an hour, which no request outlives.
+        static let answerMs: ClosedRange<Int64> = 100...3_600_000
+        /// Beacons that come more often are a load, less often and every peer takes the node for dead.
+        static let beaconMs: ClosedRange<Int64> = 100...300_000
+        /// A node that dials more keeps more links than gossip needs in the largest mesh.
+        static let degree: ClosedRange<Int64> = 1...64
+        /// It is hashed, and may be a sentence.
+        static let networkBytes = 1...4_096
+    }
+
     let reader: ConfigReader
     let environment: [String: String]
     let overridden: [NodeConfigurationKey]
@@ -24,9 +39,10 @@ struct NodeConfigurationValidation {
             api: .init(listen: listen, url: baseURL(listen: listen, secure: tls != nil), tls: tls),
             link: .init(listen: linkListen, advertise: advertised(listen: linkListen)),
             mesh: mesh(),
-            workerGreetingGraceMs: milliseconds(.greetingGrace, default: Limits.workerGreetingGraceMs, in: 0...30_000),
-            firstContentMs: milliseconds(.firstContent, default: Limits.firstContentMs, in: 100...3_600_000),
-            streamIdleMs: milliseconds(.streamIdle, default: Limits.streamIdleMs, in: 100...3_600_000),
+            workerGreetingGraceMs: milliseconds(
+                .greetingGrace, default: Limits.workerGreetingGraceMs, in: Bounds.greetingMs),
+            firstContentMs: milliseconds(.firstContent, default: Limits.firstContentMs, in: Bounds.answerMs),
+            streamIdleMs: milliseconds(.streamIdle, default: Limits.streamIdleMs, in: Bounds.answerMs),
             log: log())
     }
 
@@ -34,13 +50,15 @@ struct NodeConfigurationValidation {
 
     private mutating func mesh() -> NodeConfiguration.Mesh {
         let network = text(.meshNetwork) ?? "aisbf-main"
-        if network.isEmpty || network.utf8.count > 4_096 { add(.meshNetwork, "must have 1 to 4096 bytes") }
+        if !Bounds.networkBytes.contains(network.utf8.count) {
+            add(.meshNetwork, "must have \(Bounds.networkBytes.lowerBound) to \(Bounds.networkBytes.upperBound) bytes")
+        }
         let region = text(.meshRegion) ?? ""
         if !region.isEmpty, !NameRule.isValid(region) { add(.meshRegion, "must be \(NameRule.text)") }
         return .init(
             network: network, peers: peers(), allow: admitted(), region: region,
-            degree: Int(whole(.meshDegree, default: 8, in: 1...64)),
-            beaconIntervalMs: milliseconds(.beaconInterval, default: 5_000, in: 100...300_000))
+            degree: Int(whole(.meshDegree, default: 8, in: Bounds.degree)),
+            beaconIntervalMs: milliseconds(.beaconInterval, default: 5_000, in: Bounds.beaconMs))
     }
 
     private mutating func log() -> NodeConfiguration.Log {

@@ -143,16 +143,15 @@ package final class RunningNode: Service {
         let links = NodeLinks(
             control: control, clock: clock, node: key, operatorKey: operatorKey, logger: logger)
         let rules = try MeshRules(
-            store: home.store, operatorKey: operatorKey, configured: MeshLists(configuration.mesh))
+            store: home.store, operatorKey: operatorKey, configured: MeshLists(configuration.mesh),
+            wall: { SystemClock.wall })
         let certificates = try configuration.api.tls.map { try ServerCertificates($0) }
-        let deadlines = AnswerDeadlines(
-            firstContentMs: configuration.firstContentMs, idleMs: configuration.streamIdleMs)
         let remotes = ForwardPlaces(
             remote: ForwardClient(links: links, signer: home.identity.node, signers: signers),
             operators: { catalog.current.node($0)?.operatorKey })
         let dispatcher = Dispatcher(locals: [sessions], remotes: remotes)
         let forwards = ForwardServer(
-            node: key, catalog: catalog, dispatcher: dispatcher, signers: signers, deadlines: deadlines,
+            node: key, catalog: catalog, dispatcher: dispatcher, signers: signers, deadlines: configuration.deadlines,
             journal: journal, requests: RequestCount(idle: idle))
         let endpoint = try linkEndpoint(configuration, home, rules, links, control, group)
         links.connect(endpoint: endpoint) { forwards.arrived($0) }
@@ -166,7 +165,8 @@ package final class RunningNode: Service {
             sessions: sessions, catalog: catalog, group: group, metrics: UpstreamMetrics(), logger: logger)
         let administration = Administration(
             store: home.store, directory: home.directory, identity: home.identity, authenticator: authenticator,
-            signers: signers, control: control, sessions: sessions, catalog: catalog, upstreams: upstreams)
+            signers: signers, control: control, sessions: sessions, catalog: catalog, upstreams: upstreams,
+            wall: { SystemClock.wall })
         let views = NodeViews(
             facts: facts(configuration, home), control: control, catalog: catalog, sessions: sessions, clock: clock,
             store: store, links: links, rules: rules, certificates: { certificates.map { [$0.view] } ?? [] })
@@ -176,7 +176,7 @@ package final class RunningNode: Service {
         let gateway = GatewayContext(
             identity: NodeFacts(key: key, operatorKey: operatorKey, name: configuration.nodeName),
             authenticator: authenticator, catalog: catalog, dispatcher: dispatcher,
-            deadlines: deadlines, coldRoutes: routes, metrics: GatewayMetrics(), journal: journal,
+            deadlines: configuration.deadlines, coldRoutes: routes, metrics: GatewayMetrics(), journal: journal,
             requests: RequestCount(idle: idle))
         return Parts(
             gateway: gateway, control: control, links: links, endpoint: endpoint, forwards: forwards,

@@ -41,6 +41,8 @@ package enum Exclusion: String, CaseIterable, Hashable, Sendable {
     case budget
 
     // What passes.
+    /// No worker of it is connected anywhere that can be reached.
+    case absent
     /// Its node or worker takes nothing new.
     case draining
     /// It failed or refused a moment ago.
@@ -56,7 +58,7 @@ package enum Exclusion: String, CaseIterable, Hashable, Sendable {
         case .unauthorised, .disabled, .loop, .endpoint, .parameters, .modality, .context, .provider, .operator,
             .region, .location, .quantization, .priceCeiling, .retention, .budget:
             false
-        case .draining, .cooling, .halfOpenBusy, .atCapacity: true
+        case .absent, .draining, .cooling, .halfOpenBusy, .atCapacity: true
         }
     }
 }

@@ -289,7 +289,7 @@ package struct NameBook: Sendable {
     /// Lets go of what nobody here ever used and the mesh has not shown for a long time. Looks for it once an hour at
     /// most: whoever floods this node with names must not make it look for every one.
     private mutating func evict(_ wall: Timestamp) {
-        guard wall.milliseconds - evictedAt.milliseconds > 3_600_000 else { return }
+        guard wall.milliseconds - evictedAt.milliseconds > Self.evictionMs else { return }
         evictedAt = wall
         let old = pins.values.filter { pin in
             !pin.isUsed && !pin.isOwn && wall.milliseconds - pin.seen.milliseconds > Limits.nameUnusedMs
@@ -363,5 +363,7 @@ package struct NameBook: Sendable {
         return news
     }
 
+    /// How often names are looked for that nobody needs.
+    private static let evictionMs: Int64 = 3_600_000
     private static let weekMs: Int64 = 7 * 86_400_000
 }

@@ -33,7 +33,7 @@ extension AnswerExchange {
 
     /// There is no answer, or no more of it.
     package mutating func broke(_ failure: AnswerFailure) -> [Action] {
-        guard case .streaming = state else { return failed(failure.error()) }
-        return failed(failure.lateError())
+        guard case .streaming = state else { return failed(failure.error(by: answerer)) }
+        return failed(failure.lateError(by: answerer))
     }
 }

@@ -24,7 +24,7 @@ extension AnswerExchange {
             if WorkerAnswer.tellsFinish(frame, in: bytes) { events.markFinished() }
             return doneArrived()
         case .failure(let error): return failed(error)
-        case .unreadable: return hasResult ? doneArrived() : failed(AnswerFailure.unreadable)
+        case .unreadable: return hasResult ? doneArrived() : failed(unreadable)
         case .pieces(let pieces):
             let actions = chunkArrived(pieces, frame, bytes)
             return isFinished ? actions : actions + doneArrived()
@@ -42,7 +42,7 @@ extension AnswerExchange {
         _ bytes: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0)
     ) -> [Action] {
         if whole.head.status >= 400 { return refused(whole) }
-        if subject != .files, whole.isPage { return failed(AnswerFailure.page) }
+        if subject != .files, whole.isPage { return failed(page) }
         guard form == .events else { return documentArrived(whole) }
         // Older clients answer a streamed request with the whole event stream, or the whole object, in one frame.
         if whole.isStream {
@@ -62,7 +62,8 @@ extension AnswerExchange {
             // Too late for that: it goes as the worker wrapped it.
             piece = .json(Array(bytes[payload.range]))
         } else {
-            return failed(MeshError(.streamInterrupted, "the worker ended its stream with something that is no event"))
+            return failed(
+                MeshError(.streamInterrupted, "\(answerer.words) ended its stream with something that is no event"))
         }
         events.markFinished()
         let actions = deliver(events.append(wholes: [piece], usage: &usage))
@@ -71,10 +72,10 @@ extension AnswerExchange {
 
     mutating func documentArrived(_ whole: WholeAnswer) -> [Action] {
         guard case .waiting = state else {
-            return failed(MeshError(.streamInterrupted, "the worker answered a second time, in another form"))
+            return failed(MeshError(.streamInterrupted, "\(answerer.words) answered a second time, in another form"))
         }
         if form == .document, whole.isStream {
-            return failed(AnswerEvents.failure(in: whole.body) ?? AnswerFailure.unreadable)
+            return failed(AnswerEvents.failure(in: whole.body, by: answerer) ?? unreadable)
         }
         let mustBeJSON = form == .document && (whole.isTypeGuessed || whole.head.isText)
         if let flaw = flaw(of: whole, mustBeJSON: mustBeJSON) { return failed(flaw) }
@@ -83,8 +84,8 @@ extension AnswerExchange {
     }
 
     private mutating func refused(_ whole: WholeAnswer) -> [Action] {
-        guard case .waiting = state else { return failed(AnswerFailure.body(of: whole).failure.error()) }
-        switch AnswerFailure.answer(for: whole, isChat: form != .bytes) {
+        guard case .waiting = state else { return failed(AnswerFailure.body(of: whole).failure.error(by: answerer)) }
+        switch AnswerFailure.answer(for: whole, isChat: form != .bytes, by: answerer) {
         case .failure(let error): return failed(error)
         case .success(let whole):
             finalStatus = whole.head.status
@@ -98,7 +99,7 @@ extension AnswerExchange {
         return whole.body.withUnsafeBytes { bytes in
             // The one scan of a plain answer also finds its usage.
             guard let fields = try? JSONScanner.fields(of: bytes) else {
-                return (try? JSONScanner.value(of: bytes)) == nil ? AnswerFailure.unreadable : nil
+                return (try? JSONScanner.value(of: bytes)) == nil ? unreadable : nil
             }
             usage.readInside(fields, in: bytes)
             let names: [StaticString] = form == .document ? ["choices"] : ["choices", "object", "data"]

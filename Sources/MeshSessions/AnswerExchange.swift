@@ -56,6 +56,8 @@ package struct AnswerExchange: Sendable {
     /// `events` becomes `bytes` when the worker says that its answer is no event stream.
     var form: AnswerForm
     let subject: Subject
+    /// Who answers, for the words of failures.
+    let answerer: Answerer
     private let deadlines: AnswerDeadlines
     private let total: Instant
     private let started: Instant
@@ -68,7 +70,7 @@ package struct AnswerExchange: Sendable {
     var finalStatus = 0
     private var isOthersFault = false
     var state = State.waiting
-    var events = AnswerEvents()
+    var events: AnswerEvents
     /// A plain request that is answered in chunks is collected here.
     private var collected: [UInt8] = []
     /// What a `start` said of an answer that is looked at before it is one.
@@ -97,10 +99,12 @@ package struct AnswerExchange: Sendable {
     private var isLost: Bool { beats.due.map { $0 < min(total, patience) } ?? false }
 
     package init(
-        form: AnswerForm, subject: Subject = .completions, deadlines: AnswerDeadlines, isUploading: Bool = false,
-        now: Instant
+        form: AnswerForm, subject: Subject = .completions, by answerer: Answerer = .worker,
+        deadlines: AnswerDeadlines, isUploading: Bool = false, now: Instant
     ) {
         self.form = form
+        self.answerer = answerer
+        events = AnswerEvents(by: answerer)
         self.subject = subject
         self.isUploading = isUploading
         self.deadlines = deadlines
@@ -143,24 +147,24 @@ package struct AnswerExchange: Sendable {
             extend(frame, bytes, now: now)
             return []
         case .start:
-            guard let head = WorkerAnswer.start(frame, in: bytes) else { return failed(AnswerFailure.unreadable) }
+            guard let head = WorkerAnswer.start(frame, in: bytes) else { return failed(unreadable) }
             partArrived(now: now)
             return startArrived(head)
         case .progress: return progressArrived(frame, bytes, now)
         case .chunk:
-            guard let pieces = WorkerAnswer.pieces(frame, in: bytes) else { return failed(AnswerFailure.unreadable) }
+            guard let pieces = WorkerAnswer.pieces(frame, in: bytes) else { return failed(unreadable) }
             partArrived(now: now)
             return chunkArrived(pieces, frame, bytes)
         case .done: return ended(frame, bytes)
         case .error:
             let failure = AnswerFailure(frame, in: bytes)
-            if case .streaming = state { return failed(failure.lateError()) }
-            return failed(failure.error())
+            if case .streaming = state { return failed(failure.lateError(by: answerer)) }
+            return failed(failure.error(by: answerer))
         case .answer:
             let whole = WorkerAnswer.whole(frame, in: bytes, usage: &usage)
             // Behind the chunks of a stream it repeats them, or only says that they were all.
             if form == .events, hasResult, isRepeat(whole, frame, bytes) { return doneArrived() }
-            guard let whole else { return failed(AnswerFailure.unreadable) }
+            guard let whole else { return failed(unreadable) }
             return wholeArrived(whole, frame, bytes)
         }
     }
@@ -231,12 +235,13 @@ package struct AnswerExchange: Sendable {
         partArrived(now: now)
         taken += payload.count
         guard taken <= Limits.answerWindowBytes else {
-            return .actions(failed(MeshError(.workerBadAnswer, "the worker sent more than it was given room for")))
+            return .actions(
+                failed(MeshError(.workerBadAnswer, "\(answerer.words) sent more than it was given room for")))
         }
         switch form {
         case .bytes:
-            guard case .streaming = state else { return .actions(failed(AnswerFailure.unreadable)) }
-            guard pay(payload.count) else { return .actions(failed(Self.wrongLength)) }
+            guard case .streaming = state else { return .actions(failed(unreadable)) }
+            guard pay(payload.count) else { return .actions(failed(wrongLength)) }
             delivered += Int64(payload.count)
             return .pass
         case .events, .document:
@@ -275,9 +280,9 @@ package struct AnswerExchange: Sendable {
     }
 
     mutating func startArrived(_ head: AnswerHead) -> [Action] {
-        guard case .waiting = state else { return failed(AnswerFailure.unreadable) }
+        guard case .waiting = state else { return failed(unreadable) }
         guard head.status < 400 else { return bytesBegin(head) }
-        if subject != .files, head.isPage { return failed(AnswerFailure.page) }
+        if subject != .files, head.isPage { return failed(page) }
         switch form {
         case .events where head.isEventStream: return []
         case .events where !head.isMedia:
@@ -305,9 +310,9 @@ package struct AnswerExchange: Sendable {
 
     /// What should have been events is something else.
     private mutating func otherArrived(_ beginning: [UInt8]) -> [Action] {
-        guard let head = announced, subject != .completions else { return failed(AnswerFailure.unreadable) }
+        guard let head = announced, subject != .completions else { return failed(unreadable) }
         let actions = bytesBegin(head)
-        guard pay(beginning.count) else { return failed(Self.wrongLength) }
+        guard pay(beginning.count) else { return failed(wrongLength) }
         return actions + [part(beginning)]
     }
 
@@ -332,19 +337,26 @@ package struct AnswerExchange: Sendable {
         case .waiting where isLost:
             return failed(
                 MeshError(
-                    .workerLost, "the worker was at work and says nothing more; try again", retryAfterSeconds: 2))
+                    .workerLost, "\(answerer.words) was at work and says nothing more; try again", retryAfterSeconds: 2)
+            )
         case .waiting:
             return failed(
                 MeshError(
                     .workerTimeout,
-                    "the worker did not answer within \(max(seconds, 1)) s; try again or choose another provider"))
+                    "\(answerer.words) did not answer within \(max(seconds, 1)) s; try again or choose another provider"
+                ))
         case .streaming:
-            return failed(MeshError(.streamInterrupted, "the worker stopped sending in the middle of the answer"))
+            return failed(
+                MeshError(.streamInterrupted, "\(answerer.words) stopped sending in the middle of the answer"))
         }
     }
 
-    private static let wrongLength = MeshError(
-        .workerBadAnswer, "the worker's answer has another length than it said")
+    private var wrongLength: MeshError {
+        MeshError(.workerBadAnswer, "\(answerer.words)'s answer has another length than it said")
+    }
+
+    var unreadable: MeshError { AnswerFailure.unreadable(by: answerer) }
+    var page: MeshError { AnswerFailure.page(by: answerer) }
 
     private mutating func extend(_ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer, now: Instant) {
         var seconds: Int64 = 300
@@ -381,10 +393,10 @@ package struct AnswerExchange: Sendable {
             return actions
         case .document: return collect(pieces)
         case .bytes:
-            guard pay(pieces.reduce(0) { $0 + $1.content.count }) else { return failed(Self.wrongLength) }
+            guard pay(pieces.reduce(0) { $0 + $1.content.count }) else { return failed(wrongLength) }
             hasResult = true
             if case .waiting = state, subject != .files, let first = pieces.first, first.isPage {
-                return failed(AnswerFailure.page)
+                return failed(page)
             }
             let head = begun {
                 AnswerHead(status: 200, contentType: WorkerAnswer.chunkType(frame, pieces, in: bytes))
@@ -399,12 +411,12 @@ package struct AnswerExchange: Sendable {
                 switch StreamEvent.meaning(ofDocument: document) {
                 case .preliminary where StreamEvent.isLoadStatus(document): continue
                 case .preliminary: break
-                case .failure(let failure): return failed(failure.error())
+                case .failure(let failure): return failed(failure.error(by: answerer))
                 case .content, .nothing: break
                 }
             }
             guard collected.count + piece.content.count <= Limits.workerFrameBytes else {
-                return failed(MeshError(.workerBadAnswer, "the worker's answer is longer than this node holds"))
+                return failed(MeshError(.workerBadAnswer, "\(answerer.words)'s answer is longer than this node holds"))
             }
             collected += piece.content
         }
@@ -459,13 +471,13 @@ package struct AnswerExchange: Sendable {
     mutating func doneArrived() -> [Action] {
         switch form {
         case .document:
-            guard !collected.isEmpty else { return failed(AnswerFailure.unreadable) }
+            guard !collected.isEmpty else { return failed(unreadable) }
             var head = announced ?? AnswerHead(status: 200, contentType: "application/json")
             head.length = collected.count
             return documentArrived(.init(head: head, body: collected, source: .text))
         case .bytes:
-            guard case .streaming = state else { return failed(AnswerFailure.unreadable) }
-            guard owed ?? 0 == 0 else { return failed(Self.wrongLength) }
+            guard case .streaming = state else { return failed(unreadable) }
+            guard owed ?? 0 == 0 else { return failed(wrongLength) }
             return [complete()]
         case .events: break
         }

@@ -125,9 +125,10 @@ package struct WorkerRequests: Sendable {
             let actions = request.exchange.replied(event, frame, in: bytes, now: now)
             return (outcome: Outcome(told: actions), standing: Standing(request.exchange))
         }
-        guard var (outcome, standing) = answered else { return nil }
+        guard let answered else { return nil }
+        var outcome = answered.outcome
         if outcome.told.isEmpty { outcome.isPending = event.isSignOfWork }
-        settle(number, standing, &outcome, isCancelled: !event.endsAnswer, now)
+        settle(number, answered.standing, &outcome, isCancelled: !event.endsAnswer, now)
         return outcome
     }
 
@@ -135,7 +136,7 @@ package struct WorkerRequests: Sendable {
     package mutating func binaryArrived(
         _ number: UInt64, _ payload: UnsafeRawBufferPointer, now: Instant
     ) -> Outcome? {
-        let arrived = requests.update(number) { request -> (Outcome, Standing) in
+        let arrived = requests.update(number) { request -> (outcome: Outcome, standing: Standing) in
             var outcome = Outcome()
             switch request.exchange.binaryArrived(payload, now: now) {
             case .pass: outcome.passes = true
@@ -146,9 +147,10 @@ package struct WorkerRequests: Sendable {
             }
             return (outcome, Standing(request.exchange))
         }
-        guard var (outcome, standing) = arrived else { return nil }
+        guard let arrived else { return nil }
+        var outcome = arrived.outcome
         // The worker broke a rule and may still be at it.
-        settle(number, standing, &outcome, isCancelled: true, now)
+        settle(number, arrived.standing, &outcome, isCancelled: true, now)
         return outcome
     }
 

@@ -11,7 +11,7 @@ package struct Scenario: Sendable {
 
     package static let all: [Scenario] = [
         .spread, .join, .partitionHeal, .silent, .mutated, .forged, .lossy, .equivocation, .hostileNames, .crowd,
-        .heavyJoin, .crash,
+        .heavyJoin, .crash, .pools,
     ]
 
     package static func named(_ name: String) -> Scenario? { all.first { $0.name == name } }
@@ -27,6 +27,8 @@ package struct ScenarioParameters: Hashable, Sendable {
     package var speaksFirst = false
     /// False is another: a node forgets what names meant before.
     package var keepsNames = true
+    /// False is one more: pools hear of no failure.
+    package var rests = true
 
     package init(nodes: Int, records: Int, seed: UInt64) {
         self.nodes = nodes

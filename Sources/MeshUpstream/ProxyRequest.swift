@@ -24,13 +24,12 @@ package struct ProxyRequest: Sendable {
     ]
 
     package init(payload: [UInt8]) throws(Refused) {
-        let parsed: Result<Self, Refused> = payload.withUnsafeBytes { buffer in
+        self = try payload.reading { buffer throws(Refused) in
             guard let fields = try? JSONScanner.fields(of: buffer) else {
-                return .failure(Refused(code: "invalid_request", message: "proxy needs an object as payload"))
+                throw Refused(code: "invalid_request", message: "proxy needs an object as payload")
             }
-            do throws(Refused) { return .success(try Self(fields, buffer)) } catch { return .failure(error) }
+            return try Self(fields, buffer)
         }
-        self = try parsed.get()
     }
 
     private init(_ fields: [JSONField], _ buffer: UnsafeRawBufferPointer) throws(Refused) {

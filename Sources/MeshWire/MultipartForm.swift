@@ -59,15 +59,7 @@ package struct MultipartForm {
 
     /// The parts of a whole body in their order.
     package static func parts(of bytes: [UInt8], boundary: [UInt8]) throws(MultipartError) -> [Part] {
-        var failure: MultipartError?
-        let parts: [Part] = bytes.withUnsafeBytes { buffer in
-            do throws(MultipartError) { return try Self.parts(of: buffer, boundary: boundary) } catch {
-                failure = error
-                return []
-            }
-        }
-        if let failure { throw failure }
-        return parts
+        try bytes.reading { raw throws(MultipartError) in try parts(of: raw, boundary: boundary) }
     }
 
     private static func boundary(in bytes: UnsafeRawBufferPointer) -> [UInt8]? {

@@ -70,7 +70,7 @@ package struct MultipartScanner: Sendable {
         case .closed: return
         case .boundaryLine:
             // The closing boundary needs no line end behind it.
-            let line = try Self.reading(pending) { (raw) throws(MultipartError) in try delimiter.line(after: 0, in: raw)
+            let line = try pending.reading { (raw) throws(MultipartError) in try delimiter.line(after: 0, in: raw)
             }
             guard line == .close else { throw .notClosed }
             state = .closed
@@ -99,7 +99,7 @@ package struct MultipartScanner: Sendable {
         // A line end before the first boundary belongs to the boundary.
         let skip = pending.first == 0x0D ? 0 : 2
         guard pending.count >= delimiter.count - skip else { return false }
-        guard Self.reading(pending, { delimiter.matches($0, at: 0, from: skip) }) else { throw .noBoundary }
+        guard pending.withUnsafeBytes({ delimiter.matches($0, at: 0, from: skip) }) else { throw .noBoundary }
         consume(delimiter.count - skip)
         state = .boundaryLine
         return true
@@ -110,7 +110,7 @@ package struct MultipartScanner: Sendable {
             guard pending.count < Self.longestBoundaryLine else { throw .badBoundaryLine }
             return false
         }
-        let line = try Self.reading(pending) { (raw) throws(MultipartError) in try delimiter.line(after: 0, in: raw) }
+        let line = try pending.reading { (raw) throws(MultipartError) in try delimiter.line(after: 0, in: raw) }
         switch line {
         case .close:
             state = .closed
@@ -129,7 +129,7 @@ package struct MultipartScanner: Sendable {
             guard pending.count <= Limits.multipartHeaderBytes else { throw .headersTooLong }
             return false
         }
-        let (part, end) = try Self.reading(pending) { (raw) throws(MultipartError) in
+        let (part, end) = try pending.reading { (raw) throws(MultipartError) in
             var headers = try MultipartHeaders(raw, from: 0)
             return (try headers.part(range: headers.end..<headers.end), headers.end)
         }
@@ -160,7 +160,7 @@ package struct MultipartScanner: Sendable {
     }
 
     private mutating func content(_ content: Content, _ events: inout [Event]) throws(MultipartError) -> Bool {
-        guard let found = Self.reading(pending, { delimiter.next(in: $0, from: 0) }) else {
+        guard let found = pending.withUnsafeBytes({ delimiter.next(in: $0, from: 0) }) else {
             let length = base + pending.count - content.start
             if content.isWatched {
                 guard length <= Limits.watchedFieldBytes + delimiter.count else { throw .fieldTooLong }
@@ -191,19 +191,6 @@ package struct MultipartScanner: Sendable {
         pending.removeFirst(count)
         base += count
         searched = 0
-    }
-
-    private static func reading<Value>(
-        _ bytes: [UInt8], _ body: (UnsafeRawBufferPointer) throws(MultipartError) -> Value
-    ) throws(MultipartError) -> Value {
-        let result: Result<Value, MultipartError> = bytes.withUnsafeBytes { raw in
-            do throws(MultipartError) { return .success(try body(raw)) } catch { return .failure(error) }
-        }
-        return try result.get()
-    }
-
-    private static func reading<Value>(_ bytes: [UInt8], _ body: (UnsafeRawBufferPointer) -> Value) -> Value {
-        bytes.withUnsafeBytes(body)
     }
 
     private static let pieceBytes = 8_192

@@ -31,6 +31,7 @@ struct ScenarioArguments: ParsableArguments {
     @Flag(help: "Believe every signature: a negative control that must fail.") var credulous = false
     @Flag(help: "Say what is still on its way to the disk: another one.") var speaksFirst = false
     @Flag(help: "Forget what names meant at the end of a node: another one.") var forgetsNames = false
+    @Flag(help: "Let nobody in a pool rest, whatever becomes of requests: another one.") var restless = false
 
     func validate() throws {
         guard (3...5_000).contains(nodes ?? 3) else { throw ValidationError("--nodes takes 3 to 5000") }
@@ -63,6 +64,7 @@ struct ScenarioArguments: ParsableArguments {
         parameters.verifiesSignatures = !credulous
         parameters.speaksFirst = speaksFirst
         parameters.keepsNames = !forgetsNames
+        parameters.rests = !restless
         return chosen.run(parameters)
     }
 

@@ -77,7 +77,7 @@ import Testing
         // A role is no content, however long it is.
         let front = #"data: {"choices":[{"delta":{"role":""#
         let back = #""}}]}"#
-        let room = Limits.roleEventBytes - front.utf8.count - back.utf8.count
+        let room = 4_096 - front.utf8.count - back.utf8.count
         #expect(Self.finding(front + String(repeating: "r", count: room) + back + "\n\n") == .none)
         #expect(Self.finding(front + String(repeating: "r", count: room + 1) + back + "\n\n") == .none)
     }

@@ -237,7 +237,7 @@ private struct Pair: Sendable {
         let owner = SigningKey.random()
         let entry = SigningKey.random().publicKey
         let wall = Timestamp(milliseconds: 1_800_000_000_000)
-        let end = wall.advanced(byMilliseconds: PrincipalProof.lifeMs)
+        let end = wall.advanced(byMilliseconds: Limits.principalProofMs)
         let text = PrincipalProof.text(owner: owner, entry: entry, notAfter: end)
         #expect(PrincipalProof.verify(text, entry: entry, wall: wall) == owner.publicKey)
         #expect(PrincipalProof.verify(text, entry: SigningKey.random().publicKey, wall: wall) == nil)

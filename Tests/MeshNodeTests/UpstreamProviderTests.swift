@@ -144,6 +144,7 @@ import Testing
                             Buyer.chat, #"{"model":"lab/m","user":"\#(status)""# + rest)
                         #expect(reply.status == 502 && reply.errorCode == "worker_error", "\(reply.text)")
                         #expect(reply.errorMessage.contains("Incorrect API key"))
+                        #expect(side.place != "at home" || reply.errorMessage.hasPrefix("the provider says: "))
                         #expect(!reply.text.contains(Seller.upstreamKey) && !reply.text.contains("127.0.0.1"))
                     }
                 }
@@ -346,5 +347,33 @@ import Testing
             }
         }
         #expect(backend.seen.allSatisfy { $0["authorization"] == "Bearer \(Seller.upstreamKey)" })
+    }
+
+    /// Neither the start of the node nor a change of another provider fails for it.
+    @Test func aDamagedKeyCostsItsOwnProviderOnly() async throws {
+        let prepared = try await PreparedNode("north")
+        let log = LogLines()
+        let backend = ScriptedBackend(models: ["m"]) { _ in ScriptedBackend.whole(ScriptedBackend.completion("hello")) }
+        try await backend.run { port in
+            try await withNode("north", prepared: prepared, isKept: true) { node in
+                for id in ["lab", "other"] {
+                    try await node.upstream(id, port: port)
+                    try await node.offers("\(id)/m", to: node.admin)
+                }
+            }
+            let file = "\(prepared.directory)/keys/upstreams/global~lab.key"
+            let content = try #require(FileManager.default.contents(atPath: file))
+            try content.dropLast(4).write(to: URL(fileURLWithPath: file))
+            try await withNode("north", prepared: prepared, log: log) { node in
+                try await node.offers("other/m", to: node.admin)
+                let line = try await log.line("the key of an upstream cannot be read", "global/lab")
+                #expect(line.contains("checksum") && !line.contains(Seller.upstreamKey))
+                _ = try await node.administer("PATCH", "providers/global/other", #"{"display_name":"another"}"#)
+                let listed = try await node.admin.call("GET", "/v1/models").text
+                #expect(!listed.contains("lab/m") && listed.contains("other/m"))
+                _ = try await node.administer("PATCH", "providers/global/lab", #"{"api_key":"\#(Seller.upstreamKey)"}"#)
+                try await node.offers("lab/m", to: node.admin)
+            }
+        }
     }
 }

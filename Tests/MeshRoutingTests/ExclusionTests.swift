@@ -18,7 +18,8 @@ struct ExclusionTests {
         #expect(
             Exclusion.allCases.map(\.rawValue) == [
                 "unauthorised", "disabled", "loop", "endpoint", "parameters", "modality", "context", "provider",
-                "operator", "region", "location", "quantization", "price_ceiling", "retention", "budget", "draining",
+                "operator", "region", "location", "quantization", "price_ceiling", "retention", "budget", "absent",
+                "draining",
                 "cooling", "half_open_busy", "at_capacity",
             ])
     }

@@ -224,7 +224,7 @@ import Testing
 
     @Test func bytesPassAfterTheStartAndNeverBefore() {
         var early = AnswerExchange(form: .bytes, deadlines: .init(), now: SessionFixtures.start)
-        #expect(Self.binary(&early, 3) == .actions([.fail(AnswerFailure.unreadable)]))
+        #expect(Self.binary(&early, 3) == .actions([.fail(AnswerFailure.unreadable())]))
         var exchange = AnswerExchange(form: .bytes, deadlines: .init(), now: SessionFixtures.start)
         _ = exchange.receive(Self.startWithoutLength)
         #expect(Self.binary(&exchange, 3) == .pass)

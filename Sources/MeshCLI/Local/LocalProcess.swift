@@ -2,6 +2,14 @@ internal import Foundation
 
 /// Starting, recognising and ending the processes of a local mesh.
 enum LocalProcess {
+    /// How often it is looked whether processes have ended. They are no children of this one once it was started anew, so
+    /// nothing tells it.
+    private static let pollMs = 50
+    /// What is read of a log's end: more than `tail` shows of any sane line length.
+    private static let tailBytes: UInt64 = 16_384
+    /// Behind the command name, the first field is proc(5)'s third, and the time of the start its 22nd.
+    private static let startField = 22 - 3
+
     /// The file of this very program, for children to be the same build.
     static var executable: String {
         (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
@@ -36,15 +44,15 @@ enum LocalProcess {
         return ticks == record.startedTicks
     }
 
-    /// Field 22 of proc(5)'s stat; nil for a process that is not there or a zombie.
+    /// When it started, from proc(5)'s stat; nil for a process that is not there or a zombie.
     private static func startedTicks(_ pid: Int32) -> UInt64? {
         guard let data = FileManager.default.contents(atPath: "/proc/\(pid)/stat") else { return nil }
         let text = String(decoding: data, as: UTF8.self)
         // The command name stands in parentheses and may hold anything: fields are counted after the last one.
         guard let end = text.lastIndex(of: ")") else { return nil }
         let fields = text[text.index(after: end)...].split(separator: " ")
-        guard fields.count > 19, fields[0] != "Z", fields[0] != "X" else { return nil }
-        return UInt64(fields[19])
+        guard fields.count > startField, fields[0] != "Z", fields[0] != "X" else { return nil }
+        return UInt64(fields[startField])
     }
 
     /// SIGTERM, then SIGKILL for those still there after `seconds`. Returns how many had to be killed.
@@ -52,7 +60,7 @@ enum LocalProcess {
         for record in records where isRunning(record) { kill(record.pid, SIGTERM) }
         let deadline = ContinuousClock.now.advanced(by: .seconds(seconds))
         while records.contains(where: isRunning), ContinuousClock.now < deadline {
-            try? await Task.sleep(for: .milliseconds(50))
+            try? await Task.sleep(for: .milliseconds(pollMs))
         }
         let left = records.filter(isRunning)
         for record in left { kill(record.pid, SIGKILL) }
@@ -64,7 +72,7 @@ enum LocalProcess {
         guard let handle = FileHandle(forReadingAtPath: log) else { return "(no log)" }
         defer { try? handle.close() }
         let end = (try? handle.seekToEnd()) ?? 0
-        try? handle.seek(toOffset: end > 16_384 ? end - 16_384 : 0)
+        try? handle.seek(toOffset: end > tailBytes ? end - tailBytes : 0)
         let text = String(decoding: (try? handle.readToEnd()) ?? Data(), as: UTF8.self)
         return text.split(separator: "\n").suffix(lines).joined(separator: "\n")
     }

@@ -4,7 +4,8 @@ import MeshWire
 /// The events of one streamed answer on their way to the buyer: framed, without end markers, and told apart into
 /// content, what only shows that the worker is at it, and errors. Knows when the stream has said that it is complete.
 package struct AnswerEvents: Sendable {
-    package init() {}
+    /// - Parameter answerer: whose failure it is where there is one.
+    package init(by answerer: Answerer = .worker) { self.answerer = answerer }
 
     /// What some pieces of the stream come to, joined into one body so that one write carries them.
     package struct Delivery {
@@ -23,6 +24,8 @@ package struct AnswerEvents: Sendable {
         case document([UInt8])
     }
 
+    /// Whose failure it is where there is one.
+    private let answerer: Answerer
     /// Whether the worker left open what its answer is: then it need not be events.
     private var mayBeOther = false
     /// Whether the end marker has come. What follows is nothing any more.
@@ -132,8 +135,8 @@ package struct AnswerEvents: Sendable {
     }
 
     /// What a whole text of events tells of a failure before any content.
-    package static func failure(in text: [UInt8]) -> MeshError? {
-        var events = AnswerEvents()
+    package static func failure(in text: [UInt8], by answerer: Answerer = .worker) -> MeshError? {
+        var events = AnswerEvents(by: answerer)
         var usage = UsageReading()
         let delivery = events.append(wholes: [.text(text)], usage: &usage)
         return delivery.failure
@@ -167,7 +170,7 @@ package struct AnswerEvents: Sendable {
             switch AnswerStart.judge(whole) {
             case .unknown where whole.count <= 1_024: text = .unknown(whole)
             case .document: text = .document(whole)
-            case .page: delivery.failure = AnswerFailure.page
+            case .page: delivery.failure = AnswerFailure.page(by: answerer)
             case .other where mayBeOther: delivery.other = whole
             case .unknown, .events, .other:
                 text = .events
@@ -225,7 +228,7 @@ package struct AnswerEvents: Sendable {
     /// A document in the place of a stream: the answer as a whole, or what became of it.
     private mutating func take(document: [UInt8], _ delivery: inout Delivery, _ usage: inout UsageReading) {
         guard document.withUnsafeBytes({ (try? JSONScanner.value(of: $0)) != nil }) else {
-            delivery.failure = AnswerFailure.unreadable
+            delivery.failure = AnswerFailure.unreadable(by: answerer)
             return
         }
         take(StreamEvent(document: ChatCompletion.chunk(document) ?? document), &delivery, &usage)
@@ -267,7 +270,7 @@ package struct AnswerEvents: Sendable {
 
     private mutating func fail(_ failure: AnswerFailure, _ delivery: inout Delivery) {
         hasEnded = false
-        delivery.failure = hasContent ? failure.lateError() : failure.error()
+        delivery.failure = hasContent ? failure.lateError(by: answerer) : failure.error(by: answerer)
     }
 
     private static func write(_ event: StreamEvent, to body: inout [UInt8]) {

@@ -51,15 +51,18 @@ package struct AnswerFailure: Hashable, Sendable {
         String(decoding: Array(bytes.prefix(4 * Limits.foreignWordsBytes)), as: UTF8.self)
     }
 
-    /// - Parameter status: the worker's own, kept where the failure has one.
-    package func error(status: Int? = nil) -> MeshError {
+    /// - Parameters:
+    ///   - status: the worker's own, kept where the failure has one.
+    ///   - answerer: whose failure it is.
+    package func error(status: Int? = nil, by answerer: Answerer = .worker) -> MeshError {
         let words = ForeignWords.cleaned(text ?? "")
         let missing = status.map { "it failed with status \($0)" } ?? "it failed, without a message"
-        let said = "the worker says: \(words.isEmpty ? missing : words)"
+        let said = "\(answerer.words) says: \(words.isEmpty ? missing : words)"
         let code = ErrorCode(ofWorker: code)
         // How its backend is reached is nobody's business but its seller's.
         if code == .workerUnavailable {
-            return MeshError(code, "the worker cannot take requests now; try again shortly", retryAfterSeconds: 2)
+            return MeshError(
+                code, "\(answerer.words) cannot take requests now; try again shortly", retryAfterSeconds: 2)
         }
         return MeshError(
             code, said, parameter: code == .modelNotFound ? "model" : nil,
@@ -67,18 +70,31 @@ package struct AnswerFailure: Hashable, Sendable {
     }
 
     /// The same for a stream of which the buyer has read something: what broke off is told from what failed.
-    package func lateError() -> MeshError {
-        var error = error()
+    package func lateError(by answerer: Answerer = .worker) -> MeshError {
+        var error = error(by: answerer)
         if ["backend_closed", "backend_timeout"].contains(code) { error.code = .streamInterrupted }
         return error
     }
 
-    package static let unreadable = MeshError(
-        .workerBadAnswer, "the worker sent an answer this node cannot read; its owner should update it")
+    package static func unreadable(by answerer: Answerer = .worker) -> MeshError {
+        let advice =
+            switch answerer {
+            case .worker: "; its owner should update it"
+            case .provider: ""
+            }
+        return MeshError(.workerBadAnswer, "\(answerer.words) sent an answer this node cannot read\(advice)")
+    }
 
-    package static let page = MeshError(
-        .workerBadAnswer,
-        "the worker's backend answered with a web page; its owner should check the address it was given")
+    package static func page(by answerer: Answerer = .worker) -> MeshError {
+        let source =
+            switch answerer {
+            case .worker: "\(answerer.words)'s backend"
+            case .provider: answerer.words
+            }
+        return MeshError(
+            .workerBadAnswer,
+            "\(source) answered with a web page; its owner should check the address it was given")
+    }
 
     // MARK: Bodies of error statuses
 
@@ -121,13 +137,13 @@ package struct AnswerFailure: Hashable, Sendable {
     /// failure is one that another worker may not have. What speaks of the seller's account, or in this node's name,
     /// becomes an error of the worker's with its words in it: to the buyer it would mean the buyer's own key.
     package static func answer(
-        for whole: WholeAnswer, isChat: Bool
+        for whole: WholeAnswer, isChat: Bool, by answerer: Answerer = .worker
     ) -> Result<WholeAnswer, MeshError> {
         let body = body(of: whole)
         if ErrorCode.isAboutSellersAccount(status: whole.head.status) {
             var failure = body.failure
             failure.code = nil
-            return .failure(failure.error())
+            return .failure(failure.error(by: answerer))
         }
         let isImpostor = body.failure.code.flatMap(ErrorCode.init(rawValue:)).map { !$0.mayComeFromWorker } ?? false
         switch body {
@@ -139,7 +155,7 @@ package struct AnswerFailure: Hashable, Sendable {
         // That nothing was done is the worker's own word, in a reply of its own: a backend's document cannot say it.
         var failure = body.failure
         if ["draining", "backend_unreachable"].contains(failure.code) { failure.code = nil }
-        let error = failure.error(status: whole.head.status)
+        let error = failure.error(status: whole.head.status, by: answerer)
         if error.code == .workerBusy || error.code == .workerUnavailable { return .failure(error) }
         var answer = whole
         answer.head.contentType = "application/json"

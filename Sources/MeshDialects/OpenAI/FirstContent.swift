@@ -49,36 +49,7 @@ package struct FirstContent: Sendable {
         switch read.meaning {
         case .failure(let failure): return .failure(failure.error())
         case .preliminary, .nothing: return .none
-        case .content: return carriesContent(event) ? .content : .none
-        }
-    }
-
-    /// Whether an event that is no error has anything of the answer in it. Only the chunks of chat and of plain
-    /// completions can be told to have nothing; every other event counts.
-    static func carriesContent(_ event: [UInt8]) -> Bool {
-        // Nearly every first event is long enough to have something in it, or is one of the short ones looked at here.
-        guard event.count <= Limits.roleEventBytes, let start = event.firstIndex(of: UInt8(ascii: "{")),
-            let end = event.lastIndex(of: UInt8(ascii: "}")), start < end,
-            let document = try? JSONValue.parse(Array(event[start...end])),
-            let choices = document["choices"]?.elements
-        else { return true }
-        // Without choices it is usage or what was found in the prompt.
-        return choices.contains { choice in
-            if !isEmpty(choice["finish_reason"]) || !isEmpty(choice["text"]) || !isEmpty(choice["message"]) {
-                return true
-            }
-            guard case .object(let members)? = choice["delta"] else { return false }
-            return members.contains { $0.name != "role" && !isEmpty($0.value) }
-        }
-    }
-
-    private static func isEmpty(_ value: JSONValue?) -> Bool {
-        switch value {
-        case nil, .null?: true
-        case .string(let text)?: text.isEmpty
-        case .array(let elements)?: elements.isEmpty
-        case .object(let members)?: members.allSatisfy { isEmpty($0.value) }
-        case .boolean?, .number?: false
+        case .content: return .content
         }
     }
 }

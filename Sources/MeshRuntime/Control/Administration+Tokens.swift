@@ -35,7 +35,7 @@ extension Administration {
         return try await blocking { [self] in
             guard var provider = try store.provider(scope: scope, id: id) else { throw Self.noProvider(scope, id) }
             try Self.requireWorkers(provider)
-            let now = SystemClock.wall
+            let now = wall()
             guard let token = try minted ?? Self.derived(request, provider) else {
                 throw MeshError(.internalError, "the token could not be derived: the machine is short of memory")
             }
@@ -84,7 +84,7 @@ extension Administration {
         let provider = try await blocking { [self] in
             guard var provider = try store.provider(scope: scope, id: id) else { throw Self.noProvider(scope, id) }
             try Self.requireWorkers(provider)
-            let now = SystemClock.wall
+            let now = wall()
             let end = now.advanced(byMilliseconds: overlapSeconds * 1_000)
             var keys = overlapSeconds == 0 ? [] : provider.attachKeys.filter { !$0.hasEnded(at: now) }
             for index in keys.indices { keys[index].notAfter = min(keys[index].notAfter ?? end, end) }

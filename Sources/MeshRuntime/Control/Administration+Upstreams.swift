@@ -100,7 +100,7 @@ extension Administration {
             var provider = ProviderAccount(
                 providerID: id, scope: scope, ownerKey: try ownerOfNew(id, scope), access: access,
                 kind: ProviderKind.upstream, displayName: displayName.isEmpty ? id : displayName,
-                maxConcurrency: maxConcurrency, attachKeys: [], createdAt: SystemClock.wall)
+                maxConcurrency: maxConcurrency, attachKeys: [], createdAt: wall())
             provider.upstream = try upstream.applied(to: provider)
             try requireRoom(provider)
             // What a provider of this name left behind is not this one's.
@@ -129,10 +129,16 @@ extension Administration {
     /// What is served of a provider here; nil for one that has workers.
     func upstream(of provider: ProviderAccount) throws -> UpstreamProvider? {
         guard let settings = provider.upstream else { return nil }
+        var key: String?
+        var problem: String?
+        // A damaged file costs its own provider, and no other one's change and no start.
+        do throws(StoreError) { key = try directory.upstreamKey(provider.scope, provider.providerID) } catch {
+            problem = error.description
+        }
         return UpstreamProvider(
             provider: recordKey(of: provider), owner: provider.ownerKey, providerID: provider.providerID,
             scope: provider.scope, settings: settings,
-            apiKey: try directory.upstreamKey(provider.scope, provider.providerID))
+            apiKey: key, keyProblem: problem)
     }
 
     /// A provider of this kind has no workers.

@@ -68,7 +68,7 @@ extension Administration {
         }
         // The withdrawal is signed with the owner's key, so it comes first.
         await settled { catalog in providers.allSatisfy { catalog.provider($0) == nil } }
-        try await blocking { [directory] in try directory.retireOwnerKey(username, at: SystemClock.wall) }
+        try await blocking { [directory, wall] in try directory.retireOwnerKey(username, at: wall()) }
     }
 
     package func updateProvider(

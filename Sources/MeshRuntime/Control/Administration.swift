@@ -21,6 +21,8 @@ package final class Administration: Sendable {
     let sessions: SessionTable
     let catalog: CatalogHolder
     private let upstreams: Upstreams
+    /// The time of day.
+    let wall: @Sendable () -> Timestamp
     /// Held from reading the store to telling the others: of two changes at once, the later one is told last.
     private let telling = Mutex(())
     /// Keys in adverts of this node that are not proven yet.
@@ -28,8 +30,10 @@ package final class Administration: Sendable {
 
     package init(
         store: MeshStore, directory: DataDirectory, identity: NodeIdentity, authenticator: Authenticator,
-        signers: Signers, control: ControlPlane, sessions: SessionTable, catalog: CatalogHolder, upstreams: Upstreams
+        signers: Signers, control: ControlPlane, sessions: SessionTable, catalog: CatalogHolder, upstreams: Upstreams,
+        wall: @escaping @Sendable () -> Timestamp
     ) {
+        self.wall = wall
         self.upstreams = upstreams
         self.store = store
         self.directory = directory
@@ -68,7 +72,7 @@ package final class Administration: Sendable {
                 throw MeshError(.conflict, "there is a user '\(username)' already", parameter: "username")
             }
             let key = try directory.ownerKeyCreatingIfMissing(username)
-            let user = UserAccount(username: username, ownerKey: key.publicKey, createdAt: SystemClock.wall)
+            let user = UserAccount(username: username, ownerKey: key.publicKey, createdAt: wall())
             try store.createUser(user)
             signers.add(key)
             control.openAgain()
@@ -105,9 +109,9 @@ package final class Administration: Sendable {
                 displayName: displayName.isEmpty ? id : displayName, maxConcurrency: maxConcurrency,
                 attachKeys: [
                     AttachKeyEntry(
-                        publicKey: token.key.publicKey, label: "first", createdAt: SystemClock.wall,
+                        publicKey: token.key.publicKey, label: "first", createdAt: wall(),
                         proof: Self.proof(of: token.key, owner: owner, providerID: id))
-                ], createdAt: SystemClock.wall)
+                ], createdAt: wall())
             try requireRoom(provider)
             try store.createProvider(provider)
             try publishProviders()
@@ -172,7 +176,7 @@ package final class Administration: Sendable {
         }
         let account = try await blocking { [self] in
             let scope = OwnerScope(username: username)
-            let now = SystemClock.wall
+            let now = wall()
             let account = APIKeyAccount(
                 publicKey: secret.key.publicKey, username: scope.username, ownerKey: try ownerKey(scope), label: label,
                 scopes: scopes, createdAt: now,
@@ -187,7 +191,7 @@ package final class Administration: Sendable {
     package func revokeKey(_ keyID: String) async throws {
         try await blocking { [self] in
             let key = try knownKey(keyID)
-            _ = try store.revokeAPIKey(publicKey: key.publicKey, at: SystemClock.wall)
+            _ = try store.revokeAPIKey(publicKey: key.publicKey, at: wall())
             try reloadKeys()
         }
     }
@@ -204,7 +208,7 @@ package final class Administration: Sendable {
         let secret = APIKeySecret(home: node, key: .random())
         let account = try await blocking { [self] in
             let old = try knownKey(keyID)
-            let now = SystemClock.wall
+            let now = wall()
             guard old.isValid(at: now) else {
                 throw MeshError(.conflict, "the key \(old.keyID) has ended already; make a new one")
             }
@@ -393,7 +397,7 @@ package final class Administration: Sendable {
     private func binding(_ username: String, _ provider: ProviderAccount) throws -> Aisbf_Mesh_V1_ScopeBinding {
         // Counted from the provider's creation in whole years, so that the advert does not change at every start.
         let year: Int64 = 365 * 86_400_000
-        let age = max(0, SystemClock.wall.milliseconds - provider.createdAt.milliseconds)
+        let age = max(0, wall().milliseconds - provider.createdAt.milliseconds)
         let notAfter = provider.createdAt.advanced(byMilliseconds: (age / year + 2) * year)
         var binding = Aisbf_Mesh_V1_ScopeBinding()
         binding.username = username

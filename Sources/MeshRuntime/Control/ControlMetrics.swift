@@ -43,8 +43,9 @@ extension Logger {
         case .close(let link, let code):
             notice("link closed by gossip", metadata: ["link.id": "\(link.raw)", "code": "\(code.rawValue)"])
         case .rejected(let rejection, let peer, let blamed):
-            warning(
-                "record rejected",
+            // What is banned is offered again by everybody who has it, for as long as it lives.
+            log(
+                level: rejection == .banned ? .debug : .warning, "record rejected",
                 metadata: ["reason": "\(rejection.rawValue)", "link.peer": "\(peer.nodeID)", "blamed": "\(blamed)"])
         case .equivocation(let key, let signer, _):
             warning("a signer contradicted itself", metadata: ["record.key": "\(key)", "signer": "\(signer)"])

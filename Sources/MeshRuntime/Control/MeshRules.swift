@@ -21,11 +21,16 @@ package final class MeshRules: Sendable {
 
     private let store: MeshStore
     private let operatorKey: PublicKey
+    private let wall: @Sendable () -> Timestamp
     private let state: Mutex<State>
     private let applying = Mutex(())
 
     /// Reads what the store keeps; blocks.
-    package init(store: MeshStore, operatorKey: PublicKey, configured: MeshLists) throws {
+    /// - Parameter wall: the time of day.
+    package init(
+        store: MeshStore, operatorKey: PublicKey, configured: MeshLists, wall: @escaping @Sendable () -> Timestamp
+    ) throws {
+        self.wall = wall
         self.store = store
         self.operatorKey = operatorKey
         var added = MeshLists()
@@ -135,9 +140,9 @@ package final class MeshRules: Sendable {
     }
 
     private func store(_ kind: MeshRule.Kind, _ value: String) async throws {
-        let store = store
+        let (store, wall) = (store, wall)
         try await Self.blocking {
-            try store.addMeshRule(MeshRule(kind: kind, value: value, addedAt: SystemClock.wall))
+            try store.addMeshRule(MeshRule(kind: kind, value: value, addedAt: wall()))
         }
     }
 

@@ -57,18 +57,15 @@ package final class ForwardClient: RemoteDispatch {
             requestID: place.asker.requestID, attempt: attempt, destination: place.host, principal: proof,
             spend: "none",
             maxHops: Limits.forwardHops)
-        var headers = ForwardSignature.sign(
-            fields: fields, profile: request.upload == nil ? .whole : .upload, path: path,
-            contentDigest: body.withUnsafeReadableBytes { Sodium.shared.sha256($0) },
-            signer: signer, created: wall,
-            nonce: hexText(Sodium.shared.randomBytes(12)))
-        headers.append(("content-type", "application/json"))
-        headers.append(ForwardAnswerEnd.request)
-        headers.append(("aisbf-deadline-first", String(request.deadlines.firstContentMs)))
-        headers.append(("aisbf-deadline-idle", String(request.deadlines.idleMs)))
-        headers.append(("aisbf-deadline-total", String(request.deadlines.totalMs)))
         let upload = request.upload.map { RemoteUpload($0, fields: fields, signer: signer) }
-        if upload != nil { headers.append(("aisbf-payload-length", String(body.readableBytes))) }
+        let head = ForwardHead(
+            deadlines: request.deadlines, payloadBytes: upload == nil ? nil : body.readableBytes)
+        let headers =
+            ForwardSignature.sign(
+                fields: fields, profile: upload == nil ? .whole : .upload, path: path,
+                contentDigest: body.withUnsafeReadableBytes { Sodium.shared.sha256($0) },
+                signer: signer, created: wall,
+                nonce: hexText(Sodium.shared.randomBytes(12))) + head.fields
         let answer = RemoteAnswer(
             node: place.provider.nodeName(place.host), isChat: request.form != .bytes, receiver: receiver,
             upload: upload)
@@ -83,28 +80,6 @@ package final class ForwardClient: RemoteDispatch {
         receiver.deliver([.fail(error)])
         return FinishedAttempt()
     }
-}
-
-/// `/mesh/v1/forward/<provider record key>/<operation>`: inside the signature, as the path is.
-package struct ForwardPath: Hashable, Sendable {
-    package var provider: RecordKey
-    package var operation: WorkerOperation
-
-    package init(provider: RecordKey, operation: WorkerOperation) {
-        self.provider = provider
-        self.operation = operation
-    }
-
-    package init?(_ text: String) {
-        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-        guard parts.count == 6, parts[0].isEmpty, parts[1...3] == ["mesh", "v1", "forward"],
-            let key = bytesOfHex(parts[4]).flatMap({ RecordKey($0) }),
-            let operation = WorkerOperation(rawValue: String(parts[5]))
-        else { return nil }
-        self.init(provider: key, operation: operation)
-    }
-
-    package var text: String { "/mesh/v1/forward/\(provider)/\(operation.rawValue)" }
 }
 
 private struct RemoteAttempt: AttemptHandle {

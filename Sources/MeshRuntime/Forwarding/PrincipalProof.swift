@@ -21,16 +21,16 @@ package enum PrincipalProof {
         else { return nil }
         let notAfter = Timestamp(milliseconds: time)
         // A proof is renewed often; one that would last for days is somebody's attempt to keep it.
-        guard notAfter > wall, notAfter <= wall.advanced(byMilliseconds: 2 * lifeMs) else { return nil }
+        guard notAfter > wall, notAfter <= wall.advanced(byMilliseconds: 2 * Limits.principalProofMs) else {
+            return nil
+        }
         let statement = Statement.principal(owner: owner, entry: entry, notAfter: notAfter)
         return Sodium.shared.verify(signature: signature, message: statement, key: owner) ? owner : nil
     }
-
-    package static let lifeMs: Int64 = 600_000
 }
 
-/// Proofs this node made, and proofs of others it verified: each is signed or checked once in ten minutes instead
-/// of once per request.
+/// Proofs this node made, and proofs of others it verified: each is signed or checked once in a while
+/// instead of once per request.
 final class PrincipalProofs: Sendable {
     private struct Entry {
         var text: String
@@ -49,11 +49,13 @@ final class PrincipalProofs: Sendable {
 
     /// Nil when this node does not hold the owner's key.
     func proof(of owner: PublicKey, wall: Timestamp) -> String? {
-        if let entry = made.withLock({ $0[owner] }), entry.notAfter > wall.advanced(byMilliseconds: 60_000) {
+        if let entry = made.withLock({ $0[owner] }),
+            entry.notAfter > wall.advanced(byMilliseconds: Limits.principalProofSpareMs)
+        {
             return entry.text
         }
         guard let key = signers.key(owner) else { return nil }
-        let notAfter = wall.advanced(byMilliseconds: PrincipalProof.lifeMs)
+        let notAfter = wall.advanced(byMilliseconds: Limits.principalProofMs)
         let text = PrincipalProof.text(owner: key, entry: entry, notAfter: notAfter)
         made.withLock { made in
             if made.count >= Limits.authenticationCacheEntries { made = [:] }
@@ -69,7 +71,7 @@ final class PrincipalProofs: Sendable {
         guard let owner = PrincipalProof.verify(text, entry: node, wall: wall) else { return nil }
         verified.withLock { verified in
             if verified.count >= Limits.authenticationCacheEntries { verified = [:] }
-            verified[key] = (owner, wall.advanced(byMilliseconds: 60_000))
+            verified[key] = (owner, wall.advanced(byMilliseconds: Limits.principalProofKeptMs))
         }
         return owner
     }

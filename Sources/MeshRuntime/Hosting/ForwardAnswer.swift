@@ -25,10 +25,10 @@ final class ForwardAnswer: AnswerWriter, Sendable {
     private let state: NIOLoopBoundBox<State>
     private let whenOver: @Sendable (ErrorCode?) -> Void
 
-    init(forward: IncomingForward, whenOver: @escaping @Sendable (ErrorCode?) -> Void) {
+    init(forward: IncomingForward, readsTrailers: Bool, whenOver: @escaping @Sendable (ErrorCode?) -> Void) {
         self.forward = forward
         self.whenOver = whenOver
-        readsTrailers = ForwardAnswerEnd.isRequested(by: forward.headers)
+        self.readsTrailers = readsTrailers
         state = NIOLoopBoundBox(State(), eventLoop: forward.eventLoop)
     }
 

@@ -48,16 +48,15 @@ package final class ForwardServer: Sendable {
         guard !draining.load(ordering: .relaxed) else {
             return refuse(forward, MeshError(.draining, "this node is shutting down", retryAfterSeconds: 2))
         }
-        let payload = forward.headers.first { $0.0 == "aisbf-payload-length" }.map { Int($0.1) ?? -1 }
-        if let payload, !(1...Limits.uploadHeadBytes).contains(payload) {
+        guard let head = ForwardHead.read(forward.headers, own: deadlines) else {
             return refuse(
                 forward, MeshError(.forwardRefused, "the length of the payload before an upload is not usable"))
         }
         forward.collectBody(
-            limit: Limits.workerFrameBytes, prefix: payload, deadlineMs: Limits.requestBodyMs
+            limit: Limits.workerFrameBytes, prefix: head.payloadBytes, deadlineMs: Limits.requestBodyMs
         ) { [self] body in
             switch body {
-            case .success(let body): check(forward, body)
+            case .success(let body): check(forward, head, body)
             case .failure(.bodyTooLarge):
                 refuse(forward, MeshError(.bodyTooLarge, "the forwarded body is larger than this node takes"))
             case .failure: forward.reset()
@@ -66,14 +65,16 @@ package final class ForwardServer: Sendable {
     }
 
     /// A signature costs as much as the rest of the request: it is checked off the event loop.
-    private func check(_ forward: IncomingForward, _ body: ByteBuffer) {
+    private func check(_ forward: IncomingForward, _ head: ForwardHead, _ body: ByteBuffer) {
         NIOThreadPool.singleton.submit { [self] state in
             guard case .active = state else { return forward.reset() }
             let result: Result<Checked, MeshError>
-            do throws(MeshError) { result = .success(try verify(forward, body)) } catch { result = .failure(error) }
+            do throws(MeshError) { result = .success(try verify(forward, head, body)) } catch {
+                result = .failure(error)
+            }
             forward.eventLoop.execute { [self] in
                 switch result {
-                case .success(let checked): start(forward, checked)
+                case .success(let checked): start(forward, head, checked)
                 case .failure(let error): refuse(forward, error)
                 }
             }
@@ -87,10 +88,12 @@ package final class ForwardServer: Sendable {
         var upload: (check: UploadCheck, verified: VerifiedForward)?
     }
 
-    private func verify(_ forward: IncomingForward, _ body: ByteBuffer) throws(MeshError) -> Checked {
+    private func verify(
+        _ forward: IncomingForward, _ head: ForwardHead, _ body: ByteBuffer
+    ) throws(MeshError) -> Checked {
         let now = SystemClock.now
         let digest = body.withUnsafeReadableBytes { Sodium.shared.sha256($0) }
-        let hasUpload = forward.headers.contains { $0.0 == "aisbf-payload-length" }
+        let hasUpload = head.payloadBytes != nil
         let verified: VerifiedForward
         switch ForwardSignature.verify(
             headers: forward.headers, profile: hasUpload ? .upload : .whole, method: forward.method, path: forward.path,
@@ -141,38 +144,17 @@ package final class ForwardServer: Sendable {
             provider: provider,
             request: WorkRequest(
                 content: .document(body, path.operation), form: payload.form, need: need,
-                mayRepeat: !(need.endpoint?.family.keepsState ?? false), deadlines: lowered(forward.headers)),
+                mayRepeat: !(need.endpoint?.family.keepsState ?? false), deadlines: head.deadlines),
             upload: upload)
     }
 
     private static func payload(
         _ body: ByteBuffer, _ operation: WorkerOperation, hasUpload: Bool
     ) throws(MeshError) -> WorkerPayload {
-        let read = body.withUnsafeReadableBytes { raw -> Result<WorkerPayload, MeshError> in
-            do throws(MeshError) {
-                return .success(try WorkerPayload.read(raw, operation, hasUpload: hasUpload))
-            } catch { return .failure(error) }
-        }
-        return try read.get()
+        try body.reading { raw throws(MeshError) in try WorkerPayload.read(raw, operation, hasUpload: hasUpload) }
     }
 
-    /// The entry node may shorten this node's deadlines, never lengthen them.
-    private func lowered(_ headers: [(String, String)]) -> AnswerDeadlines {
-        func value(_ name: String, _ own: Int64) -> Int64 {
-            guard let text = headers.first(where: { $0.0 == name })?.1, let asked = Int64(text), asked > 0 else {
-                return own
-            }
-            return min(max(asked, 1_000), own)
-        }
-        var lowered = AnswerDeadlines(
-            firstContentMs: value("aisbf-deadline-first", deadlines.firstContentMs),
-            idleMs: value("aisbf-deadline-idle", deadlines.idleMs),
-            totalMs: value("aisbf-deadline-total", deadlines.totalMs))
-        lowered.areShortened = lowered != deadlines
-        return lowered
-    }
-
-    private func start(_ forward: IncomingForward, _ checked: Checked) {
+    private func start(_ forward: IncomingForward, _ head: ForwardHead, _ checked: Checked) {
         requests.began()
         served.increment()
         let upload = checked.upload.map {
@@ -180,7 +162,7 @@ package final class ForwardServer: Sendable {
         }
         let started = SystemClock.instant
         let (key, model) = (checked.provider.key, checked.request.need.model)
-        let answer = ForwardAnswer(forward: forward) { [self] code in
+        let answer = ForwardAnswer(forward: forward, readsTrailers: head.readsTrailers) { [self] code in
             requests.ended()
             upload?.close()
             duration.recordNanoseconds(SystemClock.instant.nanoseconds &- started.nanoseconds)
@@ -217,15 +199,5 @@ package final class ForwardServer: Sendable {
 }
 
 extension IncomingForward {
-    /// The id that the entry node gave the request; nil where the peer sends something that is none.
-    var requestID: String? {
-        guard let text = headers.first(where: { $0.0 == "aisbf-request-id" })?.1, text.hasPrefix("req_"),
-            text.utf8.count <= 64, text.utf8.dropFirst(4).allSatisfy({ hexDigit($0) })
-        else { return nil }
-        return text
-    }
-
-    private func hexDigit(_ byte: UInt8) -> Bool {
-        (0x30...0x39).contains(byte) || (0x61...0x66).contains(byte)
-    }
+    var requestID: String? { ForwardHead.requestID(of: headers) }
 }

@@ -48,7 +48,8 @@ final class UpstreamAttempt: AttemptHandle {
         state = Mutex(
             State(
                 exchange: AnswerExchange(
-                    form: request.form, subject: .init(request.need.endpoint), deadlines: request.deadlines,
+                    form: request.form, subject: .init(request.need.endpoint), by: .provider,
+                    deadlines: request.deadlines,
                     isUploading: request.upload != nil, now: SystemClock.instant),
                 reading: AnswerReading(
                     streams: request.form == .events, passesBytes: request.content.operation == .proxy, takesParts: true
@@ -159,7 +160,7 @@ final class UpstreamAttempt: AttemptHandle {
                 let fields = AnswerFieldRule.passing(head.headers.lazy.map { ($0.name, $0.value) })
                 let whole = WholeAnswer(status: head.status, contentType: type, fields: fields, body: body)
                 try await told {
-                    guard let whole else { return $0.exchange.failed(AnswerFailure.unreadable) }
+                    guard let whole else { return $0.exchange.failed(AnswerFailure.unreadable(by: .provider)) }
                     return $0.exchange.answered(whole, now: now)
                 }
             case .start(let head):

@@ -14,6 +14,7 @@ final class UpstreamPlace: SessionLine {
         var closedBy: CloseReason?
     }
 
+    let answerer = Answerer.provider
     private let backend: any Backend
     let models: ModelWatch
     private let report: UpstreamReport

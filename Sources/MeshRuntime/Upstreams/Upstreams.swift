@@ -18,11 +18,14 @@ package struct UpstreamProvider: Hashable, Sendable {
     package var scope: OwnerScope
     package var settings: UpstreamSettings
     package var apiKey: String?
+    /// Why there is none, where its file is unusable. Nothing of the key is in it.
+    package var keyProblem: String?
 
     package init(
         provider: RecordKey, owner: PublicKey, providerID: String, scope: OwnerScope, settings: UpstreamSettings,
-        apiKey: String?
+        apiKey: String?, keyProblem: String? = nil
     ) {
+        self.keyProblem = keyProblem
         self.provider = provider
         self.owner = owner
         self.providerID = providerID
@@ -78,8 +81,11 @@ package final class Upstreams: Sendable {
                 for provider in list where !running.contains(where: { $0.provider == provider }) {
                     if provider.settings.hasKey, provider.apiKey == nil {
                         logger.error(
-                            "the key of an upstream is not in the data directory: the provider is not served",
-                            metadata: ["provider": "\(provider.name)"])
+                            "the key of an upstream cannot be read: the provider is not served",
+                            metadata: [
+                                "provider": "\(provider.name)",
+                                "reason": "\(provider.keyProblem ?? "it is not in the data directory")",
+                            ])
                         continue
                     }
                     let place = place(for: provider, client)
@@ -146,8 +152,9 @@ package final class Upstreams: Sendable {
     /// Waits until the catalog shows the provider: what is attached before is told to nobody.
     private func isKnown(_ provider: UpstreamProvider) async -> Bool {
         while !Task.isCancelled {
-            if catalog.current.provider(provider.provider) != nil { return true }
-            try? await Task.sleep(for: .milliseconds(20))
+            // Woken by every catalog; the time only bounds one wait.
+            let isThere = await catalog.wait(atMost: Limits.changeWaitMs) { $0.provider(provider.provider) != nil }
+            if isThere { return true }
         }
         return false
     }

@@ -10,6 +10,7 @@ package struct LocalPlace: Place {
 
     package var node: PublicKey? { nil }
     package var worker: String? { session.mark }
+    package var whoAnswers: String { session.answerer.words }
 
     package func isSame(as other: any Place) -> Bool { (other as? LocalPlace)?.session === session }
 

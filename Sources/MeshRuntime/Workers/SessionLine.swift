@@ -1,10 +1,12 @@
 import MeshExchange
+import MeshModel
 import MeshSessions
 import NIOCore
 
 /// What carries a session's requests to whoever answers them: a worker's socket, or this node's client of an upstream.
 /// From any thread.
 protocol SessionLine: Sendable {
+    var answerer: Answerer { get }
     /// The request is counted at the session; who ends it tells the session.
     /// - Parameter model: the id that whoever answers has for the model.
     func begin(
@@ -15,6 +17,7 @@ protocol SessionLine: Sendable {
 
 /// A worker's WebSocket, reached from any thread.
 struct WorkerSocket: SessionLine {
+    let answerer = Answerer.worker
     private let handler: NIOLoopBound<WorkerConnection>
     private let eventLoop: any EventLoop
 

@@ -57,7 +57,7 @@ package final class SessionTable: Sendable {
         let words: String
         switch session.requestBegan(limit: limit ?? .max) {
         case .taken: return nil
-        case .workerIsFull(let slots): words = "the worker takes \(slots)"
+        case .workerIsFull(let slots): words = "\(session.answerer.words) takes \(slots)"
         case .providerIsFull: words = "this provider takes \(limit ?? 0)"
         }
         return MeshError(

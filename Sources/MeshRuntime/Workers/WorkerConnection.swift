@@ -175,8 +175,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
     // MARK: Frames
 
     private func textArrived(_ bytes: UnsafeRawBufferPointer, now: Now) {
-        let scanned: Result<WorkerFrame, JSONScanError>
-        do throws(JSONScanError) { scanned = .success(try WorkerFrame.scan(bytes)) } catch { scanned = .failure(error) }
+        let scanned = Result { () throws(JSONScanError) in try WorkerFrame.scan(bytes) }
         for action in machine.textArrived(scanned, in: bytes, now: now) {
             if case .reply(let number, let event) = action {
                 guard case .success(let frame) = scanned else { continue }

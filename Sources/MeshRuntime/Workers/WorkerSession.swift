@@ -56,6 +56,9 @@ package final class WorkerSession: Sendable, IndexedSession {
     package var lastSeen: Timestamp { Timestamp(milliseconds: seen.load(ordering: .relaxed)) }
     func sawLife(_ wall: Timestamp) { seen.store(wall.milliseconds, ordering: .relaxed) }
 
+    /// How errors call it.
+    var answerer: Answerer { line.answerer }
+
     package var requestsInFlight: Int { outstanding.load(ordering: .relaxed) }
 
     /// Whether it has as many requests as it said it takes at once.

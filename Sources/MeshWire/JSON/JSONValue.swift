@@ -25,15 +25,7 @@ package indirect enum JSONValue: Hashable, Sendable {
 
     /// Parses one complete document.
     package static func parse(_ bytes: [UInt8]) throws(JSONScanError) -> JSONValue {
-        var failure: JSONScanError?
-        let parsed: JSONValue? = bytes.withUnsafeBytes { buffer in
-            do throws(JSONScanError) { return try parse(buffer, in: 0..<buffer.count) } catch {
-                failure = error
-                return nil
-            }
-        }
-        if let failure { throw failure }
-        return parsed ?? .null
+        try bytes.reading { raw throws(JSONScanError) in try parse(raw, in: 0..<raw.count) }
     }
 
     package static func parse(_ bytes: UnsafeRawBufferPointer, in range: Range<Int>) throws(JSONScanError) -> JSONValue

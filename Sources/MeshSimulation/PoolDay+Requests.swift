@@ -1,0 +1,246 @@
+import MeshGossip
+import MeshModel
+import MeshRouting
+
+/// Buyers, and what becomes of their requests.
+extension PoolDay {
+    // MARK: Buyers
+
+    /// More by day than by night, and now and then many at once.
+    mutating func burst() {
+        guard left > 0 else { return }
+        let isMany = market.random.next() % 12 == 0
+        let count = min(left, isMany ? Int(market.draw(5...20)) : 1)
+        left -= count
+        for _ in 0..<count { arrive() }
+        let hour = clock.nanoseconds / 3_600_000_000_000 % 24
+        let pace: Int64 = (8..<20).contains(hour) ? 1 : 3
+        queue.insert(.burst, at: after(market.draw(100...35_000) * pace))
+    }
+
+    private mutating func arrive() {
+        let isLong = random.next() % 20 == 0
+        let tokens = isLong ? 10_000 + Int(random.next() % 100_000) : 100 + Int(random.next() % 6_000)
+        var asked = PoolRequest(priority: Int(random.next() % 3), isShort: tokens < 1_000)
+        let pool = Int(random.next() % 2)
+        if pool == 1, random.next() % 10 < 7 { asked.session = random.next() % 200 }
+        requests.append(
+            Request(
+                entry: Int(random.next() % UInt64(entries.count)), pool: pool, tokens: tokens,
+                estimate: tokens * (70 + Int(random.next() % 60)) / 100, asked: asked, arrived: clock))
+        let number = requests.count - 1
+        queue.insert(.arrive(number), at: after(Int64(random.next() % 3_000)))
+        // Some close the window.
+        if random.next() % 50 == 0 { queue.insert(.buyerGoes(number), at: after(Int64(random.next() % 30_000))) }
+    }
+
+    mutating func buyerGoes(_ number: Int) {
+        guard requests[number].end == nil, requests[number].visits > 0 else { return }
+        let entry = requests[number].entry
+        if let ticket = requests[number].waits {
+            entries[entry].waiting[ticket] = nil
+            entries[entry].pools.leave(Self.ids[requests[number].pool], ticket, now: clock)
+        }
+        if let attempt = requests[number].attempt { over(attempt, .cancelled) }
+        end(number, .cancelled)
+        drain(entry)
+    }
+
+    mutating func end(_ number: Int, _ end: Request.End) {
+        requests[number].end = end
+        requests[number].ends += 1
+        requests[number].attempt = nil
+        requests[number].waits = nil
+        trace("end", number)
+    }
+
+    // MARK: Choosing
+
+    /// A buyer's program asks, for the first time or again.
+    mutating func ask(_ number: Int) {
+        guard requests[number].end == nil else { return }
+        requests[number].visits += 1
+        requests[number].asked.tried = []
+        requests[number].asked.exceeded = nil
+        requests[number].asked.ticket = nil
+        requests[number].seats = []
+        requests[number].waitedSince = nil
+        tally.asked += 1
+        choose(number)
+    }
+
+    mutating func asksAgain(_ number: Int) {
+        guard let ticket = requests[number].waits else { return }
+        requests[number].waits = nil
+        requests[number].asked.ticket = ticket
+        entries[requests[number].entry].waiting[ticket] = nil
+        choose(number)
+    }
+
+    mutating func choose(_ number: Int) {
+        let request = requests[number]
+        let id = Self.ids[request.pool]
+        let facts = entries[request.entry].leaves[request.pool].indices.map { self.facts($0, request) }
+        let isWhole =
+            request.asked.tried.isEmpty && tally.isWhole(entries[request.entry].pools, request, facts, clock)
+        let choice = entries[request.entry].pools.choose(id, request.asked, now: clock) { facts[$0] }
+        switch choice {
+        case .ask(let pick)?: send(number, pick, facts, isWhole: isWhole)
+        case .wait(let ticket)?:
+            requests[number].waits = ticket
+            requests[number].waitedSince = request.waitedSince ?? clock
+            entries[request.entry].waiting[ticket] = number
+            tally.longestQueue = max(tally.longestQueue, entries[request.entry].pools.waiting(id))
+        case .exhausted(let told)?: refuse(number, told)
+        case nil: tally.broken("there is no pool \(id.name)")
+        }
+        drain(request.entry)
+    }
+
+    private mutating func send(_ number: Int, _ pick: PoolPick, _ facts: [MemberFacts], isWhole: Bool) {
+        let request = requests[number]
+        let id = Self.ids[request.pool]
+        let entry = entries[request.entry]
+        if let since = request.waitedSince {
+            tally.longestWaitMs = max(tally.longestWaitMs, clock.milliseconds(since: since))
+        }
+        let seats = entry.leaves[request.pool][pick.leaf]
+        let found = seats.indices.filter { place in
+            entry.pools.mayAsk(id, pick, at: market.seats[seats[place]].node) && facts[pick.leaf].seats.contains(place)
+        }
+        let place = found.min { entry.underWay[seats[$0]] < entry.underWay[seats[$1]] }
+        guard facts[pick.leaf].exclusion == nil, let place else {
+            tally.broken("\(pick.reason) chose leaf \(pick.leaf) of \(id.name), where nobody can be asked")
+            entries[request.entry].pools.dropped(id, pick, now: clock)
+            end(number, .refused)
+            return
+        }
+        let seat = seats[place]
+        if facts[pick.leaf].full.contains(place) { tally.broken("a full place was picked") }
+        look(request, pick, seat)
+        tally.chosen(request, pick)
+        let attempt = entries[request.entry].pools.began(id, pick, at: market.seats[seat].node, now: clock)
+        let fate = market.fate(seat, tokens: request.tokens, now: clock)
+        attempts.append(Attempt(request: number, seat: seat, attempt: attempt, isWhole: isWhole))
+        requests[number].seats.append(seat)
+        entries[request.entry].underWay[seat] += 1
+        market.seats[seat].underWay += 1
+        requests[number].attempt = attempts.count - 1
+        trace("ask", number, seat)
+        queue.insert(.shows(attempts.count - 1, fate.fault), at: after(fate.afterMs))
+    }
+
+    /// What must never happen.
+    private mutating func look(_ request: Request, _ pick: PoolPick, _ seat: Int) {
+        let entry = entries[request.entry]
+        if entry.told[seat] > clock { tally.broken("a seller was asked who had said: not before") }
+        if pick.reason == .probe || pick.reason == .leastBad {
+            if let probe = entry.probes[seat], clock.milliseconds(since: probe.since) < Limits.poolProbeMs {
+                tally.broken("a seller was tried out by two requests at once")
+            }
+            entries[request.entry].probes[seat] = (attempts.count, clock)
+            tally.probes += 1
+        }
+        if request.seats.contains(seat) { tally.broken("a place was asked twice for one request") }
+    }
+
+    private mutating func refuse(_ number: Int, _ told: PoolExhaustion) {
+        tally.refusals += 1
+        let request = requests[number]
+        // As buyers' programs do: two more tries, after the time that they were told.
+        guard request.visits < 3, let seconds = told.retryAfterSeconds else {
+            let could = market.seats.indices.filter { market.serves($0, tokens: request.tokens) }
+            tally.lost += could.isEmpty ? 0 : 1
+            end(number, .refused)
+            return
+        }
+        queue.insert(.arrive(number), at: after(Int64(seconds) * 1_000 + Int64(random.next() % 500)))
+    }
+
+    // MARK: What becomes of it
+
+    mutating func shows(_ number: Int, _ fault: Fault?) {
+        guard !attempts[number].isOver else { return }
+        if let fault {
+            fail(number, fault)
+            return
+        }
+        let request = requests[attempts[number].request]
+        attempts[number].hasContent = true
+        let news = entries[request.entry].pools.answered(
+            Self.ids[request.pool], &attempts[number].attempt, now: clock)
+        if news == .returned { entries[request.entry].probes[attempts[number].seat] = nil }
+        tally.heard(news)
+        drain(request.entry)
+        queue.insert(.ends(number), at: after(300 + Int64(random.next() % 15_000)))
+    }
+
+    mutating func ends(_ number: Int) {
+        guard !attempts[number].isOver else { return }
+        let request = attempts[number].request
+        tally.served(requests[request].pool, attempts[number])
+        over(number, .served)
+        end(request, .served)
+        drain(requests[request].entry)
+    }
+
+    mutating func fail(_ number: Int, _ fault: Fault) {
+        let (request, hasContent) = (attempts[number].request, attempts[number].hasContent)
+        over(number, isRestless ? .cancelled : .failed(fault))
+        if case .rateLimit(let seconds?) = fault {
+            let until = after(Int64(seconds) * 1_000)
+            let entry = requests[request].entry
+            entries[entry].told[attempts[number].seat] = max(entries[entry].told[attempts[number].seat], until)
+        }
+        requests[request].attempt = nil
+        if hasContent {
+            end(request, .interrupted)
+        } else {
+            requests[request].asked.tried.append(attempts[number].attempt.tried(fault))
+            if fault == .context {
+                let window = PoolMarket.sellers[market.seats[attempts[number].seat].seller].window
+                requests[request].asked.exceeded = max(requests[request].asked.exceeded ?? 0, window)
+            }
+            choose(request)
+        }
+        drain(requests[request].entry)
+    }
+
+    private mutating func over(_ number: Int, _ outcome: PoolOutcome) {
+        let attempt = attempts[number]
+        let request = requests[attempt.request]
+        attempts[number].isOver = true
+        market.seats[attempt.seat].underWay -= 1
+        entries[request.entry].underWay[attempt.seat] -= 1
+        if entries[request.entry].probes[attempt.seat]?.attempt == number {
+            entries[request.entry].probes[attempt.seat] = nil
+        }
+        let news = entries[request.entry].pools.ended(
+            Self.ids[request.pool], attempt.attempt, outcome, now: clock)
+        tally.heard(news)
+    }
+
+    // MARK: Who waits
+
+    /// After every call: those who were woken ask as soon as they hear of it.
+    mutating func drain(_ number: Int) {
+        for ticket in entries[number].pools.takeWoken() {
+            guard let request = entries[number].waiting[ticket] else {
+                tally.broken("somebody was woken who does not wait")
+                continue
+            }
+            queue.insert(.asks(request), at: after(Int64(random.next() % 3)))
+        }
+        guard let deadline = entries[number].pools.nextDeadline(now: clock) else { return }
+        let due = max(deadline, after(1))
+        guard entries[number].scheduledTick.map({ due < $0 || $0 <= clock }) ?? true else { return }
+        entries[number].scheduledTick = due
+        queue.insert(.tick(number), at: due)
+    }
+
+    mutating func tick(_ number: Int) {
+        entries[number].scheduledTick = nil
+        entries[number].pools.tick(now: clock)
+        drain(number)
+    }
+}

@@ -1,0 +1,209 @@
+import MeshCrypto
+import MeshGossip
+import MeshModel
+import MeshRouting
+
+/// A day of requests to two pools at some nodes, in virtual time: the live `Pools`, one at each node, and a bystander who
+/// knows what is true of each seller and looks on.
+struct PoolDay: Sendable {
+    enum Event: Sendable {
+        /// The next requests come in.
+        case burst
+        case arrive(Int)
+        /// The fate of an attempt shows: content, or a failure.
+        case shows(Int, Fault?)
+        case ends(Int)
+        case changes(Int)
+        /// A node hears of it.
+        case hears(Int, of: Int, isThere: Bool, isLeaving: Bool)
+        case asks(Int)
+        case tick(Int)
+        case buyerGoes(Int)
+    }
+
+    /// A node that buyers ask.
+    struct Entry: Sendable {
+        var pools: Pools
+        /// Of each seat, as the catalog has it.
+        var isThere: [Bool]
+        var isLeaving: [Bool]
+        var underWay: [Int]
+        /// Until when each seat said that it wants nothing; which of them is being tried out since when.
+        var told: [Instant]
+        var probes: [(attempt: Int, since: Instant)?]
+        /// The seats of each leaf of each pool, in the order in which they were placed.
+        var leaves: [[[Int]]] = [[], []]
+        var waiting: [PoolTicket: Int] = [:]
+        var scheduledTick: Instant?
+    }
+
+    struct Request: Sendable {
+        enum End: Hashable, Sendable {
+            case served
+            /// Broken off behind its first content.
+            case interrupted
+            case refused
+            case cancelled
+        }
+
+        var entry: Int
+        var pool: Int
+        var tokens: Int
+        var estimate: Int
+        var asked: PoolRequest
+        var arrived: Instant
+        var visits = 0
+        var attempt: Int?
+        /// Those that were asked in this visit.
+        var seats: [Int] = []
+        var waits: PoolTicket?
+        /// When its first wait of this visit began.
+        var waitedSince: Instant?
+        var end: End?
+        var ends = 0
+    }
+
+    struct Attempt: Sendable {
+        var request: Int
+        var seat: Int
+        var attempt: PoolAttempt
+        /// Whether it is a first one, and all members had the shares that their owner gave them.
+        var isWhole: Bool
+        var hasContent = false
+        var isOver = false
+    }
+
+    let isRestless: Bool
+    var market: PoolMarket
+    var random: SeededGenerator
+    var clock = Instant(nanoseconds: 0)
+    var queue = DeadlineQueue<Event>()
+    var entries: [Entry] = []
+    var requests: [Request] = []
+    var attempts: [Attempt] = []
+    var left: Int
+    var tally = PoolTally()
+    var traceHash = Bytes16.zero
+
+    static let dayMs: Int64 = 86_400_000
+    static let ids = [PoolID(scope: .global, name: "even"), PoolID(scope: .global, name: "chat")]
+
+    /// - Parameter isRestless: the negative control: nobody rests, whatever becomes of requests.
+    init(nodes: Int, requests: Int, seed: UInt64, isRestless: Bool) {
+        self.isRestless = isRestless
+        left = requests
+        market = PoolMarket(seed: seed)
+        random = SeededGenerator(seed: ~seed)
+        let count = market.seats.count
+        for _ in 0..<nodes {
+            var entry = Entry(
+                pools: Pools(seed: random.next()), isThere: Array(repeating: true, count: count),
+                isLeaving: Array(repeating: false, count: count), underWay: Array(repeating: 0, count: count),
+                told: Array(repeating: clock, count: count), probes: Array(repeating: nil, count: count))
+            let rotations = PoolMarket.rotations()
+            for (id, rotation) in zip(Self.ids, rotations) {
+                entry.pools.set(id, rotation) { name in rotations.first { $0.name == name } }
+            }
+            entries.append(entry)
+            place(entries.count - 1)
+        }
+        tally.start(entries[0].pools)
+        for seat in market.seats.indices { queue.insert(.changes(seat), at: after(market.draw(60_000...10_000_000))) }
+        queue.insert(.burst, at: after(1_000))
+    }
+
+    func after(_ milliseconds: Int64) -> Instant { clock.advanced(byMilliseconds: milliseconds) }
+
+    mutating func run() {
+        while let (event, due) = queue.popDue(Instant(nanoseconds: .max)) {
+            clock = max(clock, due)
+            if left == 0, attempts.allSatisfy(\.isOver), requests.allSatisfy({ $0.end != nil }) { return }
+            process(event)
+        }
+    }
+
+    private mutating func process(_ event: Event) {
+        switch event {
+        case .burst: burst()
+        case .arrive(let number): ask(number)
+        case .shows(let number, let fault): shows(number, fault)
+        case .ends(let number): ends(number)
+        case .changes(let seat): changes(seat)
+        case .hears(let entry, let seat, let isThere, let isLeaving):
+            entries[entry].isThere[seat] = isThere
+            entries[entry].isLeaving[seat] = isLeaving
+            place(entry)
+            drain(entry)
+        case .asks(let number): asksAgain(number)
+        case .tick(let entry): tick(entry)
+        case .buyerGoes(let number): buyerGoes(number)
+        }
+    }
+
+    mutating func trace(_ word: String, _ number: Int, _ value: Int = 0) {
+        let line =
+            Array(word.utf8) + UInt64(number).bigEndianBytes + Int64(value).bigEndianBytes
+            + clock.nanoseconds.bigEndianBytes
+        traceHash = Sodium.shared.hash16(line, key: traceHash.bytes)
+    }
+
+    // MARK: Sellers
+
+    private mutating func changes(_ number: Int) {
+        let time = market.change(number, now: clock)
+        queue.insert(.changes(number), at: after(time))
+        let mode = market.seats[number].mode
+        trace("mode", number)
+        for entry in entries.indices {
+            queue.insert(
+                .hears(entry, of: number, isThere: mode != .gone, isLeaving: mode == .leaving),
+                at: after(market.draw(10...2_000)))
+        }
+        guard mode == .gone else { return }
+        // What is under way there breaks.
+        for attempt in attempts.indices where !attempts[attempt].isOver && attempts[attempt].seat == number {
+            fail(attempt, .transport)
+        }
+    }
+
+    private mutating func place(_ number: Int) {
+        for (pool, id) in Self.ids.enumerated() {
+            let names = entries[number].pools.tree(id)?.leaves.map(\.provider) ?? []
+            var places: [PoolPlaces] = []
+            var leaves: [[Int]] = []
+            for name in names {
+                let seller = PoolMarket.sellers.firstIndex { $0.name == name }
+                let seats = market.seats.indices.filter {
+                    market.seats[$0].seller == seller && entries[number].isThere[$0]
+                }
+                leaves.append(seats)
+                places.append(
+                    PoolPlaces(
+                        provider: seller.map(PoolMarket.key), model: "m", nodes: seats.map { market.seats[$0].node }))
+            }
+            entries[number].leaves[pool] = leaves
+            entries[number].pools.place(id, places, now: clock)
+        }
+    }
+
+    /// What a node knows of a leaf for a request.
+    func facts(_ leaf: Int, _ request: Request) -> MemberFacts {
+        let entry = entries[request.entry]
+        let seats = entry.leaves[request.pool][leaf]
+        var facts = MemberFacts(free: 0)
+        var (can, full): ([Int], [Int]) = ([], [])
+        for (number, seat) in seats.enumerated() where !entry.isLeaving[seat] {
+            can.append(number)
+            let places = PoolMarket.sellers[market.seats[seat].seller].places
+            facts.window = PoolMarket.sellers[market.seats[seat].seller].window
+            let free = places.map { max($0 - entry.underWay[seat], 0) } ?? .max
+            if free == 0 { full.append(number) }
+            facts.free = facts.free == .max || free == .max ? .max : facts.free + free
+        }
+        (facts.seats, facts.full) = (PoolSeats(can), PoolSeats(full))
+        if can.isEmpty, !seats.isEmpty { (facts.exclusion, facts.seats) = (.draining, .all) }
+        // Never left out on an estimate alone that may be wrong.
+        if let window = facts.window, request.estimate * 3 / 4 > window { facts.exclusion = .context }
+        return facts
+    }
+}

@@ -1,0 +1,59 @@
+import MeshModel
+import MeshRouting
+
+extension Scenario {
+    /// Of `records`, each stands for three hundred requests.
+    private static let requestsPerRecord = 300
+
+    static let pools = Scenario(
+        name: "pools", summary: "a day of requests to pools whose members come, go, fail and have enough",
+        defaultNodes: 3
+    ) { parameters in
+        var report = ScenarioReport("pools", parameters)
+        var day = PoolDay(
+            nodes: min(parameters.nodes, 64), requests: parameters.records * requestsPerRecord, seed: parameters.seed,
+            isRestless: !parameters.rests)
+        day.run()
+        day.tell(&report)
+        return report
+    }
+}
+
+extension PoolDay {
+    func tell(_ report: inout ScenarioReport) {
+        let all = requests.count
+        func count(_ end: Request.End) -> Int { requests.count { $0.end == end } }
+        report.add("requests", Int64(all), "")
+        report.add("served", Int64(count(.served)), "")
+        report.add("broken off behind content", Int64(count(.interrupted)), "")
+        report.add("buyers who left", Int64(count(.cancelled)), "")
+        report.add("refused in the end", Int64(count(.refused)), "")
+        report.add("told to come again", Int64(tally.refusals - count(.refused)), "")
+        report.add("attempts per 1000 requests", Int64(attempts.count * 1_000 / max(all, 1)), "")
+        report.add("benched", Int64(tally.benched), "")
+        report.add("rested by their own word", Int64(tally.rested), "")
+        report.add("keys refused", Int64(tally.down), "")
+        report.add("tried out", Int64(tally.probes), "")
+        report.add("found well again", Int64(tally.returned), "")
+        report.add("longest queue", Int64(tally.longestQueue), "")
+        report.add("longest wait", tally.longestWaitMs, "ms")
+        report.add("conversations that stayed", Int64(tally.stayed * 1_000 / max(tally.sessions, 1)), "of 1000")
+        report.add("first attempts with all there", Int64(tally.firsts.flatMap { $0 }.reduce(0, +)), "")
+        report.add("virtual time", clock.milliseconds(since: Instant(nanoseconds: 0)), "ms")
+        let errors = Self.ids.indices.map(tally.largestError)
+        report.require(
+            "every request has one end", requests.allSatisfy { $0.ends == 1 },
+            "\(requests.count { $0.ends != 1 }) have not")
+        report.require("no request is lost that somebody could have served", tally.lost == 0, "\(tally.lost)")
+        report.require(
+            "at most 1.1 attempts per request", attempts.count * 10 <= all * 11, "\(attempts.count) for \(all)")
+        report.require("shares as configured", errors[0] <= Self.shareError, "\(errors[0]) of 1000 off")
+        report.require("also with conversations", errors[1] <= Self.sessionError, "\(errors[1]) of 1000 off")
+        report.require("nothing that must not be", tally.breaches.isEmpty, tally.breaches.first ?? "")
+        report.traceHash = traceHash
+    }
+
+    /// Of a thousand: how much a share may be off.
+    private static let shareError = 20
+    private static let sessionError = 60
+}

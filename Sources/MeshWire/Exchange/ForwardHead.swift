@@ -1,0 +1,92 @@
+package import MeshModel
+
+/// What the head of a forwarded request says beside its signature, as both sides write and read it
+/// (Docs/Protocol/forward.md). The signed fields are `ForwardFields`, the answer's `ForwardAnswerHead`.
+package struct ForwardHead: Hashable, Sendable {
+    /// What the entry node allows; the hosting node may allow less.
+    package var deadlines: AnswerDeadlines
+    /// Whether the entry node reads how the answer ended behind it.
+    package var readsTrailers: Bool
+    /// How much of the body is the request, where an upload follows it.
+    package var payloadBytes: Int?
+
+    package init(deadlines: AnswerDeadlines, readsTrailers: Bool = true, payloadBytes: Int? = nil) {
+        self.deadlines = deadlines
+        self.readsTrailers = readsTrailers
+        self.payloadBytes = payloadBytes
+    }
+
+    package enum Name {
+        static let requestID = "aisbf-request-id"
+        static let firstContent = "aisbf-deadline-first"
+        static let idle = "aisbf-deadline-idle"
+        static let total = "aisbf-deadline-total"
+        static let payload = "aisbf-payload-length"
+    }
+
+    package var fields: [(name: String, value: String)] {
+        var fields = [(name: "content-type", value: "application/json")]
+        if readsTrailers { fields.append(ForwardAnswerEnd.request) }
+        fields.append((Name.firstContent, String(deadlines.firstContentMs)))
+        fields.append((Name.idle, String(deadlines.idleMs)))
+        fields.append((Name.total, String(deadlines.totalMs)))
+        if let payloadBytes { fields.append((Name.payload, String(payloadBytes))) }
+        return fields
+    }
+
+    /// The shortest time that an entry node can ask for: less is nobody's wish.
+    private static let shortestMs: Int64 = 1_000
+
+    /// - Parameter own: what this node allows: the entry node may shorten it, never lengthen it.
+    /// - Returns: nil where the request says that an upload follows and not usably where it begins.
+    package static func read(_ fields: [(String, String)], own: AnswerDeadlines) -> ForwardHead? {
+        func value(_ name: String) -> String? { fields.first { $0.0 == name }?.1 }
+        func milliseconds(_ name: String, _ own: Int64) -> Int64 {
+            guard let asked = value(name).flatMap({ Int64($0) }), asked > 0 else { return own }
+            return min(max(asked, shortestMs), own)
+        }
+        var deadlines = AnswerDeadlines(
+            firstContentMs: milliseconds(Name.firstContent, own.firstContentMs),
+            idleMs: milliseconds(Name.idle, own.idleMs), totalMs: milliseconds(Name.total, own.totalMs))
+        deadlines.areShortened = deadlines != own
+        var head = ForwardHead(deadlines: deadlines, readsTrailers: ForwardAnswerEnd.isRequested(by: fields))
+        guard let payload = value(Name.payload) else { return head }
+        guard let bytes = Int(payload), (1...Limits.uploadHeadBytes).contains(bytes) else { return nil }
+        head.payloadBytes = bytes
+        return head
+    }
+
+    /// The id that the entry node gave the request; nil where the peer sends something that is none.
+    package static func requestID(of fields: [(String, String)]) -> String? {
+        guard let text = fields.first(where: { $0.0 == Name.requestID })?.1, text.hasPrefix("req_"),
+            text.utf8.count <= 64, text.utf8.dropFirst(4).allSatisfy({ isHexDigit($0) })
+        else { return nil }
+        return text
+    }
+
+    private static func isHexDigit(_ byte: UInt8) -> Bool {
+        (0x30...0x39).contains(byte) || (0x61...0x66).contains(byte)
+    }
+}
+
+/// `/mesh/v1/forward/<provider record key>/<operation>`: inside the signature, as the path is.
+package struct ForwardPath: Hashable, Sendable {
+    package var provider: RecordKey
+    package var operation: WorkerOperation
+
+    package init(provider: RecordKey, operation: WorkerOperation) {
+        self.provider = provider
+        self.operation = operation
+    }
+
+    package init?(_ text: String) {
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count == 6, parts[0].isEmpty, parts[1...3] == ["mesh", "v1", "forward"],
+            let key = bytesOfHex(parts[4]).flatMap({ RecordKey($0) }),
+            let operation = WorkerOperation(rawValue: String(parts[5]))
+        else { return nil }
+        self.init(provider: key, operation: operation)
+    }
+
+    package var text: String { "/mesh/v1/forward/\(provider)/\(operation.rawValue)" }
+}
