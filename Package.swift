@@ -104,8 +104,8 @@ let package = Package(
         ring(
             "MeshUpstream",
             [
-                "MeshModel", "MeshWire", .nio("NIOCore"), .nio("NIOPosix"), .nio("NIOHTTP1"), .ssl, .http, .compression,
-                .log,
+                "MeshModel", "MeshWire", "MeshDialects", "MeshSessions", "MeshExchange", .nio("NIOCore"),
+                .nio("NIOPosix"), .nio("NIOHTTP1"), .ssl, .http, .compression, .log, .metrics,
             ]),
         // Ring 4
         ring(
@@ -192,7 +192,8 @@ let package = Package(
         tests(
             "MeshUpstreamTests",
             [
-                "MeshUpstream", "MeshTestServers", "MeshModel", "MeshWire", .nio("NIOCore"), .nio("NIOPosix"),
+                "MeshUpstream", "MeshExchange", "MeshSessions", "MeshTestServers", "MeshModel", "MeshWire",
+                .nio("NIOCore"), .nio("NIOPosix"), .log,
             ]),
         tests(
             "MeshWorkerTests",
@@ -208,7 +209,7 @@ let package = Package(
             "MeshNodeTests",
             [
                 "MeshNode", "MeshGateway", "MeshRuntime", "MeshStore", "MeshCrypto", "MeshModel", "MeshWire",
-                "MeshWorker", "MeshUpstream", "MeshTransport", "MeshTelemetry", "MeshGossip", "MeshRouting",
+                "MeshWorker", "MeshTransport", "MeshTelemetry", "MeshGossip", "MeshRouting",
                 "MeshSessions", "MeshExchange", "MeshBroker", .nio("NIOCore"), .nio("NIOPosix"),
                 .nio("NIOHTTP1"),
                 .lifecycle, .log, .protobuf,

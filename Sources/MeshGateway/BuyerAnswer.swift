@@ -167,10 +167,9 @@ final class BuyerAnswer: AnswerWriter {
         exchange.cancel()
     }
 
-    /// Called every few seconds while the answer is under way.
-    func patrol(quietMs: Int64) {
-        guard isEventStream, quietMs >= Limits.keepAliveMs, handler.isWritable, exchange?.isBetweenEvents ?? false
-        else { return }
+    /// Nothing was written for a while.
+    func keepAlive() {
+        guard isEventStream, handler.isWritable, exchange?.isBetweenEvents ?? false else { return }
         // One line end: a blank line behind it would be an event without data, which some programs take for one. Only
         // whole events and lines go out here, so that it stands between them.
         handler.write(.body(.byteBuffer(ByteBuffer(string: ": waiting\n"))))

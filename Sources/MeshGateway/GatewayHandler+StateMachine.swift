@@ -65,8 +65,9 @@ extension GatewayHandler {
             case answerTimeout
             /// The buyer does not send what is waited for.
             case refuseUpload
-            /// The answer under way has been quiet for so long.
-            case lookAfterAnswer(quietMs: Int64)
+            /// The answer under way has been quiet for so long that its buyer is told that it is still alive, where it is
+            /// a stream.
+            case keepAlive
             case read(Bool)
             case close
         }
@@ -310,7 +311,7 @@ extension GatewayHandler.StateMachine {
             guard quiet >= Limits.requestHeadMs || total >= Limits.requestBodyMs else { return nil }
             return answerEarly(.answerTimeout)
         case .uploading where isStarving && quiet >= Limits.streamBlockedMs: return .refuseUpload
-        case .uploading, .answering: return hasExchange ? .lookAfterAnswer(quietMs: quiet) : nil
+        case .uploading, .answering: return hasExchange && quiet >= Limits.keepAliveMs ? .keepAlive : nil
         case .judging, .gone: return nil
         }
     }

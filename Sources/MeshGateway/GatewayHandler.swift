@@ -147,7 +147,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         case .answerTimeout: answer(MeshError(.requestTimeout, "the request body did not arrive in time"))
         case .refuseUpload:
             running?.refuse(MeshError(.requestTimeout, "the rest of the request body did not arrive in time"))
-        case .lookAfterAnswer(let quietMs): running?.patrol(quietMs: quietMs)
+        case .keepAlive: running?.keepAlive()
         case .read(let isReading): setReading(isReading)
         case .close: context?.close(promise: nil)
         // Done where the head and the bytes are.

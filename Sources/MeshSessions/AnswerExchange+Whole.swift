@@ -102,6 +102,7 @@ extension AnswerExchange {
                 return (try? JSONScanner.value(of: bytes)) == nil ? unreadable : nil
             }
             usage.readInside(fields, in: bytes)
+            finishReason = ChatCompletion.finishReason(fields, in: bytes)
             let names: [StaticString] = form == .document ? ["choices"] : ["choices", "object", "data"]
             guard form == .document || (form == .bytes && subject == .completions),
                 names.allSatisfy({ fields.value($0, in: bytes) == nil })

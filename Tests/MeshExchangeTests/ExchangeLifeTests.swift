@@ -280,6 +280,12 @@ import Testing
                 Step(33, large(1 << 20)), Step(34, large(1 << 20)), Step(5_000, .tick),
             ]),
         Row(
+            name: "a forward that nobody reads ends after 30 s, as a buyer's answer does", isBuyer: false,
+            steps: answering + [
+                Step(30, .blocked), Step(1_000, bytes(word), "pause"), Step(30_999, .tick),
+                Step(31_000, .tick, "cancel", "cut "), Step(31_001, bytes(word)),
+            ]),
+        Row(
             name: "the event under way is brought to its end",
             steps: answering + [
                 Step(25, .says(.bytes(ByteBuffer(string: "data: b"))), #"write "data: b""#), Step(30, .blocked),

@@ -99,7 +99,7 @@ import Testing
         case .endUpload: "end upload"
         case .answerTimeout: "408"
         case .refuseUpload: "refuse upload"
-        case .lookAfterAnswer(let quietMs): "look \(quietMs)"
+        case .keepAlive: "waiting"
         case .read(let reads): reads ? "read" : "stop reading"
         case .close: "close"
         case nil: ""
@@ -256,7 +256,7 @@ import Testing
         Row(
             name: "a buyer is waited for, and then not any more",
             steps: uploading + [
-                Step(29_999, .patrol(isStarving: true), "look 29999"), Step(30_000, .patrol(), "look 30000"),
+                Step(29_999, .patrol(isStarving: true), "waiting"), Step(30_000, .patrol(), "waiting"),
                 Step(30_000, .patrol(isStarving: true), "refuse upload"),
             ]),
     ]
@@ -293,7 +293,8 @@ import Testing
         Row(
             name: "a quiet stream is looked after, an answer that is being made is not",
             steps: asked() + [
-                Step(20_000, .patrol(), "look 20000"), Step(20_000, .wrote), Step(25_000, .patrol(), "look 5000"),
+                Step(9_999, .patrol()), Step(10_000, .patrol(), "waiting"), Step(15_000, .patrol(), "waiting"),
+                Step(15_000, .wrote), Step(24_999, .patrol()), Step(25_000, .patrol(), "waiting"),
                 Step(26_000, .answerHead(), "kept"), Step(26_000, .answerEnded, "stay"),
             ] + taken(at: 27_000) + [Step(27_000, .end, "answer"), Step(600_000, .patrol())]),
     ]

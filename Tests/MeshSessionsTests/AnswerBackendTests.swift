@@ -98,7 +98,7 @@ import Testing
         Row(
             name: "one piece", form: .document,
             steps: [
-                Step(1, .whole(200, "application/json", json), "head 200 application/json", "bytes 98", "end 3 -"),
+                Step(1, .whole(200, "application/json", json), "head 200 application/json", "bytes 98", "end 3 length"),
                 Step(2, .whole(200, "application/json", json)), Step(2, .ended), Step(3, .broke("x", "backend_closed")),
             ]),
         Row(

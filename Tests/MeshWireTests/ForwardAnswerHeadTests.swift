@@ -97,6 +97,19 @@ import Testing
         #expect(ForwardAnswerEnd.isRequested(by: [("a", "b"), ("te", "trailers")]))
     }
 
+    /// What is told counts, and what is not is not known.
+    @Test func halfToldEnds() {
+        #expect(ForwardAnswerEnd(trailers: [("aisbf-end", "complete")]) == .complete(AnswerTotals()))
+        #expect(ForwardAnswerEnd(trailers: [("aisbf-end", "failed")]) == .failed(code: "", words: ""))
+        var totals = AnswerTotals()
+        totals.promptTokens = 12
+        totals.durationMs = 7
+        for text in ["prompt=12, duration=7", "duration=7,prompt=12", "prompt=12, finish=, total=x, duration=7"] {
+            #expect(
+                ForwardAnswerEnd(trailers: [("aisbf-totals", text), ("aisbf-end", "complete")]) == .complete(totals))
+        }
+    }
+
     @Test(
         arguments: [
             "prompt=-1", "prompt=1e3", "prompt=9999999999999999", "prompt", "=1", "prompt=", "finish=a b",

@@ -26,6 +26,8 @@ enum RingRules {
         "MeshCrypto": ["CSodium"],
         "MeshStore": ["MeshCrypto"],
         "MeshTransport": ["MeshCrypto"],
+        // An upstream of this node's own answers requests as any place does.
+        "MeshUpstream": ["MeshExchange"],
         // The simulator signs real records: it runs beside the node, never inside it.
         "MeshSimulation": ["MeshBroker", "MeshTopology", "MeshCrypto"],
     ]

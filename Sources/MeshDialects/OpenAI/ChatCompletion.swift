@@ -1,3 +1,4 @@
+import MeshModel
 package import MeshWire
 
 /// A whole chat completion as one event of a stream. Some workers answer a streamed request with it, and buyers'
@@ -40,6 +41,17 @@ package enum ChatCompletion {
             bytes[value.range].dropFirst().dropLast().allSatisfy { [0x20, 0x0A, 0x0D, 0x09].contains($0) }
         case .number, .boolean: false
         }
+    }
+
+    /// Why the first choice of a completion ended, in a plain word of the backend's.
+    package static func finishReason(_ fields: [JSONField], in bytes: UnsafeRawBufferPointer) -> String? {
+        guard let choices = fields.value("choices", in: bytes), choices.kind == .array,
+            let elements = try? JSONScanner.elements(of: bytes, in: choices.range, limit: listed),
+            let first = elements.first, first.kind == .object,
+            let choice = try? JSONScanner.fields(of: bytes, in: first.range),
+            let word = choice.string("finish_reason", in: bytes), AnswerTotals.isWord(word)
+        else { return nil }
+        return word
     }
 
     /// `document` as a `chat.completion.chunk`: every choice's `message` is called `delta`, its tool calls are numbered,

@@ -90,9 +90,11 @@ struct HealthBoard: Sendable {
         return entries.count - 1
     }
 
-    mutating func release(_ key: PoolSeatKey) {
+    /// - Parameter underWay: requests of whoever watched it, whose ends it will not hear of.
+    mutating func release(_ key: PoolSeatKey, underWay: Int) {
         guard let place = places[key] else { return }
         entries[place].holders -= 1
+        entries[place].underWay = max(entries[place].underWay - underWay, 0)
         guard entries[place].holders == 0 else { return }
         places[key] = nil
         free.append(place)

@@ -70,7 +70,9 @@ extension Pool {
     /// The leaf that has the conversation, if it can take the request now; and whether another may have it from now on.
     private mutating func pinned(_ request: PoolRequest, _ now: Instant) -> (leaf: Int?, mayPin: Bool) {
         guard settings.stickiness != .off, let session = request.session else { return (nil, false) }
-        guard request.tried.isEmpty, var pin = sessions.pin(session, idleMs: settings.stickyIdleMs, now: now),
+        // One failure moves no conversation: whoever fails often rests, and that does.
+        guard request.tried.isEmpty else { return (nil, false) }
+        guard var pin = sessions.pin(session, idleMs: settings.stickyIdleMs, now: now),
             let leaf = leaves.firstIndex(where: { $0.identity == pin.identity })
         else { return (nil, true) }
         pin.used = now

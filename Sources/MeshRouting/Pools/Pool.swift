@@ -6,6 +6,8 @@ struct PoolCommons: Sendable {
     var tickets: UInt64 = 0
     /// Who is to choose again.
     var woken: [PoolTicket] = []
+    /// How many wait, in all pools.
+    var waiting = 0
 }
 
 /// One pool at one node, as a pure machine: whom a request is sent to, who rests, who waits. `Pools` is how it is
@@ -124,7 +126,7 @@ struct Pool: Sendable {
                 leaves[place] = old
                 leaves[place].twin = nil
             } else {
-                for seat in old.seats { commons.board.release(seat.key) }
+                for seat in old.seats { commons.board.release(seat.key, underWay: seat.underWay) }
             }
         }
         findTwins()
@@ -133,7 +135,9 @@ struct Pool: Sendable {
     /// It is gone.
     mutating func close(_ commons: inout PoolCommons) {
         commons.woken += queue.removeAll()
-        for leaf in leaves { for seat in leaf.seats { commons.board.release(seat.key) } }
+        for leaf in leaves {
+            for seat in leaf.seats { commons.board.release(seat.key, underWay: seat.underWay) }
+        }
     }
 
     private mutating func startShares() {
@@ -174,7 +178,7 @@ struct Pool: Sendable {
             // A worker that comes back finds its rest where it left it.
             let isPlain = old.underWay == 0 && old.health.isPlain(now: now) && board.isPlain(old.place, now: now)
             if isPlain || seats.count >= 2 * Limits.poolSeatsPerMember {
-                board.release(old.key)
+                board.release(old.key, underWay: old.underWay)
             } else {
                 seats.append(old)
             }

@@ -40,6 +40,8 @@ struct PoolQueue: Sendable {
     private(set) var count = 0
     /// Each free place begins a round; in one round everybody is asked at most once.
     private var round: UInt64 = 0
+    /// The leaves whose free places are kept for somebody who was woken.
+    private var kept: [(ticket: PoolTicket, leaf: Int)] = []
     /// When somebody was last woken without a sign.
     private var polled: Instant?
 
@@ -52,11 +54,10 @@ struct PoolQueue: Sendable {
 
     /// Places that are kept at a leaf for others than `ticket`.
     func kept(_ leaf: Int, for ticket: PoolTicket?) -> Int {
-        guard count > 0 else { return 0 }
-        var kept = 0
-        for queue in queues { for entry in queue where entry.keeps == leaf && entry.ticket != ticket { kept += 1 } }
-        return kept
+        kept.isEmpty ? 0 : kept.count { $0.leaf == leaf && $0.ticket != ticket }
     }
+
+    private mutating func keepNothing(for ticket: PoolTicket) { kept.removeAll { $0.ticket == ticket } }
 
     mutating func add(_ entry: Entry, priority: Int, now: Instant) {
         if count == 0 { polled = now }
@@ -70,6 +71,7 @@ struct PoolQueue: Sendable {
         for priority in queues.indices {
             guard let place = queues[priority].firstIndex(where: { $0.ticket == ticket }) else { continue }
             count -= 1
+            keepNothing(for: ticket)
             return queues[priority].remove(at: place)
         }
         return nil
@@ -79,6 +81,7 @@ struct PoolQueue: Sendable {
     /// - Returns: the leaf that the next one may be woken for.
     mutating func returned(_ ticket: PoolTicket, now: Instant) -> (wasWoken: Bool, leaf: Int?) {
         var outcome: (Bool, Int?) = (false, nil)
+        keepNothing(for: ticket)
         change(ticket) { entry in
             outcome = (entry.wokenAt != nil, entry.keeps)
             entry.wokenAt = nil
@@ -114,6 +117,7 @@ struct PoolQueue: Sendable {
             guard let found else { continue }
             queues[priority][found].wokenAt = now
             queues[priority][found].keeps = leaf
+            if let leaf { kept.append((queues[priority][found].ticket, leaf)) }
             queues[priority][found].passed = round
             return queues[priority][found].ticket
         }
@@ -126,14 +130,16 @@ struct PoolQueue: Sendable {
         var woken: [PoolTicket] = []
         for priority in queues.indices {
             // Who has been woken, has not asked again, and would not wait any more: whoever it was is not there.
-            queues[priority].removeAll { entry in
+            let lost = queues[priority].filter { entry in
                 guard let wokenAt = entry.wokenAt, now >= entry.deadline else { return false }
                 return now.milliseconds(since: wokenAt) >= Limits.poolOfferMs
             }
+            for entry in lost { remove(entry.ticket) }
             for place in queues[priority].indices {
                 if let wokenAt = queues[priority][place].wokenAt {
                     guard now.milliseconds(since: wokenAt) >= Limits.poolOfferMs else { continue }
                     queues[priority][place].keeps = nil
+                    keepNothing(for: queues[priority][place].ticket)
                 } else if queues[priority][place].isDue(now) {
                     queues[priority][place].wokenAt = now
                     queues[priority][place].hasSpilled = true
@@ -141,7 +147,6 @@ struct PoolQueue: Sendable {
                 }
             }
         }
-        count = queues.reduce(0) { $0 + $1.count }
         if polled.map({ now.milliseconds(since: $0) >= Limits.poolWakeMs }) ?? true {
             polled = now
             if let ticket = wakeOne(for: nil, isNew: true, now: now) { woken.append(ticket) }

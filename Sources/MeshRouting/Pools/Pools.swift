@@ -55,6 +55,7 @@ package struct Pools: Sendable {
     /// Who waits for it is woken, and finds it gone.
     package mutating func remove(_ id: PoolID) {
         guard let place = places.removeValue(forKey: id) else { return }
+        commons.waiting -= pools[place].queue.count
         pools[place].close(&commons)
         let last = pools.count - 1
         if place != last {
@@ -83,6 +84,8 @@ package struct Pools: Sendable {
         _ id: PoolID, _ request: PoolRequest, now: Instant, facts: (Int) -> MemberFacts
     ) -> PoolChoice? {
         guard let place = places[id] else { return nil }
+        let waited = pools[place].queue.count
+        defer { commons.waiting += pools[place].queue.count - waited }
         return pools[place].choose(request, &commons, now: now, facts: facts)
     }
 
@@ -120,7 +123,9 @@ package struct Pools: Sendable {
     /// A request that waits is not wanted any more.
     package mutating func leave(_ id: PoolID, _ ticket: PoolTicket, now: Instant) {
         guard let place = places[id] else { return }
+        let waited = pools[place].queue.count
         pools[place].leave(ticket, &commons, now: now)
+        commons.waiting += pools[place].queue.count - waited
     }
 
     /// Those who are to choose again now, each once.
@@ -131,12 +136,18 @@ package struct Pools: Sendable {
     }
 
     package mutating func tick(now: Instant) {
-        for place in pools.indices where !pools[place].queue.isEmpty { pools[place].tick(&commons, now: now) }
+        guard commons.waiting > 0 else { return }
+        for place in pools.indices where !pools[place].queue.isEmpty {
+            commons.waiting -= pools[place].queue.count
+            pools[place].tick(&commons, now: now)
+            commons.waiting += pools[place].queue.count
+        }
     }
 
     /// When `tick` is to be called. Nil while nobody waits.
     package func nextDeadline(now: Instant) -> Instant? {
-        pools.lazy.compactMap { $0.queue.nextDeadline(now: now) }.min()
+        guard commons.waiting > 0 else { return nil }
+        return pools.lazy.compactMap { $0.queue.nextDeadline(now: now) }.min()
     }
 
     /// How many wait for a pool.

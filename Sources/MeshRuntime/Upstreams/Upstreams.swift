@@ -47,19 +47,17 @@ package final class Upstreams: Sendable {
     private let sessions: SessionTable
     private let catalog: CatalogHolder
     private let group: any EventLoopGroup
-    private let metrics: UpstreamMetrics
+    private let metrics = UpstreamMetrics()
     private let logger: Logger
     private let wanted:
         (stream: AsyncStream<[UpstreamProvider]>, continuation: AsyncStream<[UpstreamProvider]>.Continuation)
 
     package init(
-        sessions: SessionTable, catalog: CatalogHolder, group: any EventLoopGroup, metrics: UpstreamMetrics,
-        logger: Logger
+        sessions: SessionTable, catalog: CatalogHolder, group: any EventLoopGroup, logger: Logger
     ) {
         self.sessions = sessions
         self.catalog = catalog
         self.group = group
-        self.metrics = metrics
         self.logger = logger
         wanted = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
@@ -165,7 +163,7 @@ package final class Upstreams: Sendable {
                 provider: provider.provider, providerID: provider.providerID, scope: provider.scope,
                 clientID: Self.clientID),
             sessionID: "ses_" + hexText(Sodium.shared.randomBytes(12)), attachKey: provider.owner,
-            connectedAt: SystemClock.wall, line: place, sessions: sessions)
+            connectedAt: SystemClock.wall, line: UpstreamLine(place: place), sessions: sessions)
         session.update { details in
             details.profile = WorkerProfile(
                 server: "an OpenAI-compatible upstream", endpoints: provider.settings.endpoints)

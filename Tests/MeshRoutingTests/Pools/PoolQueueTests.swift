@@ -226,6 +226,40 @@ import Testing
         #expect(rig.pick(PoolRequest().tried(first, fault: .busy))?.leaf == 1 - first.pick.leaf)
     }
 
+    /// A pool that is changed while its requests are under way does not hear of their ends, and counts them no more.
+    @Test func whatAChangedPoolHadUnderWayIsForgotten() throws {
+        var rig = PoolRig([(1, 0)])
+        let other = PoolID(scope: .global, name: "other")
+        func set(_ id: PoolID, _ name: String, _ rig: inout PoolRig) {
+            let members = [Rotation.Member(.provider(name, model: "x"))]
+            rig.pools.set(id, Rotation(name: "r", members: members, settings: PoolRig.plain())) { _ in nil }
+            let node = name == "m0" ? 0 : 50
+            let places = [
+                PoolPlaces(provider: PoolRig.key(node / 10), model: "x", nodes: [PoolRig.node(node)])
+            ]
+            rig.pools.place(id, places, now: rig.now)
+        }
+        set(other, "m0", &rig)
+        // Three are under way by one pool, which lets go of the member then.
+        let attempts = [try rig.must(), try rig.must(), try rig.must()]
+        set(rig.id, "m5", &rig)
+        for attempt in attempts { rig.end(attempt, .served) }
+        func pick() -> PoolPick? {
+            guard
+                case .ask(let pick)? = rig.pools.choose(
+                    other, PoolRequest(), now: rig.now, facts: { _ in MemberFacts() })
+            else { return nil }
+            return pick
+        }
+        let first = rig.pools.began(other, try #require(pick()), at: PoolRig.node(0), now: rig.now)
+        let second = rig.pools.began(other, try #require(pick()), at: PoolRig.node(0), now: rig.now)
+        rig.pools.ended(other, second, .failed(.busy), now: rig.now)
+        #expect(pick() == nil)
+        // With none under way there is room for one.
+        rig.pools.ended(other, first, .served, now: rig.now)
+        #expect(pick() != nil)
+    }
+
     // MARK: The next tier
 
     @Test func theNextTierTakesWhatHasWaitedAMoment() throws {

@@ -128,5 +128,8 @@ import Testing
         rig.end(first, .failed(.server))
         let second = try rig.must(PoolRequest(session: 7).tried(first))
         #expect(second.pick.leaf != first.pick.leaf)
+        rig.end(second, .served)
+        // One failure moves no conversation.
+        #expect(rig.run(PoolRequest(session: 7)) == first.pick.leaf)
     }
 }

@@ -1,13 +1,12 @@
-import Logging
+package import Logging
 import MeshExchange
 import MeshModel
-import MeshUpstream
 import Metrics
 import Synchronization
 
 /// What the operator is told of one upstream's failures: lines with everything that helps, which no buyer sees, and
 /// counters.
-final class UpstreamReport: Sendable {
+package final class UpstreamReport: Sendable {
     private struct State {
         var minute: Instant?
         var lines = 0
@@ -19,7 +18,7 @@ final class UpstreamReport: Sendable {
     private let state = Mutex(State())
 
     /// - Parameter logger: with the provider's name and the upstream's address in its metadata.
-    init(logger: Logger, metrics: UpstreamMetrics) {
+    package init(logger: Logger, metrics: UpstreamMetrics) {
         self.logger = logger
         self.metrics = metrics
     }

@@ -2,7 +2,6 @@ import MeshDialects
 import MeshExchange
 import MeshModel
 import MeshSessions
-import MeshUpstream
 import MeshWire
 import NIOCore
 import Synchronization

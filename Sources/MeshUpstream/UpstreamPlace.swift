@@ -1,28 +1,25 @@
-import Logging
-import MeshExchange
+package import Logging
+package import MeshExchange
 import MeshModel
-import MeshSessions
-import MeshUpstream
-import NIOCore
+package import MeshSessions
 import Synchronization
 
 /// An OpenAI-compatible server that this node asks itself, with a key that it holds. Its requests run in tasks of its
 /// own, and answer by the same rules as a worker's.
-final class UpstreamPlace: SessionLine {
+package final class UpstreamPlace: Sendable {
     private struct State {
         var attempts: [ObjectIdentifier: UpstreamAttempt] = [:]
         var closedBy: CloseReason?
     }
 
-    let answerer = Answerer.provider
     private let backend: any Backend
-    let models: ModelWatch
+    package let models: ModelWatch
     private let report: UpstreamReport
     private let state = Mutex(State())
     private let jobs: (stream: AsyncStream<UpstreamAttempt>, continuation: AsyncStream<UpstreamAttempt>.Continuation)
     private let end: (stream: AsyncStream<Void>, continuation: AsyncStream<Void>.Continuation)
 
-    init(_ backend: any Backend, report: UpstreamReport, timings: ModelWatch.Timings, logger: Logger) {
+    package init(_ backend: any Backend, report: UpstreamReport, timings: ModelWatch.Timings, logger: Logger) {
         self.backend = backend
         self.report = report
         models = ModelWatch(backend: backend, timings: timings, logger: logger)
@@ -31,10 +28,10 @@ final class UpstreamPlace: SessionLine {
     }
 
     /// Why it takes nothing any more; nil while it does.
-    var closedBy: CloseReason? { state.withLock { $0.closedBy } }
+    package var closedBy: CloseReason? { state.withLock { $0.closedBy } }
 
     /// Answers requests until it is closed or its task is cancelled.
-    func run() async {
+    package func run() async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { [models] in await models.run() }
             group.addTask { [jobs] in
@@ -51,19 +48,20 @@ final class UpstreamPlace: SessionLine {
         }
     }
 
-    // MARK: A session's line
+    // MARK: Requests
 
-    func begin(
-        _ request: WorkRequest, model: String?, of session: WorkerSession, receiver: any AnswerReceiver
+    /// - Parameters:
+    ///   - model: the upstream's id for the model.
+    ///   - ended: called once, with what the request says of the upstream's speed.
+    package func begin(
+        _ request: WorkRequest, model: String?, receiver: any AnswerReceiver,
+        ended: @escaping @Sendable (RequestSample?) -> Void
     ) -> any AttemptHandle {
         let attempt = UpstreamAttempt(
             request, model: model, backend: backend, models: models, report: report, receiver: receiver
         ) { [self] attempt, sample in
             state.withLock { $0.attempts[ObjectIdentifier(attempt)] = nil }
-            session.requestEnded()
-            guard let sample else { return }
-            session.record(sample)
-            if sample.isSuccess { session.sawLife(SystemClock.wall) }
+            ended(sample)
         }
         let refusal = state.withLock { state -> MeshError? in
             guard state.closedBy == nil else {
@@ -79,12 +77,12 @@ final class UpstreamPlace: SessionLine {
             jobs.continuation.yield(attempt)
             return attempt
         }
-        session.requestEnded()
+        ended(nil)
         receiver.deliver([.fail(refusal)])
         return FinishedAttempt()
     }
 
-    func close(_ reason: CloseReason) {
+    package func close(_ reason: CloseReason) {
         let lost = state.withLock { state -> [UpstreamAttempt] in
             guard state.closedBy == nil else { return [] }
             state.closedBy = reason

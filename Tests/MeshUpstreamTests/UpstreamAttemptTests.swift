@@ -2,14 +2,13 @@ import Logging
 import MeshExchange
 import MeshModel
 import MeshSessions
-import MeshUpstream
 import MeshWire
 import NIOCore
 import NIOPosix
 import Synchronization
 import Testing
 
-@testable import MeshRuntime
+@testable import MeshUpstream
 
 /// One request at an upstream, without a socket: that it goes no faster than its buyer, and is told once.
 @Suite struct UpstreamAttemptTests {
