@@ -158,7 +158,7 @@ let package = Package(
         .executableTarget(
             name: "mesh-bench",
             dependencies: [
-                "MeshWire", .nio("NIOCore"), .nio("NIOPosix"),
+                "MeshModel", "MeshWire", "MeshRouting", "MeshDialects", .nio("NIOCore"), .nio("NIOPosix"),
                 .arguments, .histogram,
             ],
             path: "Benchmarks/mesh-bench", swiftSettings: strict),

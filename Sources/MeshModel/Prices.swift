@@ -75,6 +75,10 @@ package struct Prices: Hashable, Sendable {
     /// What `use` costs, rounded up once at the end to a whole millionth: what is not free costs something. Counts below
     /// zero are none, and what does not fit is the greatest amount there is.
     package func cost(of use: PricedUse) -> Money {
+        Money(microUnits: microUnits(of: use), currency: currency)
+    }
+
+    private func microUnits(of use: PricedUse) -> Int64 {
         let cached = min(max(use.cachedTokens, 0), max(use.inputTokens, 0))
         var total = Self.product(use.inputTokens - cached, input)
         total += Self.product(cached, cachedInput ?? input)
@@ -82,13 +86,18 @@ package struct Prices: Hashable, Sendable {
         total += Self.product(use.requests, request)
         total += Self.product(use.images, image)
         // Of a second there are parts.
-        total += (Self.product(use.milliseconds, second) + 999) / 1_000
-        return Money(microUnits: Int64(clamping: (total + 999_999) / 1_000_000), currency: currency)
+        if second > 0, use.milliseconds > 0 { total += (Self.product(use.milliseconds, second) + 999) / 1_000 }
+        // Nearly always it is small, and a division of 128 bits is long.
+        if let small = UInt64(exactly: total) {
+            return Int64(clamping: small / 1_000_000 + (small % 1_000_000 == 0 ? 0 : 1))
+        }
+        return Int64(clamping: (total + 999_999) / 1_000_000)
     }
 
     /// At most 63 bits times 50: six of them fit.
     private static func product(_ count: Int64, _ price: Int64) -> UInt128 {
-        UInt128(UInt64(max(count, 0))) * UInt128(UInt64(min(max(price, 0), Limits.highestPrice)))
+        let (high, low) = UInt64(max(count, 0)).multipliedFullWidth(by: UInt64(min(max(price, 0), Limits.highestPrice)))
+        return UInt128(high) << 64 | UInt128(low)
     }
 }
 

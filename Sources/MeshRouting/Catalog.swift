@@ -9,7 +9,19 @@ package struct CatalogNode: Hashable, Sendable {
     package var apiURL: String
     package var linkAddresses: [String]
     /// Where its operator says that it stands; empty: not told.
-    package var region = ""
+    package var region: String
+
+    package init(
+        key: PublicKey, name: String, operatorKey: PublicKey?, apiURL: String, linkAddresses: [String],
+        region: String = ""
+    ) {
+        self.key = key
+        self.name = name
+        self.operatorKey = operatorKey
+        self.apiURL = apiURL
+        self.linkAddresses = linkAddresses
+        self.region = region
+    }
 }
 
 /// One worker of a provider at the node that hosts it, as the attachment record shows it.

@@ -14,13 +14,18 @@ package struct PolicyIndex: Sendable {
         var node: Int32
         /// -1: not known, or in a currency that is not compared.
         var prices: Int32 = -1
+        /// The prices that each decision reads.
+        var input: Int64 = 0
+        var output: Int64 = 0
+        var request: Int64 = 0
         var endpoints: Int32 = 0
         /// 0: not told.
         var quantization: Int32 = 0
         var contextTokens: UInt32 = 0
         var slots: Int32 = 0
-        var parameters: RequestParameters = []
-        var modalities: Modalities = []
+        /// Bits of `RequestParameters` and `Modalities`: sets of another module would be asked through tables.
+        var parameters: UInt64 = 0
+        var modalities: UInt8 = 0
         var knowsModalities = false
         var isHere: Bool
         var isHosted: Bool
@@ -42,6 +47,11 @@ package struct PolicyIndex: Sendable {
     private(set) var endpoints: [[String]] = []
     private(set) var nodes: [CatalogNode] = []
     private var nodeNumbers: [PublicKey: Int] = [:]
+    /// What the providers are called, in lower case, each with its numbers.
+    private var providersByName: [String: [Int]] = [:]
+    private var providersByOwner: [PublicKey: [Int]] = [:]
+    /// Those that are not for everybody.
+    private var closed: [Int] = []
 
     package init(_ catalog: Catalog) {
         self.catalog = catalog
@@ -51,6 +61,7 @@ package struct PolicyIndex: Sendable {
         var sorted: [[Row]] = []
         var sets: [[String]: Int] = [:]
         for (place, provider) in catalog.providers.enumerated() {
+            name(provider, place)
             for row in candidates(of: provider, place, operatorHere: here, &sets) {
                 while sorted.count <= Int(row.model) { sorted.append([]) }
                 sorted[Int(row.model)].append(row)
@@ -73,6 +84,17 @@ package struct PolicyIndex: Sendable {
         nodeNumbers[node.key] = nodes.count
         nodes.append(node)
         return nodes.count - 1
+    }
+
+    private mutating func name(_ provider: CatalogProvider, _ place: Int) {
+        if provider.access != .everyone { closed.append(place) }
+        providersByOwner[provider.owner, default: []].append(place)
+        var names = [
+            Self.folded(provider.providerID), Self.folded(provider.fullName), Self.folded(catalog.mark(of: provider)),
+            ProviderKeyName.text(provider.tokenSalt),
+        ]
+        if names[2] == names[1] || names[2] == names[3] { names.remove(at: 2) }
+        for name in names { providersByName[name, default: []].append(place) }
     }
 
     private mutating func candidates(
@@ -119,12 +141,13 @@ package struct PolicyIndex: Sendable {
         row.model = Int32(models.number(model.id))
         row.contextTokens = model.contextTokens ?? 0
         row.knowsModalities = !model.modalities.isEmpty
-        row.modalities = Modalities(names: model.modalities)
-        row.parameters = model.parameters
+        row.modalities = Modalities(names: model.modalities).rawValue
+        row.parameters = model.parameters.rawValue
         row.quantization = Int32(quantizations.number(model.quantization ?? ""))
         row.prices = -1
         if let told = provider.prices[model: model.id], told.currency == .usd {
             row.prices = Int32(prices.count)
+            (row.input, row.output, row.request) = (told.input, told.output, told.request)
             prices.append(told)
         }
     }
@@ -140,9 +163,9 @@ package struct PolicyIndex: Sendable {
 
     private func addFacts(to row: inout Row, _ other: Row) {
         row.contextTokens = max(row.contextTokens, other.contextTokens)
-        row.modalities.formUnion(other.modalities)
+        row.modalities |= other.modalities
         row.knowsModalities = row.knowsModalities || other.knowsModalities
-        row.parameters.formUnion(other.parameters)
+        row.parameters |= other.parameters
         if row.quantization == 0 { row.quantization = other.quantization }
     }
 
@@ -156,6 +179,18 @@ package struct PolicyIndex: Sendable {
     }
 
     // MARK: Looking up
+
+    /// Names are written in any case by people, and in lower case by the mesh.
+    static func folded(_ name: String) -> String { name.lowercased() }
+
+    func providers(named name: String) -> [Int] { providersByName[Self.folded(name)] ?? [] }
+
+    func providers(of owner: PublicKey) -> [Int] { providersByOwner[owner] ?? [] }
+
+    /// Those that are not for everybody, and are for `principal`; nil where all are for everybody.
+    func admitted(_ principal: Principal) -> [Int]? {
+        closed.isEmpty ? nil : closed.filter { catalog.providers[$0].admits(principal) }
+    }
 
     /// The number of a candidate, by which its state is kept.
     package func number(provider: RecordKey, node: PublicKey, model: String) -> Int? {
@@ -172,8 +207,8 @@ package struct PolicyIndex: Sendable {
             provider: catalog.providers[Int(row.provider)], node: node, model: models.names[Int(row.model)],
             prices: row.prices < 0 ? nil : prices[Int(row.prices)],
             contextTokens: row.contextTokens == 0 ? nil : row.contextTokens,
-            modalities: row.knowsModalities ? row.modalities : nil,
-            parameters: row.parameters.isEmpty ? nil : row.parameters,
+            modalities: row.knowsModalities ? Modalities(rawValue: row.modalities) : nil,
+            parameters: row.parameters == 0 ? nil : RequestParameters(rawValue: row.parameters),
             quantization: row.quantization == 0 ? nil : quantizations.names[Int(row.quantization)],
             slots: row.slots == 0 ? nil : row.slots, isHere: row.isHere, isHosted: row.isHosted)
     }

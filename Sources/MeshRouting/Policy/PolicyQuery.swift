@@ -12,8 +12,8 @@ package struct PolicyTarget: Hashable, Sendable {
     }
 }
 
-/// What is asked of a decision: everything that comes from the request and from the policy, as far as possible as numbers and
-/// sets that are made once for all candidates.
+/// What is asked of a decision: everything that comes from the request and from the policy, made into numbers and sets of
+/// numbers once, so that looking at a candidate compares numbers and nothing else.
 package struct PolicyQuery: Sendable {
     /// One of the models asked for.
     struct Asked: Sendable {
@@ -27,33 +27,43 @@ package struct PolicyQuery: Sendable {
         var shouldFit: UInt64
     }
 
+    /// Holds no reference: a copy costs nothing.
+    struct Terms: Sendable {
+        var ordering: PolicyOrdering
+        /// Bits of `RequestParameters` and `Modalities`.
+        var neededParameters: UInt64 = 0
+        var neededModalities: UInt8 = 0
+        var usedParameters: UInt64
+        var usedModalities: UInt8
+        var leastContext: UInt32 = 0
+        var requiresParameters = false
+        var requiresModalities = false
+        var isPrivate = false
+        var isHereOnly = false
+        var prefersHere: Bool
+        var hosted: Policy.Hosted
+        var retention = CandidateRules.Retention.any
+        /// Of several the lowest.
+        var ceiling: PriceCeiling?
+        var speed: SpeedWish?
+        var use: PricedUse
+        /// What stands for a price that is not known.
+        var unknownPrice: Int64
+        /// Sets of providers, nodes and so on.
+        var admitted = NumberSets.Place.all
+        var own = NumberSets.Place.all
+        var providers = NumberSets.Place.all
+        var operators = NumberSets.Place.all
+        var regions = NumberSets.Place.all
+        var quantizations = NumberSets.Place.all
+        var endpoints = NumberSets.Place.all
+    }
+
     let asked: [Asked]
-    let principal: Principal
-    let ordering: PolicyOrdering
-    let rules: [CandidateRules]
-    let facts: PromptFacts
-    /// The union of what the rules ask for.
-    let neededParameters: RequestParameters
-    let neededModalities: Modalities
-    let leastContext: UInt32
-    let requiresParameters: Bool
-    let requiresModalities: Bool
-    let isPrivate: Bool
-    let isHereOnly: Bool
-    let retention: CandidateRules.Retention
-    let ceilings: [PriceCeiling]
-    /// Nil: any.
-    let providers: NumberSet?
-    let operators: NumberSet?
-    let regions: NumberSet?
-    let quantizations: NumberSet?
-    let endpoints: NumberSet?
+    private(set) var terms: Terms
+    private(set) var sets = NumberSets()
     /// The place of each provider in `order`; empty where there is none.
     let order: [UInt8]
-    let prefersHere: Bool
-    let hosted: Policy.Hosted
-    let speed: SpeedWish
-    let use: PricedUse
 
     /// Rules of the policy and of the request hold together; an ordering in the request wins over the policy's.
     /// - Parameters:
@@ -65,49 +75,97 @@ package struct PolicyQuery: Sendable {
         facts: PromptFacts = PromptFacts(), endpoint: EndpointPath? = nil, principal: Principal,
         ratios: TokenRatios = TokenRatios()
     ) {
-        var rules = [policy.rules]
-        if let preferences { rules.append(preferences.rules) }
-        switch preferences?.prefer {
-        case .private: rules.append(Policy.private.rules)
-        case .media: rules.append(Policy.media.rules)
-        case nil, .local, .cheap, .fast, .context: break
-        }
-        self.rules = rules
-        self.principal = principal
-        self.facts = facts
-        ordering = preferences?.ordering ?? policy.ordering
-        neededParameters = rules.reduce(into: []) { $0.formUnion($1.parameters) }
-        neededModalities = rules.reduce(into: []) { $0.formUnion($1.modalities) }
-        leastContext = rules.reduce(0) { max($0, $1.leastContext) }
-        requiresParameters = rules.contains(where: \.needsParameters)
-        requiresModalities = rules.contains(where: \.needsModalities)
-        isPrivate = rules.contains { $0.location == .private }
-        isHereOnly = rules.contains { $0.location == .here }
-        retention = rules.reduce(.any) { $0.stricter($1.retention) }
-        ceilings = rules.map(\.ceiling).filter { !$0.isEmpty }
-        prefersHere = policy.prefersHere || preferences?.prefer == .local || preferences?.prefer == .private
-        let isWorkersOnly = rules.contains { $0.location == .workers }
-        hosted = isWorkersOnly || preferences?.prefer == .private ? .never : policy.hosted
-        speed = preferences.map { $0.speed.isEmpty ? policy.speed : $0.speed } ?? policy.speed
-        providers = index.providers(rules)
-        operators = index.operators(rules)
-        regions = index.regions(rules)
-        quantizations = index.quantizations(rules)
-        endpoints = endpoint.map(index.endpoints(offering:))
-        let order = preferences.map { $0.order.isEmpty ? policy.order : $0.order } ?? policy.order
-        self.order = index.places(order)
-        use = PricedUse(
-            inputTokens: facts.tokens,
-            outputTokens: min(facts.longestAnswer ?? PolicyScale.usualTokens, PolicyScale.usualTokens),
-            images: 0)
+        let use = PricedUse(
+            inputTokens: min(max(facts.tokens, 0), 1 << 40),
+            outputTokens: min(max(facts.longestAnswer ?? PolicyScale.usualTokens, 1), PolicyScale.usualTokens))
+        terms = Terms(
+            ordering: preferences?.ordering ?? policy.ordering, usedParameters: facts.parameters.rawValue,
+            usedModalities: facts.modalities.rawValue,
+            prefersHere: policy.prefersHere || preferences?.prefer == .local || preferences?.prefer == .private,
+            hosted: preferences?.prefer == .private ? .never : policy.hosted,
+            use: use, unknownPrice: PolicyScale.unknownPrices.cost(of: use).microUnits)
+        let wish = preferences.map { $0.speed.isEmpty ? policy.speed : $0.speed } ?? policy.speed
+        terms.speed = wish.isEmpty ? nil : wish
+        order = index.places(preferences.map { $0.order.isEmpty ? policy.order : $0.order } ?? policy.order)
         asked = index.asked(
             targets, policy, keepsApart: preferences?.sort?.keepsModelsApart ?? true, facts: facts, ratios: ratios)
+        keep(policy.rules, index)
+        if let preferences { keep(preferences.rules, index) }
+        switch preferences?.prefer {
+        case .private: keep(Policy.private.rules, index)
+        case .media: keep(Policy.media.rules, index)
+        case nil, .local, .cheap, .fast, .context: break
+        }
+        if let admitted = index.admitted(principal) {
+            sets.narrow(&terms.admitted, count: index.catalog.providers.count) { set in admitted.forEach { set($0) } }
+        }
+        sets.narrow(&terms.own, count: index.catalog.providers.count) { set in
+            index.providers(of: principal.owner).forEach { set($0) }
+        }
+        if let endpoint {
+            sets.narrow(&terms.endpoints, count: index.endpoints.count) { set in
+                for (number, paths) in index.endpoints.enumerated() where endpoint.isOffered(by: paths) { set(number) }
+            }
+        }
+    }
+
+    /// Takes on rules beside those that hold already.
+    private mutating func keep(_ rules: CandidateRules, _ index: PolicyIndex) {
+        terms.neededParameters |= rules.parameters.rawValue
+        terms.neededModalities |= rules.modalities.rawValue
+        terms.leastContext = max(terms.leastContext, rules.leastContext)
+        terms.requiresParameters = terms.requiresParameters || rules.needsParameters
+        terms.requiresModalities = terms.requiresModalities || rules.needsModalities
+        terms.retention = terms.retention.stricter(rules.retention)
+        if !rules.ceiling.isEmpty { terms.ceiling = terms.ceiling?.lower(rules.ceiling) ?? rules.ceiling }
+        switch rules.location {
+        case .anywhere: break
+        case .workers: terms.hosted = .never
+        case .here: terms.isHereOnly = true
+        case .private: terms.isPrivate = true
+        }
+        narrow(rules, index)
+    }
+
+    private mutating func narrow(_ rules: CandidateRules, _ index: PolicyIndex) {
+        let providers = index.catalog.providers.count
+        if !rules.only.isEmpty {
+            sets.narrow(&terms.providers, count: providers) { set in
+                for name in rules.only { index.providers(named: name).forEach { set($0) } }
+            }
+        }
+        if !rules.ignore.isEmpty {
+            let ignored = Set(rules.ignore.flatMap { index.providers(named: $0) })
+            sets.narrow(&terms.providers, count: providers) { set in
+                for number in 0..<providers where !ignored.contains(number) { set(number) }
+            }
+        }
+        if !rules.operators.isEmpty {
+            let names = rules.operators.map(PolicyIndex.folded)
+            sets.narrow(&terms.operators, count: index.nodes.count) { set in
+                for (number, node) in index.nodes.enumerated() where node.isRun(byOneOf: names) { set(number) }
+            }
+        }
+        if !rules.regions.isEmpty {
+            let names = rules.regions.map(PolicyIndex.folded)
+            sets.narrow(&terms.regions, count: index.nodes.count) { set in
+                for (number, node) in index.nodes.enumerated() where names.contains(node.region) { set(number) }
+            }
+        }
+        if !rules.quantizations.isEmpty {
+            sets.narrow(&terms.quantizations, count: index.quantizations.names.count) { set in
+                for (number, name) in index.quantizations.names.enumerated()
+                where rules.quantizations.contains(name.isEmpty ? "unknown" : name) {
+                    set(number)
+                }
+            }
+        }
     }
 }
 
 extension RoutingPreferences {
     /// What the request says about the order of candidates; nil where it says nothing.
-    var ordering: PolicyOrdering? {
+    fileprivate var ordering: PolicyOrdering? {
         if let sort { return sort.by }
         return switch prefer {
         case .cheap: .price
@@ -118,85 +176,57 @@ extension RoutingPreferences {
     }
 }
 
-/// A set of small numbers.
-struct NumberSet: Sendable {
-    private var words: [UInt64]
+extension PriceCeiling {
+    fileprivate func lower(_ other: PriceCeiling) -> PriceCeiling {
+        func lower(_ left: Int64?, _ right: Int64?) -> Int64? { left.map { min($0, right ?? $0) } ?? right }
+        return PriceCeiling(
+            prompt: lower(prompt, other.prompt), completion: lower(completion, other.completion),
+            request: lower(request, other.request), image: lower(image, other.image),
+            second: lower(second, other.second))
+    }
+}
 
-    init(count: Int) { words = Array(repeating: 0, count: (count + 63) / 64) }
+extension CatalogNode {
+    /// By the id of its operator, or by its own name.
+    fileprivate func isRun(byOneOf names: [String]) -> Bool {
+        names.contains(name) || operatorKey.map { names.contains(KeyText.operatorKey.text($0.bytes)) } ?? false
+    }
+}
 
-    mutating func insert(_ number: Int) { words[number / 64] |= 1 << UInt64(number % 64) }
-    mutating func formIntersection(_ other: NumberSet) {
-        for place in words.indices { words[place] &= other.words[place] }
+/// Sets of small numbers, one behind the other in one array.
+struct NumberSets: Sendable {
+    /// Where a set begins.
+    struct Place: Hashable, Sendable {
+        fileprivate(set) var start: Int32
+        /// Every number: nothing was asked.
+        static let all = Place(start: -1)
     }
 
-    @inline(__always)
-    func contains(_ number: Int32) -> Bool { words[Int(number) / 64] >> UInt64(number % 64) & 1 == 1 }
+    private(set) var words: [UInt64] = []
+
+    /// Leaves in the set at `place` what is in it and what `fill` names.
+    mutating func narrow(_ place: inout Place, count: Int, _ fill: ((Int) -> Void) -> Void) {
+        let start = words.count
+        words += Array(repeating: 0, count: (count + 63) / 64)
+        fill { words[start + $0 / 64] |= 1 << UInt64($0 % 64) }
+        if place != .all {
+            for word in start..<words.count { words[word] &= words[Int(place.start) + word - start] }
+        }
+        place.start = Int32(start)
+    }
 }
 
 extension PolicyIndex {
-    // MARK: Names to numbers
-
-    /// The providers that each rule leaves.
-    fileprivate func providers(_ rules: [CandidateRules]) -> NumberSet? {
-        guard rules.contains(where: { !$0.only.isEmpty || !$0.ignore.isEmpty }) else { return nil }
-        let named = rules.map { (only: Set($0.only.map(Self.folded)), ignore: Set($0.ignore.map(Self.folded))) }
-        return set(catalog.providers) { provider in
-            let names = names(of: provider)
-            return named.allSatisfy { rule in
-                (rule.only.isEmpty || names.contains(where: rule.only.contains))
-                    && !names.contains(where: rule.ignore.contains)
-            }
-        }
-    }
-
+    /// The place of each provider in `order`, or the one behind all.
     fileprivate func places(_ order: [String]) -> [UInt8] {
         guard !order.isEmpty else { return [] }
-        let wanted = order.map(Self.folded)
-        return catalog.providers.map { provider in
-            let names = names(of: provider)
-            return UInt8(clamping: wanted.firstIndex(where: names.contains) ?? wanted.count)
+        var places = [UInt8](repeating: UInt8(clamping: order.count), count: catalog.providers.count)
+        // Backwards, so that of two places the first counts.
+        for (place, name) in order.enumerated().reversed() {
+            for number in providers(named: name) { places[number] = UInt8(clamping: place) }
         }
+        return places
     }
-
-    private func names(of provider: CatalogProvider) -> [String] {
-        [provider.providerID, provider.fullName, catalog.mark(of: provider), ProviderKeyName.text(provider.tokenSalt)]
-    }
-
-    fileprivate func operators(_ rules: [CandidateRules]) -> NumberSet? {
-        let lists = rules.map(\.operators).filter { !$0.isEmpty }.map { Set($0.map(Self.folded)) }
-        guard !lists.isEmpty else { return nil }
-        return set(nodes) { node in
-            let key = node.operatorKey.map { KeyText.operatorKey.text($0.bytes) }
-            return lists.allSatisfy { $0.contains(node.name) || key.map($0.contains) ?? false }
-        }
-    }
-
-    fileprivate func regions(_ rules: [CandidateRules]) -> NumberSet? {
-        let lists = rules.map(\.regions).filter { !$0.isEmpty }.map { Set($0.map(Self.folded)) }
-        guard !lists.isEmpty else { return nil }
-        return set(nodes) { node in lists.allSatisfy { !node.region.isEmpty && $0.contains(Self.folded(node.region)) } }
-    }
-
-    fileprivate func quantizations(_ rules: [CandidateRules]) -> NumberSet? {
-        let lists = rules.map(\.quantizations).filter { !$0.isEmpty }
-        guard !lists.isEmpty else { return nil }
-        return set(quantizations.names) { name in lists.allSatisfy { $0.contains(name.isEmpty ? "unknown" : name) } }
-    }
-
-    fileprivate func endpoints(offering endpoint: EndpointPath) -> NumberSet {
-        set(endpoints) { endpoint.isOffered(by: $0) }
-    }
-
-    private func set<Element>(_ elements: [Element], where holds: (Element) -> Bool) -> NumberSet {
-        var found = NumberSet(count: elements.count)
-        for (number, element) in elements.enumerated() where holds(element) { found.insert(number) }
-        return found
-    }
-
-    /// Names are written in any case by people, and in lower case by the mesh; keys are in lower case too.
-    private static func folded(_ name: String) -> String { name.lowercased() }
-
-    // MARK: Models
 
     fileprivate func asked(
         _ targets: [PolicyTarget]?, _ policy: Policy, keepsApart: Bool, facts: PromptFacts, ratios: TokenRatios
@@ -216,7 +246,10 @@ extension PolicyIndex {
             guard let model = models[target.model] else { continue }
             var provider: Int32 = -1
             if let key = target.provider {
-                guard let place = catalog.providers.firstIndex(where: { $0.key == key }) else { continue }
+                let named = providers(named: ProviderKeyName.text(key))
+                guard let place = named.first ?? catalog.providers.firstIndex(where: { $0.key == key }) else {
+                    continue
+                }
                 provider = Int32(place)
             }
             // The same once more would only be asked twice.

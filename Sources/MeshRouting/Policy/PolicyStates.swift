@@ -11,8 +11,12 @@ package struct MeasuredSpeed: Hashable, Sendable {
 
     /// Of a worker of this node's own, of which averages are known: each stands for every percentile.
     package init(_ speed: WorkerSpeed) {
-        latencyMs = Percentiles(all: speed.firstContentMs)
-        throughput = Percentiles(all: speed.tokensPerSecond.multipliedReportingOverflow(by: 1_000).partialValue)
+        latencyMs = Percentiles(all: min(max(speed.firstContentMs, 0), 1 << 40))
+        throughput = Percentiles(all: min(max(speed.tokensPerSecond, 0), 1 << 40) * 1_000)
+    }
+
+    func fulfils(_ wish: SpeedWish) -> Bool {
+        latencyMs.isWithin(wish.latencyMs) && throughput.reaches(wish.throughput)
     }
 }
 
@@ -29,15 +33,41 @@ package struct CandidateState: Hashable, Sendable {
 
 /// The states of the candidates of one index, by their numbers.
 package struct PolicyStates: Sendable {
+    /// What every decision reads of a state, close together.
+    struct Hot: Sendable {
+        var exclusion: Exclusion?
+        var underWay: Int32 = 0
+        /// To the first content, and for each token: as measured, or what stands for what is not.
+        var latencyMs = Int32(PolicyScale.unknownLatencyMs)
+        var tokenUs = Self.tokenUs(PolicyScale.unknownThroughput)
+
+        init() {}
+
+        init(_ state: CandidateState) {
+            exclusion = state.exclusion
+            underWay = max(state.underWay, 0)
+            let (latency, throughput) = (state.speed.latencyMs.p50, state.speed.throughput.p50)
+            if latency > 0 { latencyMs = Int32(min(latency, 600_000)) }
+            if throughput > 0 { tokenUs = Self.tokenUs(throughput) }
+        }
+
+        private static func tokenUs(_ throughput: Int64) -> Int32 { Int32(clamping: 1_000_000_000 / throughput) }
+    }
+
+    private(set) var hot: [Hot]
     private(set) var states: [CandidateState]
 
-    package init(_ index: PolicyIndex) { states = Array(repeating: CandidateState(), count: index.count) }
+    package init(_ index: PolicyIndex) {
+        hot = Array(repeating: Hot(), count: index.count)
+        states = Array(repeating: CandidateState(), count: index.count)
+    }
 
     package subscript(number: Int) -> CandidateState { states[number] }
 
     package mutating func update(_ number: Int, _ change: (inout CandidateState) -> Void) {
         guard states.indices.contains(number) else { return }
         change(&states[number])
+        hot[number] = Hot(states[number])
     }
 
     /// The same of the candidates of a newer index: who stays keeps its state.
@@ -47,7 +77,7 @@ package struct PolicyStates: Sendable {
             let candidate = old.candidate(number)
             let place = new.number(
                 provider: candidate.provider.key, node: candidate.node.key, model: candidate.model)
-            if let place { carried.states[place] = state }
+            if let place { carried.update(place) { $0 = state } }
         }
         return carried
     }
