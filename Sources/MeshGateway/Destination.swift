@@ -62,20 +62,19 @@ extension GatewayContext {
             try RoutingPreferences(
                 provider: fields.provider, models: fields.models, session: fields.session, own: fields.own)
         }
-        // Bytes are never fewer than tokens times two, or three: what is left out by them could not have fitted.
-        let facts = PromptFacts(tokens: Int64(body.bytes.readableBytes / 4))
         if let name = PolicyName(body.model) {
             let policy = try market.book.policy(name, for: principal.username).get()
             let targets =
                 try preferences?.models.isEmpty ?? true ? nil : self.targets(preferences?.models ?? [], principal)
-            return .policy(.init(policy: policy, preferences: preferences, targets: targets, facts: facts))
+            return .policy(.init(policy: policy, preferences: preferences, targets: targets, facts: Self.facts(body)))
         }
         if let pool = pool(body.model, principal) {
             return .pool(pool, PoolRequest(headers, body, session: preferences?.session, of: principal))
         }
         if let preferences, preferences.choosesProviders {
             let targets = try targets([body.model] + preferences.models, principal)
-            return .policy(.init(policy: .standard, preferences: preferences, targets: targets, facts: facts))
+            return .policy(
+                .init(policy: .standard, preferences: preferences, targets: targets, facts: Self.facts(body)))
         }
         switch catalog.resolve(body.model, for: principal) {
         case .success(let route): return .route(route)
@@ -84,7 +83,16 @@ extension GatewayContext {
             var preferences = preferences ?? RoutingPreferences()
             preferences.sort = .init(by: suffix.ordering)
             let targets = try targets([suffix.model] + preferences.models, principal)
-            return .policy(.init(policy: .standard, preferences: preferences, targets: targets, facts: facts))
+            return .policy(
+                .init(policy: .standard, preferences: preferences, targets: targets, facts: Self.facts(body)))
+        }
+    }
+
+    /// What is known of the prompt: read only where somebody chooses by it.
+    private static func facts(_ body: BuyerBody) -> PromptFacts {
+        body.bytes.withUnsafeReadableBytes { raw in
+            guard let fields = try? JSONScanner.fields(of: raw, depth: Limits.jsonDepth) else { return PromptFacts() }
+            return PromptReading.facts(fields, in: raw)
         }
     }
 

@@ -1,6 +1,5 @@
 internal import ArgumentParser
 internal import Foundation
-internal import Glibc
 
 /// Where a provider of kind `openai` is served from.
 struct UpstreamOptions: ParsableArguments {
@@ -57,21 +56,19 @@ enum UpstreamKey {
     /// A file that others may read is no place for a key. A link is followed: secrets are often mounted as one.
     private static func content(of path: String) throws -> String {
         if path == "-" { return String(decoding: FileHandle.standardInput.readData(ofLength: most + 2), as: UTF8.self) }
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else {
-            throw CommandFailure("cannot read \(path): \(String(cString: strerror(errno)))", exitCode: 66)
+        let file = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+        guard let facts = try? FileManager.default.attributesOfItem(atPath: file) else {
+            throw CommandFailure("cannot read \(path): is it there, and may you look into its folder?", exitCode: 66)
         }
-        let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-        var status = stat()
-        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+        guard facts[.type] as? FileAttributeType == .typeRegular else {
             throw CommandFailure("\(path) is no plain file", exitCode: 66)
         }
-        guard status.st_mode & 0o077 == 0 else {
+        guard let mode = (facts[.posixPermissions] as? NSNumber)?.intValue, mode & 0o077 == 0 else {
             throw CommandFailure("other users can read \(path); run 'chmod 600 \(path)'", exitCode: 77)
         }
-        guard let bytes = try? handle.read(upToCount: most + 2) ?? Data() else {
-            throw CommandFailure("cannot read \(path)", exitCode: 66)
-        }
+        guard let handle = FileHandle(forReadingAtPath: file),
+            let bytes = try? handle.read(upToCount: most + 2) ?? Data()
+        else { throw CommandFailure("cannot read \(path): it may not be yours", exitCode: 66) }
         return String(decoding: bytes, as: UTF8.self)
     }
 }

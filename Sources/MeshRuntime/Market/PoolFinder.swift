@@ -61,16 +61,21 @@ final class PoolFinder: PlaceFinder {
     private func choose() {
         guard !state.value.hasLeft, let found = state.value.found else { return }
         // A pick whose place has just gone is dropped, and another made: as often as there are members.
+        var gone: [Int] = []
         for _ in 0...Limits.poolMembers {
             guard let leaves = market.leaves(pool) else { break }
             state.value.leaves = leaves
-            let facts = leaves.map { market.facts($0, need, for: asker.principal) }
+            let facts = leaves.enumerated().map { number, leaf in
+                gone.contains(number)
+                    ? MemberFacts(exclusion: .absent) : market.facts(leaf, need, for: asker.principal)
+            }
             let choice = market.choose(pool, state.value.request, facts) { [weak self] in self?.wake() }
             switch choice {
             case .ask(let pick)?:
                 state.value.request.ticket = nil
                 guard let place = place(pick, leaves) else {
                     market.dropped(pool, pick)
+                    gone.append(pick.leaf)
                     continue
                 }
                 state.value.found = nil
