@@ -48,7 +48,8 @@ extension Rotation {
         guard let text, let target = Member.Target(text) else {
             return .failure(
                 MemberProblem(
-                    message: "it names no member; write 'lab', 'lab/model', 'seller@node/lab/model' or 'rotation/NAME'"))
+                    message: "it names no member; write 'lab', 'lab/model', 'seller@node/lab/model' or 'rotation/NAME'")
+            )
         }
         var member = Member(target)
         for field in value.members ?? [] where field.value != .null {
