@@ -18,7 +18,7 @@ enum Destination {
         switch self {
         case .route(let route): route.model
         case .pool(let pool, _): PoolName.prefix + pool.name
-        case .policy(let wish): wish.targets?.first?.model ?? "auto:\(wish.policy.name)"
+        case .policy(let wish): wish.name
         }
     }
 
@@ -66,7 +66,8 @@ extension GatewayContext {
             let policy = try market.book.policy(name, for: principal.username).get()
             let targets =
                 try preferences?.models.isEmpty ?? true ? nil : self.targets(preferences?.models ?? [], principal)
-            return .policy(.init(policy: policy, preferences: preferences, targets: targets, facts: Self.facts(body)))
+            return .policy(
+                .init(body.model, policy: policy, preferences: preferences, targets: targets, facts: Self.facts(body)))
         }
         if let pool = pool(body.model, principal) {
             return .pool(pool, PoolRequest(headers, body, session: preferences?.session, of: principal))

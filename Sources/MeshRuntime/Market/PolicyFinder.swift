@@ -46,7 +46,7 @@ struct PolicyFinder: PlaceFinder {
         let words = told.isEmpty ? "" : " (passed over: \(told.joined(separator: ", ")))"
         return MeshError(
             mayPass ? .workerUnavailable : .modelNotFound,
-            "the policy '\(wish.policy.name)' leaves nobody for this request\(words)",
+            "'\(wish.name.cut(toUTF8Bytes: 128))' leaves nobody for this request\(words)",
             parameter: mayPass ? nil : "model", retryAfterSeconds: mayPass ? 2 : nil)
     }
 }

@@ -37,6 +37,8 @@ package final class PolicyMarket: Sendable {
 
     /// What a request says, for a decision.
     package struct Wish: Sendable {
+        /// What the buyer asked for, as it was written.
+        package var name: String
         package var policy: Policy
         package var preferences: RoutingPreferences?
         /// Nil: any model that the policy takes.
@@ -44,8 +46,10 @@ package final class PolicyMarket: Sendable {
         package var facts: PromptFacts
 
         package init(
-            policy: Policy, preferences: RoutingPreferences?, targets: [PolicyTarget]?, facts: PromptFacts
+            _ name: String, policy: Policy, preferences: RoutingPreferences?, targets: [PolicyTarget]?,
+            facts: PromptFacts
         ) {
+            self.name = name
             self.policy = policy
             self.preferences = preferences
             self.targets = targets

@@ -15,6 +15,8 @@ final class PoolFinder: PlaceFinder {
         var leaves: [Market.Leaf] = []
         var found: (@Sendable ([any Place]) -> Void)?
         var hasLeft = false
+        /// Counts the waits for the next look.
+        var looks = 0
     }
 
     let looking = ExchangeStateMachine.Looking.always
@@ -69,7 +71,8 @@ final class PoolFinder: PlaceFinder {
                 gone.contains(number)
                     ? MemberFacts(exclusion: .absent) : market.facts(leaf, need, for: asker.principal)
             }
-            let choice = market.choose(pool, state.value.request, facts) { [weak self] in self?.wake() }
+            let request = state.value.request
+            let choice = market.choose(pool, request, facts) { [weak self] in self?.wake() }
             switch choice {
             case .ask(let pick)?:
                 state.value.request.ticket = nil
@@ -109,15 +112,18 @@ final class PoolFinder: PlaceFinder {
     // MARK: Waiting
 
     private func wake() {
-        if eventLoop.inEventLoop { return choose() }
+        // Never from inside somebody else's choice, who may be one of many that wait.
         eventLoop.execute { self.choose() }
     }
 
     private func look() {
         let delay = market.tick(pool)
         guard state.value.request.ticket != nil, state.value.found != nil else { return }
+        state.value.looks += 1
+        let number = state.value.looks
         eventLoop.scheduleTask(in: .milliseconds(delay)) { [weak self] in
-            guard let self, state.value.request.ticket != nil, state.value.found != nil else { return }
+            // Whoever has chosen again meanwhile looks anew.
+            guard let self, state.value.looks == number, state.value.found != nil else { return }
             look()
         }
     }
