@@ -84,7 +84,7 @@ package struct BuyerBody: Sendable {
 
     /// What tells the conversation that this is a turn of: one of the fields that name it, or else how it begins, up to
     /// its first words of the user. Nil when there is neither.
-    package func conversation(named fields: [StaticString]) -> [UInt8]? {
+    package func conversation(named fields: [StaticString], orBeginning: Bool = true) -> [UInt8]? {
         bytes.withUnsafeReadableBytes { raw -> [UInt8]? in
             guard let members = try? JSONScanner.fields(of: raw, depth: Limits.jsonDepth) else { return nil }
             for name in fields {
@@ -92,7 +92,7 @@ package struct BuyerBody: Sendable {
                     return Array(raw[value.range].prefix(Self.conversationBytes))
                 }
             }
-            for name: StaticString in ["messages", "input", "prompt"] {
+            for name: StaticString in ["messages", "input", "prompt"] where orBeginning {
                 guard let value = members.value(name, in: raw) else { continue }
                 return Self.beginning(raw[value.range], isText: value.kind == .string)
             }

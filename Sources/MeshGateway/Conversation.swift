@@ -16,9 +16,19 @@ extension PoolRequest {
     ]
     private static let sessionFields: [StaticString] = ["session_id", "prompt_cache_key", "user"]
 
-    init(_ headers: HTTPHeaders, _ body: BuyerBody?, session: String? = nil, of principal: Principal) {
+    /// - Parameter session: what the request calls its conversation.
+    init(
+        _ headers: HTTPHeaders, _ body: BuyerBody?, session: String? = nil, sticky: Rotation.Stickiness,
+        of principal: Principal
+    ) {
+        let session: [UInt8]? =
+            switch sticky {
+            case .off: nil
+            case .user: body?.conversation(named: ["user"], orBeginning: false) ?? []
+            case .prefix: session.map { Array($0.utf8) } ?? Self.session(headers, body)
+            }
         self.init(
-            session: (session.map { Array($0.utf8) } ?? Self.session(headers, body)).map { Self.hash($0, principal) },
+            session: session.map { Self.hash($0, principal) },
             isShort: (body?.bytes.readableBytes ?? 0) <= Self.shortBytes)
     }
 

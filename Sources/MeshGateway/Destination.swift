@@ -62,20 +62,24 @@ extension GatewayContext {
             try RoutingPreferences(
                 provider: fields.provider, models: fields.models, session: fields.session, own: fields.own)
         }
-        if let name = PolicyName(body.model) {
-            let policy = try market.book.policy(name, for: principal.username).get()
+        if let policy = try policy(body.model, principal) {
             let targets =
                 try preferences?.models.isEmpty ?? true ? nil : self.targets(preferences?.models ?? [], principal)
             return .policy(
                 .init(body.model, policy: policy, preferences: preferences, targets: targets, facts: Self.facts(body)))
         }
         if let pool = pool(body.model, principal) {
-            return .pool(pool, PoolRequest(headers, body, session: preferences?.session, of: principal))
+            return .pool(
+                pool,
+                PoolRequest(
+                    headers, body, session: preferences?.session, sticky: market.book.stickiness(of: pool),
+                    of: principal))
         }
         if let preferences, preferences.choosesProviders {
             let targets = try targets([body.model] + preferences.models, principal)
             return .policy(
-                .init(policy: .standard, preferences: preferences, targets: targets, facts: Self.facts(body)))
+                .init(
+                    body.model, policy: .standard, preferences: preferences, targets: targets, facts: Self.facts(body)))
         }
         switch catalog.resolve(body.model, for: principal) {
         case .success(let route): return .route(route)
@@ -85,7 +89,8 @@ extension GatewayContext {
             preferences.sort = .init(by: suffix.ordering)
             let targets = try targets([suffix.model] + preferences.models, principal)
             return .policy(
-                .init(policy: .standard, preferences: preferences, targets: targets, facts: Self.facts(body)))
+                .init(
+                    body.model, policy: .standard, preferences: preferences, targets: targets, facts: Self.facts(body)))
         }
     }
 
@@ -101,6 +106,12 @@ extension GatewayContext {
     func pool(_ model: String, _ principal: Principal) -> PoolID? {
         guard model.hasPrefix(PoolName.prefix) else { return nil }
         return market.book.pool(String(model.dropFirst(PoolName.prefix.count)), for: principal.username)
+    }
+
+    /// The policy that a name means for the caller; nil for other names.
+    func policy(_ model: String, _ principal: Principal) throws(MeshError) -> Policy? {
+        guard let name = PolicyName(model) else { return nil }
+        return try market.book.policy(name, for: principal.username).get()
     }
 
     /// Those of `names` that mean something here; an error when none does.

@@ -28,12 +28,12 @@ extension GatewayContext {
             )
         case .proxy(let endpoint):
             let call = try ProxyCall.read(head, endpoint, bytes)
-            if let pool = call.model.flatMap({ pool($0, principal) }) {
+            if let chosen = try chosen(call, principal, head.headers) {
                 let request = WorkRequest(
                     content: call.content, form: call.wantsStream ? .events : .bytes,
                     need: WorkerNeed(model: nil, endpoint: endpoint, worker: call.worker),
                     mayRepeat: head.method == .GET || !endpoint.family.keepsState, deadlines: deadlines)
-                return (request, .pool(pool, PoolRequest(head.headers, nil, of: principal)))
+                return (request, chosen)
             }
             let route = try proxyRoute(call, endpoint, principal)
             let model = route.model.isEmpty ? nil : route.model
@@ -62,8 +62,11 @@ extension GatewayContext {
         guard case .proxy(let endpoint) = hot.call,
             let call = try ProxyCall.readUpload(head, endpoint, beginning: beginning)
         else { return nil }
-        // The next member of a pool would need it anew.
-        if call.model.flatMap({ pool($0, principal) }) != nil { return nil }
+        // The next place would need it anew.
+        if let name = call.model {
+            if pool(name, principal) != nil { return nil }
+            if try policy(name, principal) != nil { return nil }
+        }
         let route = try proxyRoute(call, endpoint, principal)
         let model = route.model.isEmpty ? nil : route.model
         let need = WorkerNeed(model: model, endpoint: endpoint, worker: call.worker, takesUploads: true)
@@ -78,6 +81,19 @@ extension GatewayContext {
             mayRepeat: !endpoint.family.keepsState, deadlines: deadlines)
         return UploadWork(
             request: request, route: route, beginning: upload.beginning, check: check)
+    }
+
+    /// Where a request goes that names a pool or a policy; nil for others.
+    private func chosen(
+        _ call: ProxyCall, _ principal: Principal, _ headers: HTTPHeaders
+    ) throws(MeshError) -> Destination? {
+        guard let name = call.model else { return nil }
+        if let pool = pool(name, principal) {
+            return .pool(
+                pool, PoolRequest(headers, nil, sticky: market.book.stickiness(of: pool), of: principal))
+        }
+        guard let policy = try policy(name, principal) else { return nil }
+        return .policy(.init(name, policy: policy, preferences: nil, targets: nil, facts: PromptFacts()))
     }
 
     /// By the model the request names, else by the provider it names, else by who offers the endpoint.

@@ -162,8 +162,7 @@ package final class RunningNode: Service {
             opened: { key, details in control.submit(.opened(key, details)) })
         let authenticator = Authenticator()
         let store = StoreWatch(store: home.store, logger: logger)
-        let upstreams = Upstreams(
-            sessions: sessions, catalog: catalog, group: group, logger: logger)
+        let upstreams = Upstreams(sessions: sessions, catalog: catalog, group: group, logger: logger)
         let administration = Administration(
             store: home.store, directory: home.directory, identity: home.identity, authenticator: authenticator,
             signers: signers, control: control, sessions: sessions, catalog: catalog, upstreams: upstreams,

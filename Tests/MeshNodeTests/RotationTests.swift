@@ -79,6 +79,31 @@ import Testing
         }
     }
 
+    /// A conversation stays where it began; others take their turns. Of one user all stay, if the pool says so.
+    @Test func conversationsStay() async throws {
+        try await TwoSellers.open { shop in
+            try await shop.rotation(#"{"name":"pair","members":["lab","den"]}"#)
+            try await shop.rotation(#"{"name":"mine","members":["lab","den"],"settings":{"sticky":"user"}}"#)
+            try await shop.rotation(#"{"name":"none","members":["lab","den"],"settings":{"sticky":"off"}}"#)
+            func who(_ pool: String, _ first: String, turns: Int) async throws -> String? {
+                let turn = #",{"role":"assistant","content":"so"},{"role":"user","content":"and then?"}"#
+                let more = String(repeating: turn, count: turns)
+                let body =
+                    #"{"model":"rotation/\#(pool)","messages":[{"role":"user","content":"\#(first)"}\#(more)]}"#
+                return try await shop.bob.ask(body)["aisbf-provider"]
+            }
+            for first in ["one", "two", "three"] {
+                let place = try await who("pair", first, turns: 0)
+                for turns in 1...3 { #expect(try await who("pair", first, turns: turns) == place) }
+            }
+            let home = try await who("mine", "one", turns: 0)
+            for first in ["two", "three", "four"] { #expect(try await who("mine", first, turns: 0) == home) }
+            var places: Set<String> = []
+            for turns in 0...3 { places.insert(try await who("none", "one", turns: turns) ?? "") }
+            #expect(places.count == 2)
+        }
+    }
+
     @Test func aUsersOwnPoolComesBeforeTheOperators() async throws {
         try await TwoSellers.open { shop in
             try await shop.rotation(#"{"name":"pair","members":["lab"]}"#)
@@ -99,7 +124,7 @@ import Testing
             for _ in 0..<4 { #expect(try await shop.ask()["aisbf-provider"] == "global@north/den") }
             _ = try await shop.node.administer("PATCH", "providers/global/den", #"{"access":"owner"}"#)
             let reply = try await shop.ask()
-            #expect(reply.status == 503)
+            #expect(reply.status == 404)
             #expect(reply.text.contains("not for this key"), "\(reply.text)")
             #expect(shop.first.count == 0)
         }

@@ -71,6 +71,7 @@ import Testing
             try database.execute(sql: "DROP TABLE names")
             try database.execute(sql: "DROP TABLE mesh_rules")
             try database.execute(sql: "DROP TABLE upstreams")
+            try database.execute(sql: "DROP TABLE market")
             try database.execute(sql: "DELETE FROM grdb_migrations WHERE identifier > '3'")
             #expect(
                 try String.fetchAll(database, sql: "SELECT identifier FROM grdb_migrations ORDER BY identifier")

@@ -44,8 +44,9 @@ struct PolicyFinder: PlaceFinder {
         }
         let mayPass = excluded.contains { $0.1.passes }
         let words = told.isEmpty ? "" : " (passed over: \(told.joined(separator: ", ")))"
+        let isUnoffered = excluded.allSatisfy { $0.1 == .endpoint }
         return MeshError(
-            mayPass ? .workerUnavailable : .modelNotFound,
+            mayPass ? .workerUnavailable : isUnoffered ? .endpointNotOffered : .modelNotFound,
             "'\(wish.name.cut(toUTF8Bytes: 128))' leaves nobody for this request\(words)",
             parameter: mayPass ? nil : "model", retryAfterSeconds: mayPass ? 2 : nil)
     }

@@ -154,7 +154,12 @@ final class PoolFinder: PlaceFinder {
             state.value.exhaustion ?? PoolExhaustion(cause: .attempts, retryAfterSeconds: nil, reasons: [])
         let told = state.value.failures.verdict(
             of: "rotation/\(pool.name)", exhaustion, leaves: state.value.leaves.map(\.text))
-        guard case .error(let error) = told else { return nil }
+        guard case .error(var error) = told else { return nil }
+        // Trying again is no use where nobody was asked and nobody's reason passes by itself.
+        let reasons = exhaustion.reasons.compactMap(\.self)
+        if state.value.request.tried.isEmpty, !reasons.isEmpty, !reasons.contains(where: \.passes) {
+            error.code = reasons.allSatisfy { $0 == .endpoint } ? .endpointNotOffered : .modelNotFound
+        }
         return error
     }
 

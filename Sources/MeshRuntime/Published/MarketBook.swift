@@ -55,6 +55,10 @@ package final class MarketBook: Sendable {
         }
     }
 
+    package func stickiness(of pool: PoolID) -> Rotation.Stickiness {
+        edition.withLock { $0.rotations[pool]?.rotation.settings.stickiness ?? .off }
+    }
+
     /// Those that a user can name, each once.
     package func pools(for username: String?) -> [PoolID] {
         let order = current.order
