@@ -11,15 +11,12 @@ package struct BuyerBody: Sendable {
     package let wantsStream: Bool
     private let modelRange: Range<Int>
     /// What is this node's business and no worker's, in order: left out of what goes on.
-    private let cuts: [Range<Int>]
+    private var cuts: [Range<Int>] = []
+    /// The members of the body, as they were scanned.
+    package let fields: [JSONField]
 
-    /// - Parameter inspect: looks at the members of the body and says which bytes are not to go on; what remains has to be
-    ///   an object again, with its `model`.
     /// - Throws: `MeshError` that names the field at fault.
-    package static func read(
-        _ bytes: ByteBuffer, needsModel: Bool = true,
-        inspect: ([JSONField], UnsafeRawBufferPointer) throws(MeshError) -> [Range<Int>] = { _, _ in [] }
-    ) throws(MeshError) -> BuyerBody {
+    package static func read(_ bytes: ByteBuffer, needsModel: Bool = true) throws(MeshError) -> BuyerBody {
         try bytes.reading { raw throws(MeshError) in
             let fields: [JSONField]
             do throws(JSONScanError) { fields = try JSONScanner.fields(of: raw, depth: Limits.jsonDepth) } catch {
@@ -32,7 +29,7 @@ package struct BuyerBody: Sendable {
                 if !needsModel, fields.countIgnoringCase("model", in: raw) == 0 {
                     return BuyerBody(
                         bytes: bytes, model: "", wantsStream: fields.boolean("stream", in: raw) ?? false,
-                        modelRange: 0..<0, cuts: [])
+                        modelRange: 0..<0, fields: fields)
                 }
                 throw MeshError(
                     .invalidRequest, "the body needs a string field 'model'; GET /v1/models lists what there is",
@@ -41,16 +38,18 @@ package struct BuyerBody: Sendable {
             if let stream = fields.value("stream", in: raw), stream.kind != .boolean, stream.kind != .null {
                 throw MeshError(.invalidRequest, "'stream' must be true or false", parameter: "stream")
             }
-            let cuts = try inspect(fields, raw)
             let name = String(decoding: JSONText.unescaped(model, in: raw), as: UTF8.self)
             guard !name.isEmpty, name.utf8.count <= 512 else {
                 throw MeshError(.invalidRequest, "'model' must have 1 to 512 characters", parameter: "model")
             }
             return BuyerBody(
                 bytes: bytes, model: name, wantsStream: fields.boolean("stream", in: raw) ?? false,
-                modelRange: model.range, cuts: cuts)
+                modelRange: model.range, fields: fields)
         }
     }
+
+    /// - Parameter cuts: bytes that are not to go on, in order; what remains has to be an object again, with its `model`.
+    package mutating func leaveOut(_ cuts: [Range<Int>]) { self.cuts = cuts }
 
     /// The body with `model` in the place of the buyer's name for it, and without what is this node's business; all other
     /// bytes as they were.
@@ -84,16 +83,15 @@ package struct BuyerBody: Sendable {
 
     /// What tells the conversation that this is a turn of: one of the fields that name it, or else how it begins, up to
     /// its first words of the user. Nil when there is neither.
-    package func conversation(named fields: [StaticString], orBeginning: Bool = true) -> [UInt8]? {
+    package func conversation(named names: [StaticString], orBeginning: Bool = true) -> [UInt8]? {
         bytes.withUnsafeReadableBytes { raw -> [UInt8]? in
-            guard let members = try? JSONScanner.fields(of: raw, depth: Limits.jsonDepth) else { return nil }
-            for name in fields {
-                if let value = members.value(name, in: raw), value.kind == .string, !value.range.isEmpty {
+            for name in names {
+                if let value = fields.value(name, in: raw), value.kind == .string, !value.range.isEmpty {
                     return Array(raw[value.range].prefix(Self.conversationBytes))
                 }
             }
             for name: StaticString in ["messages", "input", "prompt"] where orBeginning {
-                guard let value = members.value(name, in: raw) else { continue }
+                guard let value = fields.value(name, in: raw) else { continue }
                 return Self.beginning(raw[value.range], isText: value.kind == .string)
             }
             return nil

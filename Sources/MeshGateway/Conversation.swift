@@ -51,7 +51,7 @@ extension PoolID {
     /// As it stands in the list of models.
     var document: JSONValue {
         [
-            "id": .string(PoolName.prefix + name), "object": "model", "created": .integer(0),
+            "id": .string(modelName), "object": "model", "created": .integer(0),
             "owned_by": .string(scope.username),
         ]
     }

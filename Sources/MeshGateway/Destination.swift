@@ -17,7 +17,7 @@ enum Destination {
     var model: String {
         switch self {
         case .route(let route): route.model
-        case .pool(let pool, _): PoolName.prefix + pool.name
+        case .pool(let pool, _): pool.modelName
         case .policy(let wish): wish.name
         }
     }
@@ -29,11 +29,6 @@ enum Destination {
         case .pool, .policy: nil
         }
     }
-}
-
-/// How buyers name pools.
-enum PoolName {
-    static let prefix = "rotation/"
 }
 
 extension GatewayContext {
@@ -96,16 +91,13 @@ extension GatewayContext {
 
     /// What is known of the prompt: read only where somebody chooses by it.
     private static func facts(_ body: BuyerBody) -> PromptFacts {
-        body.bytes.withUnsafeReadableBytes { raw in
-            guard let fields = try? JSONScanner.fields(of: raw, depth: Limits.jsonDepth) else { return PromptFacts() }
-            return PromptReading.facts(fields, in: raw)
-        }
+        body.bytes.withUnsafeReadableBytes { PromptReading.facts(body.fields, in: $0) }
     }
 
     /// The pool that `rotation/NAME` means for the caller; nil for other names, and where there is no such pool.
     func pool(_ model: String, _ principal: Principal) -> PoolID? {
-        guard model.hasPrefix(PoolName.prefix) else { return nil }
-        return market.book.pool(String(model.dropFirst(PoolName.prefix.count)), for: principal.username)
+        guard let name = PoolID.name(ofModel: model) else { return nil }
+        return market.book.pool(name, for: principal.username)
     }
 
     /// The policy that a name means for the caller; nil for other names.

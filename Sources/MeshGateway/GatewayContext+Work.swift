@@ -15,11 +15,10 @@ extension GatewayContext {
     ) throws(MeshError) -> (WorkRequest, Destination) {
         switch hot.call {
         case .chat:
-            var fields: RoutingFields?
-            let body = try BuyerBody.read(bytes) { (members, raw) throws(MeshError) in
-                fields = try RoutingFields(members, in: raw)
-                return fields?.cuts ?? []
-            }
+            var body = try BuyerBody.read(bytes)
+            let members = body.fields
+            let fields = try bytes.reading { raw throws(MeshError) in try RoutingFields(members, in: raw) }
+            body.leaveOut(fields?.cuts ?? [])
             let destination = try destination(body, fields, head.headers, principal)
             return (
                 WorkRequest(

@@ -99,11 +99,7 @@ package struct NodeRoutes: ColdRoutes {
                         listing.map { $0.document(fullName: catalog.mark(of: $0.provider)) } + pools.map(\.document)),
                 ])
             }
-            let name = path.dropFirst().joined(separator: "/")
-            if name.hasPrefix(PoolName.prefix),
-                let pool = context.market.book.pool(
-                    String(name.dropFirst(PoolName.prefix.count)), for: principal.username)
-            {
+            if let pool = context.pool(path.dropFirst().joined(separator: "/"), principal) {
                 return .json(pool.document)
             }
             // Sent as it is listed, or escaped: an id that looks like an escaped one may be either.

@@ -77,7 +77,7 @@ struct TwoSellers: Sendable {
                 group.addTask { try await body(shop) }
                 // The workers serve for as long as the test takes.
                 defer { group.cancelAll() }
-                for _ in 0..<1 { try await group.next() }
+                try await group.next()
             }
         }
     }

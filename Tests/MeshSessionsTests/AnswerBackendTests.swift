@@ -7,28 +7,18 @@ import Testing
 
 /// The same answers where they come without frames, from a backend that this node asks itself.
 @Suite struct AnswerBackendTests {
-    struct Step: Sendable {
-        enum Event: Sendable {
-            case workGoesOn
-            case whole(Int, String, String)
-            case began(AnswerHead)
-            case text(String)
-            case bytes(Int)
-            case ended
-            case broke(String, String)
-            case deadline
-        }
-
-        var at: Int64
-        var event: Event
-        var done: [String]
-
-        init(_ at: Int64, _ event: Event, _ done: String...) {
-            self.at = at
-            self.event = event
-            self.done = done
-        }
+    enum Event: Sendable {
+        case workGoesOn
+        case whole(Int, String, String)
+        case began(AnswerHead)
+        case text(String)
+        case bytes(Int)
+        case ended
+        case broke(String, String)
+        case deadline
     }
+
+    typealias Step = MachineStep<Event>
 
     struct Row: Sendable, CustomTestStringConvertible {
         var name: String

@@ -6,33 +6,23 @@ import Testing
 /// Requests in the hands of one worker, with no socket and no waiting: which frame is for which, what is late, when the
 /// worker is told to stop, and how each request ends.
 @Suite struct WorkerRequestsTests {
-    struct Step: Sendable {
-        enum Event: Sendable {
-            case begin(AnswerForm = .events, hasUpload: Bool = false)
-            /// A reply frame for the request of this number, from 0.
-            case frame(Int, String)
-            /// So many bytes in a binary frame.
-            case binary(Int, Int)
-            case cancel(Int)
-            case consumed(Int, Int)
-            case asked(Int, Int)
-            case uploaded(Int, Int)
-            case uploadEnded(Int)
-            /// - Parameter unsent: what the worker has not taken.
-            case tick(unsent: Int = 0)
-            case lost
-        }
-
-        var at: Int64
-        var event: Event
-        var done: [String]
-
-        init(_ at: Int64, _ event: Event, _ done: String...) {
-            self.at = at
-            self.event = event
-            self.done = done
-        }
+    enum Event: Sendable {
+        case begin(AnswerForm = .events, hasUpload: Bool = false)
+        /// A reply frame for the request of this number, from 0.
+        case frame(Int, String)
+        /// So many bytes in a binary frame.
+        case binary(Int, Int)
+        case cancel(Int)
+        case consumed(Int, Int)
+        case asked(Int, Int)
+        case uploaded(Int, Int)
+        case uploadEnded(Int)
+        /// - Parameter unsent: what the worker has not taken.
+        case tick(unsent: Int = 0)
+        case lost
     }
+
+    typealias Step = MachineStep<Event>
 
     struct Row: Sendable, CustomTestStringConvertible {
         var name: String

@@ -8,14 +8,6 @@ struct PolicyCommand: AsyncParsableCommand {
         discussion: "Built in are auto, auto:cheap, auto:fast, auto:private, auto:context and auto:media.",
         subcommands: [Create.self, List.self, Show.self, Edit.self, Remove.self])
 
-    struct Scope: ParsableArguments {
-        @Option(help: "Whose it is: a username, or 'global' for everybody at this node.") var owner = "global"
-
-        func path(_ name: String) -> String {
-            "policies/\(AdminClient.segment(owner))/\(AdminClient.segment(name))"
-        }
-    }
-
     struct Content: ParsableArguments {
         @Option(
             name: .customLong("set"),
@@ -49,7 +41,7 @@ struct PolicyCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Create a policy. Buyers then ask for the model 'autoselect/NAME' at this node.")
         @Argument(help: "Lower-case letters, digits, '.', '_', '-'.") var name: String
-        @OptionGroup var scope: Scope
+        @OptionGroup var scope: MarketScope
         @OptionGroup var content: Content
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
@@ -78,37 +70,40 @@ struct PolicyCommand: AsyncParsableCommand {
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show one policy.")
         @Argument(help: "Its name.") var name: String
-        @OptionGroup var scope: Scope
+        @OptionGroup var scope: MarketScope
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
 
-        func run() async throws { PolicyCommand.show(try await admin.client().get(scope.path(name)), output) }
+        func run() async throws {
+            PolicyCommand.show(try await admin.client().get(scope.path("policies", name)), output)
+        }
     }
 
     struct Edit: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Change fields of a policy.")
         @Argument(help: "Its name.") var name: String
-        @OptionGroup var scope: Scope
+        @OptionGroup var scope: MarketScope
         @OptionGroup var content: Content
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
 
         func run() async throws {
             let client = try await admin.client()
-            let known = RotationDocument(try await client.get(scope.path(name))).written
+            let known = RotationDocument(try await client.get(scope.path("policies", name))).written
             PolicyCommand.show(
-                try await client.send("PUT", scope.path(name), body: .object(try content.body(over: known))), output)
+                try await client.send(
+                    "PUT", scope.path("policies", name), body: .object(try content.body(over: known))), output)
         }
     }
 
     struct Remove: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Remove a policy.")
         @Argument(help: "Its name.") var name: String
-        @OptionGroup var scope: Scope
+        @OptionGroup var scope: MarketScope
         @OptionGroup var admin: AdminOptions
 
         func run() async throws {
-            _ = try await admin.client().send("DELETE", scope.path(name))
+            _ = try await admin.client().send("DELETE", scope.path("policies", name))
             Console.print("removed autoselect/\(name) of \(scope.owner)")
         }
     }

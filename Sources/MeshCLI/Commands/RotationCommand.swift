@@ -6,14 +6,6 @@ struct RotationCommand: AsyncParsableCommand {
         commandName: "rotation", abstract: "Pools of providers that share the requests for 'rotation/NAME'.",
         subcommands: [Create.self, List.self, Show.self, Edit.self, Remove.self])
 
-    struct Scope: ParsableArguments {
-        @Option(help: "Whose it is: a username, or 'global' for everybody at this node.") var owner = "global"
-
-        func path(_ name: String) -> String {
-            "rotations/\(AdminClient.segment(owner))/\(AdminClient.segment(name))"
-        }
-    }
-
     struct Content: ParsableArguments {
         @Option(
             name: .customLong("member"),
@@ -89,7 +81,7 @@ struct RotationCommand: AsyncParsableCommand {
                 and one. Members of a higher tier stand in when nobody of the lower ones can take a request.
                 """)
         @Argument(help: "Lower-case letters, digits, '.', '_', '-'.") var name: String
-        @OptionGroup var scope: Scope
+        @OptionGroup var scope: MarketScope
         @OptionGroup var content: Content
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
@@ -123,12 +115,12 @@ struct RotationCommand: AsyncParsableCommand {
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show one rotation.")
         @Argument(help: "Its name.") var name: String
-        @OptionGroup var scope: Scope
+        @OptionGroup var scope: MarketScope
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
 
         func run() async throws {
-            let answer = try await admin.client().get(scope.path(name))
+            let answer = try await admin.client().get(scope.path("rotations", name))
             if output.json { return Console.print(answer.pretty) }
             output.printObject(RotationDocument(answer).shown, fields: ObjectLayout.rotation)
         }
@@ -138,16 +130,16 @@ struct RotationCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Change a rotation: the members as a whole, or one setting at a time.")
         @Argument(help: "Its name.") var name: String
-        @OptionGroup var scope: Scope
+        @OptionGroup var scope: MarketScope
         @OptionGroup var content: Content
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
 
         func run() async throws {
             let client = try await admin.client()
-            let known = RotationDocument(try await client.get(scope.path(name))).written
+            let known = RotationDocument(try await client.get(scope.path("rotations", name))).written
             let answer = try await client.send(
-                "PUT", scope.path(name), body: .object(try content.body(over: known)))
+                "PUT", scope.path("rotations", name), body: .object(try content.body(over: known)))
             if output.json { return Console.print(answer.pretty) }
             output.printObject(RotationDocument(answer).shown, fields: ObjectLayout.rotation)
         }
@@ -157,11 +149,11 @@ struct RotationCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Remove a rotation. Requests under way end as they would; who waits in it is told.")
         @Argument(help: "Its name.") var name: String
-        @OptionGroup var scope: Scope
+        @OptionGroup var scope: MarketScope
         @OptionGroup var admin: AdminOptions
 
         func run() async throws {
-            _ = try await admin.client().send("DELETE", scope.path(name))
+            _ = try await admin.client().send("DELETE", scope.path("rotations", name))
             Console.print("removed rotation/\(name) of \(scope.owner)")
         }
     }

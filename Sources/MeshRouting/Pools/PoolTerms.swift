@@ -9,6 +9,22 @@ package struct PoolID: Hashable, Sendable {
         self.scope = scope
         self.name = name
     }
+
+    /// What buyers write in place of a model.
+    package var modelName: String { Rotation.Member.Target.rotation(name).text }
+
+    /// The pool's name in what a buyer wrote; nil for what names no pool.
+    package static func name(ofModel model: String) -> String? {
+        let prefix = Rotation.Member.Target.rotationPrefix
+        return model.hasPrefix(prefix) ? String(model.dropFirst(prefix.count)) : nil
+    }
+
+    /// The pool that a name means in a scope: its own, or else the operator's.
+    package static func meant(
+        by name: String, in scope: OwnerScope, isThere: (PoolID) -> Bool
+    ) -> PoolID? {
+        [scope, .global].lazy.map { PoolID(scope: $0, name: name) }.first(where: isThere)
+    }
 }
 
 /// Some of a member's nodes, by their numbers in `PoolPlaces`.

@@ -74,7 +74,7 @@ package struct Rotation: Hashable, Sendable {
 }
 
 extension Rotation.Member.Target {
-    static let rotationPrefix = "rotation/"
+    package static let rotationPrefix = "rotation/"
 
     /// `lab`, `lab/model`, `seller@node/lab`, `seller@node/lab/model`, `key:…/model`, `rotation/NAME`. Model ids may
     /// contain slashes. Nil where a part is missing.

@@ -190,7 +190,7 @@ extension Administration {
             ($0.key.scope.username, $0.key.name) < ($1.key.scope.username, $1.key.name)
         }) {
             let problems = rotation.problems { name in
-                all[PoolID(scope: id.scope, name: name)] ?? all[PoolID(scope: .global, name: name)]
+                PoolID.meant(by: name, in: id.scope) { all[$0] != nil }.flatMap { all[$0] }
             }
             wrong += problems.map { "rotation '\(id.name)': \($0)" }
         }

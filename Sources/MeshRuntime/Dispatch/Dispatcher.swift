@@ -88,10 +88,10 @@ package final class Dispatcher: Sendable {
     }
 
     package func standing(of provider: CatalogProvider, _ need: WorkerNeed) -> Standing {
-        if remotes.meets(need, of: provider) { return .offered }
-        if isServed(need, of: provider.key) {
-            return locals.contains { $0.hasRoom(need, of: provider.key) } ? .offered : .full
+        if remotes.meets(need, of: provider) || locals.contains(where: { $0.hasRoom(need, of: provider.key) }) {
+            return .offered
         }
+        if isServed(need, of: provider.key) { return .full }
         return lacksEndpoint(Route(providers: [provider], model: need.model ?? ""), need) ? .lacksEndpoint : .absent
     }
 

@@ -126,8 +126,8 @@ package final class Market: Sendable {
             guard let entry = edition.rotations[id] else { continue }
             // One that is in others changes them, too.
             state.pools.set(id, entry.rotation) { name in
-                let own = PoolID(scope: id.scope, name: name)
-                return (edition.rotations[own] ?? edition.rotations[PoolID(scope: .global, name: name)])?.rotation
+                PoolID.meant(by: name, in: id.scope) { edition.rotations[$0] != nil }
+                    .flatMap { edition.rotations[$0]?.rotation }
             }
             state.placed[id] = nil
         }

@@ -1,7 +1,6 @@
 import MeshExchange
 import MeshModel
 import MeshRouting
-import NIOCore
 import Synchronization
 
 /// The places that a policy chooses for one request.
@@ -21,7 +20,7 @@ struct PolicyFinder: PlaceFinder {
                 need.model = candidate.model
                 let places = dispatcher.places(candidate.route, need, for: asker)
                 guard let place = places.first(where: { ($0.node ?? node) == candidate.node.key }) else { return nil }
-                let key = PolicyMarket.Key(
+                let key = CandidateKey(
                     provider: candidate.provider.key, node: candidate.node.key, model: candidate.model)
                 return PolicyPlace(place, key, market)
             })
@@ -53,17 +52,17 @@ struct PolicyFinder: PlaceFinder {
 }
 
 /// A place that a policy has chosen: tells the market what becomes of it.
-final class PolicyPlace: Place {
+final class PolicyPlace: Place, AttemptAccount {
     private enum Phase {
         case chosen, asked, over
     }
 
     private let place: any Place
-    private let key: PolicyMarket.Key
+    private let key: CandidateKey
     private let market: PolicyMarket
     private let state = Mutex((phase: Phase.chosen, began: Instant(nanoseconds: 0)))
 
-    init(_ place: any Place, _ key: PolicyMarket.Key, _ market: PolicyMarket) {
+    init(_ place: any Place, _ key: CandidateKey, _ market: PolicyMarket) {
         self.place = place
         self.key = key
         self.market = market
@@ -81,8 +80,8 @@ final class PolicyPlace: Place {
     func begin(_ request: WorkRequest, attempt: Int, receiver: any AnswerReceiver) -> any AttemptHandle {
         state.withLock { $0 = (.asked, SystemClock.instant) }
         market.began(key)
-        return PolicyHandle(
-            handle: place.begin(request, attempt: attempt, receiver: PolicyReceiver(receiver, self)), place: self)
+        return AccountedHandle(
+            handle: place.begin(request, attempt: attempt, receiver: AccountedReceiver(receiver, self)), account: self)
     }
 
     func failed(_ failure: Attempts.Failure, now: Instant) {
@@ -96,13 +95,13 @@ final class PolicyPlace: Place {
         market.answered(key, afterMs: now.milliseconds(since: state.withLock { $0.began }))
     }
 
-    fileprivate func broke(_ fault: Fault) {
-        guard end() else { return }
+    func ended(_ outcome: PoolOutcome) {
+        guard end(), case .failed(let fault) = outcome else { return }
         market.failed(key, fault)
     }
 
     @discardableResult
-    fileprivate func end() -> Bool {
+    private func end() -> Bool {
         let wasAsked = state.withLock { state in
             defer { state.phase = .over }
             return state.phase == .asked
@@ -110,44 +109,4 @@ final class PolicyPlace: Place {
         if wasAsked { market.ended(key) }
         return wasAsked
     }
-}
-
-private final class PolicyReceiver: AnswerReceiver {
-    let eventLoop: any EventLoop
-    private let receiver: any AnswerReceiver
-    private let place: PolicyPlace
-
-    init(_ receiver: any AnswerReceiver, _ place: PolicyPlace) {
-        self.receiver = receiver
-        self.place = place
-        eventLoop = receiver.eventLoop
-    }
-
-    func receive(_ parts: [AnswerPart]) {
-        receiver.receive(parts)
-        for part in parts {
-            switch part {
-            case .pending, .head, .bytes: break
-            case .end: place.end()
-            case .fail(let error): place.broke(Fault(error))
-            }
-        }
-    }
-}
-
-private struct PolicyHandle: AttemptHandle {
-    let handle: any AttemptHandle
-    let place: PolicyPlace
-
-    func cancel() {
-        place.end()
-        handle.cancel()
-    }
-    func expire() {
-        place.broke(.timeout)
-        handle.expire()
-    }
-    func pause() { handle.pause() }
-    func resume() { handle.resume() }
-    func consumed(_ count: Int) { handle.consumed(count) }
 }

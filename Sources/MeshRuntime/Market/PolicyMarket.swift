@@ -5,24 +5,12 @@ import Synchronization
 
 /// What this node chooses by policy from: the candidates of the catalog of the moment, and what it has seen of each.
 package final class PolicyMarket: Sendable {
-    /// One provider's model at one node.
-    struct Key: Hashable, Sendable {
-        var provider: RecordKey
-        var node: PublicKey
-        var model: String
-    }
-
-    private struct Trouble {
-        var failures = 0
-        var until: Instant
-    }
-
     private struct State {
         var serial: UInt64 = 0
         var index: PolicyIndex
         var states: PolicyStates
         var ratios = TokenRatios()
-        var troubles: [Key: Trouble] = [:]
+        var troubles = CandidateTroubles()
         var turn: UInt64
     }
 
@@ -92,11 +80,7 @@ package final class PolicyMarket: Sendable {
             state.index = index
             state.serial = serial
         }
-        let now = SystemClock.instant
-        for (key, trouble) in state.troubles where trouble.until <= now {
-            change(key, &state) { $0.exclusion = nil }
-            if trouble.failures == 0 { state.troubles[key] = nil }
-        }
+        for key in state.troubles.returned(now: SystemClock.instant) { change(key, &state) { $0.exclusion = nil } }
         state.turn &+= 1
         return PolicyQuery(
             state.index, policy: wish.policy, preferences: wish.preferences, targets: wish.targets, facts: wish.facts,
@@ -105,13 +89,13 @@ package final class PolicyMarket: Sendable {
 
     // MARK: What became of it
 
-    func began(_ key: Key) { change(key) { $0.underWay += 1 } }
+    func began(_ key: CandidateKey) { change(key) { $0.underWay += 1 } }
 
-    func ended(_ key: Key) { change(key) { $0.underWay = max($0.underWay - 1, 0) } }
+    func ended(_ key: CandidateKey) { change(key) { $0.underWay = max($0.underWay - 1, 0) } }
 
-    func answered(_ key: Key, afterMs: Int64) {
+    func answered(_ key: CandidateKey, afterMs: Int64) {
         state.withLock { state in
-            state.troubles[key] = nil
+            state.troubles.answered(key)
             change(key, &state) { candidate in
                 candidate.exclusion = nil
                 let known = candidate.speed.latencyMs.p50
@@ -121,35 +105,18 @@ package final class PolicyMarket: Sendable {
         }
     }
 
-    /// A failure that is the candidate's: three in a row, or its own word, and it is passed over for a while.
-    func failed(_ key: Key, _ fault: Fault) {
-        let now = SystemClock.instant
+    func failed(_ key: CandidateKey, _ fault: Fault) {
         state.withLock { state in
-            var trouble = state.troubles[key] ?? Trouble(until: now)
-            var restMs: Int64 = 0
-            switch fault.consequence.penalty {
-            case .none, .full: return
-            case .count:
-                trouble.failures += 1
-                if trouble.failures >= Limits.policyFailures {
-                    let doublings = Int64(min(trouble.failures - Limits.policyFailures, 4))
-                    restMs = min(Limits.policyRestMs << doublings, Limits.policyRestLongestMs)
-                }
-            case .rest(let seconds): restMs = min(Int64(seconds ?? 1) * 1_000, Limits.policyRestLongestMs)
-            case .down: restMs = Limits.policyRestLongestMs
-            }
-            trouble.until = max(trouble.until, now.advanced(byMilliseconds: restMs))
-            if state.troubles[key] == nil, state.troubles.count >= Limits.policyTroubles { state.troubles = [:] }
-            state.troubles[key] = trouble
-            if restMs > 0 { change(key, &state) { $0.exclusion = .cooling } }
+            guard state.troubles.failed(key, fault, now: SystemClock.instant) else { return }
+            change(key, &state) { $0.exclusion = .cooling }
         }
     }
 
-    private func change(_ key: Key, _ body: (inout CandidateState) -> Void) {
+    private func change(_ key: CandidateKey, _ body: (inout CandidateState) -> Void) {
         state.withLock { change(key, &$0, body) }
     }
 
-    private func change(_ key: Key, _ state: inout State, _ body: (inout CandidateState) -> Void) {
+    private func change(_ key: CandidateKey, _ state: inout State, _ body: (inout CandidateState) -> Void) {
         guard let number = state.index.number(provider: key.provider, node: key.node, model: key.model) else { return }
         state.states.update(number, body)
     }

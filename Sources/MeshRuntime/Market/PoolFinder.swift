@@ -153,7 +153,7 @@ final class PoolFinder: PlaceFinder {
         let exhaustion =
             state.value.exhaustion ?? PoolExhaustion(cause: .attempts, retryAfterSeconds: nil, reasons: [])
         let told = state.value.failures.verdict(
-            of: "rotation/\(pool.name)", exhaustion, leaves: state.value.leaves.map(\.text))
+            of: pool.modelName, exhaustion, leaves: state.value.leaves.map(\.text))
         guard case .error(var error) = told else { return nil }
         // Trying again is no use where nobody was asked and nobody's reason passes by itself.
         let reasons = exhaustion.reasons.compactMap(\.self)

@@ -1,11 +1,10 @@
 import MeshExchange
 import MeshModel
 import MeshRouting
-import NIOCore
 import Synchronization
 
 /// A place that a pool has chosen: tells the pool what becomes of the attempt, exactly once.
-final class PooledPlace: Place {
+final class PooledPlace: Place, AttemptAccount {
     private enum Phase {
         case chosen
         case asked(PoolAttempt)
@@ -61,8 +60,8 @@ final class PooledPlace: Place {
     func begin(_ request: WorkRequest, attempt: Int, receiver: any AnswerReceiver) -> any AttemptHandle {
         let turn = market.began(pool, pick, at: place.node ?? here)
         state.withLock { $0.phase = .asked(turn) }
-        let handle = place.begin(request, attempt: attempt, receiver: PooledReceiver(receiver, self))
-        return PooledHandle(handle: handle, place: self)
+        let handle = place.begin(request, attempt: attempt, receiver: AccountedReceiver(receiver, self))
+        return AccountedHandle(handle: handle, account: self)
     }
 
     func failed(_ failure: Attempts.Failure, now: Instant) {
@@ -77,7 +76,7 @@ final class PooledPlace: Place {
             state.failure = (fault, words)
             if case .asked(let attempt) = state.phase { state.tried = attempt.tried(fault) }
         }
-        end(.failed(fault))
+        ended(.failed(fault))
     }
 
     func answers(now: Instant) {
@@ -90,18 +89,7 @@ final class PooledPlace: Place {
         state.withLock { state in if case .asked = state.phase { state.phase = .asked(attempt) } }
     }
 
-    fileprivate func heard(_ parts: [AnswerPart]) {
-        for part in parts {
-            switch part {
-            case .pending, .head, .bytes: break
-            case .end: end(.served)
-            // Before content the exchange has judged it by now, and this comes too late.
-            case .fail(let error): end(.failed(Fault(error)))
-            }
-        }
-    }
-
-    fileprivate func end(_ outcome: PoolOutcome) {
+    func ended(_ outcome: PoolOutcome) {
         let attempt = state.withLock { state -> PoolAttempt? in
             guard case .asked(let attempt) = state.phase else { return nil }
             state.phase = .over
@@ -109,40 +97,4 @@ final class PooledPlace: Place {
         }
         if let attempt { market.ended(pool, attempt, outcome, member) }
     }
-}
-
-/// Listens to an attempt's answer behind its receiver, who judges it.
-private final class PooledReceiver: AnswerReceiver {
-    let eventLoop: any EventLoop
-    private let receiver: any AnswerReceiver
-    private let place: PooledPlace
-
-    init(_ receiver: any AnswerReceiver, _ place: PooledPlace) {
-        self.receiver = receiver
-        self.place = place
-        eventLoop = receiver.eventLoop
-    }
-
-    func receive(_ parts: [AnswerPart]) {
-        receiver.receive(parts)
-        place.heard(parts)
-    }
-}
-
-/// Steers the attempt, and notices when it is given up.
-private struct PooledHandle: AttemptHandle {
-    let handle: any AttemptHandle
-    let place: PooledPlace
-
-    func cancel() {
-        place.end(.cancelled)
-        handle.cancel()
-    }
-    func expire() {
-        place.end(.failed(.timeout))
-        handle.expire()
-    }
-    func pause() { handle.pause() }
-    func resume() { handle.resume() }
-    func consumed(_ count: Int) { handle.consumed(count) }
 }

@@ -48,10 +48,8 @@ package final class MarketBook: Sendable {
     /// The pool that `name` means for a user: theirs, or else the operator's.
     package func pool(_ name: String, for username: String?) -> PoolID? {
         edition.withLock { edition in
-            let own = username.map { PoolID(scope: OwnerScope(username: $0), name: name) }
-            if let own, edition.rotations[own] != nil { return own }
-            let global = PoolID(scope: .global, name: name)
-            return edition.rotations[global] == nil ? nil : global
+            let scope = username.map { OwnerScope(username: $0) } ?? .global
+            return PoolID.meant(by: name, in: scope) { edition.rotations[$0] != nil }
         }
     }
 

@@ -1,0 +1,64 @@
+import MeshModel
+import MeshRouting
+import Testing
+
+@Suite struct CandidateTroublesTests {
+    private static func key(_ model: String) -> CandidateKey {
+        CandidateKey(provider: RecordKey(.zero), node: PublicKey(.zero), model: model)
+    }
+    private static func at(_ milliseconds: Int64) -> Instant {
+        Instant(nanoseconds: 0).advanced(byMilliseconds: milliseconds)
+    }
+
+    @Test func threeFailuresInARowAndEachAfterThemTwiceAsLong() {
+        var troubles = CandidateTroubles()
+        func failed(_ key: CandidateKey, _ fault: Fault, _ milliseconds: Int64) -> Bool {
+            troubles.failed(key, fault, now: Self.at(milliseconds))
+        }
+        func returned(_ milliseconds: Int64) -> [CandidateKey] { troubles.returned(now: Self.at(milliseconds)) }
+        let key = Self.key("m")
+        #expect(!failed(key, .server, 0))
+        #expect(!failed(key, .timeout, 1))
+        #expect(failed(key, .transport, 2))
+        #expect(returned(2 + Limits.policyRestMs - 1).isEmpty)
+        #expect(returned(2 + Limits.policyRestMs) == [key])
+        #expect(returned(2 + Limits.policyRestMs).isEmpty, "each once")
+        #expect(failed(key, .server, 40_000))
+        #expect(returned(40_000 + 2 * Limits.policyRestMs - 1).isEmpty)
+        #expect(returned(40_000 + 2 * Limits.policyRestMs) == [key])
+        troubles.answered(key)
+        #expect(!failed(key, .server, 200_000), "an answer makes up for all")
+    }
+
+    @Test func itsOwnWordCountsAtOnceAndItsBuyersMistakesNever() {
+        var troubles = CandidateTroubles()
+        func failed(_ key: CandidateKey, _ fault: Fault, _ milliseconds: Int64) -> Bool {
+            troubles.failed(key, fault, now: Self.at(milliseconds))
+        }
+        func returned(_ milliseconds: Int64) -> [CandidateKey] { troubles.returned(now: Self.at(milliseconds)) }
+        #expect(failed(Self.key("a"), .rateLimit(retryAfterSeconds: 5), 0))
+        #expect(returned(4_999).isEmpty)
+        #expect(returned(5_000) == [Self.key("a")])
+        #expect(failed(Self.key("b"), .credentials, 0))
+        #expect(returned(Limits.policyRestLongestMs) == [Self.key("b")])
+        for fault in [Fault.client, .context, .buyer, .node, .busy, .declined] {
+            for _ in 0..<8 { #expect(!failed(Self.key("c"), fault, 0)) }
+        }
+        #expect(troubles.count == 0)
+    }
+
+    /// A full table forgets who is not passed over, and never who is.
+    @Test func nobodyIsPassedOverForEver() {
+        var troubles = CandidateTroubles(limit: 2)
+        func failed(_ key: CandidateKey, _ fault: Fault, _ milliseconds: Int64) -> Bool {
+            troubles.failed(key, fault, now: Self.at(milliseconds))
+        }
+        func returned(_ milliseconds: Int64) -> [CandidateKey] { troubles.returned(now: Self.at(milliseconds)) }
+        #expect(failed(Self.key("a"), .credentials, 0))
+        #expect(!failed(Self.key("b"), .server, 0))
+        #expect(failed(Self.key("c"), .rateLimit(retryAfterSeconds: 1), 0))
+        #expect(!failed(Self.key("d"), .credentials, 0), "no room to call it back from")
+        #expect(returned(1_000) == [Self.key("c")])
+        #expect(returned(Limits.policyRestLongestMs) == [Self.key("a")])
+    }
+}
