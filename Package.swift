@@ -82,7 +82,7 @@ let package = Package(
         ring("MeshRouting", ["MeshModel", "MeshWire", "MeshGossip", .collections]),
         // Ring 2
         ring("MeshBroker", ["MeshModel", "MeshWire", "MeshGossip", "MeshRouting", .collections]),
-        ring("MeshTopology", ["MeshModel", .yams]),
+        ring("MeshTopology", ["MeshModel", "MeshWire", "MeshRouting", .yams]),
         ring(
             "MeshSimulation",
             [

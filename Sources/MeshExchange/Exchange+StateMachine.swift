@@ -154,9 +154,9 @@ package struct ExchangeStateMachine: Sendable {
         if verdict.attempt > 0 { place = verdict.attempt - 1 }
         switch verdict.failure {
         case .error(let error): return ended([.fail(error)])
-        case .refusal(_, let seconds):
+        case .refusal, .overflow:
             guard var kept else { return ended([.failWithoutPlace]) }
-            kept.answer.setRetryAfter(seconds)
+            if case .refusal(_, let seconds) = verdict.failure { kept.answer.setRetryAfter(seconds) }
             state = .answering
             var actions: [Action] = []
             for part in kept.answer.parts { actions += pass(part, isWritable: true, now: now) }
@@ -219,6 +219,8 @@ package struct ExchangeStateMachine: Sendable {
                 return failed(
                     .refusal(status: status, retryAfterSeconds: seconds), answer: totals, canSendAgain: canSendAgain,
                     now: now)
+            case .overflow(let status):
+                return failed(.overflow(status: status), answer: totals, canSendAgain: canSendAgain, now: now)
             case .failed(let error): return failed(.error(error), canSendAgain: canSendAgain, now: now)
             }
         case .fail(let error): return failed(.error(error), canSendAgain: canSendAgain, now: now)

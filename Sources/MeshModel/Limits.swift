@@ -407,5 +407,6 @@ package enum Limits {
     package static let policyTroubles = 4_096
     package static let policiesPerScope = 64
     package static let policyChoices = 16
+    package static let explainedCandidates = 1_024
     package static let tokenRatios = 1_024
 }

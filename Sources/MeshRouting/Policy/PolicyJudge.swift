@@ -33,7 +33,9 @@ struct PolicyJudge {
         if !takesModalities(row) { return .modality }
         if row.contextTokens == 0 {
             if terms.leastContext > 0 { return .context }
-        } else if row.contextTokens < terms.leastContext || UInt64(row.contextTokens) < asked.mustFit {
+        } else if row.contextTokens < terms.leastContext || row.contextTokens <= terms.exceeded
+            || UInt64(row.contextTokens) < asked.mustFit
+        {
             return .context
         }
         if !isIn(terms.providers, row.provider) { return .provider }

@@ -59,19 +59,32 @@ package final class Dispatcher: Sendable {
         locals.contains { $0.meets(need, of: provider) }
     }
 
-    /// Where `route` may be served now, in the order of its plan: at most `Limits.forwardAttempts`.
-    package func places(_ route: Route, _ need: WorkerNeed, for asker: Asker) -> [any Place] {
+    /// Where `route` may be served now, in the order of its plan.
+    /// - Parameter isRehearsal: whether nobody is asked: the next request then finds the same order.
+    package func places(
+        _ route: Route, _ need: WorkerNeed, for asker: Asker, isRehearsal: Bool = false,
+        limit: Int = Limits.forwardAttempts
+    ) -> [any Place] {
         let offers = localOffers(of: route.providers, need)
-        let hosts = remotes.places(route, need, for: asker, limit: Limits.forwardAttempts)
+        let hosts = remotes.places(route, need, for: asker, limit: limit, isRehearsal: isRehearsal)
         let legs = RoutePlan.legs(
             locals: offers.map { RoutePlan.Local(provider: $0.provider, isResting: $0.offer.isResting) },
-            hosts: hosts.count, limit: Limits.forwardAttempts)
+            hosts: hosts.count, limit: limit)
         return legs.map { leg in
             switch leg.target {
             case .local(let number): offers[number].offer.place
             case .host(let number): hosts[number]
             }
         }
+    }
+
+    /// Those of them that are at one node.
+    package func places(
+        _ route: Route, _ need: WorkerNeed, at node: PublicKey, here: PublicKey, for asker: Asker
+    ) -> [any Place] {
+        guard node == here else { return remotes.place(route, need, at: node, for: asker).map { [$0] } ?? [] }
+        return localOffers(of: route.providers, need).map(\.offer)
+            .sorted { !$0.isResting && $1.isResting }.map(\.place)
     }
 
     /// Whether any place, here or at another node, is known to have what is needed now.
@@ -103,7 +116,7 @@ package final class Dispatcher: Sendable {
         }
     }
 
-    private func nobody(_ route: Route, _ need: WorkerNeed) -> MeshError {
+    func nobody(_ route: Route, _ need: WorkerNeed) -> MeshError {
         let names = route.providers.map(\.fullName).joined(separator: ", ")
         if let endpoint = need.endpoint, lacksEndpoint(route, need) {
             return MeshError(

@@ -46,23 +46,26 @@ package final class PolicyMarket: Sendable {
     }
 
     /// The best candidates, best first.
-    func decide(_ wish: Wish, _ endpoint: EndpointPath?, for principal: Principal) -> [PolicyCandidate] {
+    /// - Parameter exceeded: the largest window that the prompt was said to be too long for.
+    func decide(
+        _ wish: Wish, _ endpoint: EndpointPath?, for principal: Principal, exceeded: UInt32 = 0
+    ) -> [PolicyCandidate] {
         state.withLock { state in
-            let query = prepare(wish, endpoint, principal, &state)
-            let limit = wish.preferences?.mayFallBack ?? true ? Limits.forwardAttempts : 1
-            return state.index.decide(query, state.states, turn: state.turn, limit: limit).map {
+            state.turn &+= 1
+            let query = prepare(wish, endpoint, principal, exceeded: exceeded, &state)
+            return state.index.decide(query, state.states, turn: state.turn).map {
                 state.index.candidate($0.candidate)
             }
         }
     }
 
-    /// Every candidate with its score or its one reason.
+    /// Every candidate with its score or its one reason, as the next decision will see them.
     package func explain(
         _ wish: Wish, _ endpoint: EndpointPath?, for principal: Principal
     ) -> (chosen: [(PolicyCandidate, PolicyScore)], excluded: [(PolicyCandidate, Exclusion)]) {
         state.withLock { state in
             let query = prepare(wish, endpoint, principal, &state)
-            let report = state.index.explain(query, state.states, turn: state.turn)
+            let report = state.index.explain(query, state.states, turn: state.turn &+ 1)
             return (
                 report.choices.map { (state.index.candidate($0.candidate), $0.score) },
                 report.excluded.map { (state.index.candidate($0.candidate), $0.reason) }
@@ -71,7 +74,7 @@ package final class PolicyMarket: Sendable {
     }
 
     private func prepare(
-        _ wish: Wish, _ endpoint: EndpointPath?, _ principal: Principal, _ state: inout State
+        _ wish: Wish, _ endpoint: EndpointPath?, _ principal: Principal, exceeded: UInt32 = 0, _ state: inout State
     ) -> PolicyQuery {
         let (known, serial) = catalog.edition
         if state.serial != serial {
@@ -81,10 +84,9 @@ package final class PolicyMarket: Sendable {
             state.serial = serial
         }
         for key in state.troubles.returned(now: SystemClock.instant) { change(key, &state) { $0.exclusion = nil } }
-        state.turn &+= 1
         return PolicyQuery(
             state.index, policy: wish.policy, preferences: wish.preferences, targets: wish.targets, facts: wish.facts,
-            endpoint: endpoint, principal: principal, ratios: state.ratios)
+            endpoint: endpoint, principal: principal, ratios: state.ratios, exceeded: exceeded)
     }
 
     // MARK: What became of it
