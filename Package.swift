@@ -183,7 +183,7 @@ let package = Package(
             "MeshTransportTests",
             [
                 "MeshTransport", "MeshModel", "MeshWire", "MeshGossip", "MeshCrypto", .nio("NIOCore"), .nio("NIOPosix"),
-                .nio("NIOHTTP1"), .ssl, .protobuf,
+                .nio("NIOHTTP1"), .nio("NIOWebSocket"), .ssl, .protobuf,
             ]),
         // Servers that several test targets play against; in no product.
         .target(

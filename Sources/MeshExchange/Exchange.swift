@@ -40,7 +40,8 @@ package final class Exchange: Sendable, Ticking {
             isStream: request.form == .events, mayRepeat: request.mayRepeat, places: finder.attempts, repeats: repeats,
             mayOutgrow: finder.mayOutgrow)
         let machine = ExchangeStateMachine(
-            terms, form: request.form, boundsStream: boundsStream, looking: finder.looking, now: SystemClock.instant)
+            terms, form: request.form, boundsStream: boundsStream, looking: finder.looking,
+            mayResume: request.mayResume && request.content.takesBeginning, now: SystemClock.instant)
         state = NIOLoopBoundBox(State(machine: machine, writer: writer), eventLoop: eventLoop)
     }
 
@@ -155,7 +156,11 @@ package final class Exchange: Sendable, Ticking {
             // The reader may have gone while somebody was waited for.
             guard writer != nil else { return }
             let known = state.withValue { $0.places }
-            let new = found.filter { place in !known.contains { $0.isSame(as: place) } }
+            // A host of which one worker broke off may have another that goes on.
+            let resumes = state.withValue { $0.machine.resumesBehind != nil }
+            let new = found.filter { place in
+                resumes && place.isForeign || !known.contains { $0.isSame(as: place) }
+            }
             state.value.places += new
             perform(state.value.machine.found(new.map(\.isForeign), now: SystemClock.instant))
         }
@@ -169,6 +174,11 @@ package final class Exchange: Sendable, Ticking {
         request.deadlines.firstContentMs = firstContentMs
         request.deadlines.totalMs = totalMs
         request.upload = upload?.ticket()
+        if let text = state.withValue({ $0.machine.resumesBehind }) {
+            request.content = request.content.goingOn(behind: text)
+            let mark = writer?.markOfResumption(from: source) ?? ByteBuffer()
+            state.value.machine.marks(resumption: mark)
+        }
         let attempt = state.withValue { state in
             state.handle = nil
             return state.machine.tried

@@ -118,6 +118,9 @@ struct UncommittedAnswer: Sendable {
         return String(decoding: beginning, as: UTF8.self)
     }
 
+    /// Whether what was held is the beginning of a stream of events.
+    var isEventStream: Bool { head.map { $0.isEventStream && $0.status < 400 } ?? false }
+
     private var retryAfter: Int? {
         head?.fields.first { $0.name == "retry-after" }.flatMap { Int($0.value) }
     }

@@ -51,8 +51,8 @@ extension GatewayContext {
             if let chosen = try chosen(body.model, principal, headers) { return chosen }
             return .route(try catalog.resolve(body.model, for: principal).get())
         }
-        let fields = try self.fields(of: body)
-        return try destination(body, fields, headers, principal)
+        let preferences = try fields(of: body).map(RoutingPreferences.init)
+        return try destination(body, preferences, headers, principal)
     }
 
     /// - Parameter text: such as `embeddings`, `/v1/images/generations`; nothing and `chat/completions` are chat.

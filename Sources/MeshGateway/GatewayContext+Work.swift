@@ -18,12 +18,13 @@ extension GatewayContext {
             var body = try BuyerBody.read(bytes)
             let fields = try fields(of: body)
             body.leaveOut(fields?.cuts ?? [])
-            let destination = try destination(body, fields, head.headers, principal)
-            return (
-                WorkRequest(
-                    content: .chat(body), form: body.wantsStream ? .events : .document,
-                    need: WorkerNeed(model: destination.onlyModel), deadlines: deadlines), destination
-            )
+            let preferences = try fields.map(RoutingPreferences.init)
+            let destination = try destination(body, preferences, head.headers, principal)
+            var request = WorkRequest(
+                content: .chat(body), form: body.wantsStream ? .events : .document,
+                need: WorkerNeed(model: destination.onlyModel), deadlines: deadlines)
+            request.mayResume = preferences?.mayResume ?? false
+            return (request, destination)
         case .proxy(let endpoint):
             let call = try ProxyCall.read(head, endpoint, bytes)
             if let chosen = try chosen(call.model, principal, head.headers) {
@@ -123,4 +124,10 @@ struct UploadWork {
     var route: Route
     var beginning: ByteBuffer
     var check: UploadCheck
+}
+
+extension RoutingPreferences {
+    init(_ fields: RoutingFields) throws(MeshError) {
+        try self.init(provider: fields.provider, models: fields.models, session: fields.session, own: fields.own)
+    }
 }

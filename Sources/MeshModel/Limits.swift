@@ -116,6 +116,7 @@ package enum Limits {
     // Buyer API
     package static let requestHeaderBytes = 16 << 10
     package static let requestBodyBytes = 8 << 20
+    package static let readAheadBytes = 16 << 10
     package static let tlsHandshakeMs: Int64 = 10_000
     package static let requestHeadMs: Int64 = 10_000
     package static let coldBodyBytes = 64 << 10
@@ -408,5 +409,6 @@ package enum Limits {
     package static let policiesPerScope = 64
     package static let policyChoices = 16
     package static let explainedCandidates = 1_024
+    package static let resumeTextBytes = 256 << 10
     package static let tokenRatios = 1_024
 }

@@ -136,6 +136,14 @@ package struct Attempts: Sendable {
 
     package mutating func ended() { state = .over }
 
+    /// The answer broke off behind content, and another place is to go on with it.
+    /// - Returns: whether there may be one.
+    package mutating func interrupted() -> Bool {
+        guard case .answering = state, mayGoOn, hasNext || wantsMore else { return false }
+        state = .idle
+        return true
+    }
+
     // MARK: Failures
 
     /// The place has failed before content.
