@@ -168,6 +168,17 @@ package struct ExchangeStateMachine: Sendable {
         return [.begin(place: number, firstContentMs: left.firstContentMs, totalMs: left.totalMs)]
     }
 
+    /// Whether the place that is to be asked would repeat what another has failed at.
+    package var repeatsWork: Bool { attempts.repeatsWork }
+
+    /// It must not be asked: too much is asked twice just now.
+    package mutating func mayNotRepeat(now: Instant) -> [Action] {
+        guard case .waiting = state else { return [] }
+        state = .idle
+        attempts.withdrawn()
+        return giveUp(now)
+    }
+
     private mutating func giveUp(_ now: Instant) -> [Action] {
         // Nobody went on: what is told is why it broke off.
         if let interruption { return finish(.failed(interruption)) }

@@ -133,6 +133,10 @@ package final class Exchange: Sendable, Ticking {
             case .drain: writable()
             case .find: find()
             case .begin(let place, let firstContentMs, let totalMs):
+                if state.withValue({ $0.machine.repeatsWork }), !finder.mayRepeat() {
+                    perform(state.value.machine.mayNotRepeat(now: SystemClock.instant))
+                    continue
+                }
                 begin(place, firstContentMs: firstContentMs, totalMs: totalMs)
             case .pause: handle?.pause()
             case .resume: handle?.resume()

@@ -16,6 +16,8 @@ package protocol PlaceFinder: Sendable {
     func none() -> MeshError
     /// What is told when all have failed, in place of the failure that says the most.
     func told(_ error: MeshError) -> MeshError
+    /// Whether work that somebody has failed at may be asked for once more; it is counted then.
+    func mayRepeat() -> Bool
     /// Nobody waits for places any more.
     func leave()
 }
@@ -25,5 +27,6 @@ extension PlaceFinder {
     package var attempts: Int { Limits.forwardAttempts }
     package var mayOutgrow: Bool { false }
     package func told(_ error: MeshError) -> MeshError { error }
+    package func mayRepeat() -> Bool { true }
     package func leave() {}
 }

@@ -110,6 +110,8 @@ package enum Limits {
     package static let poolWordsBytes = 200
     package static let retryPercent = 10
     package static let retryBudget = 100
+    package static let routeRetryBudget = 1_024
+    package static let routeRetryReserve = 100
     package static let retryReserve = 10
     package static let retryReserveMs: Int64 = 60_000
 

@@ -76,6 +76,8 @@ package struct Attempts: Sendable {
     package private(set) var tried = 0
     private var repeated = 0
     private var mayGoOn = true
+    /// Whether the next place would be asked for work that a living one has taken on and failed at.
+    package private(set) var repeatsWork = false
     /// The failure that says the most to the buyer, and the number of the attempt that had it.
     private var best: (failure: Failure, attempt: Int)?
     private var soonestRetry: Int?
@@ -103,6 +105,13 @@ package struct Attempts: Sendable {
         state = .waiting(since: now, hasSign: false)
         let left = max(terms.totalMs - now.milliseconds(since: started), 1)
         return (min(terms.firstContentMs, left), left)
+    }
+
+    /// The place that was to be asked is not: too much is asked twice just now.
+    package mutating func withdrawn() {
+        state = .idle
+        tried -= 1
+        mayGoOn = false
     }
 
     // MARK: What the place does
@@ -153,6 +162,8 @@ package struct Attempts: Sendable {
         state = .idle
         if !canSendAgain || !mayTryAnother(after: failure) { mayGoOn = false }
         if advice(for: failure) == .ifRepeatable { repeated += 1 }
+        // Who is gone takes its share of the load along, and its requests may all go elsewhere.
+        repeatsWork = advice(for: failure) == .ifRepeatable && Fault(failure) != .transport
         if let seconds = Self.retryAfter(failure) { soonestRetry = min(soonestRetry ?? seconds, seconds) }
         let isDecisive = advice(for: failure) == .never
         guard isDecisive || best.map({ Self.weight($0.failure) <= Self.weight(failure) }) ?? true else { return false }

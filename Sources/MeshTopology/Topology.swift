@@ -80,6 +80,8 @@ package struct Topology: Sendable, Equatable {
     /// What owners at some nodes set up for buyers.
     package struct Market: Sendable, Equatable {
         package var nodes: [String]
+        /// What buyers write for its first rotation.
+        package var firstRotation: String? { rotations.first.map { "rotation/\($0.name)" } }
         package var rotations: [Rotation]
         package var policies: [Policy]
         /// As `aisbf apply` takes it.

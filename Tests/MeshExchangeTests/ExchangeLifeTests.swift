@@ -24,6 +24,8 @@ import Testing
             case buyerLeft
             case refused(ErrorCode)
             case uploadLeft
+            /// Too much is asked twice.
+            case mayNotRepeat
         }
 
         var at: Int64
@@ -79,6 +81,9 @@ import Testing
             case .tick: actions = machine.tick(whoAnswers: "the worker", canSendAgain: canSendAgain, now: now)
             case .buyerLeft: actions = machine.cancelled()
             case .refused(let code): actions = machine.refused(MeshError(code, "no"))
+            case .mayNotRepeat:
+                #expect(machine.repeatsWork)
+                actions = machine.mayNotRepeat(now: now)
             case .uploadLeft:
                 canSendAgain = false
                 actions = []
@@ -188,6 +193,11 @@ import Testing
                 Step(10, fails(.workerLost), "begin 1 10000 59990"), Step(20, fails(.nodeUnreachable), "find"),
                 Step(20, .found([false]), "begin 2 10000 59980"),
                 Step(30, fails(.workerUnavailable), "rest 2 0", "fail worker_lost"),
+            ]),
+        Row(
+            name: "too much is asked twice: the failure is the answer",
+            steps: began + [
+                Step(10, fails(.workerError), "begin 1 10000 59990"), Step(10, .mayNotRepeat, "fail worker_error"),
             ]),
         Row(
             name: "nobody new is found",

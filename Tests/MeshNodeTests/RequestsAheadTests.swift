@@ -26,7 +26,8 @@ import Testing
         try await Self.withHeld { connection, answer in
             connection.send(Array(Self.health.prefix(20)))
             answer()
-            #expect(try await connection.reply().text.contains("choices"))
+            let first = try await connection.reply()
+            #expect(first.text.contains("choices"))
             connection.send(Array(Self.health.dropFirst(20)))
             #expect(try await connection.reply().text.contains("ok"))
             connection.send(Self.health)
@@ -43,7 +44,8 @@ import Testing
                 await Task.yield()
             }
             answer()
-            #expect(try await connection.reply().text.contains("choices"))
+            let first = try await connection.reply()
+            #expect(first.text.contains("choices"))
             for _ in 0..<count {
                 let reply = try await connection.reply()
                 #expect(reply.status == 200)

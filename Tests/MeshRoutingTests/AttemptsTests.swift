@@ -71,6 +71,21 @@ import Testing
         #expect(!host.hasNext)
     }
 
+    /// A lost worker's load is gone with it, and one that refused did nothing.
+    @Test(arguments: [
+        (ErrorCode.workerError, true), (.workerTimeout, true), (.workerBadAnswer, true), (.nodeError, true),
+        (.workerLost, false), (.nodeUnreachable, false), (.workerBusy, false), (.draining, false),
+    ])
+    func whatIsWorkDoneTwice(code: ErrorCode, repeats: Bool) {
+        var machine = Self.machine()
+        _ = machine.begin(now: Self.at(0))
+        _ = machine.failed(.error(MeshError(code, "x")), canSendAgain: true)
+        #expect(machine.repeatsWork == repeats)
+        _ = machine.begin(now: Self.at(0))
+        machine.withdrawn()
+        #expect(!machine.hasNext && !machine.wantsMore && machine.tried == 1)
+    }
+
     @Test func whatSaysMostIsToldWithTheSoonestTime() throws {
         let failures: [Attempts.Failure] = [
             .error(MeshError(.workerBusy, "busy", retryAfterSeconds: 20)),

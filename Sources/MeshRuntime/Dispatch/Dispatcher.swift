@@ -2,12 +2,15 @@ package import MeshExchange
 package import MeshModel
 package import MeshRouting
 package import NIOCore
+import Synchronization
 
 /// Turns a route into places to ask, and a request into a running exchange.
 package final class Dispatcher: Sendable {
     private let locals: [any LocalPlaces]
     private let remotes: ForwardPlaces
     private let tickers = LoopTickers<Exchange>()
+    /// How much of what buyers ask for by the name of a provider or of a policy may be asked for twice.
+    private let retries = Mutex(RetryBudget(limit: Limits.routeRetryBudget, reserve: Limits.routeRetryReserve))
 
     /// - Parameter locals: where requests can be answered at this node.
     package init(locals: [any LocalPlaces], remotes: ForwardPlaces) {
@@ -21,11 +24,16 @@ package final class Dispatcher: Sendable {
         eventLoop: any EventLoop
     ) -> Exchange {
         let need = request.need
+        requestBegan()
         let finder = RouteFinder(
             places: { [self] in places(route, need, for: asker) },
-            nobody: { [self] in nobody(route, need) })
+            nobody: { [self] in nobody(route, need) },
+            repeats: { [self] in mayRepeat() })
         return exchange(request, by: finder, upload: upload, writer: writer, eventLoop: eventLoop)
     }
+
+    func requestBegan() { retries.withLock { $0.requestBegan() } }
+    func mayRepeat() -> Bool { retries.withLock { $0.spend(now: SystemClock.instant) } }
 
     /// The same for places that somebody else chooses.
     package func exchange(
@@ -48,7 +56,7 @@ package final class Dispatcher: Sendable {
                 let legs = localOffers(of: [provider], need)
                 return legs.prefix(Limits.forwardAttempts).map(\.offer.place)
             },
-            nobody: { Self.noWorker(need) })
+            nobody: { Self.noWorker(need) }, repeats: { true })
         return Exchange(
             request, upload: upload, finder: finder, repeats: Limits.repeatsByHost, boundsStream: false,
             tickers: tickers, writer: writer, eventLoop: eventLoop)
@@ -150,7 +158,9 @@ package final class Dispatcher: Sendable {
 private struct RouteFinder: PlaceFinder {
     let places: @Sendable () -> [any Place]
     let nobody: @Sendable () -> MeshError
+    let repeats: @Sendable () -> Bool
 
     func find(_ found: @escaping @Sendable ([any Place]) -> Void) { found(places()) }
     func none() -> MeshError { nobody() }
+    func mayRepeat() -> Bool { repeats() }
 }

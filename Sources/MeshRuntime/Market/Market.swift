@@ -87,6 +87,7 @@ package final class Market: Sendable {
         _ request: WorkRequest, by wish: PolicyMarket.Wish, for asker: Asker, upload: UploadFlow?,
         writer: any AnswerWriter, eventLoop: any EventLoop
     ) -> Exchange {
+        dispatcher.requestBegan()
         let finder = PolicyFinder(
             market: policies, dispatcher: dispatcher, wish: wish, need: request.need, asker: asker, node: node,
             eventLoop: eventLoop)

@@ -39,6 +39,8 @@ final class PolicyFinder: PlaceFinder {
         state = NIOLoopBoundBox(State(), eventLoop: eventLoop)
     }
 
+    func mayRepeat() -> Bool { dispatcher.mayRepeat() }
+
     func find(_ found: @escaping @Sendable ([any Place]) -> Void) {
         if let latest = state.value.found.last, latest.isOutgrown, let window = latest.window {
             state.value.exceeded = max(state.value.exceeded, window)
