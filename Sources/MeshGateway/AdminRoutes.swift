@@ -56,6 +56,7 @@ package struct AdminRoutes: Sendable {
         case ("rotations", _): return try await rotations(request, Array(path.dropFirst()))
         case ("policies", _): return try await policies(request, Array(path.dropFirst()))
         case ("apply", 1): return try await apply(request)
+        case ("limits", 1...4): return try await limits(request, Array(path.dropFirst()))
         case ("keys", 1...3): return try await keys(request, Array(path.dropFirst()))
         case ("mesh", 3) where path[1] == "names": return try await settleName(request, path[2])
         case ("mesh", 2...3): return try await meshRoute(request, Array(path.dropFirst()))

@@ -12,6 +12,7 @@ package final class GatewayContext: Sendable {
     package let catalog: CatalogHolder
     package let dispatcher: Dispatcher
     package let market: Market
+    package let quotas: Quotas
     package let deadlines: AnswerDeadlines
     package let coldRoutes: any ColdRoutes
     package let metrics: GatewayMetrics
@@ -27,7 +28,7 @@ package final class GatewayContext: Sendable {
 
     package init(
         identity: NodeFacts, authenticator: Authenticator, catalog: CatalogHolder, dispatcher: Dispatcher,
-        market: Market,
+        market: Market, quotas: Quotas = Quotas(),
         deadlines: AnswerDeadlines, coldRoutes: any ColdRoutes, metrics: GatewayMetrics,
         journal: Journal = .silent, requests: RequestCount = RequestCount()
     ) {
@@ -36,6 +37,7 @@ package final class GatewayContext: Sendable {
         self.catalog = catalog
         self.dispatcher = dispatcher
         self.market = market
+        self.quotas = quotas
         self.deadlines = deadlines
         self.coldRoutes = coldRoutes
         self.metrics = metrics

@@ -146,10 +146,7 @@ package final class RunningNode: Service {
             store: home.store, operatorKey: operatorKey, configured: MeshLists(configuration.mesh),
             wall: { SystemClock.wall })
         let certificates = try configuration.api.tls.map { try ServerCertificates($0) }
-        let remotes = ForwardPlaces(
-            remote: ForwardClient(links: links, signer: home.identity.node, signers: signers),
-            operators: { catalog.current.node($0)?.operatorKey })
-        let dispatcher = Dispatcher(locals: [sessions], remotes: remotes)
+        let dispatcher = dispatcher(home, sessions, links, signers, catalog)
         let market = market(home, catalog, dispatcher, logger)
         let forwards = ForwardServer(
             node: key, catalog: catalog, dispatcher: dispatcher, signers: signers, deadlines: configuration.deadlines,
@@ -163,10 +160,11 @@ package final class RunningNode: Service {
         let authenticator = Authenticator()
         let store = StoreWatch(store: home.store, logger: logger)
         let upstreams = Upstreams(sessions: sessions, catalog: catalog, group: group, logger: logger)
+        let quotas = Quotas(store: home.store, logger: logger)
         let administration = Administration(
             store: home.store, directory: home.directory, identity: home.identity, authenticator: authenticator,
             signers: signers, control: control, sessions: sessions, catalog: catalog, upstreams: upstreams,
-            book: market.book, wall: { SystemClock.wall })
+            book: market.book, quotas: quotas, wall: { SystemClock.wall })
         let views = NodeViews(
             facts: facts(configuration, home), control: control, catalog: catalog, sessions: sessions, clock: clock,
             store: store, links: links, rules: rules, certificates: { certificates.map { [$0.view] } ?? [] })
@@ -175,7 +173,7 @@ package final class RunningNode: Service {
             admission: admission, store: store, exposition: { registry.exposition() })
         let gateway = GatewayContext(
             identity: NodeFacts(key: key, operatorKey: operatorKey, name: configuration.nodeName),
-            authenticator: authenticator, catalog: catalog, dispatcher: dispatcher, market: market,
+            authenticator: authenticator, catalog: catalog, dispatcher: dispatcher, market: market, quotas: quotas,
             deadlines: configuration.deadlines, coldRoutes: routes, metrics: GatewayMetrics(), journal: journal,
             requests: RequestCount(idle: idle))
         return Parts(
@@ -183,6 +181,15 @@ package final class RunningNode: Service {
             sessions: sessions, admission: admission, administration: administration, upstreams: upstreams,
             catalog: catalog, broker: try broker(configuration, home, rules), store: store, journal: journal,
             idle: idle, rules: rules, certificates: certificates)
+    }
+
+    private static func dispatcher(
+        _ home: NodeHome, _ sessions: SessionTable, _ links: NodeLinks, _ signers: Signers, _ catalog: CatalogHolder
+    ) -> Dispatcher {
+        let remotes = ForwardPlaces(
+            remote: ForwardClient(links: links, signer: home.identity.node, signers: signers),
+            operators: { catalog.current.node($0)?.operatorKey })
+        return Dispatcher(locals: [sessions], remotes: remotes)
     }
 
     private static func market(
@@ -333,7 +340,10 @@ package final class RunningNode: Service {
                 parts.sessions.changed(session)
             }
             do {
-                try await NIOThreadPool.singleton.runIfActive { [parts] in try parts.control.flushRecords() }
+                try await NIOThreadPool.singleton.runIfActive { [parts] in
+                    parts.gateway.quotas.sweep()
+                    try parts.control.flushRecords()
+                }
             } catch is CancellationError { return }
             parts.store.look(now: SystemClock.wall)
             let names = parts.catalog.takeUsedNames()
@@ -377,6 +387,7 @@ package final class RunningNode: Service {
         admin.connections.closeAll()
         api.connections.closeAll()
         parts.journal.flush()
+        try? await NIOThreadPool.singleton.runIfActive { [parts] in parts.gateway.quotas.close() }
         logger.info("node stopped")
     }
 }

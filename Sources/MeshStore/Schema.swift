@@ -12,6 +12,7 @@ enum Schema {
         migrator.registerMigration("6 mesh rules") { try $0.execute(sql: meshRules) }
         migrator.registerMigration("7 upstreams") { try $0.execute(sql: upstreams) }
         migrator.registerMigration("8 market") { try $0.execute(sql: market) }
+        migrator.registerMigration("9 quotas") { try $0.execute(sql: quotas) }
         return migrator
     }()
 

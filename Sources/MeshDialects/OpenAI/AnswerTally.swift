@@ -1,0 +1,106 @@
+/// Counts the tokens of an answer while it passes, without decoding it: the texts of the members that hold what a model
+/// wrote, in events or in a whole document, cut anywhere. For answers whose backend does not tell how many there were.
+package struct AnswerTally: Sendable {
+    private enum Place {
+        case outside
+        /// In a string: its hash and length so far.
+        case string(UInt64, Int)
+        case escape(UInt64, Int)
+        /// Behind a string, which may be a name.
+        case behind(isCounted: Bool)
+        /// Behind the colon.
+        case value(isCounted: Bool)
+        case counted
+        case countedEscape
+    }
+
+    private let names: [UInt64]
+    private var place = Place.outside
+    private var estimate = TokenEstimate()
+
+    /// - Parameter isResponses: whether the answer is one of the Responses API, whose events say everything twice at
+    ///   their end.
+    package init(isResponses: Bool = false) { names = isResponses ? Self.ofResponses : Self.ofChat }
+
+    package var tokens: Int64 { estimate.tokens }
+
+    private static let ofChat = ["content", "text", "reasoning_content", "reasoning", "refusal", "arguments"].map(hash)
+    private static let ofResponses = ["delta"].map(hash)
+
+    private static let offset: UInt64 = 0xCBF2_9CE4_8422_2325
+    private static func hash(_ name: String) -> UInt64 { name.utf8.reduce(offset) { mixed($0, $1) } }
+    @inline(__always) private static func mixed(_ hash: UInt64, _ byte: UInt8) -> UInt64 {
+        (hash ^ UInt64(byte)) &* 0x100_0000_01B3
+    }
+
+    package mutating func add(_ bytes: UnsafeRawBufferPointer) {
+        var position = 0
+        while position < bytes.count {
+            if case .counted = place {
+                position = count(bytes, from: position)
+            } else {
+                step(bytes[position])
+                position += 1
+            }
+        }
+    }
+
+    /// The text up to its closing quote, or to the end of these bytes.
+    private mutating func count(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
+        var position = start
+        while position < bytes.count {
+            switch bytes[position] {
+            case UInt8(ascii: "\""):
+                estimate.addEscaped(bytes, start..<position)
+                place = .outside
+                return position + 1
+            case UInt8(ascii: "\\"):
+                guard position + 1 < bytes.count else {
+                    estimate.addEscaped(bytes, start..<position)
+                    place = .countedEscape
+                    return bytes.count
+                }
+                position += 2
+            default: position += 1
+            }
+        }
+        estimate.addEscaped(bytes, start..<bytes.count)
+        return bytes.count
+    }
+
+    @inline(__always)
+    private mutating func step(_ byte: UInt8) {
+        switch place {
+        case .outside: if byte == UInt8(ascii: "\"") { place = .string(Self.offset, 0) }
+        case .string(let hash, let length):
+            if byte == UInt8(ascii: "\"") {
+                place = .behind(isCounted: length <= 20 && names.contains(hash))
+            } else if byte == UInt8(ascii: "\\") {
+                place = .escape(hash, length)
+            } else {
+                place = .string(Self.mixed(hash, byte), length + 1)
+            }
+        // A name with escapes is none of ours.
+        case .escape: place = .string(0, 99)
+        case .behind(let isCounted):
+            if byte == UInt8(ascii: ":") {
+                place = .value(isCounted: isCounted)
+            } else if !Self.isSpace(byte) {
+                place = .outside
+            }
+        case .value(let isCounted):
+            if Self.isSpace(byte) { return }
+            guard byte == UInt8(ascii: "\"") else {
+                place = .outside
+                return
+            }
+            place = isCounted ? .counted : .string(0, 99)
+        case .countedEscape: place = .counted
+        case .counted: break
+        }
+    }
+
+    @inline(__always) private static func isSpace(_ byte: UInt8) -> Bool {
+        byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09
+    }
+}
