@@ -159,7 +159,14 @@ import Testing
         rig.define()
         #expect(rig.refusal(.tokens(5_000)) == nil)
         // What the limit had in hand was given back, what was used was not.
-        rig.quotas = [(LedgerRig.key, { var quota = Quota(); quota.tokensPerDay = 1_000; return quota }())]
+        rig.quotas = [
+            (
+                LedgerRig.key,
+                {
+                    var quota = Quota(); quota.tokensPerDay = 1_000; return quota
+                }()
+            )
+        ]
         rig.define()
         #expect(rig.standing(.tokensPerDay)?.remaining == 400)
     }

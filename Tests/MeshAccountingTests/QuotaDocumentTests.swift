@@ -39,7 +39,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("key/0123456789ab", "key/0123456789ab"), ("user/bob", "user/bob"), ("provider/global/lab", "provider/global/lab"),
+        ("key/0123456789ab", "key/0123456789ab"), ("user/bob", "user/bob"),
+        ("provider/global/lab", "provider/global/lab"),
         ("users/bob", nil), ("user/", nil), ("user", nil), ("user/b b", nil), ("/bob", nil),
     ])
     func subjects(text: String, shown: String?) { #expect(QuotaSubject(text)?.description == shown) }

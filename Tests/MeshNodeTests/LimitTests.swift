@@ -15,9 +15,12 @@ import Testing
             _ = try await shop.node.administer("PUT", "limits/user/bob", limit)
             shop.first.answers(Self.using(prompt: 400, completion: 600))
             // A thousand tokens are held and a thousand used.
-            let body = #"{"model":"lab/m1","max_tokens":950,"messages":[{"role":"user","content":"\#(Self.words(30))"}]}"#
+            let body =
+                #"{"model":"lab/m1","max_tokens":950,"messages":[{"role":"user","content":"\#(Self.words(30))"}]}"#
             let replies = try await withThrowingTaskGroup(of: Reply.self) { group in
-                for _ in 0..<300 { group.addTask { try await shop.bob.call("POST", Buyer.chat, body: body, within: 60) } }
+                for _ in 0..<300 {
+                    group.addTask { try await shop.bob.call("POST", Buyer.chat, body: body, within: 60) }
+                }
                 var replies: [Reply] = []
                 while let reply = try await group.next() { replies.append(reply) }
                 return replies
@@ -34,12 +37,14 @@ import Testing
     private static func words(_ count: Int) -> String { Array(repeating: "word", count: count).joined(separator: " ") }
 
     private static func using(prompt: Int, completion: Int) -> Serving.Answer {
-        let payload = #"{"id":"x","choices":[],"usage":{"prompt_tokens":\#(prompt),"completion_tokens":\#(completion)}}"#
+        let payload =
+            #"{"id":"x","choices":[],"usage":{"prompt_tokens":\#(prompt),"completion_tokens":\#(completion)}}"#
         return { $0.answer($1, payload: payload) }
     }
 
     private static let refusals: [(name: String, limit: String, after: Int)] = [
-        ("requests_per_minute", #"{"requests_per_minute":1}"#, 1), ("tokens_per_minute", #"{"tokens_per_minute":3000}"#, 1),
+        ("requests_per_minute", #"{"requests_per_minute":1}"#, 1),
+        ("tokens_per_minute", #"{"tokens_per_minute":3000}"#, 1),
         ("concurrent", #"{"concurrent":0}"#, 0), ("tokens_per_day", #"{"tokens_per_day":3000}"#, 1),
         ("tokens_per_month", #"{"tokens_per_month":3000}"#, 1), ("expires_at", #"{"expires_at":1000}"#, 0),
         ("allow_addresses", #"{"allow_addresses":["192.0.2.0/24"]}"#, 0),
@@ -126,7 +131,8 @@ import Testing
             let stream = #"{"model":"lab/m1","stream":true,"messages":[{"role":"user","content":"hello"}]}"#
             // The buyer leaves in the middle of a stream: what was delivered counts.
             shop.first.answers { worker, request in
-                let event = #"{"choices":[{"index":0,"delta":{"role":"assistant","content":"one two three four five"}}]}"#
+                let event =
+                    #"{"choices":[{"index":0,"delta":{"role":"assistant","content":"one two three four five"}}]}"#
                 worker.chunk(request, "data: \(event)\n\n")
             }
             let connection = try await shop.bob.start(stream)
@@ -172,7 +178,8 @@ import Testing
     @Test func nonsenseIsRefused() async throws {
         try await withNode { node in
             for (path, body, status) in [
-                ("limits/user/nobody", "{\"concurrent\":1}", 404), ("limits/key/ffffffffffff", "{\"concurrent\":1}", 404),
+                ("limits/user/nobody", "{\"concurrent\":1}", 404),
+                ("limits/key/ffffffffffff", "{\"concurrent\":1}", 404),
                 ("limits/wheel/x", "{\"concurrent\":1}", 400), ("limits/user/global", "{}", 400),
                 ("limits/user/global", "{\"rpm\":1}", 400), ("limits/user/global", "{\"concurrent\":-1}", 400),
             ] {
