@@ -82,6 +82,4 @@ extension QuotaLimit {
 
     /// Whether its amounts are millionths of a currency.
     package var isMoney: Bool { self == .moneyPerDay || self == .moneyPerMonth }
-    /// Whether it says who may ask for what, and counts nothing.
-    package var isRule: Bool { [.expires, .addresses, .models, .routes].contains(self) }
 }

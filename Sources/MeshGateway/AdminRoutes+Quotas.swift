@@ -17,10 +17,11 @@ extension AdminRoutes {
                 "'\(first.cut(toUTF8Bytes: 64))' is no subject of limits; they are written key/ID and user/NAME",
                 parameter: "subject")
         }
-        switch request.method {
-        case .GET: return .json(try await administration.quotaEntry(subject).document)
-        case .PUT, .PATCH: return .json(try await administration.setQuota(subject, try request.document()).document)
-        case .DELETE:
+        switch (subject.kind, request.method) {
+        case (_, .GET): return .json(try await administration.quotaEntry(subject).document)
+        case (_, .PUT), (_, .PATCH):
+            return .json(try await administration.setQuota(subject, try request.document()).document)
+        case (_, .DELETE):
             try await administration.removeQuota(subject)
             return .noContent
         default: throw Self.wrongMethod("GET, HEAD, PUT, PATCH, DELETE")

@@ -19,6 +19,8 @@ package enum MetricHelp {
             "metrics that were not kept: too many series, or a name of another kind",
         "aisbf_model_request_seconds": "how long the requests of a provider's model took",
         "aisbf_model_requests_total": "requests that reached a provider, by its model and how they ended",
+        "aisbf_quota_holds": "requests under way for which something of a quota is held",
+        "aisbf_quota_refusals_total": "requests that a limit of their key or user refused",
         "aisbf_record_cache_skipped_total": "records or peers the store refused to keep",
         "aisbf_records_accepted_total": "records taken: new ones and newer versions",
         "aisbf_records_rejected_total": "records refused; each is blamed on the link it came by",
