@@ -180,7 +180,9 @@ let package = Package(
             ["MeshBroker", "MeshGossip", "MeshRouting", "MeshWire", "MeshModel", "MeshCrypto"]),
         tests("MeshAccountingTests", ["MeshAccounting", "MeshModel", "MeshWire"]),
         tests("MeshTopologyTests", ["MeshTopology"]),
-        tests("MeshStoreTests", ["MeshStore", "MeshRouting", "MeshModel", "MeshWire", "MeshCrypto", .grdb]),
+        tests(
+            "MeshStoreTests",
+            ["MeshStore", "MeshAccounting", "MeshRouting", "MeshModel", "MeshWire", "MeshCrypto", .grdb]),
         tests(
             "MeshTransportTests",
             [

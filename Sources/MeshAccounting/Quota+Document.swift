@@ -90,7 +90,8 @@ extension Quota {
 
     private static func patterns(_ value: JSONValue, _ limit: QuotaLimit) throws(MeshError) -> [String] {
         let texts = try list(value, limit)
-        guard texts.allSatisfy({ (1...Limits.quotaPatternBytes).contains($0.utf8.count) && !$0.dropLast().contains("*") })
+        guard
+            texts.allSatisfy({ (1...Limits.quotaPatternBytes).contains($0.utf8.count) && !$0.dropLast().contains("*") })
         else {
             throw problem(
                 limit.rawValue, "'\(limit.rawValue)' has names, or beginnings of names with a '*' at their end")

@@ -48,7 +48,7 @@ final class BuyerAnswer: AnswerWriter {
 
     func answerBegan(_ head: AnswerHead, from source: AnswerSource) {
         hasHead = true
-        meter.began(head, from: source.place)
+        meter.began(head)
         isEventStream = form == .events && head.isEventStream && head.status < 400
         trace(source)
         if head.status >= 400 { handler.trace.code = .workerError }
@@ -79,8 +79,7 @@ final class BuyerAnswer: AnswerWriter {
 
     func answerEnded(_ totals: AnswerTotals) {
         upload?.discard()
-        // Before the end is written: whoever asks behind it finds everything counted.
-        meter.ended(totals)
+        counted(totals, handler.trace.code, exchange?.source)
         if isEventStream, !totals.isInBody { answerContinued(ByteBuffer(bytes: OpenAIStream.done)) }
         finish()
     }
@@ -88,7 +87,7 @@ final class BuyerAnswer: AnswerWriter {
     func answerFailed(_ error: MeshError, from source: AnswerSource) {
         trace(source)
         failed(error)
-        meter.ended(nil)
+        counted(nil, error.code, source)
         guard hasHead else { return refuse(error, source) }
         guard isEventStream else { return cutOff() }
         // Content is out: the failure is the stream's last event, never silence.
@@ -99,13 +98,18 @@ final class BuyerAnswer: AnswerWriter {
     func answerWasCut(closing: ByteBuffer?) {
         let error = MeshError(.streamTooSlow, "the stream was cut because it was not read for too long")
         failed(error)
-        meter.ended(nil)
+        counted(nil, error.code, exchange?.source)
         guard isEventStream, let closing else { return cutOff() }
         upload?.revoke()
         exchange = nil
         handler.write(.body(.byteBuffer(closing)))
         handler.write(.body(.byteBuffer(ByteBuffer(bytes: OpenAIStream.failure(error, requestID: requestID)))))
         handler.closeAfterStream()
+    }
+
+    private func counted(_ totals: AnswerTotals?, _ code: ErrorCode?, _ source: AnswerSource?) {
+        meter.ended(
+            .init(totals: totals, code: code, source: source, node: source?.place.map(nodeName) ?? ""))
     }
 
     private func failed(_ error: MeshError) {
@@ -175,7 +179,7 @@ final class BuyerAnswer: AnswerWriter {
     func buyerLeft() {
         guard let exchange else { return }
         trace(exchange.source)
-        meter.ended(nil)
+        counted(nil, .clientClosed, exchange.source)
         upload?.revoke()
         self.exchange = nil
         exchange.cancel()

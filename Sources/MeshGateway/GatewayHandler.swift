@@ -206,14 +206,14 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             }
             machine.uploadBegan()
             arriving?.bytes = ByteBuffer()
-            startUpload(work, principal, admission)
+            startUpload(work, hot.caller, admission)
         } catch {
             machine.refused()
             fails(error)
         }
     }
 
-    private func startUpload(_ work: UploadWork, _ principal: Principal, _ admission: Admission?) {
+    private func startUpload(_ work: UploadWork, _ caller: Caller, _ admission: Admission?) {
         guard let context else { return }
         let flow = UploadFlow(
             eventLoop: context.eventLoop, held: work.beginning,
@@ -222,7 +222,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
                 self?.setReading(isReading)
             })
         uploading = Uploading(flow: flow, check: work.check)
-        start(work.request, .route(work.route), principal, admission, upload: flow)
+        start(work.request, .route(work.route), caller, admission, upload: flow)
     }
 
     private func uploadBroke(_ error: MeshError) {
@@ -247,13 +247,13 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             let (work, destination) = try shared.work(hot.route, request.head, request.bytes, principal)
             do throws(QuotaRefused) {
                 start(
-                    work, destination, principal, try shared.admit(work, destination, hot, from: carrier.place))
+                    work, destination, hot.caller, try shared.admit(work, destination, hot, from: carrier.place))
             } catch { answer(error.error, error.fields) }
         } catch { answer(error) }
     }
 
     private func start(
-        _ request: WorkRequest, _ destination: Destination, _ principal: Principal, _ admission: Admission?,
+        _ request: WorkRequest, _ destination: Destination, _ caller: Caller, _ admission: Admission?,
         upload: UploadFlow? = nil
     ) {
         guard let context else { return }
@@ -265,13 +265,15 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         let requestID = RequestID.make(&dice)
         let answer = BuyerAnswer(
             handler: self, requestID: requestID, form: request.form, upload: upload,
-            meter: RequestMeter(request, for: principal.owner, admission))
+            meter: RequestMeter(
+                request, requestID: requestID, model: destination.model, for: caller, admission, shared.usage))
         running = answer
-        trace.begins(requestID, request, buyer: principal.username, model: destination.model)
+        trace.begins(requestID, request, buyer: caller.username, model: destination.model)
         shared.requests.began()
         answer.begin(
             shared.exchange(
-                request, to: destination, for: Asker(principal: principal, requestID: requestID), upload: upload,
+                request, to: destination, for: Asker(principal: shared.principal(caller), requestID: requestID),
+                upload: upload,
                 writer: answer, eventLoop: context.eventLoop))
     }
 

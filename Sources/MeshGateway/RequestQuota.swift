@@ -39,20 +39,33 @@ extension GatewayContext {
         switch quotas.admit(asked, estimate, for: subjects) {
         case .success(let admission): return admission
         case .failure(let refusal):
+            count(refusal, request, destination, hot.caller)
             let now = SystemClock.wall
             throw QuotaRefused(error: refusal.told(at: now), fields: RateLimitFields.of(refusal, at: now))
         }
+    }
+
+    /// Whoever looks at usage sees what was refused, too.
+    private func count(
+        _ refusal: QuotaRefusal, _ request: WorkRequest, _ destination: Destination, _ caller: Caller
+    ) {
+        var amounts = UsageAmounts()
+        amounts.requests = 1
+        usage.add(
+            UsageGroup(
+                side: .entry, kind: UsageKind(request.need.endpoint), key: caller.keyID, username: caller.username,
+                provider: "", model: destination.model, node: "",
+                outcome: refusal.told(at: SystemClock.wall).code.rawValue, currency: ""), amounts)
     }
 
     private func estimate(
         _ request: WorkRequest, _ destination: Destination, _ caller: Caller, withPrices: Bool
     ) -> QuotaEstimate {
         let facts = destination.facts ?? request.content.facts
-        let isMedia = request.need.endpoint?.family
         return QuotaEstimate(
-            prompt: facts.tokens, answer: facts.longestAnswer, answers: request.need.endpoint?.family.answersText ?? true,
-            images: isMedia == .images ? max(request.content.number("n") ?? 1, 1) : 0,
-            milliseconds: isMedia == .audio || isMedia == .video ? Limits.quotaAssumedMediaMs : 0,
+            prompt: facts.tokens, answer: facts.longestAnswer,
+            answers: request.need.endpoint?.family.answersText ?? true,
+            images: request.images, milliseconds: request.assumedMediaMs,
             prices: withPrices ? prices(destination, caller) : [])
     }
 

@@ -66,7 +66,8 @@ extension ErrorCode {
         case .invalidRequest, .invalidJSON, .notFound, .modelNotFound, .methodNotAllowed, .conflict, .bodyTooLarge,
             .rateLimited, .rateLimitExceeded, .workerError, .workerBusy:
             true
-        case .insufficientQuota, .budgetExceeded, .limitForbids, .limitUnavailable, .invalidAPIKey, .insufficientScope, .accountDisabled, .accessDenied, .endpointNotOffered, .modelAmbiguous,
+        case .insufficientQuota, .budgetExceeded, .limitForbids, .limitUnavailable, .invalidAPIKey, .insufficientScope,
+            .accountDisabled, .accessDenied, .endpointNotOffered, .modelAmbiguous,
             .requestTimeout, .unsupportedEncoding, .headersTooLarge, .frameLimit, .clientClosed, .workerBadAnswer,
             .workerUnavailable, .workerLost,
             .workerTimeout, .nodeUnreachable, .nodeError, .misdirected, .forwardRefused, .streamInterrupted,

@@ -128,6 +128,17 @@ package enum Limits {
     package static let quotaGrantMs: Int64 = 250
     package static let quotaSweepMs: Int64 = 1_000
 
+    // Usage (Docs/Operations/usage.md)
+    package static let usageGroups = 8_192
+    package static let usageWriteMs: Int64 = 5_000
+    package static let usageMinuteDays: Int64 = 2
+    package static let usageDays: Int64 = 400
+    package static let usageRows = 10_000
+    package static let usageBuckets: Int64 = 1_440
+    package static let generations = 16_384
+    package static let generationMs: Int64 = 3_600_000
+    package static let generationIDBytes = 128
+
     // Buyer API
     package static let requestHeaderBytes = 16 << 10
     package static let requestBodyBytes = 8 << 20

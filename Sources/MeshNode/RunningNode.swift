@@ -148,9 +148,10 @@ package final class RunningNode: Service {
         let certificates = try configuration.api.tls.map { try ServerCertificates($0) }
         let dispatcher = dispatcher(home, sessions, links, signers, catalog)
         let market = market(home, catalog, dispatcher, logger)
+        let (quotas, usage) = books(home, logger)
         let forwards = ForwardServer(
             node: key, catalog: catalog, dispatcher: dispatcher, signers: signers, deadlines: configuration.deadlines,
-            journal: journal, requests: RequestCount(idle: idle))
+            journal: journal, usage: usage, requests: RequestCount(idle: idle))
         let endpoint = try linkEndpoint(configuration, home, rules, links, control, group)
         links.connect(endpoint: endpoint) { forwards.arrived($0) }
         let admission = WorkerAdmission(
@@ -160,7 +161,6 @@ package final class RunningNode: Service {
         let authenticator = Authenticator()
         let store = StoreWatch(store: home.store, logger: logger)
         let upstreams = Upstreams(sessions: sessions, catalog: catalog, group: group, logger: logger)
-        let quotas = Quotas(store: home.store, logger: logger)
         let administration = Administration(
             store: home.store, directory: home.directory, identity: home.identity, authenticator: authenticator,
             signers: signers, control: control, sessions: sessions, catalog: catalog, upstreams: upstreams,
@@ -169,12 +169,14 @@ package final class RunningNode: Service {
             facts: facts(configuration, home), control: control, catalog: catalog, sessions: sessions, clock: clock,
             store: store, links: links, rules: rules, certificates: { certificates.map { [$0.view] } ?? [] })
         let routes = NodeRoutes(
-            administration: AdminRoutes(administration: administration, views: views, rules: rules),
+            administration: AdminRoutes(
+                administration: administration, views: views, rules: rules, quotas: quotas, usage: usage),
             admission: admission, store: store, exposition: { registry.exposition() })
         let gateway = GatewayContext(
             identity: NodeFacts(key: key, operatorKey: operatorKey, name: configuration.nodeName),
             authenticator: authenticator, catalog: catalog, dispatcher: dispatcher, market: market, quotas: quotas,
-            deadlines: configuration.deadlines, coldRoutes: routes, metrics: GatewayMetrics(), journal: journal,
+            usage: usage, deadlines: configuration.deadlines, coldRoutes: routes, metrics: GatewayMetrics(),
+            journal: journal,
             requests: RequestCount(idle: idle))
         return Parts(
             gateway: gateway, control: control, links: links, endpoint: endpoint, forwards: forwards,
@@ -190,6 +192,11 @@ package final class RunningNode: Service {
             remote: ForwardClient(links: links, signer: home.identity.node, signers: signers),
             operators: { catalog.current.node($0)?.operatorKey })
         return Dispatcher(locals: [sessions], remotes: remotes)
+    }
+
+    /// What may be used at this node, and what is.
+    private static func books(_ home: NodeHome, _ logger: Logger) -> (Quotas, UsageBook) {
+        (Quotas(store: home.store, logger: logger), UsageBook(store: home.store, logger: logger))
     }
 
     private static func market(
@@ -342,6 +349,7 @@ package final class RunningNode: Service {
             do {
                 try await NIOThreadPool.singleton.runIfActive { [parts] in
                     parts.gateway.quotas.sweep()
+                    parts.gateway.usage.look()
                     try parts.control.flushRecords()
                 }
             } catch is CancellationError { return }
@@ -387,7 +395,10 @@ package final class RunningNode: Service {
         admin.connections.closeAll()
         api.connections.closeAll()
         parts.journal.flush()
-        try? await NIOThreadPool.singleton.runIfActive { [parts] in parts.gateway.quotas.close() }
+        try? await NIOThreadPool.singleton.runIfActive { [parts] in
+            parts.gateway.quotas.close()
+            parts.gateway.usage.flush()
+        }
         logger.info("node stopped")
     }
 }

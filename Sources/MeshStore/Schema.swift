@@ -13,6 +13,7 @@ enum Schema {
         migrator.registerMigration("7 upstreams") { try $0.execute(sql: upstreams) }
         migrator.registerMigration("8 market") { try $0.execute(sql: market) }
         migrator.registerMigration("9 quotas") { try $0.execute(sql: quotas) }
+        migrator.registerMigration("10 usage") { try $0.execute(sql: usage) }
         return migrator
     }()
 

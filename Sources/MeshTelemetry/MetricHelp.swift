@@ -29,6 +29,8 @@ package enum MetricHelp {
         "aisbf_request_seconds": "from the head of a request to the end of its answer",
         "aisbf_store_writable": "1 while the disk takes what the node stores, else 0",
         "aisbf_store_write_failures_total": "writes that the disk did not take",
+        "aisbf_tokens_total": "tokens of answered requests of buyers, by direction",
+        "aisbf_usage_writes_failed_total": "batches of usage that the disk did not take; they are tried again",
         "aisbf_token_derivations_total": "Argon2id runs for tokens minted elsewhere; full were not run",
         "aisbf_upstream_failures_total": "requests that failed at an upstream of this node's own, by reason",
         "aisbf_worker_bad_frames_total":

@@ -37,7 +37,19 @@ import Testing
     func whatNoModelWroteCountsNothing(text: String) { #expect(Self.tokens(text) == 0) }
 
     @Test func responsesAreCountedOnce() {
-        let text = #"{"type":"response.output_text.delta","delta":"Hello there"}{"type":"response.output_text.done","text":"Hello there"}"#
+        let text =
+            #"{"type":"response.output_text.delta","delta":"Hello there"}{"type":"response.output_text.done","text":"Hello there"}"#
         #expect(Self.tokens(text, isResponses: true) == TokenEstimate.tokens(of: "Hello there"))
+    }
+
+    @Test(arguments: [
+        (#"data: {"id":"chatcmpl-1","choices":[{"id":"x"}]}"#, "chatcmpl-1"), (#"{"object":"id","id" : "a"}"#, "a"),
+        (#"{"type":"response.created","response":{"id":"resp_1"}}"#, "resp_1"), (#"{"id":17}"#, nil),
+        (#"{"id":""}"#, nil), (#"{"id":"a\"b","model":"m"}"#, nil),
+    ])
+    func theAnswersOwnID(text: String, id: String?) {
+        var tally = AnswerTally()
+        for byte in text.utf8 { withUnsafeBytes(of: byte) { tally.add($0) } }
+        #expect(tally.answerID == id)
     }
 }

@@ -1,22 +1,34 @@
+import MeshModel
+
 /// Counts the tokens of an answer while it passes, without decoding it: the texts of the members that hold what a model
 /// wrote, in events or in a whole document, cut anywhere. For answers whose backend does not tell how many there were.
 package struct AnswerTally: Sendable {
+    private enum Member {
+        case text
+        case id
+        case other
+    }
+
     private enum Place {
         case outside
         /// In a string: its hash and length so far.
         case string(UInt64, Int)
         case escape(UInt64, Int)
         /// Behind a string, which may be a name.
-        case behind(isCounted: Bool)
+        case behind(Member)
         /// Behind the colon.
-        case value(isCounted: Bool)
+        case value(Member)
         case counted
         case countedEscape
+        case id
     }
 
     private let names: [UInt64]
     private var place = Place.outside
     private var estimate = TokenEstimate()
+    private var idBytes: [UInt8] = []
+    /// How the answer calls itself: the first `id` in it.
+    package private(set) var answerID: String?
 
     /// - Parameter isResponses: whether the answer is one of the Responses API, whose events say everything twice at
     ///   their end.
@@ -26,6 +38,7 @@ package struct AnswerTally: Sendable {
 
     private static let ofChat = ["content", "text", "reasoning_content", "reasoning", "refusal", "arguments"].map(hash)
     private static let ofResponses = ["delta"].map(hash)
+    private static let id = hash("id")
 
     private static let offset: UInt64 = 0xCBF2_9CE4_8422_2325
     private static func hash(_ name: String) -> UInt64 { name.utf8.reduce(offset) { mixed($0, $1) } }
@@ -74,7 +87,7 @@ package struct AnswerTally: Sendable {
         case .outside: if byte == UInt8(ascii: "\"") { place = .string(Self.offset, 0) }
         case .string(let hash, let length):
             if byte == UInt8(ascii: "\"") {
-                place = .behind(isCounted: length <= 20 && names.contains(hash))
+                place = .behind(member(hash, length))
             } else if byte == UInt8(ascii: "\\") {
                 place = .escape(hash, length)
             } else {
@@ -82,22 +95,47 @@ package struct AnswerTally: Sendable {
             }
         // A name with escapes is none of ours.
         case .escape: place = .string(0, 99)
-        case .behind(let isCounted):
+        case .behind(let member):
             if byte == UInt8(ascii: ":") {
-                place = .value(isCounted: isCounted)
+                place = .value(member)
             } else if !Self.isSpace(byte) {
                 place = .outside
             }
-        case .value(let isCounted):
+        case .value(let member):
             if Self.isSpace(byte) { return }
             guard byte == UInt8(ascii: "\"") else {
                 place = .outside
                 return
             }
-            place = isCounted ? .counted : .string(0, 99)
+            switch member {
+            case .text: place = .counted
+            case .id: place = .id
+            case .other: place = .string(0, 99)
+            }
+        case .id: readID(byte)
         case .countedEscape: place = .counted
         case .counted: break
         }
+    }
+
+    private func member(_ hash: UInt64, _ length: Int) -> Member {
+        if length == 2, hash == Self.id, answerID == nil { return .id }
+        return length <= 20 && names.contains(hash) ? .text : .other
+    }
+
+    /// One with escapes, or longer than ids are, is none.
+    private mutating func readID(_ byte: UInt8) {
+        guard byte != UInt8(ascii: "\"") else {
+            if !idBytes.isEmpty { answerID = String(decoding: idBytes, as: UTF8.self) }
+            place = .outside
+            return
+        }
+        guard byte != UInt8(ascii: "\\"), idBytes.count < Limits.generationIDBytes else {
+            idBytes = []
+            place = byte == UInt8(ascii: "\\") ? .escape(0, 99) : .string(0, 99)
+            return
+        }
+        idBytes.append(byte)
     }
 
     @inline(__always) private static func isSpace(_ byte: UInt8) -> Bool {

@@ -9,7 +9,8 @@ extension QuotaRefusal {
         case .currency(let other):
             return final(
                 .budgetExceeded,
-                "\(about) is in \(currency), and a provider that may answer asks for \(other): nothing could be counted")
+                "\(about) is in \(currency), and a provider that may answer asks for \(other): nothing could be counted"
+            )
         case .tooLarge:
             return final(
                 exceeded, "the request may use \(shown(needed)), and \(about) is \(shown(amount)) in all; \(advice)")
