@@ -116,7 +116,8 @@ package enum ForwardAnswerEnd: Hashable, Sendable {
 
     private static func text(_ totals: AnswerTotals) -> String {
         let numbers: [(String, Int64?)] = [
-            ("prompt", totals.promptTokens), ("cached", totals.cachedTokens), ("completion", totals.completionTokens), ("total", totals.totalTokens),
+            ("prompt", totals.promptTokens), ("cached", totals.cachedTokens), ("completion", totals.completionTokens),
+            ("total", totals.totalTokens),
             ("bytes", totals.bytes), ("first", totals.firstContentMs), ("duration", totals.durationMs),
         ]
         var parts = numbers.compactMap { name, number in number.map { "\(name)=\($0)" } }
