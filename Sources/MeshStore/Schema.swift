@@ -12,6 +12,8 @@ enum Schema {
         migrator.registerMigration("6 mesh rules") { try $0.execute(sql: meshRules) }
         migrator.registerMigration("7 upstreams") { try $0.execute(sql: upstreams) }
         migrator.registerMigration("8 market") { try $0.execute(sql: market) }
+        migrator.registerMigration("9 quotas") { try $0.execute(sql: quotas) }
+        migrator.registerMigration("10 usage") { try $0.execute(sql: usage) }
         return migrator
     }()
 

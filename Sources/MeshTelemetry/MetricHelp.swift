@@ -19,6 +19,8 @@ package enum MetricHelp {
             "metrics that were not kept: too many series, or a name of another kind",
         "aisbf_model_request_seconds": "how long the requests of a provider's model took",
         "aisbf_model_requests_total": "requests that reached a provider, by its model and how they ended",
+        "aisbf_quota_holds": "requests under way for which something of a quota is held",
+        "aisbf_quota_refusals_total": "requests that a limit of their key or user refused",
         "aisbf_record_cache_skipped_total": "records or peers the store refused to keep",
         "aisbf_records_accepted_total": "records taken: new ones and newer versions",
         "aisbf_records_rejected_total": "records refused; each is blamed on the link it came by",
@@ -27,6 +29,8 @@ package enum MetricHelp {
         "aisbf_request_seconds": "from the head of a request to the end of its answer",
         "aisbf_store_writable": "1 while the disk takes what the node stores, else 0",
         "aisbf_store_write_failures_total": "writes that the disk did not take",
+        "aisbf_tokens_total": "tokens of answered requests of buyers, by direction",
+        "aisbf_usage_writes_failed_total": "batches of usage that the disk did not take; they are tried again",
         "aisbf_token_derivations_total": "Argon2id runs for tokens minted elsewhere; full were not run",
         "aisbf_upstream_failures_total": "requests that failed at an upstream of this node's own, by reason",
         "aisbf_worker_bad_frames_total":
