@@ -436,6 +436,7 @@ package enum Limits {
     package static let policyTroubles = 4_096
     package static let policiesPerScope = 64
     package static let policyChoices = 16
+    package static let policyCandidatesAtOnce = 1_000
     package static let explainedCandidates = 1_024
     package static let resumeTextBytes = 256 << 10
     package static let tokenRatios = 1_024

@@ -45,7 +45,10 @@ final class PolicyFinder: PlaceFinder {
         if let latest = state.value.found.last, latest.isOutgrown, let window = latest.window {
             state.value.exceeded = max(state.value.exceeded, window)
         }
-        let candidates = market.decide(wish, need.endpoint, for: asker.principal, exceeded: state.value.exceeded)
+        // Of the first ones nearly always one answers.
+        let limit = state.value.found.isEmpty ? Limits.forwardAttempts : Limits.policyChoices
+        let candidates = market.decide(
+            wish, need.endpoint, for: asker.principal, exceeded: state.value.exceeded, limit: limit)
         let place = place(among: candidates, isSecondTurn: false) ?? place(among: candidates, isSecondTurn: true)
         if let place { state.value.found.append(place) }
         found(place.map { [$0] } ?? [])
