@@ -192,8 +192,8 @@ let package = Package(
         tests(
             "MeshUpstreamTests",
             [
-                "MeshUpstream", "MeshExchange", "MeshSessions", "MeshTestServers", "MeshModel", "MeshWire",
-                .nio("NIOCore"), .nio("NIOPosix"), .log,
+                "MeshUpstream", "MeshExchange", "MeshSessions", "MeshTestServers", "MeshTransport", "MeshModel",
+                "MeshWire", .nio("NIOCore"), .nio("NIOPosix"), .ssl, .log,
             ]),
         tests(
             "MeshWorkerTests",

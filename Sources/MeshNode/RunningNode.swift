@@ -133,8 +133,7 @@ package final class RunningNode: Service {
         let keyring = AttachKeyring()
         let signers = Signers([home.identity.node, home.identity.operatorKey], attachKeys: keyring)
         let clock = ClockJudge(operatorKey: operatorKey)
-        let workerMetrics = WorkerMetrics()
-        let idle = ChangeBell()
+        let (workerMetrics, idle) = (WorkerMetrics(), ChangeBell())
         let journal = Journal(requests: configuration.log.requests, logger: logger)
         let sessions = SessionTable(metrics: workerMetrics, catalog: catalog, logger: logger)
         let control = ControlPlane(
@@ -162,14 +161,15 @@ package final class RunningNode: Service {
             opened: { key, details in control.submit(.opened(key, details)) })
         let authenticator = Authenticator()
         let store = StoreWatch(store: home.store, logger: logger)
-        let upstreams = Upstreams(sessions: sessions, catalog: catalog, group: group, logger: logger)
+        let upstreams = upstreams(configuration, sessions, catalog, group, logger)
         let administration = Administration(
             store: home.store, directory: home.directory, identity: home.identity, authenticator: authenticator,
             signers: signers, control: control, sessions: sessions, catalog: catalog, upstreams: upstreams,
             book: market.book, wall: { SystemClock.wall })
         let views = NodeViews(
             facts: facts(configuration, home), control: control, catalog: catalog, sessions: sessions, clock: clock,
-            store: store, links: links, rules: rules, certificates: { certificates.map { [$0.view] } ?? [] })
+            store: store, links: links, rules: rules, upstreams: upstreams,
+            certificates: { certificates.map { [$0.view] } ?? [] })
         let routes = NodeRoutes(
             administration: AdminRoutes(administration: administration, views: views, rules: rules),
             admission: admission, store: store, exposition: { registry.exposition() })
@@ -183,6 +183,15 @@ package final class RunningNode: Service {
             sessions: sessions, admission: admission, administration: administration, upstreams: upstreams,
             catalog: catalog, broker: try broker(configuration, home, rules), store: store, journal: journal,
             idle: idle, rules: rules, certificates: certificates)
+    }
+
+    private static func upstreams(
+        _ configuration: NodeConfiguration, _ sessions: SessionTable, _ catalog: CatalogHolder,
+        _ group: any EventLoopGroup, _ logger: Logger
+    ) -> Upstreams {
+        Upstreams(
+            sessions: sessions, catalog: catalog, rule: AddressRule(allowing: configuration.upstreamRanges),
+            group: group, logger: logger)
     }
 
     private static func market(

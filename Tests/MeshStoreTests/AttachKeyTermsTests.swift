@@ -72,6 +72,8 @@ import Testing
             try database.execute(sql: "DROP TABLE mesh_rules")
             try database.execute(sql: "DROP TABLE upstreams")
             try database.execute(sql: "DROP TABLE market")
+            try database.execute(sql: "DROP TABLE prices")
+            try database.execute(sql: "ALTER TABLE providers DROP COLUMN data_policy")
             try database.execute(sql: "DELETE FROM grdb_migrations WHERE identifier > '3'")
             #expect(
                 try String.fetchAll(database, sql: "SELECT identifier FROM grdb_migrations ORDER BY identifier")

@@ -116,7 +116,8 @@ final class ForwardAnswer: AnswerWriter, Sendable {
     /// A failure of this node or its worker, told apart from a worker's own answer by `aisbf-error`.
     static func fail(_ forward: IncomingForward, _ error: MeshError) {
         let head = ForwardAnswerHead.failure(
-            code: error.code.rawValue, status: error.status, retryAfterSeconds: error.retryAfterSeconds)
+            code: error.code.rawValue, status: error.status, retryAfterSeconds: error.retryAfterSeconds,
+            cause: error.cause)
         forward.respond(status: head.status, headers: head.fields)
         forward.write(ByteBuffer(bytes: error.document(requestID: forward.requestID).bytes))
         forward.end()
