@@ -80,6 +80,7 @@ let package = Package(
         ring("MeshDialects", ["MeshModel", "MeshWire"]),
         ring("MeshSessions", ["MeshModel", "MeshWire", "MeshDialects"]),
         ring("MeshRouting", ["MeshModel", "MeshWire", "MeshGossip", .collections]),
+        ring("MeshAccounting", ["MeshModel", "MeshWire"]),
         // Ring 2
         ring("MeshBroker", ["MeshModel", "MeshWire", "MeshGossip", "MeshRouting", .collections]),
         ring("MeshTopology", ["MeshModel", .yams]),
@@ -91,7 +92,7 @@ let package = Package(
             ]),
         // Ring 3
         ring("MeshCrypto", ["CSodium", "MeshModel"]),
-        ring("MeshStore", ["MeshModel", "MeshWire", "MeshRouting", "MeshCrypto", .grdb]),
+        ring("MeshStore", ["MeshModel", "MeshWire", "MeshRouting", "MeshAccounting", "MeshCrypto", .grdb]),
         ring(
             "MeshTransport",
             [
@@ -111,8 +112,8 @@ let package = Package(
         ring(
             "MeshRuntime",
             [
-                "MeshModel", "MeshWire", "MeshGossip", "MeshSessions", "MeshRouting", "MeshDialects", "MeshBroker",
-                "MeshCrypto", "MeshStore", "MeshExchange",
+                "MeshModel", "MeshWire", "MeshGossip", "MeshSessions", "MeshRouting", "MeshDialects", "MeshAccounting",
+                "MeshBroker", "MeshCrypto", "MeshStore", "MeshExchange",
                 "MeshTransport", "MeshTelemetry", "MeshUpstream", .nio("NIOCore"), .nio("NIOPosix"),
                 .nio("NIOHTTP1"), .nio("NIOWebSocket"), .deque, .log, .metrics,
             ]),
@@ -120,8 +121,8 @@ let package = Package(
         ring(
             "MeshGateway",
             [
-                "MeshModel", "MeshWire", "MeshCrypto", "MeshRouting", "MeshDialects", "MeshSessions", "MeshBroker",
-                "MeshExchange",
+                "MeshModel", "MeshWire", "MeshCrypto", "MeshRouting", "MeshDialects", "MeshAccounting", "MeshSessions",
+                "MeshBroker", "MeshExchange",
                 "MeshTransport", "MeshRuntime", "MeshTelemetry", .nio("NIOCore"), .nio("NIOHTTP1"),
                 .nio("NIOWebSocket"),
                 .metrics, .protobuf,
@@ -177,8 +178,11 @@ let package = Package(
         tests(
             "MeshBrokerTests",
             ["MeshBroker", "MeshGossip", "MeshRouting", "MeshWire", "MeshModel", "MeshCrypto"]),
+        tests("MeshAccountingTests", ["MeshAccounting", "MeshModel", "MeshWire"]),
         tests("MeshTopologyTests", ["MeshTopology"]),
-        tests("MeshStoreTests", ["MeshStore", "MeshRouting", "MeshModel", "MeshWire", "MeshCrypto", .grdb]),
+        tests(
+            "MeshStoreTests",
+            ["MeshStore", "MeshAccounting", "MeshRouting", "MeshModel", "MeshWire", "MeshCrypto", .grdb]),
         tests(
             "MeshTransportTests",
             [

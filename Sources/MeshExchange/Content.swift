@@ -1,3 +1,4 @@
+import MeshDialects
 package import MeshModel
 package import MeshWire
 package import NIOCore
@@ -19,6 +20,30 @@ package struct Content: Sendable {
         case proxy(ProxyHead, Body)
         /// A document that another node has rendered already, with the one model that its workers are asked for.
         case document(ByteBuffer)
+    }
+
+    /// What of a request is counted and paid for, before anybody has answered it: read in one pass, and only where
+    /// somebody asks.
+    package var facts: PromptFacts {
+        guard let body = json else { return PromptFacts() }
+        return body.bytes.withUnsafeReadableBytes { PromptReading.facts(body.fields, in: $0) }
+    }
+
+    /// A whole number in the body; nil where there is none.
+    package func number(_ name: StaticString) -> Int64? {
+        guard let body = json else { return nil }
+        return body.bytes.withUnsafeReadableBytes { raw in
+            body.fields.value(name, in: raw).flatMap { value in
+                value.kind == .number ? JSONValue.integer(ofNumberText: raw[value.range]) : nil
+            }
+        }
+    }
+
+    private var json: BuyerBody? {
+        switch kind {
+        case .chat(let body), .proxy(_, .json(let body)): body
+        case .proxy, .document: nil
+        }
     }
 
     package let operation: WorkerOperation

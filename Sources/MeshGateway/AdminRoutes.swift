@@ -13,8 +13,14 @@ package struct AdminRoutes: Sendable {
     let administration: Administration
     let views: NodeViews
     let rules: MeshRules
+    let usage: UsageRoutes
 
-    package init(administration: Administration, views: NodeViews, rules: MeshRules) {
+    package init(
+        administration: Administration, views: NodeViews, rules: MeshRules, quotas: Quotas = Quotas(),
+        usage: UsageBook = UsageBook()
+    ) {
+        self.usage = UsageRoutes(
+            administration: administration, usage: usage, quotas: quotas, nodeName: views.facts.name)
         self.administration = administration
         self.views = views
         self.rules = rules
@@ -56,6 +62,8 @@ package struct AdminRoutes: Sendable {
         case ("rotations", _): return try await rotations(request, Array(path.dropFirst()))
         case ("policies", _): return try await policies(request, Array(path.dropFirst()))
         case ("apply", 1): return try await apply(request)
+        case ("usage", 1) where isRead: return try await usage.all(request)
+        case ("limits", 1...4): return try await limits(request, Array(path.dropFirst()))
         case ("keys", 1...3): return try await keys(request, Array(path.dropFirst()))
         case ("mesh", 3) where path[1] == "names": return try await settleName(request, path[2])
         case ("mesh", 2...3): return try await meshRoute(request, Array(path.dropFirst()))

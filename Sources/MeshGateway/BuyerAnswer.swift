@@ -23,8 +23,12 @@ final class BuyerAnswer: AnswerWriter {
     /// Whether the head that was written is one of a stream of events: only there this node may put in words.
     private var isEventStream = false
     private var hasHead = false
+    private var meter: RequestMeter
 
-    init(handler: GatewayHandler, requestID: String, form: AnswerForm, upload: UploadFlow?) {
+    init(
+        handler: GatewayHandler, requestID: String, form: AnswerForm, upload: UploadFlow?, meter: RequestMeter
+    ) {
+        self.meter = meter
         self.handler = handler
         self.requestID = requestID
         self.form = form
@@ -44,6 +48,7 @@ final class BuyerAnswer: AnswerWriter {
 
     func answerBegan(_ head: AnswerHead, from source: AnswerSource) {
         hasHead = true
+        meter.began(head)
         isEventStream = form == .events && head.isEventStream && head.status < 400
         trace(source)
         if head.status >= 400 { handler.trace.code = .workerError }
@@ -65,6 +70,7 @@ final class BuyerAnswer: AnswerWriter {
     }
 
     func answerContinued(_ bytes: ByteBuffer) {
+        meter.delivered(bytes)
         handler.shared.metrics.delivered(bytes.readableBytes)
         handler.write(.body(.byteBuffer(bytes)))
     }
@@ -73,6 +79,7 @@ final class BuyerAnswer: AnswerWriter {
 
     func answerEnded(_ totals: AnswerTotals) {
         upload?.discard()
+        counted(totals, handler.trace.code, exchange?.source)
         if isEventStream, !totals.isInBody { answerContinued(ByteBuffer(bytes: OpenAIStream.done)) }
         finish()
     }
@@ -80,6 +87,7 @@ final class BuyerAnswer: AnswerWriter {
     func answerFailed(_ error: MeshError, from source: AnswerSource) {
         trace(source)
         failed(error)
+        counted(nil, error.code, source)
         guard hasHead else { return refuse(error, source) }
         guard isEventStream else { return cutOff() }
         // Content is out: the failure is the stream's last event, never silence.
@@ -90,12 +98,18 @@ final class BuyerAnswer: AnswerWriter {
     func answerWasCut(closing: ByteBuffer?) {
         let error = MeshError(.streamTooSlow, "the stream was cut because it was not read for too long")
         failed(error)
+        counted(nil, error.code, exchange?.source)
         guard isEventStream, let closing else { return cutOff() }
         upload?.revoke()
         exchange = nil
         handler.write(.body(.byteBuffer(closing)))
         handler.write(.body(.byteBuffer(ByteBuffer(bytes: OpenAIStream.failure(error, requestID: requestID)))))
         handler.closeAfterStream()
+    }
+
+    private func counted(_ totals: AnswerTotals?, _ code: ErrorCode?, _ source: AnswerSource?) {
+        meter.ended(
+            .init(totals: totals, code: code, source: source, node: source?.place.map(nodeName) ?? ""))
     }
 
     private func failed(_ error: MeshError) {
@@ -135,6 +149,9 @@ final class BuyerAnswer: AnswerWriter {
             headers.add(name: "aisbf-node", value: nodeName(place))
             if let worker = place.worker { headers.add(name: "aisbf-worker", value: worker) }
         }
+        if let hold = meter.hold {
+            for field in RateLimitFields.of(hold) { headers.add(name: field.name, value: field.value) }
+        }
         headers.add(name: "aisbf-attempts", value: String(source.attempts))
         let elapsed = SystemClock.instant.milliseconds(since: started)
         headers.add(name: "server-timing", value: "first;dur=\(elapsed)")
@@ -162,6 +179,7 @@ final class BuyerAnswer: AnswerWriter {
     func buyerLeft() {
         guard let exchange else { return }
         trace(exchange.source)
+        counted(nil, .clientClosed, exchange.source)
         upload?.revoke()
         self.exchange = nil
         exchange.cancel()

@@ -68,9 +68,11 @@ extension GatewayContext {
     }
 
     /// The caller of an inference route.
-    /// - Parameter scope: the user whose scope the path names, who must be the caller.
+    /// - Parameters:
+    ///   - scope: the user whose scope the path names, who must be the caller.
+    ///   - route: where limits say who may go where; nil for what everybody may look at.
     func inferenceCaller(
-        _ headers: HTTPHeaders, scope: String?, from place: ConnectionPlace
+        _ headers: HTTPHeaders, scope: String?, route: String? = nil, from place: ConnectionPlace
     ) -> Result<Caller, MeshError> {
         caller(headers, from: place).flatMap { caller in
             guard caller.scopes.contains(.inference) else {
@@ -82,6 +84,7 @@ extension GatewayContext {
                         .insufficientScope,
                         "this API key belongs to another user than the path names; use /v1 or your own username"))
             }
+            if let refusal = forbids(caller, route, from: place) { return .failure(refusal) }
             return .success(caller)
         }
     }

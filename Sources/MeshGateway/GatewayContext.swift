@@ -12,6 +12,8 @@ package final class GatewayContext: Sendable {
     package let catalog: CatalogHolder
     package let dispatcher: Dispatcher
     package let market: Market
+    package let quotas: Quotas
+    package let usage: UsageBook
     package let deadlines: AnswerDeadlines
     package let coldRoutes: any ColdRoutes
     package let metrics: GatewayMetrics
@@ -27,7 +29,7 @@ package final class GatewayContext: Sendable {
 
     package init(
         identity: NodeFacts, authenticator: Authenticator, catalog: CatalogHolder, dispatcher: Dispatcher,
-        market: Market,
+        market: Market, quotas: Quotas = Quotas(), usage: UsageBook = UsageBook(),
         deadlines: AnswerDeadlines, coldRoutes: any ColdRoutes, metrics: GatewayMetrics,
         journal: Journal = .silent, requests: RequestCount = RequestCount()
     ) {
@@ -36,6 +38,8 @@ package final class GatewayContext: Sendable {
         self.catalog = catalog
         self.dispatcher = dispatcher
         self.market = market
+        self.quotas = quotas
+        self.usage = usage
         self.deadlines = deadlines
         self.coldRoutes = coldRoutes
         self.metrics = metrics

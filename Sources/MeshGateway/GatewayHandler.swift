@@ -1,4 +1,4 @@
-package import MeshExchange
+import MeshExchange
 import MeshModel
 import MeshRouting
 import MeshRuntime
@@ -21,8 +21,9 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         var head: HTTPRequestHead
         /// Where it goes to a worker.
         var hot: HotRequest?
-        /// Why it fails.
+        /// Why it fails, and what is told beside it.
         var refusal: MeshError?
+        var refusalFields: [(name: String, value: String)] = []
         var bytes = ByteBuffer()
     }
 
@@ -139,7 +140,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             flushSoon()
         case .decide: decide()
         case .refuse(let refusal): refuse(refusal)
-        case .answerRefusal: if let error = arriving?.refusal { answer(error) }
+        case .answerRefusal: if let error = arriving?.refusal { answer(error, arriving?.refusalFields ?? []) }
         case .answer: startAnswer()
         case .endUpload:
             do throws(MeshError) { try uploading?.check.end() } catch { return uploadBroke(error) }
@@ -196,16 +197,23 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             guard let work = try shared.upload(hot.route, request.head, beginning: request.bytes, principal) else {
                 return perform(machine.staysCollected())
             }
+            let admission: Admission?
+            do throws(QuotaRefused) {
+                admission = try shared.admit(work.request, .route(work.route), hot, from: carrier.place)
+            } catch {
+                arriving?.refusalFields = error.fields
+                throw error.error
+            }
             machine.uploadBegan()
             arriving?.bytes = ByteBuffer()
-            startUpload(work, principal)
+            startUpload(work, hot.caller, admission)
         } catch {
             machine.refused()
             fails(error)
         }
     }
 
-    private func startUpload(_ work: UploadWork, _ principal: Principal) {
+    private func startUpload(_ work: UploadWork, _ caller: Caller, _ admission: Admission?) {
         guard let context else { return }
         let flow = UploadFlow(
             eventLoop: context.eventLoop, held: work.beginning,
@@ -214,7 +222,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
                 self?.setReading(isReading)
             })
         uploading = Uploading(flow: flow, check: work.check)
-        start(work.request, .route(work.route), principal, upload: flow)
+        start(work.request, .route(work.route), caller, admission, upload: flow)
     }
 
     private func uploadBroke(_ error: MeshError) {
@@ -237,12 +245,16 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         do throws(MeshError) {
             let principal = shared.principal(hot.caller)
             let (work, destination) = try shared.work(hot.route, request.head, request.bytes, principal)
-            start(work, destination, principal)
+            do throws(QuotaRefused) {
+                start(
+                    work, destination, hot.caller, try shared.admit(work, destination, hot, from: carrier.place))
+            } catch { answer(error.error, error.fields) }
         } catch { answer(error) }
     }
 
     private func start(
-        _ request: WorkRequest, _ destination: Destination, _ principal: Principal, upload: UploadFlow? = nil
+        _ request: WorkRequest, _ destination: Destination, _ caller: Caller, _ admission: Admission?,
+        upload: UploadFlow? = nil
     ) {
         guard let context else { return }
         guard machine.exchangeBegins(isDraining: shared.isDraining) else {
@@ -251,13 +263,17 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         // The exchange has what it needs of it.
         arriving = nil
         let requestID = RequestID.make(&dice)
-        let answer = BuyerAnswer(handler: self, requestID: requestID, form: request.form, upload: upload)
+        let answer = BuyerAnswer(
+            handler: self, requestID: requestID, form: request.form, upload: upload,
+            meter: RequestMeter(
+                request, requestID: requestID, model: destination.model, for: caller, admission, shared.usage))
         running = answer
-        trace.begins(requestID, request, buyer: principal.username, model: destination.model)
+        trace.begins(requestID, request, buyer: caller.username, model: destination.model)
         shared.requests.began()
         answer.begin(
             shared.exchange(
-                request, to: destination, for: Asker(principal: principal, requestID: requestID), upload: upload,
+                request, to: destination, for: Asker(principal: shared.principal(caller), requestID: requestID),
+                upload: upload,
                 writer: answer, eventLoop: context.eventLoop))
     }
 
@@ -316,11 +332,13 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     }
 
     /// The request fails where nobody was asked.
-    private func answer(_ error: MeshError) {
+    private func answer(_ error: MeshError, _ fields: [(name: String, value: String)] = []) {
         let requestID = RequestID.make(&dice)
+        var response = Response.error(error, requestID: requestID)
+        response.headers += fields
         // The answer to a HEAD has no body, or the next answer would begin inside it.
         answer(
-            .error(error, requestID: requestID), requestID: requestID, isHead: arriving?.head.method == .HEAD,
+            response, requestID: requestID, isHead: arriving?.head.method == .HEAD,
             code: error.code)
     }
 

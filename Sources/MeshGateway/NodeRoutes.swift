@@ -63,7 +63,13 @@ package struct NodeRoutes: ColdRoutes {
         case let path where path.suffix(2) == ["coderai", "wss"] && path.contains("api"):
             // Asked for without an upgrade.
             throw WorkerAdmission.refusal
-        default: return try buyerRoute(request, context)
+        default:
+            if let (path, username) = BuyerPath.strip(segments), !path.isEmpty,
+                let answer = try await administration.usage.respond(path, scope: username, request, context)
+            {
+                return answer
+            }
+            return try buyerRoute(request, context)
         }
     }
 

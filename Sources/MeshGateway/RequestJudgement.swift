@@ -36,7 +36,10 @@ struct RequestJudgement {
         let mayStream = route?.isProxied ?? false && ProxyCall.mayStream(head)
         if declared > limit, !mayStream { return RequestJudgement(RequestBounds.tooLarge(head, route), limit: limit) }
         guard let route else { return RequestJudgement(nil, limit: limit, declared: declared, mayStream: false) }
-        return switch shared.inferenceCaller(head.headers, scope: route.username, from: place) {
+        return
+            switch shared.inferenceCaller(
+                head.headers, scope: route.username, route: route.text, from: place)
+        {
         case .success(let caller):
             RequestJudgement(
                 HotRequest(caller: caller, route: route), limit: limit, declared: declared, mayStream: mayStream)

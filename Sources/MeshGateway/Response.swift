@@ -31,6 +31,10 @@ package struct Response: Sendable {
         var response = json(error.document(requestID: requestID), status: error.status)
         response.code = error.code
         if let seconds = error.retryAfterSeconds { response.headers.append(("retry-after", String(seconds))) }
+        if let retries = error.retries {
+            response.headers.append(("x-should-retry", retries.shouldRetry ? "true" : "false"))
+            if let afterMs = retries.afterMs { response.headers.append(("retry-after-ms", String(afterMs))) }
+        }
         if let methods = error.allowedMethods { response.headers.append(("allow", methods)) }
         // Which encodings would do (RFC 7694, section 3).
         if error.code == .unsupportedEncoding { response.headers.append(("accept-encoding", "identity")) }

@@ -3,6 +3,8 @@
 package struct AnswerTotals: Hashable, Sendable {
     /// Tokens of the prompt, as the backend counted them.
     package var promptTokens: Int64?
+    /// Of those, the ones that the backend had from an earlier request.
+    package var cachedTokens: Int64?
     /// Tokens of the answer, as the backend counted them.
     package var completionTokens: Int64?
     package var totalTokens: Int64?

@@ -41,7 +41,8 @@ extension ErrorCode {
         case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accountDisabled, .notFound,
             .methodNotAllowed,
             .modelAmbiguous, .conflict, .unsupportedEncoding, .headersTooLarge, .clientClosed, .nodeUnreachable,
-            .nodeError, .streamInterrupted, .streamTooSlow, .storeFull, .internalError:
+            .nodeError, .streamInterrupted, .streamTooSlow, .storeFull, .internalError, .rateLimitExceeded,
+            .insufficientQuota, .budgetExceeded, .limitForbids, .limitUnavailable:
             false
         }
     }
@@ -63,9 +64,10 @@ extension ErrorCode {
     package var mayComeFromWorker: Bool {
         switch self {
         case .invalidRequest, .invalidJSON, .notFound, .modelNotFound, .methodNotAllowed, .conflict, .bodyTooLarge,
-            .rateLimited, .workerError, .workerBusy:
+            .rateLimited, .rateLimitExceeded, .workerError, .workerBusy:
             true
-        case .invalidAPIKey, .insufficientScope, .accountDisabled, .accessDenied, .endpointNotOffered, .modelAmbiguous,
+        case .insufficientQuota, .budgetExceeded, .limitForbids, .limitUnavailable, .invalidAPIKey, .insufficientScope,
+            .accountDisabled, .accessDenied, .endpointNotOffered, .modelAmbiguous,
             .requestTimeout, .unsupportedEncoding, .headersTooLarge, .frameLimit, .clientClosed, .workerBadAnswer,
             .workerUnavailable, .workerLost,
             .workerTimeout, .nodeUnreachable, .nodeError, .misdirected, .forwardRefused, .streamInterrupted,

@@ -113,6 +113,32 @@ package enum Limits {
     package static let retryReserve = 10
     package static let retryReserveMs: Int64 = 60_000
 
+    // Quotas (Docs/Decisions/0037-quotas-are-held-and-taken-in-slices.md)
+    package static let quotas = 4_096
+    package static let quotaAmount: Int64 = 1 << 60
+    package static let quotaListed = 64
+    package static let quotaPatternBytes = 256
+    package static let quotaAssumedAnswer: Int64 = 2_048
+    package static let quotaAssumedMediaMs: Int64 = 60_000
+    package static let quotaSlotMs: Int64 = 1_000
+    package static let quotaSliceParts: Int64 = 8
+    package static let quotaSliceTokens: Int64 = 32_768
+    package static let quotaSliceMoney: Int64 = 400_000
+    package static let quotaAheadMs: Int64 = 120_000
+    package static let quotaGrantMs: Int64 = 250
+    package static let quotaSweepMs: Int64 = 1_000
+
+    // Usage (Docs/Operations/usage.md)
+    package static let usageGroups = 8_192
+    package static let usageWriteMs: Int64 = 5_000
+    package static let usageMinuteDays: Int64 = 2
+    package static let usageDays: Int64 = 400
+    package static let usageRows = 10_000
+    package static let usageBuckets: Int64 = 1_440
+    package static let generations = 16_384
+    package static let generationMs: Int64 = 3_600_000
+    package static let generationIDBytes = 128
+
     // Buyer API
     package static let requestHeaderBytes = 16 << 10
     package static let requestBodyBytes = 8 << 20

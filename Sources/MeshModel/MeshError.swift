@@ -19,6 +19,11 @@ package enum ErrorCode: String, CaseIterable, Sendable {
     case unsupportedEncoding = "unsupported_encoding"
     case frameLimit = "worker_frame_limit"
     case rateLimited = "rate_limited"
+    case rateLimitExceeded = "rate_limit_exceeded"
+    case insufficientQuota = "insufficient_quota"
+    case budgetExceeded = "budget_exceeded"
+    case limitForbids = "limit_forbids"
+    case limitUnavailable = "limit_unavailable"
     case clientClosed = "client_closed_request"
     case workerError = "worker_error"
     case workerBadAnswer = "worker_bad_answer"
@@ -41,7 +46,8 @@ package enum ErrorCode: String, CaseIterable, Sendable {
         switch self {
         case .invalidRequest, .invalidJSON: 400
         case .invalidAPIKey: 401
-        case .insufficientScope, .accessDenied, .accountDisabled, .forwardRefused: 403
+        case .budgetExceeded: 402
+        case .insufficientScope, .accessDenied, .accountDisabled, .forwardRefused, .limitForbids: 403
         case .notFound, .modelNotFound, .endpointNotOffered: 404
         case .methodNotAllowed: 405
         case .requestTimeout: 408
@@ -49,19 +55,22 @@ package enum ErrorCode: String, CaseIterable, Sendable {
         case .bodyTooLarge, .frameLimit: 413
         case .unsupportedEncoding: 415
         case .misdirected: 421
-        case .rateLimited: 429
+        case .rateLimited, .rateLimitExceeded, .insufficientQuota: 429
         case .headersTooLarge: 431
         case .clientClosed: 499
         case .internalError: 500
         case .workerError, .workerBadAnswer, .workerLost, .nodeError, .streamInterrupted, .streamTooSlow: 502
-        case .workerUnavailable, .workerBusy, .nodeUnreachable, .draining: 503
+        case .workerUnavailable, .workerBusy, .nodeUnreachable, .draining, .limitUnavailable: 503
         case .workerTimeout: 504
         case .storeFull: 507
         }
     }
 
     /// OpenAI's `error.type` for the status, which its SDKs turn into exception classes.
-    package var type: String { Self.type(ofStatus: status) }
+    package var type: String {
+        // As OpenAI's programs know it: no use trying again.
+        self == .insufficientQuota || self == .budgetExceeded ? "insufficient_quota" : Self.type(ofStatus: status)
+    }
 
     package static func type(ofStatus status: Int) -> String {
         switch status {
@@ -84,7 +93,8 @@ package enum ErrorCode: String, CaseIterable, Sendable {
         case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accountDisabled, .notFound,
             .methodNotAllowed,
             .modelAmbiguous, .conflict, .requestTimeout, .unsupportedEncoding, .headersTooLarge, .clientClosed,
-            .streamInterrupted, .streamTooSlow, .storeFull, .internalError:
+            .streamInterrupted, .streamTooSlow, .storeFull, .internalError, .rateLimitExceeded, .insufficientQuota,
+            .budgetExceeded, .limitForbids, .limitUnavailable:
             .never
         }
     }
@@ -120,13 +130,29 @@ package struct MeshError: Error, Hashable, Sendable, CustomStringConvertible {
     package var statusOverride: Int?
     /// What `allow` says beside a 405 (RFC 9110, section 10.2.1).
     package var allowedMethods: String?
+    /// What it is about beside its code; buyers are not told.
     package var cause: FailureCause?
+    /// Where this node says itself whether trying again helps, because the program would otherwise go by the status.
+    package var retries: Retries?
+
+    /// `x-should-retry` and `retry-after-ms`.
+    package struct Retries: Hashable, Sendable {
+        package var shouldRetry: Bool
+        package var afterMs: Int64?
+
+        package init(shouldRetry: Bool, afterMs: Int64? = nil) {
+            self.shouldRetry = shouldRetry
+            self.afterMs = afterMs
+        }
+    }
 
     package init(
         _ code: ErrorCode, _ message: String, parameter: String? = nil, retryAfterSeconds: Int? = nil,
-        statusOverride: Int? = nil, allowedMethods: String? = nil, cause: FailureCause? = nil
+        statusOverride: Int? = nil, allowedMethods: String? = nil, retries: Retries? = nil,
+        cause: FailureCause? = nil
     ) {
         self.cause = cause
+        self.retries = retries
         self.allowedMethods = allowedMethods
         self.code = code
         self.message = message

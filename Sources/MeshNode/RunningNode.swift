@@ -145,14 +145,12 @@ package final class RunningNode: Service {
             store: home.store, operatorKey: operatorKey, configured: MeshLists(configuration.mesh),
             wall: { SystemClock.wall })
         let certificates = try configuration.api.tls.map { try ServerCertificates($0) }
-        let remotes = ForwardPlaces(
-            remote: ForwardClient(links: links, signer: home.identity.node, signers: signers),
-            operators: { catalog.current.node($0)?.operatorKey })
-        let dispatcher = Dispatcher(locals: [sessions], remotes: remotes)
+        let dispatcher = dispatcher(home, sessions, links, signers, catalog)
         let market = market(home, catalog, dispatcher, logger)
+        let (quotas, usage) = books(home, logger)
         let forwards = ForwardServer(
             node: key, catalog: catalog, dispatcher: dispatcher, signers: signers, deadlines: configuration.deadlines,
-            journal: journal, requests: RequestCount(idle: idle))
+            journal: journal, usage: usage, requests: RequestCount(idle: idle))
         let endpoint = try linkEndpoint(configuration, home, rules, links, control, group)
         links.connect(endpoint: endpoint) { forwards.arrived($0) }
         let admission = WorkerAdmission(
@@ -165,18 +163,20 @@ package final class RunningNode: Service {
         let administration = Administration(
             store: home.store, directory: home.directory, identity: home.identity, authenticator: authenticator,
             signers: signers, control: control, sessions: sessions, catalog: catalog, upstreams: upstreams,
-            book: market.book, wall: { SystemClock.wall })
+            book: market.book, quotas: quotas, wall: { SystemClock.wall })
         let views = NodeViews(
             facts: facts(configuration, home), control: control, catalog: catalog, sessions: sessions, clock: clock,
             store: store, links: links, rules: rules, upstreams: upstreams,
             certificates: { certificates.map { [$0.view] } ?? [] })
         let routes = NodeRoutes(
-            administration: AdminRoutes(administration: administration, views: views, rules: rules),
+            administration: AdminRoutes(
+                administration: administration, views: views, rules: rules, quotas: quotas, usage: usage),
             admission: admission, store: store, exposition: { registry.exposition() })
         let gateway = GatewayContext(
             identity: NodeFacts(key: key, operatorKey: operatorKey, name: configuration.nodeName),
-            authenticator: authenticator, catalog: catalog, dispatcher: dispatcher, market: market,
-            deadlines: configuration.deadlines, coldRoutes: routes, metrics: GatewayMetrics(), journal: journal,
+            authenticator: authenticator, catalog: catalog, dispatcher: dispatcher, market: market, quotas: quotas,
+            usage: usage, deadlines: configuration.deadlines, coldRoutes: routes, metrics: GatewayMetrics(),
+            journal: journal,
             requests: RequestCount(idle: idle))
         return Parts(
             gateway: gateway, control: control, links: links, endpoint: endpoint, forwards: forwards,
@@ -192,6 +192,20 @@ package final class RunningNode: Service {
         Upstreams(
             sessions: sessions, catalog: catalog, rule: AddressRule(allowing: configuration.upstreamRanges),
             group: group, logger: logger)
+    }
+
+    private static func dispatcher(
+        _ home: NodeHome, _ sessions: SessionTable, _ links: NodeLinks, _ signers: Signers, _ catalog: CatalogHolder
+    ) -> Dispatcher {
+        let remotes = ForwardPlaces(
+            remote: ForwardClient(links: links, signer: home.identity.node, signers: signers),
+            operators: { catalog.current.node($0)?.operatorKey })
+        return Dispatcher(locals: [sessions], remotes: remotes)
+    }
+
+    /// What may be used at this node, and what is.
+    private static func books(_ home: NodeHome, _ logger: Logger) -> (Quotas, UsageBook) {
+        (Quotas(store: home.store, logger: logger), UsageBook(store: home.store, logger: logger))
     }
 
     private static func market(
@@ -342,7 +356,11 @@ package final class RunningNode: Service {
                 parts.sessions.changed(session)
             }
             do {
-                try await NIOThreadPool.singleton.runIfActive { [parts] in try parts.control.flushRecords() }
+                try await NIOThreadPool.singleton.runIfActive { [parts] in
+                    parts.gateway.quotas.sweep()
+                    parts.gateway.usage.look()
+                    try parts.control.flushRecords()
+                }
             } catch is CancellationError { return }
             parts.store.look(now: SystemClock.wall)
             let names = parts.catalog.takeUsedNames()
@@ -386,6 +404,10 @@ package final class RunningNode: Service {
         admin.connections.closeAll()
         api.connections.closeAll()
         parts.journal.flush()
+        try? await NIOThreadPool.singleton.runIfActive { [parts] in
+            parts.gateway.quotas.close()
+            parts.gateway.usage.flush()
+        }
         logger.info("node stopped")
     }
 }

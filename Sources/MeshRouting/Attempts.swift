@@ -205,7 +205,8 @@ package struct Attempts: Sendable {
         case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accountDisabled, .notFound,
             .methodNotAllowed,
             .modelAmbiguous, .conflict, .requestTimeout, .bodyTooLarge, .unsupportedEncoding, .headersTooLarge,
-            .frameLimit, .clientClosed, .workerError, .streamInterrupted, .streamTooSlow, .storeFull, .internalError:
+            .frameLimit, .clientClosed, .workerError, .streamInterrupted, .streamTooSlow, .storeFull, .internalError,
+            .rateLimitExceeded, .insufficientQuota, .budgetExceeded, .limitForbids, .limitUnavailable:
             4
         }
     }

@@ -445,6 +445,7 @@ package struct AnswerExchange: Sendable {
         state = .finished
         var totals = AnswerTotals()
         totals.promptTokens = usage.promptTokens
+        totals.cachedTokens = usage.cachedTokens
         totals.completionTokens = usage.completionTokens
         totals.totalTokens = usage.totalTokens
         totals.finishReason = events.finishReason ?? finishReason

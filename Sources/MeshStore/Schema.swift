@@ -12,7 +12,9 @@ enum Schema {
         migrator.registerMigration("6 mesh rules") { try $0.execute(sql: meshRules) }
         migrator.registerMigration("7 upstreams") { try $0.execute(sql: upstreams) }
         migrator.registerMigration("8 market") { try $0.execute(sql: market) }
-        migrator.registerMigration("9 provider terms") { try $0.execute(sql: providerTerms) }
+        migrator.registerMigration("9 quotas") { try $0.execute(sql: quotas) }
+        migrator.registerMigration("10 usage") { try $0.execute(sql: usage) }
+        migrator.registerMigration("11 provider terms") { try $0.execute(sql: providerTerms) }
         return migrator
     }()
 

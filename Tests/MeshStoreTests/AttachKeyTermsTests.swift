@@ -71,10 +71,12 @@ import Testing
             try database.execute(sql: "DROP TABLE names")
             try database.execute(sql: "DROP TABLE mesh_rules")
             try database.execute(sql: "DROP TABLE upstreams")
-            try database.execute(sql: "DROP TABLE market")
-            try database.execute(sql: "DROP TABLE prices")
+            for table in ["market", "quotas", "quota_slices", "usage", "prices"] {
+                try database.execute(sql: "DROP TABLE \(table)")
+            }
             try database.execute(sql: "ALTER TABLE providers DROP COLUMN data_policy")
-            try database.execute(sql: "DELETE FROM grdb_migrations WHERE identifier > '3'")
+            // They are texts: `10` stands before `3`.
+            try database.execute(sql: "DELETE FROM grdb_migrations WHERE CAST(identifier AS INTEGER) > 2")
             #expect(
                 try String.fetchAll(database, sql: "SELECT identifier FROM grdb_migrations ORDER BY identifier")
                     == ["1 accounts", "2 records"])

@@ -7,7 +7,8 @@ enum FolderRules {
 
     /// From the ground up; Docs/Architecture/overview.md says what each is. What lies in no folder is the ground itself.
     static let floors = [
-        "", "Journal", "Keys", "Published", "Workers", "Upstreams", "Control", "Links", "Forwarding", "Dispatch",
+        "", "Journal", "Keys", "Accounting", "Published", "Workers", "Upstreams", "Control", "Links", "Forwarding",
+        "Dispatch",
         "Market",
         "Hosting",
         "Views",

@@ -12,6 +12,9 @@ package enum LocalTime {
         return String(decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
+    /// Seconds since 1970.
+    static var now: Int64 { Int64(time(nil)) }
+
     /// What a table shows of the field `key`: fields of time hold seconds since 1970.
     static func cell(_ value: JSONValue?, key: String) -> String {
         guard let value else { return "" }

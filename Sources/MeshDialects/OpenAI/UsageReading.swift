@@ -8,6 +8,7 @@ package import MeshWire
 /// faster.
 package struct UsageReading: Hashable, Sendable {
     package var promptTokens: Int64?
+    package var cachedTokens: Int64?
     package var completionTokens: Int64?
     package var totalTokens: Int64?
     package var tokensPerSecond: Int64?
@@ -21,7 +22,7 @@ package struct UsageReading: Hashable, Sendable {
     }
 
     package mutating func read(_ fields: [JSONField], in bytes: UnsafeRawBufferPointer) {
-        func number(_ names: StaticString...) -> Int64? {
+        func number(_ names: StaticString..., of fields: [JSONField]) -> Int64? {
             for name in names {
                 guard let slice = fields.value(name, in: bytes), slice.kind == .number else { continue }
                 // A fraction of a token says nothing here; an exponent is nothing that somebody counted.
@@ -32,10 +33,16 @@ package struct UsageReading: Hashable, Sendable {
             }
             return nil
         }
-        promptTokens = number("prompt_tokens", "input_tokens") ?? promptTokens
-        completionTokens = number("completion_tokens", "output_tokens") ?? completionTokens
-        totalTokens = number("total_tokens") ?? totalTokens
-        tokensPerSecond = number("tokens_per_second", "tok_per_s", "throughput_tps") ?? tokensPerSecond
+        promptTokens = number("prompt_tokens", "input_tokens", of: fields) ?? promptTokens
+        completionTokens = number("completion_tokens", "output_tokens", of: fields) ?? completionTokens
+        for name: StaticString in ["prompt_tokens_details", "input_tokens_details"] {
+            guard let details = fields.value(name, in: bytes), details.kind == .object,
+                let inner = try? JSONScanner.fields(of: bytes, in: details.range)
+            else { continue }
+            cachedTokens = number("cached_tokens", of: inner) ?? cachedTokens
+        }
+        totalTokens = number("total_tokens", of: fields) ?? totalTokens
+        tokensPerSecond = number("tokens_per_second", "tok_per_s", "throughput_tps", of: fields) ?? tokensPerSecond
     }
 
     /// Reads the `metrics` and the `usage` of an object.

@@ -110,7 +110,10 @@ extension Fault {
         case .workerTimeout: self = .timeout
         case .workerLost, .nodeUnreachable, .streamInterrupted: self = .transport
         case .clientClosed, .streamTooSlow: self = .buyer
-        case .storeFull, .internalError: self = .node
+        // Only this node's own buyers hear of their limits, and nobody was asked then.
+        case .storeFull, .internalError, .rateLimitExceeded, .insufficientQuota, .budgetExceeded, .limitForbids,
+            .limitUnavailable:
+            self = .node
         }
     }
 

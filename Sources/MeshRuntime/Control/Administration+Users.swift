@@ -1,3 +1,4 @@
+import MeshAccounting
 package import MeshExchange
 package import MeshModel
 import MeshRouting
@@ -62,7 +63,10 @@ extension Administration {
             let keys = providers.map(recordKey)
             let market = try store.marketEntries().filter { $0.scope == .user(username) }
             try store.changeMarket(saved: [], removed: market.map { ($0.kind, $0.scope, $0.name) })
+            // A later user of the same name is somebody else.
+            try store.removeQuota(QuotaSubject(.user, username))
             try store.removeUser(username)
+            try publishQuotas()
             try reloadKeys()
             try publishProviders()
             try publishMarket()

@@ -22,6 +22,7 @@ package final class Administration: Sendable {
     let catalog: CatalogHolder
     let upstreams: Upstreams
     let book: MarketBook
+    let quotas: Quotas
     /// The time of day.
     let wall: @Sendable () -> Timestamp
     /// Held from reading the store to telling the others: of two changes at once, the later one is told last.
@@ -32,8 +33,9 @@ package final class Administration: Sendable {
     package init(
         store: MeshStore, directory: DataDirectory, identity: NodeIdentity, authenticator: Authenticator,
         signers: Signers, control: ControlPlane, sessions: SessionTable, catalog: CatalogHolder, upstreams: Upstreams,
-        book: MarketBook, wall: @escaping @Sendable () -> Timestamp
+        book: MarketBook, quotas: Quotas, wall: @escaping @Sendable () -> Timestamp
     ) {
+        self.quotas = quotas
         self.book = book
         self.wall = wall
         self.upstreams = upstreams
@@ -58,6 +60,7 @@ package final class Administration: Sendable {
             try reloadKeys()
             try publishProviders()
             try publishMarket()
+            try publishQuotas()
         }
     }
 
@@ -229,7 +232,7 @@ package final class Administration: Sendable {
         return (account, secret)
     }
 
-    private func knownKey(_ keyID: String) throws -> APIKeyAccount {
+    func knownKey(_ keyID: String) throws -> APIKeyAccount {
         let matches = try store.apiKeys(idPrefix: keyID)
         let shown = keyID.prefix(64)
         guard let key = matches.first else { throw MeshError(.notFound, "there is no API key '\(shown)'") }

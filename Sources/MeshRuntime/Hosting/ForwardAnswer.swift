@@ -23,9 +23,11 @@ final class ForwardAnswer: AnswerWriter, Sendable {
     /// Whether the entry node reads how the answer ended behind it.
     private let readsTrailers: Bool
     private let state: NIOLoopBoundBox<State>
-    private let whenOver: @Sendable (ErrorCode?) -> Void
+    private let whenOver: @Sendable (ErrorCode?, AnswerTotals?) -> Void
 
-    init(forward: IncomingForward, readsTrailers: Bool, whenOver: @escaping @Sendable (ErrorCode?) -> Void) {
+    init(
+        forward: IncomingForward, readsTrailers: Bool, whenOver: @escaping @Sendable (ErrorCode?, AnswerTotals?) -> Void
+    ) {
         self.forward = forward
         self.whenOver = whenOver
         self.readsTrailers = readsTrailers
@@ -76,7 +78,7 @@ final class ForwardAnswer: AnswerWriter, Sendable {
 
     func answerEnded(_ totals: AnswerTotals) {
         end(.complete(totals))
-        finish()
+        finish(totals: totals)
     }
 
     func answerFailed(_ error: MeshError, from source: AnswerSource) {
@@ -106,11 +108,11 @@ final class ForwardAnswer: AnswerWriter, Sendable {
         }
     }
 
-    private func finish(_ failure: ErrorCode? = nil) {
+    private func finish(_ failure: ErrorCode? = nil, totals: AnswerTotals? = nil) {
         guard !state.value.isOver else { return }
         state.value.isOver = true
         state.value.exchange = nil
-        whenOver(failure ?? state.value.failure)
+        whenOver(failure ?? state.value.failure, totals)
     }
 
     /// A failure of this node or its worker, told apart from a worker's own answer by `aisbf-error`.

@@ -1,3 +1,4 @@
+import MeshAccounting
 import MeshCrypto
 package import MeshExchange
 package import MeshModel
@@ -20,6 +21,7 @@ package final class ForwardServer: Sendable {
     private let replays = ReplayGuard()
     private let deadlines: AnswerDeadlines
     private let journal: Journal
+    private let usage: UsageBook
     private let duration = Timer(label: "aisbf_forward_seconds")
     private let draining = Atomic<Bool>(false)
     private let requests: RequestCount
@@ -28,8 +30,10 @@ package final class ForwardServer: Sendable {
 
     package init(
         node: PublicKey, catalog: CatalogHolder, dispatcher: Dispatcher, signers: Signers,
-        deadlines: AnswerDeadlines, journal: Journal, requests: RequestCount = RequestCount()
+        deadlines: AnswerDeadlines, journal: Journal, usage: UsageBook = UsageBook(),
+        requests: RequestCount = RequestCount()
     ) {
+        self.usage = usage
         self.node = node
         self.catalog = catalog
         self.dispatcher = dispatcher
@@ -162,17 +166,48 @@ package final class ForwardServer: Sendable {
         }
         let started = SystemClock.instant
         let (key, model) = (checked.provider.key, checked.request.need.model)
-        let answer = ForwardAnswer(forward: forward, readsTrailers: head.readsTrailers) { [self] code in
+        let answer = ForwardAnswer(forward: forward, readsTrailers: head.readsTrailers) { [self] code, totals in
             requests.ended()
             upload?.close()
             duration.recordNanoseconds(SystemClock.instant.nanoseconds &- started.nanoseconds)
-            report(forward, code, since: started, provider: catalog.current.provider(key)?.fullName, model: model)
+            let name = catalog.current.provider(key)?.fullName
+            report(forward, code, since: started, provider: name, model: model)
+            count(forward, code, totals, since: started, provider: name ?? "", checked.request.need)
         }
         upload?.onFailure { [weak answer] error in answer?.refuse(error) }
         answer.begin(
             dispatcher.hosting(
                 checked.request, of: checked.provider, upload: upload?.flow, writer: answer,
                 eventLoop: forward.eventLoop))
+    }
+
+    /// What the provider did for another node's buyer. Who that is, is that node's affair, and so is what is paid.
+    private func count(
+        _ forward: IncomingForward, _ code: ErrorCode?, _ totals: AnswerTotals?, since started: Instant,
+        provider: String, _ need: WorkerNeed
+    ) {
+        var amounts = UsageAmounts()
+        amounts.requests = 1
+        amounts.input = totals?.promptTokens ?? 0
+        amounts.cached = totals?.cachedTokens ?? 0
+        amounts.output = totals?.completionTokens ?? 0
+        if code == nil, totals?.completionTokens == nil { amounts.estimated = 1 }
+        amounts.milliseconds = SystemClock.instant.milliseconds(since: started)
+        var currency = ""
+        if code == nil, let model = need.model,
+            let prices = catalog.current.providers.first(where: { $0.fullName == provider })?.prices[model: model]
+        {
+            let cost = prices.cost(
+                of: PricedUse(
+                    inputTokens: amounts.input, cachedTokens: amounts.cached, outputTokens: amounts.output))
+            if cost.microUnits > 0 { (amounts.money, currency) = (cost.microUnits, cost.currency.description) }
+        }
+        usage.add(
+            UsageGroup(
+                side: .hosting, kind: UsageKind(need.endpoint), key: "", username: "", provider: provider,
+                model: need.model ?? "",
+                node: catalog.current.node(forward.link.peer)?.name ?? forward.link.peer.nodeID,
+                outcome: code?.rawValue ?? UsageGroup.served, currency: currency), amounts)
     }
 
     private func refuse(_ forward: IncomingForward, _ error: MeshError) {

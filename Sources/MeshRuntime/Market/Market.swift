@@ -86,6 +86,11 @@ package final class Market: Sendable {
     /// The members of a pool by number, with what the catalog knows of each; nil when there is no such pool any more.
     func leaves(_ id: PoolID) -> [Leaf]? { change { state in self.placed(id, &state) } }
 
+    /// Who may answer for a pool now, each with its id for the model.
+    package func members(of id: PoolID) -> [(provider: CatalogProvider, model: String)] {
+        (leaves(id) ?? []).compactMap { leaf in leaf.provider.map { ($0, leaf.model) } }
+    }
+
     private func placed(_ id: PoolID, _ state: inout State) -> [Leaf]? {
         readBook(&state)
         guard let tree = state.pools.tree(id), let entry = state.edition.rotations[id] else { return nil }

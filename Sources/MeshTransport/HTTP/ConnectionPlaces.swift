@@ -78,7 +78,7 @@ package final class ConnectionPlaces: Sendable {
         leaving?.close(promise: nil)
         guard let id else { return nil }
         channel.closeFuture.whenComplete { [self] _ in forget(id) }
-        return ConnectionPlace(places: self, id: id, address: address)
+        return ConnectionPlace(places: self, id: id, address: address, remote: channel.remoteAddress?.ipAddress)
     }
 
     /// The newcomer that has to leave, taken out already.
@@ -146,20 +146,24 @@ package final class ConnectionPlaces: Sendable {
 package final class ConnectionPlace: Sendable {
     /// Where it comes from, as one who is counted: an IPv4 address, the first half of an IPv6 address, or `local`.
     package let address: String
+    /// The whole address; nil for a socket that has none.
+    package let remote: String?
     private let places: ConnectionPlaces?
     private let id: UInt64
     private let isProven: Atomic<Bool>
 
-    fileprivate init(places: ConnectionPlaces, id: UInt64, address: String) {
+    fileprivate init(places: ConnectionPlaces, id: UInt64, address: String, remote: String?) {
         self.places = places
+        self.remote = remote
         self.id = id
         self.address = address
         isProven = Atomic(false)
     }
 
     /// A place that is in nobody's count.
-    package init(address: String) {
+    package init(address: String, remote: String? = nil) {
         places = nil
+        self.remote = remote
         id = 0
         self.address = address
         isProven = Atomic(true)

@@ -120,7 +120,8 @@ package enum ForwardAnswerEnd: Hashable, Sendable {
 
     private static func text(_ totals: AnswerTotals) -> String {
         let numbers: [(String, Int64?)] = [
-            ("prompt", totals.promptTokens), ("completion", totals.completionTokens), ("total", totals.totalTokens),
+            ("prompt", totals.promptTokens), ("cached", totals.cachedTokens), ("completion", totals.completionTokens),
+            ("total", totals.totalTokens),
             ("bytes", totals.bytes), ("first", totals.firstContentMs), ("duration", totals.durationMs),
         ]
         var parts = numbers.compactMap { name, number in number.map { "\(name)=\($0)" } }
@@ -137,6 +138,7 @@ package enum ForwardAnswerEnd: Hashable, Sendable {
             let number = pair[1].utf8.count <= 15 ? Int64(pair[1]).flatMap { $0 >= 0 ? $0 : nil } : nil
             switch pair[0] {
             case "prompt": totals.promptTokens = number
+            case "cached": totals.cachedTokens = number
             case "completion": totals.completionTokens = number
             case "total": totals.totalTokens = number
             case "bytes": totals.bytes = number ?? 0

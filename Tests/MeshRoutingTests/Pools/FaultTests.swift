@@ -17,7 +17,9 @@ import Testing
             case .workerTimeout: .timeout
             case .workerLost, .nodeUnreachable, .streamInterrupted: .transport
             case .clientClosed, .streamTooSlow: .buyer
-            case .storeFull, .internalError: .node
+            case .storeFull, .internalError, .rateLimitExceeded, .insufficientQuota, .budgetExceeded, .limitForbids,
+                .limitUnavailable:
+                .node
             }
         #expect(Fault(MeshError(code, "x")) == expected)
     }

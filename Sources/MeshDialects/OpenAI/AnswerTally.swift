@@ -1,0 +1,144 @@
+import MeshModel
+
+/// Counts the tokens of an answer while it passes, without decoding it: the texts of the members that hold what a model
+/// wrote, in events or in a whole document, cut anywhere. For answers whose backend does not tell how many there were.
+package struct AnswerTally: Sendable {
+    private enum Member {
+        case text
+        case id
+        case other
+    }
+
+    private enum Place {
+        case outside
+        /// In a string: its hash and length so far.
+        case string(UInt64, Int)
+        case escape(UInt64, Int)
+        /// Behind a string, which may be a name.
+        case behind(Member)
+        /// Behind the colon.
+        case value(Member)
+        case counted
+        case countedEscape
+        case id
+    }
+
+    private let names: [UInt64]
+    private var place = Place.outside
+    private var estimate = TokenEstimate()
+    private var idBytes: [UInt8] = []
+    /// How the answer calls itself: the first `id` in it.
+    package private(set) var answerID: String?
+
+    /// - Parameter isResponses: whether the answer is one of the Responses API, whose events say everything twice at
+    ///   their end.
+    package init(isResponses: Bool = false) { names = isResponses ? Self.ofResponses : Self.ofChat }
+
+    package var tokens: Int64 { estimate.tokens }
+
+    private static let ofChat = ["content", "text", "reasoning_content", "reasoning", "refusal", "arguments"].map(hash)
+    private static let ofResponses = ["delta"].map(hash)
+    private static let id = hash("id")
+
+    private static let offset: UInt64 = 0xCBF2_9CE4_8422_2325
+    private static func hash(_ name: String) -> UInt64 { name.utf8.reduce(offset) { mixed($0, $1) } }
+    @inline(__always) private static func mixed(_ hash: UInt64, _ byte: UInt8) -> UInt64 {
+        (hash ^ UInt64(byte)) &* 0x100_0000_01B3
+    }
+
+    package mutating func add(_ bytes: UnsafeRawBufferPointer) {
+        var position = 0
+        while position < bytes.count {
+            if case .counted = place {
+                position = count(bytes, from: position)
+            } else {
+                step(bytes[position])
+                position += 1
+            }
+        }
+    }
+
+    /// The text up to its closing quote, or to the end of these bytes.
+    private mutating func count(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
+        var position = start
+        while position < bytes.count {
+            switch bytes[position] {
+            case UInt8(ascii: "\""):
+                estimate.addEscaped(bytes, start..<position)
+                place = .outside
+                return position + 1
+            case UInt8(ascii: "\\"):
+                guard position + 1 < bytes.count else {
+                    estimate.addEscaped(bytes, start..<position)
+                    place = .countedEscape
+                    return bytes.count
+                }
+                position += 2
+            default: position += 1
+            }
+        }
+        estimate.addEscaped(bytes, start..<bytes.count)
+        return bytes.count
+    }
+
+    @inline(__always)
+    private mutating func step(_ byte: UInt8) {
+        switch place {
+        case .outside: if byte == UInt8(ascii: "\"") { place = .string(Self.offset, 0) }
+        case .string(let hash, let length):
+            if byte == UInt8(ascii: "\"") {
+                place = .behind(member(hash, length))
+            } else if byte == UInt8(ascii: "\\") {
+                place = .escape(hash, length)
+            } else {
+                place = .string(Self.mixed(hash, byte), length + 1)
+            }
+        // A name with escapes is none of ours.
+        case .escape: place = .string(0, 99)
+        case .behind(let member):
+            if byte == UInt8(ascii: ":") {
+                place = .value(member)
+            } else if !Self.isSpace(byte) {
+                place = .outside
+            }
+        case .value(let member):
+            if Self.isSpace(byte) { return }
+            guard byte == UInt8(ascii: "\"") else {
+                place = .outside
+                return
+            }
+            switch member {
+            case .text: place = .counted
+            case .id: place = .id
+            case .other: place = .string(0, 99)
+            }
+        case .id: readID(byte)
+        case .countedEscape: place = .counted
+        case .counted: break
+        }
+    }
+
+    private func member(_ hash: UInt64, _ length: Int) -> Member {
+        if length == 2, hash == Self.id, answerID == nil { return .id }
+        return length <= 20 && names.contains(hash) ? .text : .other
+    }
+
+    /// One with escapes, or longer than ids are, is none.
+    private mutating func readID(_ byte: UInt8) {
+        guard byte != UInt8(ascii: "\"") else {
+            if !idBytes.isEmpty { answerID = String(decoding: idBytes, as: UTF8.self) }
+            place = .outside
+            return
+        }
+        guard byte != UInt8(ascii: "\\"), idBytes.count < Limits.generationIDBytes else {
+            idBytes = []
+            place = byte == UInt8(ascii: "\\") ? .escape(0, 99) : .string(0, 99)
+            return
+        }
+        idBytes.append(byte)
+    }
+
+    @inline(__always) private static func isSpace(_ byte: UInt8) -> Bool {
+        byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09
+    }
+}

@@ -1,0 +1,163 @@
+import MeshAccounting
+import MeshExchange
+import MeshModel
+import MeshRouting
+import MeshRuntime
+import MeshTransport
+import NIOHTTP1
+
+/// Why a request was not let in, with what is told beside it.
+struct QuotaRefused: Error {
+    var error: MeshError
+    var fields: [(name: String, value: String)] = []
+}
+
+extension GatewayContext {
+    /// Whose limits a request of `caller` has to keep.
+    private func subjects(_ caller: Caller) -> [QuotaSubject] {
+        [QuotaSubject(.key, caller.keyID), QuotaSubject(.user, caller.username)]
+    }
+
+    /// Whether `caller` may come at all, from there and to there: known before the body is.
+    func forbids(_ caller: Caller, _ route: String?, from place: ConnectionPlace) -> MeshError? {
+        let refusal = quotas.forbids(
+            subjects(caller), QuotaRequest(address: place.remote.flatMap { .init($0) }, route: route))
+        return refusal?.told(at: SystemClock.wall)
+    }
+
+    /// Lets a request in by the limits of its key and user; nil where there are none. Whatever it may use at the most is
+    /// held from now on.
+    func admit(
+        _ request: WorkRequest, _ destination: Destination, _ hot: HotRequest, from place: ConnectionPlace
+    ) throws(QuotaRefused) -> Admission? {
+        let subjects = subjects(hot.caller)
+        guard let needs = quotas.needs(subjects) else { return nil }
+        let estimate =
+            needs.tokens ? self.estimate(request, destination, hot.caller, withPrices: needs.money) : .nothing
+        let asked = QuotaRequest(
+            address: place.remote.flatMap { .init($0) }, route: hot.route.text, models: destination.names)
+        switch quotas.admit(asked, estimate, for: subjects) {
+        case .success(let admission): return admission
+        case .failure(let refusal):
+            count(refusal, request, destination, hot.caller)
+            let now = SystemClock.wall
+            throw QuotaRefused(error: refusal.told(at: now), fields: RateLimitFields.of(refusal, at: now))
+        }
+    }
+
+    /// Whoever looks at usage sees what was refused, too.
+    private func count(
+        _ refusal: QuotaRefusal, _ request: WorkRequest, _ destination: Destination, _ caller: Caller
+    ) {
+        var amounts = UsageAmounts()
+        amounts.requests = 1
+        usage.add(
+            UsageGroup(
+                side: .entry, kind: UsageKind(request.need.endpoint), key: caller.keyID, username: caller.username,
+                provider: "", model: destination.model, node: "",
+                outcome: refusal.told(at: SystemClock.wall).code.rawValue, currency: ""), amounts)
+    }
+
+    private func estimate(
+        _ request: WorkRequest, _ destination: Destination, _ caller: Caller, withPrices: Bool
+    ) -> QuotaEstimate {
+        let facts = destination.facts ?? request.content.facts
+        return QuotaEstimate(
+            prompt: facts.tokens, answer: facts.longestAnswer,
+            answers: request.need.endpoint?.family.answersText ?? true,
+            images: request.images, milliseconds: request.assumedMediaMs,
+            prices: withPrices ? prices(destination, caller) : [])
+    }
+
+    /// What those ask who may answer; nobody pays for what is theirs.
+    private func prices(_ destination: Destination, _ caller: Caller) -> [Prices] {
+        switch destination {
+        case .route(let route):
+            return route.providers.filter { $0.owner != caller.owner }.compactMap { $0.prices[model: route.model] }
+        case .pool(let pool, _):
+            return market.members(of: pool).filter { $0.provider.owner != caller.owner }
+                .compactMap { $0.provider.prices[model: $0.model] }
+        case .policy(let wish): return prices(wish, principal(caller))
+        }
+    }
+
+    private func prices(_ wish: PolicyMarket.Wish, _ principal: Principal) -> [Prices] {
+        let ceilings = [wish.policy.rules.ceiling, wish.preferences?.rules.ceiling ?? PriceCeiling()]
+        let others = catalog.current.providers.filter {
+            $0.owner != principal.owner && !$0.prices.isEmpty && $0.admits(principal)
+        }
+        return others.flatMap { provider -> [Prices] in
+            guard let targets = wish.targets else { return provider.prices.entries.map(\.prices) }
+            return targets.filter { $0.provider ?? provider.key == provider.key }
+                .compactMap { provider.prices[model: $0.model] }
+        }.filter { prices in ceilings.allSatisfy { $0.admits(prices) } }
+    }
+}
+
+extension Destination {
+    /// The models that are asked for, each by the names it has: all of them have to be allowed.
+    var names: [[String]] {
+        switch self {
+        case .route(let route):
+            // Each of the providers may answer.
+            route.providers.map { provider in
+                [route.model, "\(provider.providerID)/\(route.model)", "\(provider.fullName)/\(route.model)"]
+            }
+        case .pool(let pool, _): [[pool.modelName]]
+        case .policy(let wish):
+            [[wish.name]] + (wish.preferences?.models ?? []).map { [$0] }
+        }
+    }
+
+    /// What was read of the prompt already.
+    var facts: PromptFacts? { if case .policy(let wish) = self, wish.facts.tokens > 0 { wish.facts } else { nil } }
+}
+
+extension EndpointPath.Family {
+    /// Whether what comes back is a text of tokens that are paid for.
+    var answersText: Bool {
+        switch self {
+        case .completions, .responses: true
+        case .audio, .embeddings, .files, .images, .moderations, .pipelines, .rerank, .video: false
+        }
+    }
+}
+
+extension HotRoute {
+    /// As rules name it: below the base path.
+    var text: String {
+        switch call {
+        case .chat: "chat/completions"
+        case .proxy(let endpoint): String(endpoint.text.dropFirst("/v1/".count))
+        }
+    }
+}
+
+/// `x-ratelimit-*`, as OpenAI's programs read them.
+enum RateLimitFields {
+    static func of(_ hold: QuotaHold) -> [(name: String, value: String)] {
+        fields(hold.requests, "requests") + fields(hold.tokens, "tokens")
+    }
+
+    static func of(_ refusal: QuotaRefusal, at now: Timestamp) -> [(name: String, value: String)] {
+        let unit: String
+        switch refusal.limit {
+        case .requestsPerMinute: unit = "requests"
+        case .tokensPerMinute, .tokensPerDay, .tokensPerMonth: unit = "tokens"
+        case .concurrent, .moneyPerDay, .moneyPerMonth, .expires, .addresses, .models, .routes: return []
+        }
+        let left = refusal.resets.map { max($0.milliseconds - now.milliseconds, 0) } ?? 0
+        return fields(
+            QuotaStanding(limit: refusal.limit, amount: refusal.amount, remaining: refusal.remaining, resetMs: left),
+            unit)
+    }
+
+    private static func fields(_ standing: QuotaStanding?, _ unit: String) -> [(name: String, value: String)] {
+        guard let standing else { return [] }
+        return [
+            ("x-ratelimit-limit-\(unit)", String(standing.amount)),
+            ("x-ratelimit-remaining-\(unit)", String(standing.remaining)),
+            ("x-ratelimit-reset-\(unit)", RateText.duration(standing.resetMs)),
+        ]
+    }
+}
