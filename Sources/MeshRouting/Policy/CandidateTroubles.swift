@@ -44,7 +44,7 @@ package struct CandidateTroubles: Sendable {
                 restMs = min(Limits.policyRestMs << doublings, Limits.policyRestLongestMs)
             }
         case .rest(let seconds): restMs = min(Int64(seconds ?? 1) * 1_000, Limits.policyRestLongestMs)
-        case .down: restMs = Limits.poolDownMs
+        case .down: restMs = Limits.policyRestLongestMs
         }
         guard troubles[key] != nil || makeRoom() else { return false }
         if restMs > 0 {
