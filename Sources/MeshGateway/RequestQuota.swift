@@ -18,6 +18,19 @@ extension GatewayContext {
         [QuotaSubject(.key, caller.keyID), QuotaSubject(.user, caller.username)]
     }
 
+    /// A rotation or policy of this node, which may have limits of its own, for all who use it.
+    private func subjects(_ destination: Destination, _ caller: Caller) -> [QuotaSubject] {
+        switch destination {
+        case .route: return []
+        case .pool(let pool, _): return [QuotaSubject(.rotation, "\(pool.scope.username)/\(pool.name)")]
+        case .policy(let wish):
+            guard case .named(let name)? = PolicyName(wish.name),
+                let owner = market.book.owner(ofPolicy: name, for: caller.username)
+            else { return [] }
+            return [QuotaSubject(.policy, "\(owner.username)/\(name)")]
+        }
+    }
+
     /// Whether `caller` may come at all, from there and to there: known before the body is.
     func forbids(_ caller: Caller, _ route: String?, from place: ConnectionPlace) -> MeshError? {
         let refusal = quotas.forbids(
@@ -30,7 +43,7 @@ extension GatewayContext {
     func admit(
         _ request: WorkRequest, _ destination: Destination, _ hot: HotRequest, from place: ConnectionPlace
     ) throws(QuotaRefused) -> Admission? {
-        let subjects = subjects(hot.caller)
+        let subjects = subjects(hot.caller) + self.subjects(destination, hot.caller)
         guard let needs = quotas.needs(subjects) else { return nil }
         let estimate =
             needs.tokens ? self.estimate(request, destination, hot.caller, withPrices: needs.money) : .nothing
@@ -64,7 +77,7 @@ extension GatewayContext {
         let facts = destination.facts ?? request.content.facts
         return QuotaEstimate(
             prompt: facts.tokens, answer: facts.longestAnswer,
-            answers: request.need.endpoint?.family.answersText ?? true,
+            answers: request.need.answersText,
             images: request.images, milliseconds: request.assumedMediaMs,
             prices: withPrices ? prices(destination, caller) : [])
     }
@@ -111,16 +124,6 @@ extension Destination {
 
     /// What was read of the prompt already.
     var facts: PromptFacts? { if case .policy(let wish) = self, wish.facts.tokens > 0 { wish.facts } else { nil } }
-}
-
-extension EndpointPath.Family {
-    /// Whether what comes back is a text of tokens that are paid for.
-    var answersText: Bool {
-        switch self {
-        case .completions, .responses: true
-        case .audio, .embeddings, .files, .images, .moderations, .pipelines, .rerank, .video: false
-        }
-    }
 }
 
 extension HotRoute {

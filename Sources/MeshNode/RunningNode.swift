@@ -145,12 +145,12 @@ package final class RunningNode: Service {
             store: home.store, operatorKey: operatorKey, configured: MeshLists(configuration.mesh),
             wall: { SystemClock.wall })
         let certificates = try configuration.api.tls.map { try ServerCertificates($0) }
-        let dispatcher = dispatcher(home, sessions, links, signers, catalog)
-        let market = market(home, catalog, dispatcher, logger)
         let (quotas, usage) = books(home, logger)
+        let dispatcher = dispatcher(home, sessions, links, signers, catalog, quotas)
+        let market = market(home, catalog, dispatcher, logger)
         let forwards = ForwardServer(
             node: key, catalog: catalog, dispatcher: dispatcher, signers: signers, deadlines: configuration.deadlines,
-            journal: journal, usage: usage, requests: RequestCount(idle: idle))
+            journal: journal, usage: usage, quotas: quotas, requests: RequestCount(idle: idle))
         let endpoint = try linkEndpoint(configuration, home, rules, links, control, group)
         links.connect(endpoint: endpoint) { forwards.arrived($0) }
         let admission = WorkerAdmission(
@@ -195,12 +195,14 @@ package final class RunningNode: Service {
     }
 
     private static func dispatcher(
-        _ home: NodeHome, _ sessions: SessionTable, _ links: NodeLinks, _ signers: Signers, _ catalog: CatalogHolder
+        _ home: NodeHome, _ sessions: SessionTable, _ links: NodeLinks, _ signers: Signers, _ catalog: CatalogHolder,
+        _ quotas: Quotas
     ) -> Dispatcher {
         let remotes = ForwardPlaces(
             remote: ForwardClient(links: links, signer: home.identity.node, signers: signers),
             operators: { catalog.current.node($0)?.operatorKey })
-        return Dispatcher(locals: [sessions], remotes: remotes)
+        return Dispatcher(
+            locals: [sessions], remotes: remotes, quotas: quotas, node: home.identity.node.publicKey)
     }
 
     /// What may be used at this node, and what is.

@@ -49,6 +49,9 @@ package final class Quotas: Sendable {
         write()
     }
 
+    /// Nobody has a quota here.
+    package var isUnused: Bool { isEmpty.load(ordering: .acquiring) }
+
     /// What each limit of a subject looks like now.
     package func standings(of subject: QuotaSubject) -> [QuotaStanding] {
         state.withLock { $0.ledger.standings(of: subject, now: SystemClock.now) }

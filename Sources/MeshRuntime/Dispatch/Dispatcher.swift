@@ -7,10 +7,19 @@ package import NIOCore
 package final class Dispatcher: Sendable {
     private let locals: [any LocalPlaces]
     private let remotes: ForwardPlaces
+    private let quotas: Quotas
+    private let node: PublicKey?
     private let tickers = LoopTickers<Exchange>()
 
-    /// - Parameter locals: where requests can be answered at this node.
-    package init(locals: [any LocalPlaces], remotes: ForwardPlaces) {
+    /// - Parameters:
+    ///   - locals: where requests can be answered at this node.
+    ///   - quotas: of the providers that are answered for here.
+    ///   - node: this one; nil where nothing is limited.
+    package init(
+        locals: [any LocalPlaces], remotes: ForwardPlaces, quotas: Quotas = Quotas(), node: PublicKey? = nil
+    ) {
+        self.quotas = quotas
+        self.node = node
         self.locals = locals
         self.remotes = remotes
     }
@@ -99,8 +108,16 @@ package final class Dispatcher: Sendable {
         of providers: [CatalogProvider], _ need: WorkerNeed
     ) -> [(provider: Int, offer: LocalOffer)] {
         providers.enumerated().flatMap { number, provider in
-            locals.flatMap { $0.offers(of: provider, need) }.map { (number, $0) }
+            locals.flatMap { $0.offers(of: provider, need) }.map { (number, limited($0, provider)) }
         }
+    }
+
+    private func limited(_ offer: LocalOffer, _ provider: CatalogProvider) -> LocalOffer {
+        guard let node, !quotas.isUnused else { return offer }
+        let subject = SellerQuota.subject(provider, at: node)
+        guard quotas.needs([subject]) != nil else { return offer }
+        return LocalOffer(
+            place: LimitedPlace(place: offer.place, subject: subject, quotas: quotas), isResting: offer.isResting)
     }
 
     private func nobody(_ route: Route, _ need: WorkerNeed) -> MeshError {
