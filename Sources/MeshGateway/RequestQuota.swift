@@ -38,6 +38,12 @@ extension GatewayContext {
         return refusal?.told(at: SystemClock.wall)
     }
 
+    /// Whether `caller` may name a model that has these names: what is not allowed is not listed either.
+    func mayName(_ caller: Caller) -> @Sendable ([String]) -> Bool {
+        let allowed = quotas.allowedModels(subjects(caller))
+        return { names in allowed.allSatisfy { patterns in names.contains { Quota.admits($0, patterns) } } }
+    }
+
     /// Lets a request in by the limits of its key and user; nil where there are none. Whatever it may use at the most is
     /// held from now on.
     func admit(
@@ -113,9 +119,7 @@ extension Destination {
         switch self {
         case .route(let route):
             // Each of the providers may answer.
-            route.providers.map { provider in
-                [route.model, "\(provider.providerID)/\(route.model)", "\(provider.fullName)/\(route.model)"]
-            }
+            route.providers.map { $0.names(of: route.model) }
         case .pool(let pool, _): [[pool.modelName]]
         case .policy(let wish):
             [[wish.name]] + (wish.preferences?.models ?? []).map { [$0] }
@@ -124,6 +128,11 @@ extension Destination {
 
     /// What was read of the prompt already.
     var facts: PromptFacts? { if case .policy(let wish) = self, wish.facts.tokens > 0 { wish.facts } else { nil } }
+}
+
+extension CatalogProvider {
+    /// How a model of it may be called where it is allowed.
+    func names(of model: String) -> [String] { [model, "\(providerID)/\(model)", "\(fullName)/\(model)"] }
 }
 
 extension HotRoute {
