@@ -1,7 +1,7 @@
 package import Logging
 package import MeshAccounting
 import MeshExchange
-import MeshModel
+package import MeshModel
 package import MeshStore
 import Metrics
 import NIOPosix
@@ -83,6 +83,11 @@ package final class Quotas: Sendable {
     package func needs(_ subjects: [QuotaSubject]) -> (tokens: Bool, money: Bool)? {
         guard !isEmpty.load(ordering: .acquiring) else { return nil }
         return state.withLock { $0.ledger.needs(subjects) }
+    }
+
+    /// What `subjects` may still spend, by the tightest of their limits.
+    package func moneyLeft(_ subjects: [QuotaSubject]) -> Money? {
+        state.withLock { $0.ledger.moneyLeft(subjects, now: SystemClock.now) }
     }
 
     /// Lets a request in; nil where no quota is about it.
