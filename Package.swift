@@ -196,8 +196,8 @@ let package = Package(
         tests(
             "MeshUpstreamTests",
             [
-                "MeshUpstream", "MeshExchange", "MeshSessions", "MeshTestServers", "MeshModel", "MeshWire",
-                .nio("NIOCore"), .nio("NIOPosix"), .log,
+                "MeshUpstream", "MeshExchange", "MeshSessions", "MeshTestServers", "MeshTransport", "MeshModel",
+                "MeshWire", .nio("NIOCore"), .nio("NIOPosix"), .ssl, .log,
             ]),
         tests(
             "MeshWorkerTests",
@@ -205,10 +205,17 @@ let package = Package(
                 "MeshWorker", "MeshUpstream", "MeshTestServers", "MeshModel", "MeshWire", .nio("NIOCore"),
                 .nio("NIOPosix"), .nio("NIOHTTP1"), .nio("NIOWebSocket"), .lifecycle, .log,
             ]),
-        tests("MeshRuntimeTests", ["MeshRuntime", "MeshSessions", "MeshGossip", "MeshModel", .log]),
+        tests(
+            "MeshRuntimeTests",
+            [
+                "MeshRuntime", "MeshStore", "MeshAccounting", "MeshSessions", "MeshGossip", "MeshModel", .log,
+            ]),
         tests(
             "MeshGatewayTests",
-            ["MeshGateway", "MeshRuntime", "MeshSessions", "MeshWire", "MeshModel", .nio("NIOHTTP1")]),
+            [
+                "MeshGateway", "MeshRuntime", "MeshRouting", "MeshAccounting", "MeshSessions", "MeshWire", "MeshModel",
+                .nio("NIOHTTP1"),
+            ]),
         tests(
             "MeshNodeTests",
             [

@@ -69,6 +69,20 @@ package struct Ledger: Sendable {
         return needs
     }
 
+    /// Of the subjects' limits of money, the least that is left; nil where there is none, or they are in several currencies.
+    package mutating func moneyLeft(_ subjects: [QuotaSubject], now: Now) -> Money? {
+        var least: Money?
+        for subject in subjects {
+            guard let currency = accounts[subject]?.quota.currency else { continue }
+            for standing in standings(of: subject, now: now) where standing.limit.isMoney {
+                if let known = least, known.currency != currency { return nil }
+                least = Money(
+                    microUnits: min(least?.microUnits ?? .max, standing.remaining), currency: currency)
+            }
+        }
+        return least
+    }
+
     /// Lets a request in.
     /// - Returns: nil as hold where none of the subjects has a quota.
     package mutating func admit(

@@ -54,7 +54,7 @@ package struct Quota: Hashable, Sendable {
     var countsMoney: Bool { moneyPerDay != nil || moneyPerMonth != nil }
 
     /// Whether `name` is one of `patterns`, or there are none.
-    static func admits(_ name: String, _ patterns: [String]) -> Bool {
+    package static func admits(_ name: String, _ patterns: [String]) -> Bool {
         patterns.isEmpty
             || patterns.contains { pattern in
                 pattern.utf8.last == UInt8(ascii: "*")

@@ -5,7 +5,7 @@ package struct QuotaSubject: Hashable, Comparable, Sendable, CustomStringConvert
         case key
         /// All keys of a user together.
         case user
-        /// A provider of this node, as `owner/provider`: what buyers and other nodes ask of it.
+        /// What a provider's workers answer at this node, whoever asks: `owner/provider` at its home, else its full name.
         case provider
         /// A rotation of this node, as `owner/name`.
         case rotation
@@ -38,7 +38,7 @@ package struct QuotaSubject: Hashable, Comparable, Sendable, CustomStringConvert
         return name.allSatisfy { byte in
             switch byte {
             case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
-                UInt8(ascii: "/"):
+                UInt8(ascii: "/"), UInt8(ascii: "@"):
                 true
             default: false
             }

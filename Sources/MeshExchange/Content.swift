@@ -25,7 +25,13 @@ package struct Content: Sendable {
     /// What of a request is counted and paid for, before anybody has answered it: read in one pass, and only where
     /// somebody asks.
     package var facts: PromptFacts {
-        guard let body = json else { return PromptFacts() }
+        guard let body = json else {
+            // Another node's buyer: it was read there, and here it is as many bytes.
+            if case .document(let bytes) = kind, operation == .chatCompletions {
+                return PromptFacts(tokens: Int64(bytes.readableBytes / 4))
+            }
+            return PromptFacts()
+        }
         return body.bytes.withUnsafeReadableBytes { PromptReading.facts(body.fields, in: $0) }
     }
 

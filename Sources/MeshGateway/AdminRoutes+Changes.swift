@@ -7,7 +7,8 @@ import NIOHTTP1
 /// What the operator changes, read from a request and told to the log.
 extension AdminRoutes {
     static func providerChange(_ body: JSONValue) throws(MeshError) -> ProviderChange {
-        let known = ["access", "named", "display_name", "max_concurrency", "base_url", "endpoints", "api_key"]
+        let known =
+            ["access", "named", "display_name", "max_concurrency", "data_policy", "prices"] + upstreamFields
         for member in body.members ?? [] where !known.contains(member.name) {
             throw MeshError(
                 .invalidRequest, "only \(known.joined(separator: ", ")) can be changed", parameter: member.name.cut)
@@ -44,6 +45,8 @@ extension AdminRoutes {
         }
         change.maxConcurrency = try integer(body, "max_concurrency").map { Int(clamping: $0) }
         change.upstream = try upstreamChange(body)
+        change.dataPolicy = try dataPolicy(body)
+        change.prices = try prices(body)
         return change
     }
 
@@ -51,10 +54,9 @@ extension AdminRoutes {
     static func isUpstream(_ body: JSONValue) throws(MeshError) -> Bool {
         switch body["kind"] {
         case nil, .null?, .string(ProviderKind.workers)?:
-            guard body["base_url"] == nil, body["api_key"] == nil, body["endpoints"] == nil else {
+            if let field = upstreamFields.first(where: { body[$0] != nil }) {
                 throw MeshError(
-                    .invalidRequest,
-                    "base_url, endpoints and api_key belong to a provider of kind '\(ProviderKind.upstream)'",
+                    .invalidRequest, "'\(field)' belongs to a provider of kind '\(ProviderKind.upstream)'",
                     parameter: "kind")
             }
             return false
@@ -63,31 +65,6 @@ extension AdminRoutes {
             throw MeshError(
                 .invalidRequest, "kind is one of \(ProviderKind.workers), \(ProviderKind.upstream)", parameter: "kind")
         }
-    }
-
-    /// Where a provider's upstream is and what it is asked with. A key that is null is to be kept no more.
-    static func upstreamChange(_ body: JSONValue) throws(MeshError) -> UpstreamChange {
-        var change = UpstreamChange()
-        if let url = body["base_url"], url != .null {
-            guard let text = url.text else {
-                throw MeshError(.invalidRequest, "'base_url' must be text", parameter: "base_url")
-            }
-            change.baseURL = text
-        }
-        if let endpoints = body["endpoints"], endpoints != .null {
-            guard let elements = endpoints.elements, elements.allSatisfy({ $0.text != nil }) else {
-                throw MeshError(.invalidRequest, "'endpoints' must be a list of paths", parameter: "endpoints")
-            }
-            change.endpoints = elements.compactMap(\.text)
-        }
-        switch body["api_key"] {
-        case nil: break
-        case .null?: change.key = .removed
-        case .string(let key)?: change.key = .set(key)
-        case .boolean?, .number?, .array?, .object?:
-            throw MeshError(.invalidRequest, "'api_key' must be text, or null", parameter: "api_key")
-        }
-        return change
     }
 
     /// A whole number that may be left out; something else in its place must not pass as left out.

@@ -14,7 +14,7 @@ extension AdminRoutes {
         guard path.count >= 2, let subject = QuotaSubject(path.joined(separator: "/")) else {
             throw MeshError(
                 .invalidRequest,
-                "'\(first.cut(toUTF8Bytes: 64))' is no subject of limits; they are written key/ID and user/NAME",
+                "'\(first.cut(toUTF8Bytes: 64))' is no subject of limits; they are written key/ID, user/NAME, provider/OWNER/NAME, …",
                 parameter: "subject")
         }
         switch (subject.kind, request.method) {

@@ -201,10 +201,13 @@ extension OwnProviderView {
             "kind": .string(account.kind), "display_name": .string(account.displayName),
             "max_concurrency": .integer(account.maxConcurrency),
             "tokens": .array(account.attachKeys.map(\.document)), "workers": .array(workers.map(\.document)),
-            "closes": .array(ends.map(\.document)),
+            "closes": .array(ends.map(\.document)), "data_policy": .string(account.dataPolicy.rawValue),
+            "prices": account.prices.documents,
         ]
         guard let upstream = account.upstream, isOperator else { return document }
-        return .object((document.members ?? []) + [.init("upstream", upstream.document)])
+        var members = upstream.members
+        members.append(.init("standing", self.upstream?.document ?? .null))
+        return .object((document.members ?? []) + [.init("upstream", .object(members))])
     }
 
     /// With its secret, shown this once, and the worker file without what only the seller knows: its backend, and a
@@ -225,9 +228,29 @@ extension OwnProviderView {
 }
 
 extension UpstreamSettings {
-    /// Everything of an upstream but its key.
+    /// Everything of an upstream but its keys and the values of its headers.
+    fileprivate var members: [JSONValue.Member] {
+        [
+            .init("base_url", .string(baseURL)), .init("endpoints", .strings(endpoints)),
+            .init("has_key", .boolean(hasKey)), .init("headers", .strings(headers)),
+            .init("models", .object(renamed.map { .init($0.sold, .string($0.upstream)) })),
+            .init("cold_start_seconds", .integer(coldStartSeconds)),
+        ]
+    }
+}
+
+extension UpstreamView {
     fileprivate var document: JSONValue {
-        ["base_url": .string(baseURL), "endpoints": .strings(endpoints), "has_key": .boolean(hasKey)]
+        [
+            "state": .string(state), "problem": .optional(problem),
+            "keys": .array(
+                keys.map { key in
+                    [
+                        "state": .string(key.state),
+                        "rests_for_seconds": key.restsForMs.map { .integer(($0 + 999) / 1_000) } ?? .null,
+                    ]
+                }),
+        ]
     }
 }
 
@@ -292,6 +315,9 @@ extension Catalog.Listed {
             .init("owned_by", .string(provider.scope.username)),
         ]
         if let tokens = model.contextTokens { members.append(.init("context_length", .integer(tokens))) }
+        let prices = provider.prices[model: model.id]
+        // What such tools take for dollars must be dollars.
+        if let prices, prices.currency == .usd { members.append(.init("pricing", prices.pricing)) }
         let hardware = offers.map { host -> JSONValue in
             .object(
                 host.offer.hardware.members + [
@@ -299,15 +325,15 @@ extension Catalog.Listed {
                     .init("first_content_ms", .integer(host.offer.speed.firstContentMs)),
                 ])
         }
-        members.append(
-            .init(
-                "aisbf",
-                [
-                    "full_name": .string("\(fullName)/\(model.id)"),
-                    "key_name": .string("\(ProviderKeyName.text(provider.tokenSalt))/\(model.id)"),
-                    "nodes": .strings(offers.map(\.nodeName)), "hardware": .array(hardware),
-                    "endpoints": .strings(endpoints.sorted()),
-                ]))
+        var own: [JSONValue.Member] = [
+            .init("full_name", .string("\(fullName)/\(model.id)")),
+            .init("key_name", .string("\(ProviderKeyName.text(provider.tokenSalt))/\(model.id)")),
+            .init("nodes", .strings(offers.map(\.nodeName))), .init("hardware", .array(hardware)),
+            .init("endpoints", .strings(endpoints.sorted())),
+            .init("data_policy", .string(provider.dataPolicy.rawValue)),
+        ]
+        if let prices { own.append(.init("prices", .object(prices.members))) }
+        members.append(.init("aisbf", .object(own)))
         return .object(members)
     }
 }

@@ -194,12 +194,14 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         guard let request = arriving, let hot = request.hot else { return }
         let principal = shared.principal(hot.caller)
         do throws(MeshError) {
-            guard let work = try shared.upload(hot.route, request.head, beginning: request.bytes, principal) else {
+            guard var work = try shared.upload(hot.route, request.head, beginning: request.bytes, principal) else {
                 return perform(machine.staysCollected())
             }
             let admission: Admission?
             do throws(QuotaRefused) {
-                admission = try shared.admit(work.request, .route(work.route), hot, from: carrier.place)
+                var destination = Destination.route(work.route)
+                admission = try shared.admit(work.request, &destination, hot, from: carrier.place)
+                if case .route(let route) = destination { work.route = route }
             } catch {
                 arriving?.refusalFields = error.fields
                 throw error.error
@@ -244,10 +246,10 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         guard let hot = request.hot else { return startCold(request.head, request.bytes) }
         do throws(MeshError) {
             let principal = shared.principal(hot.caller)
-            let (work, destination) = try shared.work(hot.route, request.head, request.bytes, principal)
+            var (work, destination) = try shared.work(hot.route, request.head, request.bytes, principal)
             do throws(QuotaRefused) {
-                start(
-                    work, destination, hot.caller, try shared.admit(work, destination, hot, from: carrier.place))
+                let admission = try shared.admit(work, &destination, hot, from: carrier.place)
+                start(work, destination, hot.caller, admission)
             } catch { answer(error.error, error.fields) }
         } catch { answer(error) }
     }

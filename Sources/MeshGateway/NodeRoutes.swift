@@ -97,8 +97,11 @@ package struct NodeRoutes: ColdRoutes {
             }
             let catalog = context.catalog.current
             guard path.count > 1 else {
-                let listing = context.catalog.listing(for: principal)
-                let pools = context.market.book.pools(for: principal.username)
+                let mayName = context.mayName(caller)
+                let listing = context.catalog.listing(for: principal).filter {
+                    mayName([$0.id] + $0.provider.names(of: $0.model.id))
+                }
+                let pools = context.market.book.pools(for: principal.username).filter { mayName([$0.modelName]) }
                 return .json([
                     "object": "list",
                     "data": .array(

@@ -55,7 +55,7 @@ struct RequestMeter {
         // A refusal that came through is none of the seller's work.
         isServed = head.status < 400
         isRead =
-            isServed && request.need.endpoint?.family.answersText ?? true
+            isServed && request.need.answersText
             && (head.isEventStream || head.contentType.hasPrefix("application/json"))
     }
 

@@ -18,6 +18,19 @@ extension GatewayContext {
         [QuotaSubject(.key, caller.keyID), QuotaSubject(.user, caller.username)]
     }
 
+    /// A rotation or policy of this node, which may have limits of its own, for all who use it.
+    private func subjects(_ destination: Destination, _ caller: Caller) -> [QuotaSubject] {
+        switch destination {
+        case .route: return []
+        case .pool(let pool, _): return [QuotaSubject(.rotation, "\(pool.scope.username)/\(pool.name)")]
+        case .policy(let wish):
+            guard case .named(let name)? = PolicyName(wish.name),
+                let owner = market.book.owner(ofPolicy: name, for: caller.username)
+            else { return [] }
+            return [QuotaSubject(.policy, "\(owner.username)/\(name)")]
+        }
+    }
+
     /// Whether `caller` may come at all, from there and to there: known before the body is.
     func forbids(_ caller: Caller, _ route: String?, from place: ConnectionPlace) -> MeshError? {
         let refusal = quotas.forbids(
@@ -25,15 +38,35 @@ extension GatewayContext {
         return refusal?.told(at: SystemClock.wall)
     }
 
+    /// Whether `caller` may name a model that has these names: what is not allowed is not listed either.
+    func mayName(_ caller: Caller) -> @Sendable ([String]) -> Bool {
+        let allowed = quotas.allowedModels(subjects(caller))
+        return { names in allowed.allSatisfy { patterns in names.contains { Quota.admits($0, patterns) } } }
+    }
+
     /// Lets a request in by the limits of its key and user; nil where there are none. Whatever it may use at the most is
     /// held from now on.
+    /// - Parameter destination: whom the caller cannot pay any more is left out of it.
     func admit(
-        _ request: WorkRequest, _ destination: Destination, _ hot: HotRequest, from place: ConnectionPlace
+        _ request: WorkRequest, _ destination: inout Destination, _ hot: HotRequest, from place: ConnectionPlace
     ) throws(QuotaRefused) -> Admission? {
-        let subjects = subjects(hot.caller)
+        let subjects = subjects(hot.caller) + self.subjects(destination, hot.caller)
         guard let needs = quotas.needs(subjects) else { return nil }
-        let estimate =
-            needs.tokens ? self.estimate(request, destination, hot.caller, withPrices: needs.money) : .nothing
+        var estimate = QuotaEstimate.nothing
+        if needs.tokens {
+            let facts = destination.facts ?? request.content.facts
+            func cost(_ prices: [Prices]) -> QuotaEstimate {
+                QuotaEstimate(
+                    prompt: facts.tokens, answer: facts.longestAnswer, answers: request.need.answersText,
+                    images: request.images, milliseconds: request.assumedMediaMs, prices: prices)
+            }
+            if needs.money, let left = quotas.moneyLeft(subjects) {
+                let affordable = Affordable(
+                    left: left.microUnits, currency: left.currency, caller: hot.caller.owner, cost: { cost([$0]) })
+                destination = affordable.narrowed(destination) { prices($0, principal(hot.caller)) }
+            }
+            estimate = cost(needs.money ? prices(destination, hot.caller) : [])
+        }
         let asked = QuotaRequest(
             address: place.remote.flatMap { .init($0) }, route: hot.route.text, models: destination.names)
         switch quotas.admit(asked, estimate, for: subjects) {
@@ -58,17 +91,6 @@ extension GatewayContext {
                 outcome: refusal.told(at: SystemClock.wall).code.rawValue, currency: ""), amounts)
     }
 
-    private func estimate(
-        _ request: WorkRequest, _ destination: Destination, _ caller: Caller, withPrices: Bool
-    ) -> QuotaEstimate {
-        let facts = destination.facts ?? request.content.facts
-        return QuotaEstimate(
-            prompt: facts.tokens, answer: facts.longestAnswer,
-            answers: request.need.endpoint?.family.answersText ?? true,
-            images: request.images, milliseconds: request.assumedMediaMs,
-            prices: withPrices ? prices(destination, caller) : [])
-    }
-
     /// What those ask who may answer; nobody pays for what is theirs.
     private func prices(_ destination: Destination, _ caller: Caller) -> [Prices] {
         switch destination {
@@ -90,7 +112,10 @@ extension GatewayContext {
             guard let targets = wish.targets else { return provider.prices.entries.map(\.prices) }
             return targets.filter { $0.provider ?? provider.key == provider.key }
                 .compactMap { provider.prices[model: $0.model] }
-        }.filter { prices in ceilings.allSatisfy { $0.admits(prices) } }
+        }.filter { prices in
+            // Where there is a ceiling, a price that cannot be compared with it is above it.
+            ceilings.allSatisfy { $0.isEmpty || prices.currency == .usd && $0.admits(prices) }
+        }
     }
 }
 
@@ -100,9 +125,7 @@ extension Destination {
         switch self {
         case .route(let route):
             // Each of the providers may answer.
-            route.providers.map { provider in
-                [route.model, "\(provider.providerID)/\(route.model)", "\(provider.fullName)/\(route.model)"]
-            }
+            route.providers.map { $0.names(of: route.model) }
         case .pool(let pool, _): [[pool.modelName]]
         case .policy(let wish):
             [[wish.name]] + (wish.preferences?.models ?? []).map { [$0] }
@@ -113,14 +136,9 @@ extension Destination {
     var facts: PromptFacts? { if case .policy(let wish) = self, wish.facts.tokens > 0 { wish.facts } else { nil } }
 }
 
-extension EndpointPath.Family {
-    /// Whether what comes back is a text of tokens that are paid for.
-    var answersText: Bool {
-        switch self {
-        case .completions, .responses: true
-        case .audio, .embeddings, .files, .images, .moderations, .pipelines, .rerank, .video: false
-        }
-    }
+extension CatalogProvider {
+    /// How a model of it may be called where it is allowed.
+    func names(of model: String) -> [String] { [model, "\(providerID)/\(model)", "\(fullName)/\(model)"] }
 }
 
 extension HotRoute {

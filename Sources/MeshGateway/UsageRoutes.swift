@@ -102,7 +102,7 @@ struct UsageRoutes: Sendable {
         let standings = quotas.standings(of: subject)
         let users = quotas.standings(of: QuotaSubject(.user, caller.username))
         let money = standings.last { $0.limit.isMoney } ?? users.last { $0.limit.isMoney }
-        let perMinute = standings.first { $0.limit == .requestsPerMinute }
+        let perMinute = (standings + users).first { $0.limit == .requestsPerMinute }
         let reset: JSONValue =
             money.map { $0.limit == .moneyPerDay ? "daily" : "monthly" } ?? .null
         return .json([

@@ -75,17 +75,65 @@ package struct UpstreamSettings: Hashable, Sendable {
     package var baseURL: String
     /// What it has beside chat, such as `v1/embeddings`.
     package var endpoints: [String]
-    /// Whether a key of it is kept.
+    /// Whether a key of it is kept, or several.
     package var hasKey: Bool
+    /// The names of the fields that every request to it has beside the usual ones. Their values are kept with the keys.
+    package var headers: [String]
+    /// What is sold under another name than the upstream has for it.
+    package var renamed: [RenamedModel]
+    /// How long it may take to wake; 0 for one that does not sleep.
+    package var coldStartSeconds: Int
 
     /// What every OpenAI-compatible server has.
     package static let usualEndpoints = ["v1/completions", "v1/embeddings"]
 
-    package init(baseURL: String, endpoints: [String] = usualEndpoints, hasKey: Bool = false) {
+    package init(
+        baseURL: String, endpoints: [String] = usualEndpoints, hasKey: Bool = false, headers: [String] = [],
+        renamed: [RenamedModel] = [], coldStartSeconds: Int = 0
+    ) {
+        self.headers = headers
+        self.renamed = renamed
+        self.coldStartSeconds = coldStartSeconds
         self.hasKey = hasKey
         self.baseURL = baseURL
         self.endpoints = endpoints
     }
+}
+
+/// A model that is sold under a name of its own.
+package struct RenamedModel: Hashable, Sendable {
+    /// What buyers call it.
+    package var sold: String
+    /// What the upstream calls it.
+    package var upstream: String
+
+    package init(sold: String, upstream: String) {
+        self.sold = sold
+        self.upstream = upstream
+    }
+}
+
+/// What an upstream is asked with and nobody is shown: in a file that only this node's user reads.
+package struct UpstreamSecrets: Hashable, Sendable {
+    package struct Field: Hashable, Sendable {
+        package var name: String
+        package var value: String
+
+        package init(name: String, value: String) {
+            self.name = name
+            self.value = value
+        }
+    }
+
+    package var keys: [String]
+    package var headers: [Field]
+
+    package init(keys: [String] = [], headers: [Field] = []) {
+        self.keys = keys
+        self.headers = headers
+    }
+
+    package var isEmpty: Bool { keys.isEmpty && headers.isEmpty }
 }
 
 /// Who serves a provider. Stored and told to the mesh by these words.
@@ -112,13 +160,20 @@ package struct ProviderAccount: Hashable, Sendable {
     package var createdAt: Timestamp
     /// Of kind `openai` only.
     package var upstream: UpstreamSettings?
+    /// What its models cost; without an entry it is not known.
+    package var prices: PriceList
+    /// What becomes of what it is sent, by its owner's word.
+    package var dataPolicy: DataPolicy
 
     package init(
         providerID: String, scope: OwnerScope, ownerKey: PublicKey, access: ProviderAccess,
         kind: String = ProviderKind.workers, displayName: String, maxConcurrency: Int, attachKeys: [AttachKeyEntry],
-        createdAt: Timestamp, upstream: UpstreamSettings? = nil
+        createdAt: Timestamp, upstream: UpstreamSettings? = nil, prices: PriceList = PriceList(),
+        dataPolicy: DataPolicy = .unknown
     ) {
         self.upstream = upstream
+        self.prices = prices
+        self.dataPolicy = dataPolicy
         self.providerID = providerID
         self.scope = scope
         self.ownerKey = ownerKey

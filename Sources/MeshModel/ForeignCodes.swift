@@ -54,7 +54,7 @@ extension ErrorCode {
         case "endpoint_not_offered": self = .endpointNotOffered
         case "busy", "overloaded": self = .workerBusy
         // Nothing was done: it is being stopped, or its backend does not listen.
-        case "draining", "backend_unreachable": self = .workerUnavailable
+        case "draining", "backend_unreachable", "backend_forbidden", "backend_asleep": self = .workerUnavailable
         default: self = .workerError
         }
     }
@@ -78,4 +78,21 @@ extension ErrorCode {
 
     /// Statuses with which a worker's backend speaks of the seller's account. To a buyer they mean the buyer's own.
     package static func isAboutSellersAccount(status: Int) -> Bool { [401, 402, 407].contains(status) }
+}
+
+extension FailureCause {
+    /// The cause of a failure to which a worker gave `code`, in the worker's own vocabulary.
+    package init?(ofWorker code: String?) {
+        guard code == "backend_refused" else { return nil }
+        self = .credentials
+    }
+
+    /// What an answer of a worker's backend with this status is about.
+    package init?(status: Int) {
+        switch status {
+        case 401, 407: self = .credentials
+        case 402: self = .billing
+        default: return nil
+        }
+    }
 }

@@ -417,6 +417,26 @@ package enum Limits {
     package static let upstreamFailureLinesPerMinute = 60
     package static let upstreamAlarmMs: Int64 = 60_000
     package static let backendPatienceMs: Int64 = 300_000
+    package static let upstreamAddressRanges = 64
+    package static let upstreamAddressesTried = 3
+    package static let upstreamNameMs: Int64 = 10_000
+    package static let upstreamKeys = 16
+    package static let upstreamKeyRestMs: Int64 = 1_800_000
+    package static let upstreamKeyTrialMs: Int64 = 60_000
+    package static let upstreamKeyLimitedSeconds = 5
+    package static let upstreamSecretBytes = 8
+    package static let upstreamHeaders = 16
+    package static let upstreamHeaderNameBytes = 64
+    package static let upstreamHeaderBytes = 2_048
+    package static let upstreamRenamedModels = 64
+    package static let upstreamColdStartSeconds = 1_800
+    package static let sleeperRetryAfterSeconds = 5
+    package static let upstreamHeldRequests = 256
+    package static let upstreamWakePauseMs: Int64 = 500
+    package static let upstreamWakePauseLongestMs: Int64 = 5_000
+    package static let upstreamWakeLookMs: Int64 = 100
+    package static let upstreamRetryLongestMs: Int64 = 30_000
+    package static let upstreamSleeperLookMs: Int64 = 3_600_000
 
     // Multipart bodies (RFC 7578)
     package static let multipartParts = 256

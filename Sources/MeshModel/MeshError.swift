@@ -108,6 +108,15 @@ package enum RetryAdvice: Hashable, Sendable {
     case ifRepeatable
 }
 
+/// What a failure is about beside its code, for whoever chooses who is asked next. Buyers are not told: to them it would
+/// mean their own key and account. Told between nodes by these words.
+package enum FailureCause: String, CaseIterable, Hashable, Sendable {
+    /// The seller's own key is refused where it buys.
+    case credentials
+    /// The seller's own account is empty there.
+    case billing
+}
+
 /// One failure with the words for the person who meets it. The message says what to do and never contains
 /// secrets, paths of this machine or other tenants' names.
 package struct MeshError: Error, Hashable, Sendable, CustomStringConvertible {
@@ -121,6 +130,8 @@ package struct MeshError: Error, Hashable, Sendable, CustomStringConvertible {
     package var statusOverride: Int?
     /// What `allow` says beside a 405 (RFC 9110, section 10.2.1).
     package var allowedMethods: String?
+    /// What it is about beside its code; buyers are not told.
+    package var cause: FailureCause?
     /// Where this node says itself whether trying again helps, because the program would otherwise go by the status.
     package var retries: Retries?
 
@@ -137,8 +148,10 @@ package struct MeshError: Error, Hashable, Sendable, CustomStringConvertible {
 
     package init(
         _ code: ErrorCode, _ message: String, parameter: String? = nil, retryAfterSeconds: Int? = nil,
-        statusOverride: Int? = nil, allowedMethods: String? = nil, retries: Retries? = nil
+        statusOverride: Int? = nil, allowedMethods: String? = nil, retries: Retries? = nil,
+        cause: FailureCause? = nil
     ) {
+        self.cause = cause
         self.retries = retries
         self.allowedMethods = allowedMethods
         self.code = code

@@ -17,6 +17,8 @@ package struct NodeConfiguration: Sendable, Equatable {
     /// How long this node waits for an answer.
     var deadlines: AnswerDeadlines { AnswerDeadlines(firstContentMs: firstContentMs, idleMs: streamIdleMs) }
     package var log: Log
+    /// Addresses that belong to nobody, or to whoever is near, to which this node connects for upstreams all the same.
+    package var upstreamRanges: [IPRange]
 
     package struct API: Sendable, Equatable {
         package var listen: SocketEndpoint

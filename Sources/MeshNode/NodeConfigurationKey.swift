@@ -15,6 +15,7 @@ package enum NodeConfigurationKey: String, CaseIterable, Sendable {
     case meshDegree = "mesh.degree"
     case beaconInterval = "mesh.beacon_interval_ms"
     case greetingGrace = "worker.greeting_grace_ms"
+    case upstreamRanges = "upstream.allow_private_addresses"
     case firstContent = "limits.first_content_ms"
     case streamIdle = "limits.stream_idle_ms"
     case logLevel = "log.level"
@@ -24,7 +25,7 @@ package enum NodeConfigurationKey: String, CaseIterable, Sendable {
     /// Whether the key takes a list (comma-separated in the environment and in flags).
     package var isList: Bool {
         switch self {
-        case .linkAdvertise, .meshPeers, .meshAllow: true
+        case .linkAdvertise, .meshPeers, .meshAllow, .upstreamRanges: true
         case .dataDirectory, .nodeName, .apiListen, .apiURL, .apiCertificate, .apiKey, .linkListen, .meshNetwork,
             .meshRegion, .meshDegree, .beaconInterval, .greetingGrace, .firstContent, .streamIdle, .logLevel,
             .logFormat,

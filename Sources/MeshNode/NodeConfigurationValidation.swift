@@ -43,7 +43,7 @@ struct NodeConfigurationValidation {
                 .greetingGrace, default: Limits.workerGreetingGraceMs, in: Bounds.greetingMs),
             firstContentMs: milliseconds(.firstContent, default: Limits.firstContentMs, in: Bounds.answerMs),
             streamIdleMs: milliseconds(.streamIdle, default: Limits.streamIdleMs, in: Bounds.answerMs),
-            log: log())
+            log: log(), upstreamRanges: ranges())
     }
 
     // MARK: sections
@@ -182,6 +182,22 @@ struct NodeConfigurationValidation {
                 add(.meshAllow, error.message(expected: kind), index: index)
             }
             return nil
+        }
+    }
+
+    private mutating func ranges() -> [IPRange] {
+        let texts = list(.upstreamRanges) ?? []
+        if texts.count > Limits.upstreamAddressRanges {
+            add(.upstreamRanges, "has more than \(Limits.upstreamAddressRanges) ranges")
+        }
+        return texts.enumerated().compactMap { index, text in
+            let range = IPRange(text)
+            if range == nil {
+                add(
+                    .upstreamRanges, "'\(text)' is no range of addresses, such as 10.0.0.0/8, fd00::/8 or 127.0.0.1",
+                    index: index)
+            }
+            return range
         }
     }
 

@@ -70,6 +70,7 @@ struct NodeReload: Sendable {
             (.meshDegree, old.mesh.degree == new.mesh.degree),
             (.beaconInterval, old.mesh.beaconIntervalMs == new.mesh.beaconIntervalMs),
             (.greetingGrace, old.workerGreetingGraceMs == new.workerGreetingGraceMs),
+            (.upstreamRanges, old.upstreamRanges == new.upstreamRanges),
             (.firstContent, old.firstContentMs == new.firstContentMs),
             (.streamIdle, old.streamIdleMs == new.streamIdleMs), (.logFormat, old.log.format == new.log.format),
         ]

@@ -133,8 +133,7 @@ package final class RunningNode: Service {
         let keyring = AttachKeyring()
         let signers = Signers([home.identity.node, home.identity.operatorKey], attachKeys: keyring)
         let clock = ClockJudge(operatorKey: operatorKey)
-        let workerMetrics = WorkerMetrics()
-        let idle = ChangeBell()
+        let (workerMetrics, idle) = (WorkerMetrics(), ChangeBell())
         let journal = Journal(requests: configuration.log.requests, logger: logger)
         let sessions = SessionTable(metrics: workerMetrics, catalog: catalog, logger: logger)
         let control = ControlPlane(
@@ -146,12 +145,12 @@ package final class RunningNode: Service {
             store: home.store, operatorKey: operatorKey, configured: MeshLists(configuration.mesh),
             wall: { SystemClock.wall })
         let certificates = try configuration.api.tls.map { try ServerCertificates($0) }
-        let dispatcher = dispatcher(home, sessions, links, signers, catalog)
-        let market = market(home, catalog, dispatcher, logger)
         let (quotas, usage) = books(home, logger)
+        let dispatcher = dispatcher(home, sessions, links, signers, catalog, quotas)
+        let market = market(home, catalog, dispatcher, logger)
         let forwards = ForwardServer(
             node: key, catalog: catalog, dispatcher: dispatcher, signers: signers, deadlines: configuration.deadlines,
-            journal: journal, usage: usage, requests: RequestCount(idle: idle))
+            journal: journal, usage: usage, quotas: quotas, requests: RequestCount(idle: idle))
         let endpoint = try linkEndpoint(configuration, home, rules, links, control, group)
         links.connect(endpoint: endpoint) { forwards.arrived($0) }
         let admission = WorkerAdmission(
@@ -160,14 +159,15 @@ package final class RunningNode: Service {
             opened: { key, details in control.submit(.opened(key, details)) })
         let authenticator = Authenticator()
         let store = StoreWatch(store: home.store, logger: logger)
-        let upstreams = Upstreams(sessions: sessions, catalog: catalog, group: group, logger: logger)
+        let upstreams = upstreams(configuration, sessions, catalog, group, logger)
         let administration = Administration(
             store: home.store, directory: home.directory, identity: home.identity, authenticator: authenticator,
             signers: signers, control: control, sessions: sessions, catalog: catalog, upstreams: upstreams,
             book: market.book, quotas: quotas, wall: { SystemClock.wall })
         let views = NodeViews(
             facts: facts(configuration, home), control: control, catalog: catalog, sessions: sessions, clock: clock,
-            store: store, links: links, rules: rules, certificates: { certificates.map { [$0.view] } ?? [] })
+            store: store, links: links, rules: rules, upstreams: upstreams,
+            certificates: { certificates.map { [$0.view] } ?? [] })
         let routes = NodeRoutes(
             administration: AdminRoutes(
                 administration: administration, views: views, rules: rules, quotas: quotas, usage: usage),
@@ -185,13 +185,24 @@ package final class RunningNode: Service {
             idle: idle, rules: rules, certificates: certificates)
     }
 
+    private static func upstreams(
+        _ configuration: NodeConfiguration, _ sessions: SessionTable, _ catalog: CatalogHolder,
+        _ group: any EventLoopGroup, _ logger: Logger
+    ) -> Upstreams {
+        Upstreams(
+            sessions: sessions, catalog: catalog, rule: AddressRule(allowing: configuration.upstreamRanges),
+            group: group, logger: logger)
+    }
+
     private static func dispatcher(
-        _ home: NodeHome, _ sessions: SessionTable, _ links: NodeLinks, _ signers: Signers, _ catalog: CatalogHolder
+        _ home: NodeHome, _ sessions: SessionTable, _ links: NodeLinks, _ signers: Signers, _ catalog: CatalogHolder,
+        _ quotas: Quotas
     ) -> Dispatcher {
         let remotes = ForwardPlaces(
             remote: ForwardClient(links: links, signer: home.identity.node, signers: signers),
             operators: { catalog.current.node($0)?.operatorKey })
-        return Dispatcher(locals: [sessions], remotes: remotes)
+        return Dispatcher(
+            locals: [sessions], remotes: remotes, quotas: quotas, node: home.identity.node.publicKey)
     }
 
     /// What may be used at this node, and what is.

@@ -196,7 +196,8 @@ package struct Attempts: Sendable {
     /// Whether a worker that failed so should rest a moment: it does nothing now, and would refuse the next one too.
     package static func needsRest(_ failure: Failure) -> Bool {
         switch failure {
-        case .error(let error): error.code == .workerUnavailable || error.code == .workerBusy
+        case .error(let error):
+            error.code == .workerUnavailable || error.code == .workerBusy || error.cause != nil
         case .refusal(let status, _): status == 429 || status == 503
         case .overflow: false
         }
@@ -224,6 +225,8 @@ package struct Attempts: Sendable {
         // A backend's document with a status: it may have begun.
         case .error(let error) where error.code == .workerBusy && error.statusOverride != nil && !terms.mayRepeat:
             .never
+        // Refused at the door of whoever should have done it.
+        case .error(let error) where error.cause != nil: .elsewhere
         case .error(let error): error.code.retry
         // "Not now" means that nothing was done, where nothing could have been done by halves.
         case .refusal(let status, _) where status == 429 || status == 503: terms.mayRepeat ? .elsewhere : .never

@@ -127,15 +127,17 @@ package final class DataDirectory: Sendable {
         try SecretFile.synchronizeDirectory(layout.owners)
     }
 
-    /// The key a provider's upstream is asked with, nil when this node has none.
-    package func upstreamKey(_ scope: OwnerScope, _ providerID: String) throws(StoreError) -> String? {
+    /// What a provider's upstream is asked with, nil when this node has nothing of the kind.
+    package func upstreamSecrets(_ scope: OwnerScope, _ providerID: String) throws(StoreError) -> UpstreamSecrets? {
         try UpstreamKeyFile.load(try layout.upstreamKey(scope, providerID))
     }
 
-    /// Keeps `key` in the place of the one before; nil: none is kept any more.
-    package func setUpstreamKey(_ key: String?, _ scope: OwnerScope, _ providerID: String) throws(StoreError) {
+    /// Keeps `secrets` in the place of those before; nil: none are kept any more.
+    package func setUpstreamSecrets(
+        _ secrets: UpstreamSecrets?, _ scope: OwnerScope, _ providerID: String
+    ) throws(StoreError) {
         let path = try layout.upstreamKey(scope, providerID)
-        if let key { return try UpstreamKeyFile.save(key, to: path) }
+        if let secrets { return try UpstreamKeyFile.save(secrets, to: path) }
         guard unlink(path) == 0 || errno == ENOENT else {
             throw .unusable(path: path, reason: SecretFile.lastErrorText())
         }

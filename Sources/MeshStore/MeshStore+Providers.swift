@@ -22,14 +22,16 @@ extension MeshStore {
             try database.execute(
                 sql: """
                     INSERT INTO providers (scope, provider_id, owner_key, access, named_owners, kind, display_name,
-                        max_concurrency, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+                        max_concurrency, created_at, data_policy) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                     """,
                 arguments: [
                     provider.scope.username, provider.providerID, provider.ownerKey.data, access, named, provider.kind,
                     provider.displayName, provider.maxConcurrency, provider.createdAt.milliseconds,
+                    provider.dataPolicy.rawValue,
                 ])
             let row = database.lastInsertedRowID
             try insert(provider.attachKeys, of: row, database)
+            try put(provider.prices, of: row, database)
             if let upstream = provider.upstream { try put(upstream, of: row, database) }
         }
     }
@@ -60,7 +62,8 @@ extension MeshStore {
         }
     }
 
-    /// Changes who may buy, the name people see, the concurrency and where its upstream is; what identifies the provider stays.
+    /// Changes who may buy, the name people see, the concurrency, the terms and where its upstream is; what identifies
+    /// the provider stays.
     /// - Throws: `.notFound`, `.invalid`.
     package func updateProvider(_ provider: ProviderAccount) throws(StoreError) {
         try check(provider)
@@ -68,17 +71,19 @@ extension MeshStore {
             let (access, named) = columns(of: provider.access)
             try database.execute(
                 sql: """
-                    UPDATE providers SET access = ?, named_owners = ?, display_name = ?, max_concurrency = ?
+                    UPDATE providers SET access = ?, named_owners = ?, display_name = ?, max_concurrency = ?,
+                        data_policy = ?
                     WHERE scope = ? AND provider_id = ?
                     """,
                 arguments: [
-                    access, named, provider.displayName, provider.maxConcurrency, provider.scope.username,
-                    provider.providerID,
+                    access, named, provider.displayName, provider.maxConcurrency, provider.dataPolicy.rawValue,
+                    provider.scope.username, provider.providerID,
                 ])
             guard database.changesCount > 0, let row = try rowID(database, provider.scope, provider.providerID) else {
                 throw missing(provider.scope, provider.providerID)
             }
             if let upstream = provider.upstream { try put(upstream, of: row, database) }
+            try put(provider.prices, of: row, database)
         }
     }
 
@@ -138,6 +143,12 @@ extension MeshStore {
                 upstream.endpoints.count <= Limits.workerEndpoints,
                 upstream.endpoints.allSatisfy({ $0.utf8.count <= 128 && !$0.contains(where: \.isNewline) })
             else { throw .invalid("the address or the endpoints of an upstream are too long") }
+            guard upstream.headers.count <= Limits.upstreamHeaders,
+                upstream.headers.allSatisfy({ !$0.contains(where: \.isNewline) }),
+                upstream.renamed.count <= Limits.upstreamRenamedModels,
+                upstream.renamed.allSatisfy({ isField($0.sold) && isField($0.upstream) }),
+                (0...Limits.upstreamColdStartSeconds).contains(upstream.coldStartSeconds)
+            else { throw .invalid("the headers, models or times of an upstream are out of bounds") }
         }
         try check(provider.attachKeys)
     }
@@ -188,29 +199,6 @@ extension MeshStore {
         }
     }
 
-    private func put(_ upstream: UpstreamSettings, of provider: Int64, _ database: Database) throws {
-        try database.execute(
-            sql: """
-                INSERT INTO upstreams (provider, base_url, endpoints, has_key) VALUES (?, ?, ?, ?)
-                ON CONFLICT (provider) DO UPDATE SET base_url = excluded.base_url, endpoints = excluded.endpoints,
-                    has_key = excluded.has_key
-                """,
-            arguments: [
-                provider, upstream.baseURL, upstream.endpoints.joined(separator: "\n"), upstream.hasKey,
-            ])
-    }
-
-    private func upstream(of provider: Int64, _ database: Database) throws -> UpstreamSettings? {
-        let row = try Row.fetchOne(
-            database, sql: "SELECT * FROM upstreams WHERE provider = ?", arguments: [provider])
-        return row.map { row in
-            let endpoints: String = row["endpoints"]
-            return UpstreamSettings(
-                baseURL: row["base_url"], endpoints: endpoints.split(separator: "\n").map(String.init),
-                hasKey: row["has_key"])
-        }
-    }
-
     private func columns(of access: ProviderAccess) -> (access: String, named: Data) {
         switch access {
         case .public: ("public", Data())
@@ -229,7 +217,8 @@ extension MeshStore {
             access: try access(row), kind: row["kind"], displayName: row["display_name"],
             maxConcurrency: row["max_concurrency"], attachKeys: try keys.map(attachKey),
             createdAt: Timestamp(milliseconds: row["created_at"]),
-            upstream: try upstream(of: row["id"], database))
+            upstream: try upstream(of: row["id"], database), prices: try prices(of: row["id"], database),
+            dataPolicy: DataPolicy(rawValue: row["data_policy"]) ?? .unknown)
     }
 
     private func access(_ row: Row) throws -> ProviderAccess {

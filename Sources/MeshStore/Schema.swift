@@ -14,6 +14,7 @@ enum Schema {
         migrator.registerMigration("8 market") { try $0.execute(sql: market) }
         migrator.registerMigration("9 quotas") { try $0.execute(sql: quotas) }
         migrator.registerMigration("10 usage") { try $0.execute(sql: usage) }
+        migrator.registerMigration("11 provider terms") { try $0.execute(sql: providerTerms) }
         return migrator
     }()
 
@@ -32,6 +33,26 @@ enum Schema {
             base_url TEXT NOT NULL,
             endpoints TEXT NOT NULL,
             has_key INTEGER NOT NULL DEFAULT 0
+        ) STRICT;
+        """
+
+    private static let providerTerms = """
+        ALTER TABLE providers ADD COLUMN data_policy TEXT NOT NULL DEFAULT 'unknown';
+        ALTER TABLE upstreams ADD COLUMN headers TEXT NOT NULL DEFAULT '';
+        ALTER TABLE upstreams ADD COLUMN renamed TEXT NOT NULL DEFAULT '';
+        ALTER TABLE upstreams ADD COLUMN cold_start INTEGER NOT NULL DEFAULT 0;
+        CREATE TABLE prices (
+            provider INTEGER NOT NULL REFERENCES providers (id) ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            model TEXT NOT NULL,
+            currency TEXT NOT NULL CHECK (length(currency) = 3),
+            input INTEGER NOT NULL,
+            cached_input INTEGER,
+            output INTEGER NOT NULL,
+            request INTEGER NOT NULL,
+            image INTEGER NOT NULL,
+            second INTEGER NOT NULL,
+            PRIMARY KEY (provider, model)
         ) STRICT;
         """
 

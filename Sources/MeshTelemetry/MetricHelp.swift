@@ -33,6 +33,8 @@ package enum MetricHelp {
         "aisbf_usage_writes_failed_total": "batches of usage that the disk did not take; they are tried again",
         "aisbf_token_derivations_total": "Argon2id runs for tokens minted elsewhere; full were not run",
         "aisbf_upstream_failures_total": "requests that failed at an upstream of this node's own, by reason",
+        "aisbf_upstream_key_rests_total": "how often a key of an upstream was refused or had enough, by reason",
+        "aisbf_upstream_held_total": "requests that had to wait for an upstream to wake",
         "aisbf_worker_bad_frames_total":
             "messages of workers that could not be used: unreadable, unknown, or replies to what was never asked",
         "aisbf_worker_closed_total": "sessions that ended, by reason",

@@ -1,3 +1,4 @@
+package import MeshModel
 package import NIOCore
 
 /// One HTTP-shaped call to whatever serves the models.
@@ -24,6 +25,9 @@ package struct BackendRequest: Sendable {
         self.contentType = contentType
         self.body = body
     }
+
+    /// Whether it only asks what there is.
+    package var isLook: Bool { method == "GET" && path == "/models" }
 }
 
 package enum BackendPart: Sendable {
@@ -41,11 +45,14 @@ package struct BackendFailure: Error, Hashable, Sendable {
     package var message: String
     /// For the seller: what to check.
     package var detail: String
+    /// Where it is about the seller's own key or account.
+    package var cause: FailureCause?
 
-    package init(code: String, message: String, detail: String) {
+    package init(code: String, message: String, detail: String, cause: FailureCause? = nil) {
         self.code = code
         self.message = message
         self.detail = detail
+        self.cause = cause
     }
 }
 

@@ -1,5 +1,5 @@
 import Foundation
-import MeshModel
+package import MeshModel
 
 /// Where an OpenAI-compatible server is: scheme, host, port, and what stands in front of its routes, such as `/v1`.
 package struct BackendAddress: Hashable, Sendable, CustomStringConvertible {
@@ -10,6 +10,8 @@ package struct BackendAddress: Hashable, Sendable, CustomStringConvertible {
 
     /// Without a slash at its end.
     package let description: String
+    /// A name, or an address without brackets.
+    package let host: String
 
     /// - Throws: what is wrong, without a word of what might be a secret.
     package init(_ text: String) throws(Problem) {
@@ -38,6 +40,17 @@ package struct BackendAddress: Hashable, Sendable, CustomStringConvertible {
             throw Problem(words: "has a path with empty, dotted or escaped segments")
         }
         description = base
+        self.host = host.hasPrefix("[") ? String(host.dropFirst().dropLast()) : host
+    }
+
+    /// Why a host that is written as an address is none for this node. Where a name leads shows when it is used.
+    package func problem(by rule: AddressRule) -> Problem? {
+        guard let kind = IPAddress(host).flatMap(rule.refusal) else { return nil }
+        return Problem(
+            words: """
+                leads to \(kind.rawValue); if this node is to connect there, name \(host) in \
+                upstream.allow_private_addresses of its configuration
+                """)
     }
 }
 

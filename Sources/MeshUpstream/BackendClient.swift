@@ -1,16 +1,25 @@
-import AsyncHTTPClient
+package import AsyncHTTPClient
 import MeshModel
 package import NIOCore
 import NIOHTTP1
 import NIOHTTPCompression
+import NIOSSL
 
 /// The connections to one backend: kept ones, and for what must not meet one that the backend is just closing, new ones.
-package struct BackendClient: Sendable {
+package struct BackendClient: BackendConnections {
     private let kept: HTTPClient
     private let fresh: HTTPClient
 
+    package init(group: any EventLoopGroup) { self.init(group: group, dialling: [:]) { _ in nil } }
+
     /// Quick to notice that nobody listens, patient with models that think.
-    package init(group: any EventLoopGroup) {
+    /// - Parameters:
+    ///   - dialling: the address to dial for a host, in place of asking for its name.
+    ///   - refusal: why a connection to that peer is not to be used.
+    init(
+        group: any EventLoopGroup, tls: TLSConfiguration? = nil, dialling: [String: String],
+        refusal: @escaping @Sendable (SocketAddress?) -> (any Error)?
+    ) {
         var configuration = HTTPClient.Configuration()
         configuration.timeout.connect = .milliseconds(Limits.workerBackendConnectMs)
         configuration.timeout.read = .milliseconds(Limits.workerBackendIdleMs)
@@ -20,8 +29,15 @@ package struct BackendClient: Sendable {
         configuration.redirectConfiguration = .disallow
         configuration.httpVersion = .http1Only
         configuration.decompression = .enabled(limit: .size(Limits.workerBackendInflatedBytes))
+        configuration.dnsOverride = dialling
+        configuration.tlsConfiguration = tls
         configuration.http1_1ConnectionDebugInitializer = { channel in
             channel.eventLoop.submit {
+                if let refusal = refusal(channel.remoteAddress) {
+                    // The client lets go of it, and does not close it.
+                    channel.close(promise: nil)
+                    throw refusal
+                }
                 let pipeline = channel.pipeline.syncOperations
                 let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPResponseDecoder>.self)
                 try pipeline.addHandler(BackendConnection(), position: .after(decoder))
@@ -29,6 +45,12 @@ package struct BackendClient: Sendable {
         }
         kept = HTTPClient(eventLoopGroupProvider: .shared(group), configuration: configuration)
         fresh = HTTPClient(eventLoopGroupProvider: .shared(group), configuration: configuration)
+    }
+
+    package func answer<Value: Sendable>(
+        to request: HTTPClientRequest, isOnce: Bool, _ read: (HTTPClientResponse) async -> Value
+    ) async throws -> Value {
+        await read(try await execute(request, isOnce: isOnce))
     }
 
     /// - Parameter isOnce: the request cannot be sent a second time, and so goes over a new connection.

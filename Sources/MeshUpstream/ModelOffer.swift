@@ -11,13 +11,18 @@ package struct ModelOffer: Hashable, Sendable {
     /// Nothing is offered.
     package init() {}
 
+    /// Of models nothing but their names is known.
+    init(sold names: [String]) {
+        models = names.map { ["id": .string($0), "object": "model"] }
+        key = models.map { String(decoding: $0.bytes, as: UTF8.self) }.sorted()
+    }
+
     /// OpenAI's list, one under `models`, or a bare one. Nil for what is none.
-    package init?(_ document: JSONValue) {
+    package init?(_ document: JSONValue, _ names: ModelNames = ModelNames()) {
         guard let items = document["data"]?.elements ?? document["models"]?.elements ?? document.elements
         else { return nil }
         var size = 0
-        for item in items {
-            guard let model = Self.model(item) else { continue }
+        for model in items.lazy.flatMap({ Self.models($0, names) }) {
             let text = model.bytes
             size += text.count + 1
             guard size < Limits.workerRegisterBytes - 64 else {
@@ -30,9 +35,14 @@ package struct ModelOffer: Hashable, Sendable {
         key.sort()
     }
 
-    private static func model(_ item: JSONValue) -> JSONValue? {
+    /// The model under each name it is sold by.
+    private static func models(_ item: JSONValue, _ names: ModelNames) -> [JSONValue] {
         guard let name = item.text ?? item["id"]?.text ?? item["name"]?.text ?? item["model"]?.text, !name.isEmpty
-        else { return nil }
+        else { return [] }
+        return names.names(of: name).map { model(item, name: $0) }
+    }
+
+    private static func model(_ item: JSONValue, name: String) -> JSONValue {
         var members: [JSONValue.Member] = [.init("id", .string(name)), .init("object", "model")]
         for field in ["context_window", "context_length", "max_context_length", "max_model_len"] {
             guard let tokens = item[field]?.integer, tokens > 0 else { continue }

@@ -13,6 +13,25 @@ package actor ModelWatch {
         /// After a look that was in vain.
         package var retryMs = Limits.workerModelsRetryMs
         package var answerMs = Limits.workerModelListMs
+        /// What is listed while it is not known yet is taken for there, and one that is not there for asleep: it is not
+        /// asked often, which would keep it awake.
+        package var isSleeper = false
+
+        /// The longest pause after many looks in vain.
+        package var longestRetryMs = Limits.workerModelsRetryMs
+
+        /// Of a server that is somebody else's.
+        package static let upstream = {
+            var timings = Timings()
+            timings.longestRetryMs = Limits.upstreamRetryLongestMs
+            return timings
+        }()
+        package static let sleeper = {
+            var timings = upstream
+            timings.intervalMs = Limits.upstreamSleeperLookMs
+            timings.isSleeper = true
+            return timings
+        }()
 
         package init(
             intervalMs: Int64 = Limits.workerModelsIntervalMs, retryMs: Int64 = Limits.workerModelsRetryMs,
@@ -26,7 +45,9 @@ package actor ModelWatch {
 
     private let backend: any Backend
     private let timings: Timings
+    private let names: ModelNames
     private let logger: Logger
+    private let heard: @Sendable (_ trouble: String?) -> Void
     private var offer = ModelOffer()
     /// What the node has; nil before it asked.
     private var told: [String]?
@@ -40,10 +61,20 @@ package actor ModelWatch {
     private var listener: AsyncStream<Void>.Continuation?
     private let doubt = Doubt()
 
-    package init(backend: any Backend, timings: Timings = Timings(), logger: Logger) {
+    /// - Parameters:
+    ///   - names: what is sold under another name.
+    ///   - heard: told of the trouble of each look; nil when there was none.
+    package init(
+        backend: any Backend, timings: Timings = Timings(), names: ModelNames = ModelNames(), logger: Logger,
+        heard: @escaping @Sendable (_ trouble: String?) -> Void = { _ in }
+    ) {
         self.backend = backend
         self.timings = timings
+        self.names = names
         self.logger = logger
+        self.heard = heard
+        // Nobody would wake what is not offered.
+        if timings.isSleeper { offer = ModelOffer(sold: names.sold) }
     }
 
     /// Something happened that makes the list doubtful: it is looked at again soon.
@@ -53,11 +84,21 @@ package actor ModelWatch {
     package func run() async {
         while !Task.isCancelled {
             await look()
-            let pause = trouble == nil ? timings.intervalMs : timings.retryMs
+            let pause = pauseMs
             // A doubt is no reason to ask a backend in trouble more often.
             try? await Task.sleep(for: .milliseconds(timings.retryMs))
             await doubt.wait(milliseconds: pause - timings.retryMs)
         }
+    }
+
+    /// Until the next look: a little more or less each time, so that not all ask at once, and the longer the more often
+    /// there was nobody.
+    private var pauseMs: Int64 {
+        let isKnown = trouble == nil || (timings.isSleeper && !offer.models.isEmpty)
+        let doublings = Int64(min(max(inVain - 1, 0), 8))
+        let retry = max(min(timings.retryMs << doublings, timings.longestRetryMs), timings.retryMs)
+        let pause = isKnown ? timings.intervalMs : retry
+        return pause + Int64.random(in: 0...max(pause / 8, 1))
     }
 
     /// For one session: yields when the node has to be told of a change. The one before ends.
@@ -110,6 +151,7 @@ package actor ModelWatch {
         }
         latest = number
         lastLook = max(asked, .now)
+        heard(trouble)
         if let told, told != offer.key { listener?.yield() }
     }
 
@@ -135,9 +177,9 @@ package actor ModelWatch {
     }
 
     private func failed(_ failure: BackendFailure) {
-        inVain = failure.code == "backend_unreachable" ? inVain + 1 : 0
+        inVain = ["backend_unreachable", "backend_forbidden"].contains(failure.code) ? inVain + 1 : 0
         // A backend that is only slow or busy keeps its models; one that is gone loses them to others.
-        if inVain >= 2, !offer.models.isEmpty { offer = ModelOffer() }
+        if inVain >= 2, !offer.models.isEmpty, !timings.isSleeper { offer = ModelOffer() }
         let message: Logger.Message =
             offer.models.isEmpty
             ? "the backend does not list its models: nothing is offered until it does"
@@ -179,7 +221,7 @@ package actor ModelWatch {
             return await group.next() ?? .failure(Self.unusable("no answer"))
         }
         try outcome.get()
-        return try await reader.offer()
+        return try await reader.offer(names)
     }
 
     static func unusable(_ detail: String) -> BackendFailure {
@@ -243,11 +285,11 @@ private actor ListReader {
         }
     }
 
-    func offer() throws(BackendFailure) -> ModelOffer {
+    func offer(_ names: ModelNames) throws(BackendFailure) -> ModelOffer {
         guard status == 200 else {
             throw ModelWatch.unusable("status \(status): \(BackendErrorBody.words(of: body))")
         }
-        guard let document = try? JSONValue.parse(body), let offer = ModelOffer(document) else {
+        guard let document = try? JSONValue.parse(body), let offer = ModelOffer(document, names) else {
             throw ModelWatch.unusable("the answer is no list of models")
         }
         return offer

@@ -24,58 +24,149 @@ package struct OpenAIBackend: Backend {
             account: "check backend.api_key and the account there")
     }
 
-    private let baseURL: String
-    private let apiKey: String?
-    private let client: BackendClient
-    private let words: PublicWords
-    private let advice: Advice
-    package let endpoints: [String]
+    /// What is asked, and how.
+    package struct Settings: Sendable {
+        /// Including `/v1`, without a slash at its end.
+        package var baseURL: String
+        package var keys: UpstreamKeys
+        /// Sent with every request; their values may be secrets.
+        package var headers: [(name: String, value: String)] = []
+        /// What the server has beside chat.
+        package var endpoints: [String] = []
+        package var advice = Advice.workerFile
+        /// Whether it may lead on to another address of its own, below the same base.
+        package var followsRedirects = true
+        /// Whether it may be asleep: then what gateways say of one that is not there is no answer.
+        package var mayBeAsleep = false
+        /// Hears which key was refused, by its number from 0, and in what words.
+        package var noted: @Sendable (SellerRefusal, Int, BackendFailure) -> Void = { _, _, _ in }
+
+        package init(baseURL: String, keys: UpstreamKeys) {
+            self.baseURL = baseURL
+            self.keys = keys
+        }
+    }
+
+    let settings: Settings
+    private let connections: any BackendConnections
+    let words: PublicWords
+    var baseURL: String { settings.baseURL }
+    package var endpoints: [String] { settings.endpoints }
     package var faults: DemoFaults { DemoFaults() }
     package var name: String { baseURL }
 
-    /// - Parameter baseURL: including `/v1`, without a slash at its end.
-    /// - Parameter endpoints: what the server has beside chat.
-    package init(
-        baseURL: String, apiKey: String?, endpoints: [String] = [], client: BackendClient,
-        advice: Advice = .workerFile
-    ) {
-        self.advice = advice
-        self.endpoints = endpoints
-        self.baseURL = baseURL
-        self.apiKey = apiKey
-        self.client = client
-        words = Self.words(baseURL: baseURL, apiKey: apiKey)
+    package init(_ settings: Settings, connections: any BackendConnections) {
+        self.settings = settings
+        self.connections = connections
+        // A short value is a word that may stand anywhere.
+        let values = settings.headers.map(\.value).filter { $0.utf8.count >= Limits.upstreamSecretBytes }
+        let secrets = settings.keys.secrets + values
+        words = Self.words(baseURL: settings.baseURL, secrets: secrets)
+    }
+
+    /// With one key or none, as a worker has it.
+    package init(baseURL: String, apiKey: String?, endpoints: [String] = [], client: any BackendConnections) {
+        var settings = Settings(baseURL: baseURL, keys: UpstreamKeys(apiKey.map { [$0] } ?? [], holdsBack: false))
+        settings.endpoints = endpoints
+        self.init(settings, connections: client)
     }
 
     /// What of this machine and of the backend is nobody's business. A host's name is looked for where it looks like
     /// one: "server" is a word too.
-    private static func words(baseURL: String, apiKey: String?) -> PublicWords {
+    private static func words(baseURL: String, secrets: [String]) -> PublicWords {
         let host = URL(string: baseURL)?.host(percentEncoded: false)
         let own = ProcessInfo.processInfo.hostName
         return PublicWords(
-            hiding: [baseURL, host ?? "", apiKey ?? "", own.contains { !$0.isLetter } ? own : ""])
+            hiding: [baseURL, host ?? "", own.contains { !$0.isLetter } ? own : ""] + secrets)
+    }
+
+    /// What one try came to.
+    private enum Outcome: Sendable {
+        case done
+        case redirect(to: String)
+        /// The seller was refused, by the key it was asked with; nothing was delivered.
+        case refused(Refusal)
+    }
+
+    private struct Try: Sendable {
+        var url: String
+        var key: UpstreamKeys.Turn
+        var redirects = 0
+        var isSecondKey = false
     }
 
     package func perform(
         _ request: BackendRequest, deliver: @Sendable (BackendPart) async throws -> Void
     ) async throws {
-        var url = url(of: request)
-        for hop in 0... {
-            let response: HTTPClientResponse
-            do {
-                response = try await client.execute(outbound(request, url), isOnce: request.upload != nil)
-            } catch { throw failure(error) }
-            guard (300..<400).contains(response.status.code) else {
-                return try await pass(response, deliver)
+        var next = Try(url: url(of: request), key: try turn(for: request))
+        while true {
+            switch try await attempt(request, next, deliver) {
+            case .done: return
+            case .redirect(let url):
+                next.redirects += 1
+                next.url = url
+            case .refused(let refusal):
+                // A second key is tried once, where the request is still whole.
+                let isOver = next.isSecondKey || request.upload != nil
+                guard !isOver, let other = settings.keys.other(than: next.key.number) else {
+                    return try await tell(refusal, deliver)
+                }
+                next.isSecondKey = true
+                next.key = other
             }
-            guard hop < Limits.workerBackendRedirects, let next = target(of: response, request, from: url) else {
-                throw redirected(response)
-            }
-            url = next
         }
     }
 
-    private func outbound(_ request: BackendRequest, _ url: String) -> HTTPClientRequest {
+    /// A list of models that is refused says nothing of the key: one may be good for answers alone.
+    private func turn(for request: BackendRequest) throws(BackendFailure) -> UpstreamKeys.Turn {
+        if request.isLook { return settings.keys.look }
+        return try settings.keys.turn()
+    }
+
+    private func attempt(
+        _ request: BackendRequest, _ current: Try, _ deliver: @Sendable (BackendPart) async throws -> Void
+    ) async throws -> Outcome {
+        let outbound = outbound(request, current.url, current.key.text)
+        let outcome: Result<Outcome, any Error>
+        do {
+            outcome = try await connections.answer(to: outbound, isOnce: request.upload != nil) { response in
+                do { return .success(try await read(response, request, current, deliver)) } catch {
+                    return .failure(error)
+                }
+            }
+        } catch { throw failure(error) }
+        return try outcome.get()
+    }
+
+    private func read(
+        _ response: HTTPClientResponse, _ request: BackendRequest, _ current: Try,
+        _ deliver: @Sendable (BackendPart) async throws -> Void
+    ) async throws -> Outcome {
+        let status = Int(response.status.code)
+        if (300..<400).contains(status) {
+            guard settings.followsRedirects, current.redirects < Limits.workerBackendRedirects,
+                let next = target(of: response, request, from: current.url)
+            else { throw redirected(status: status, location: response.headers.first(name: "location")) }
+            return .redirect(to: next)
+        }
+        guard status >= 400 else {
+            if !request.isLook { settings.keys.answered(current.key.number) }
+            try await pass(response, deliver)
+            return .done
+        }
+        if settings.mayBeAsleep, Self.sleeping.contains(status) { throw asleep(status: status) }
+        let refusal = try await refusal(response, status)
+        guard let said = refusal.ofSeller, !request.isLook else {
+            try await tell(refusal, deliver)
+            return .done
+        }
+        let failure = failure(refusal, said)
+        settings.keys.judged(said, current.key.number, failure)
+        settings.noted(said, current.key.number, failure)
+        return .refused(refusal)
+    }
+
+    private func outbound(_ request: BackendRequest, _ url: String, _ key: String?) -> HTTPClientRequest {
         var outbound = HTTPClientRequest(url: url)
         outbound.method = HTTPMethod(rawValue: request.method)
         for (name, value) in request.headers { outbound.headers.add(name: name, value: value) }
@@ -83,7 +174,8 @@ package struct OpenAIBackend: Backend {
             outbound.headers.add(name: "accept", value: "application/json, text/event-stream, */*")
         }
         outbound.headers.add(name: "accept-encoding", value: "identity")
-        if let apiKey { outbound.headers.add(name: "authorization", value: "Bearer \(apiKey)") }
+        for (name, value) in settings.headers { outbound.headers.replaceOrAdd(name: name, value: value) }
+        if let key { outbound.headers.add(name: "authorization", value: "Bearer \(key)") }
         if let upload = request.upload {
             outbound.headers.add(name: "content-type", value: request.contentType)
             outbound.body = .stream(upload, length: upload.length.map { .known($0) } ?? .unknown)
@@ -93,66 +185,6 @@ package struct OpenAIBackend: Backend {
         }
         return outbound
     }
-
-    // MARK: Answers
-
-    private func pass(
-        _ response: HTTPClientResponse, _ deliver: @Sendable (BackendPart) async throws -> Void
-    ) async throws {
-        let status = Int(response.status.code)
-        let headers = response.headers.map { (name: $0.name.lowercased(), value: $0.value) }
-            .filter { !Self.dropped.contains($0.name) }
-        let type = response.headers.first(name: "content-type") ?? "application/octet-stream"
-        guard status < 400 else { return try await refuse(response, status, headers, type, deliver) }
-        // The length of what was decoded here is not known before its end.
-        let isCoded = response.headers.contains(name: "content-encoding")
-        let length = isCoded ? nil : response.headers.first(name: "content-length").flatMap { Int($0) }
-        try await deliver(.head(status: status, headers: headers, contentType: type, length: length))
-        var events = type.lowercased().hasPrefix("text/event-stream") ? ErrorEventCleaner(words) : nil
-        var body = response.body.makeAsyncIterator()
-        while true {
-            let part: ByteBuffer?
-            do { part = try await body.next() } catch { throw failure(error) }
-            guard let part else { break }
-            let passed = events?.take(part) ?? part
-            if passed.readableBytes > 0 { try await deliver(.body(passed)) }
-        }
-        if let rest = events?.finish() { try await deliver(.body(rest)) }
-    }
-
-    /// An error status with its words, as much of them as has come, without what is the seller's own.
-    private func refuse(
-        _ response: HTTPClientResponse, _ status: Int, _ headers: [(name: String, value: String)], _ type: String,
-        _ deliver: @Sendable (BackendPart) async throws -> Void
-    ) async throws {
-        var body: [UInt8] = []
-        do {
-            for try await part in response.body {
-                body += part.readableBytesView.prefix(Limits.workerBackendErrorBytes - body.count)
-                if body.count == Limits.workerBackendErrorBytes { break }
-            }
-        } catch {
-            if error is CancellationError || Task.isCancelled { throw CancellationError() }
-        }
-        // These are about the seller's own key or account. To a buyer they would mean his.
-        if [401, 402, 403, 407].contains(status) {
-            let said = BackendErrorBody.words(of: body)
-            throw BackendFailure(
-                code: "backend_refused",
-                message:
-                    "its backend refuses the seller's own key or account (status \(status)): \(words.cleaned(said))",
-                detail: "status \(status): \(said); \(advice.account)")
-        }
-        let cleaned = BackendErrorBody.cleaned(body, words)
-        try await deliver(.words(BackendErrorBody.words(of: body)))
-        try await deliver(.head(status: status, headers: headers, contentType: type, length: cleaned.count))
-        try await deliver(.body(ByteBuffer(bytes: cleaned)))
-    }
-
-    private static let dropped = [
-        "content-length", "transfer-encoding", "content-encoding", "connection", "keep-alive", "content-type",
-        "set-cookie", "location",
-    ]
 
     // MARK: Addresses
 
@@ -190,53 +222,4 @@ package struct OpenAIBackend: Backend {
     }
 
     private static func port(_ url: URL) -> Int { url.port ?? (url.scheme?.lowercased() == "https" ? 443 : 80) }
-
-    // MARK: Failures
-
-    private func redirected(_ response: HTTPClientResponse) -> BackendFailure {
-        let target = response.headers.first(name: "location") ?? "nowhere"
-        let status = response.status.code
-        return BackendFailure(
-            code: "backend_redirect",
-            message:
-                "its backend redirects (status \(status)) instead of answering; the seller has to correct its address",
-            detail: "status \(status), location \(target.prefix(512)): \(advice.address)"
-        )
-    }
-
-    private func failure(_ error: any Error) -> any Error {
-        if error is CancellationError || Task.isCancelled { return CancellationError() }
-        if (error as? HTTPClientError) == .cancelled { return CancellationError() }
-        if let error = error as? HTTPClientError, error == .readTimeout {
-            let seconds = Limits.workerBackendIdleMs / 1000
-            return BackendFailure(
-                code: "backend_timeout", message: "its backend has sent nothing for \(seconds) s",
-                detail: "nothing came for \(seconds) s")
-        }
-        if let coding = error as? BackendConnection.UnknownCoding {
-            return BackendFailure(
-                code: "backend_bad_answer", message: "its backend compresses its answers in a way it was not asked for",
-                detail: "content-encoding '\(coding.names)', although only identity was asked for")
-        }
-        if error is NIOHTTPDecompression.DecompressionError || error is NIOHTTPDecompression.ExtraDecompressionError {
-            return BackendFailure(
-                code: "backend_bad_answer", message: "its backend's compressed answer is damaged or too large",
-                detail: "the compressed answer is damaged or too large: \(error)")
-        }
-        if error is BackendConnection.Lost || (error as? HTTPClientError) == .remoteConnectionClosed {
-            return BackendFailure(
-                code: "backend_closed", message: "its backend closed the connection before it had answered",
-                detail: "the connection was closed before the answer was complete")
-        }
-        let broken =
-            (error as? IOError).map { [ECONNRESET, EPIPE].contains($0.errnoCode) } ?? (error is HTTPParserError)
-        if broken {
-            return BackendFailure(
-                code: "backend_closed", message: "its backend broke off the answer",
-                detail: "the answer broke off: \(error)")
-        }
-        return BackendFailure(
-            code: "backend_unreachable", message: "no connection to its backend",
-            detail: ConnectionWords.text(error, to: baseURL))
-    }
 }

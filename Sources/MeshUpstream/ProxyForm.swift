@@ -7,7 +7,10 @@ struct ProxyForm: Sendable {
     let contentType: String
     let body: ByteBuffer
 
-    init(_ slice: JSONSlice, _ buffer: UnsafeRawBufferPointer) throws(ProxyRequest.Refused) {
+    /// - Parameter model: in the place of the value of the field `model`.
+    init(
+        _ slice: JSONSlice, _ buffer: UnsafeRawBufferPointer, model: String? = nil
+    ) throws(ProxyRequest.Refused) {
         var items: [MultipartForm.Item] = []
         guard let lists = try? JSONScanner.fields(of: buffer, in: slice.range) else { throw Self.unreadable }
         for element in try Self.elements(lists, "fields", buffer) {
@@ -15,7 +18,8 @@ struct ProxyForm: Sendable {
                 let name = fields.string("name", in: buffer), let value = fields.value("value", in: buffer)
             else { throw Self.unreadable }
             let text = value.kind == .string ? JSONText.unescaped(value, in: buffer) : Array(buffer[value.range])
-            items.append(MultipartForm.Item(name: name, bytes: text))
+            let bytes = name == "model" ? model.map { Array($0.utf8) } ?? text : text
+            items.append(MultipartForm.Item(name: name, bytes: bytes))
         }
         for element in try Self.elements(lists, "files", buffer) {
             guard let fields = try? JSONScanner.fields(of: buffer, in: element.range),

@@ -23,16 +23,17 @@ package struct ProxyRequest: Sendable {
         "/responses", "/rerank", "/moderations", "/pipelines",
     ]
 
-    package init(payload: [UInt8]) throws(Refused) {
+    /// - Parameter model: what the backend calls the model, where it has another name than the payload says.
+    package init(payload: [UInt8], model: String? = nil) throws(Refused) {
         self = try payload.reading { buffer throws(Refused) in
             guard let fields = try? JSONScanner.fields(of: buffer) else {
                 throw Refused(code: "invalid_request", message: "proxy needs an object as payload")
             }
-            return try Self(fields, buffer)
+            return try Self(fields, buffer, model)
         }
     }
 
-    private init(_ fields: [JSONField], _ buffer: UnsafeRawBufferPointer) throws(Refused) {
+    private init(_ fields: [JSONField], _ buffer: UnsafeRawBufferPointer, _ model: String?) throws(Refused) {
         let path = try Self.path(fields.string("endpoint_path", in: buffer) ?? "")
         let method = (fields.string("method", in: buffer) ?? "POST").uppercased()
         guard ["GET", "POST", "DELETE"].contains(method) else {
@@ -51,12 +52,18 @@ package struct ProxyRequest: Sendable {
             }
         }
         upload = try Self.upload(fields, buffer)
+        if model != nil, upload != nil {
+            throw Refused(
+                code: "endpoint_not_offered",
+                message: "this model takes no body that comes in pieces: send a smaller one")
+        }
         if let multipart = fields.value("multipart", in: buffer), multipart.kind == .object {
-            let form = try ProxyForm(multipart, buffer)
+            let form = try ProxyForm(multipart, buffer, model: model)
             request.contentType = form.contentType
             request.body = form.body
         } else if method != "GET" {
-            request.body = try Self.body(fields, buffer)
+            let body = try Self.body(fields, buffer)
+            request.body = model.flatMap { model in body.map { ModelNames.body($0, naming: model) } } ?? body
         }
         self.request = request
         streams = fields.boolean("stream", in: buffer) ?? false

@@ -15,15 +15,19 @@ final class UpstreamAttempt: AttemptHandle {
         var pace = UploadPace()
         /// What an error status says, for the operator.
         var words = ""
+        /// Where the model is sold under a name of its own.
+        var renaming: ModelRenaming?
+        var isRenaming = false
         /// Nobody hears of anything any more.
         var isOver = false
     }
 
     private let request: WorkRequest
+    /// What the upstream calls it.
     private let model: String?
-    private let backend: any Backend
-    private let models: ModelWatch
-    private let report: UpstreamReport
+    /// The same where it is sold under another name: another node has put that name into the document already.
+    private let otherName: String?
+    private let place: UpstreamPlace
     private let receiver: any AnswerReceiver
     private let ended: @Sendable (UpstreamAttempt, RequestSample?) -> Void
     private let state: Mutex<State>
@@ -33,14 +37,14 @@ final class UpstreamAttempt: AttemptHandle {
 
     /// - Parameter ended: called once, with what the attempt says of the upstream's speed.
     init(
-        _ request: WorkRequest, model: String?, backend: any Backend, models: ModelWatch, report: UpstreamReport,
-        receiver: any AnswerReceiver, ended: @escaping @Sendable (UpstreamAttempt, RequestSample?) -> Void
+        _ request: WorkRequest, model sold: String?, at place: UpstreamPlace, receiver: any AnswerReceiver,
+        ended: @escaping @Sendable (UpstreamAttempt, RequestSample?) -> Void
     ) {
         self.request = request
+        let model = sold.map(place.terms.names.upstream)
         self.model = model
-        self.backend = backend
-        self.models = models
-        self.report = report
+        otherName = model == sold ? nil : model
+        self.place = place
         self.receiver = receiver
         self.ended = ended
         stops = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(1))
@@ -52,7 +56,7 @@ final class UpstreamAttempt: AttemptHandle {
                     isUploading: request.upload != nil, now: SystemClock.instant),
                 reading: AnswerReading(
                     streams: request.form == .events, passesBytes: request.content.operation == .proxy, takesParts: true
-                )))
+                ), renaming: model.flatMap { model in sold.flatMap { ModelRenaming(from: model, to: $0) } }))
     }
 
     // MARK: Who takes the answer
@@ -100,17 +104,16 @@ final class UpstreamAttempt: AttemptHandle {
 
     private func answer() async {
         do {
-            let outbound = try outbound()
-            tellOfWork()
-            try await backend.perform(outbound) { part in try await self.take(part) }
-            try await pass(state.withLock { $0.reading.finish() })
+            try await answerAwake()
         } catch let failure as BackendFailure {
             guard !Task.isCancelled else { return }
             // Behind the end of a complete answer nothing is anybody's loss.
             guard !state.withLock({ $0.reading.isOver }) else { return }
-            report.failed(failure, path: request.need.endpoint?.text)
-            models.suspect()
-            tell { $0.exchange.broke(AnswerFailure(text: failure.message, code: failure.code)) }
+            place.report.failed(failure, path: request.need.endpoint?.text)
+            place.models.suspect()
+            tell {
+                $0.exchange.broke(AnswerFailure(text: failure.message, code: failure.code, cause: failure.cause))
+            }
         } catch let refused as ProxyRequest.Refused {
             tell { $0.exchange.broke(AnswerFailure(text: refused.message, code: refused.code)) }
         } catch {
@@ -118,13 +121,56 @@ final class UpstreamAttempt: AttemptHandle {
         }
     }
 
+    private func ask() async throws {
+        let outbound = try outbound()
+        tellOfWork()
+        try await place.backend.perform(outbound) { part in try await self.take(part) }
+        try await finish()
+    }
+
+    /// Asks, and where the upstream may sleep, asks again until it is awake.
+    private func answerAwake() async throws {
+        do { return try await ask() } catch let failure as BackendFailure {
+            guard place.terms.coldStartMs > 0, request.upload == nil, Self.isAsleep(failure) else { throw failure }
+            let end = SystemClock.instant.advanced(byMilliseconds: place.terms.coldStartMs)
+            guard var ticket = place.wake.enter() else { throw Self.crowded }
+            defer { place.wake.leave(ticket) }
+            place.report.sleeps()
+            var last = failure
+            while await place.wake.turn(&ticket, until: end) {
+                do { return try await ask() } catch let failure as BackendFailure {
+                    guard Self.isAsleep(failure) else { throw failure }
+                    last = failure
+                }
+            }
+            try Task.checkCancellation()
+            throw Self.overslept(place.terms.coldStartMs / 1_000, last)
+        }
+    }
+
+    private static func isAsleep(_ failure: BackendFailure) -> Bool {
+        ["backend_asleep", "backend_unreachable"].contains(failure.code)
+    }
+
+    private static let crowded = BackendFailure(
+        code: "busy", message: "it is asleep, and as many requests wait for it as may; try again in a moment",
+        detail: "\(Limits.upstreamHeldRequests) requests wait for it to wake")
+
+    private static func overslept(_ seconds: Int64, _ last: BackendFailure) -> BackendFailure {
+        BackendFailure(
+            code: "backend_asleep",
+            message: "it was asleep and did not wake within \(seconds) s; try again in a moment, it may be awake then",
+            detail: "it did not wake within \(seconds) s; at last: \(last.detail)")
+    }
+
     /// The request as the upstream gets it.
     private func outbound() throws -> BackendRequest {
         let document = request.content.document(model: model).joined
         guard request.content.operation == .proxy else {
-            return BackendRequest(method: "POST", path: "/chat/completions", body: document)
+            let body = otherName.map { ModelNames.body(document, naming: $0) } ?? document
+            return BackendRequest(method: "POST", path: "/chat/completions", body: body)
         }
-        let proxied = try ProxyRequest(payload: Array(document.readableBytesView))
+        let proxied = try ProxyRequest(payload: Array(document.readableBytesView), model: otherName)
         var outbound = proxied.request
         if let announced = proxied.upload, let source = request.upload {
             let sink = UpstreamUpload(self)
@@ -139,15 +185,48 @@ final class UpstreamAttempt: AttemptHandle {
     }
 
     private func take(_ part: BackendPart) async throws {
+        var part = part
         switch part {
         case .words(let words): state.withLock { $0.words = words }
-        case .head(let status, _, _, _):
-            if status >= 400 { report.answered(status: status, words: state.withLock { $0.words }) }
+        case .head(let status, let headers, let type, _):
+            place.wake.woke()
+            if status >= 400 {
+                place.report.answered(status: status, words: state.withLock { $0.words })
+            } else {
+                place.report.served()
+            }
             // The model may be gone.
-            if status == 404 { models.suspect() }
-        case .body: break
+            if status == 404 { place.models.suspect() }
+            let isRenaming = state.withLock { state in
+                state.isRenaming = state.renaming != nil && Self.isText(type)
+                return state.isRenaming
+            }
+            // Another name has another length.
+            if isRenaming { part = .head(status: status, headers: headers, contentType: type, length: nil) }
+        case .body(let bytes):
+            guard
+                let renamed = state.withLock({ state -> [UInt8]? in
+                    state.isRenaming ? state.renaming?.take(bytes.readableBytesView) : nil
+                })
+            else { break }
+            guard !renamed.isEmpty else { return }
+            part = .body(ByteBuffer(bytes: renamed))
         }
-        try await pass(state.withLock { state throws in try state.reading.take(part) })
+        let told = part
+        try await pass(state.withLock { state throws in try state.reading.take(told) })
+    }
+
+    private static func isText(_ type: String) -> Bool {
+        let type = type.lowercased()
+        return type.hasPrefix("application/json") || type.hasPrefix("text/")
+    }
+
+    private func finish() async throws {
+        let rest = state.withLock { state in state.isRenaming ? state.renaming?.finish() ?? [] : [] }
+        if !rest.isEmpty {
+            try await pass(state.withLock { state throws in try state.reading.take(.body(ByteBuffer(bytes: rest))) })
+        }
+        try await pass(state.withLock { $0.reading.finish() })
     }
 
     private func pass(_ parts: [AnswerReading.Part]) async throws {

@@ -12,17 +12,38 @@ package final class UpstreamPlace: Sendable {
         var closedBy: CloseReason?
     }
 
-    private let backend: any Backend
+    /// What is agreed about an upstream beside how it is asked.
+    package struct Terms: Sendable {
+        var names: ModelNames
+        /// How long it may take to wake; 0 when it does not sleep.
+        var coldStartMs: Int64
+
+        package init(names: ModelNames = ModelNames(), coldStartMs: Int64 = 0) {
+            self.names = names
+            self.coldStartMs = coldStartMs
+        }
+    }
+
+    let backend: any Backend
     package let models: ModelWatch
-    private let report: UpstreamReport
+    let terms: Terms
+    let wake = WakeWatch()
+    private let keys: UpstreamKeys
+    let report: UpstreamReport
     private let state = Mutex(State())
     private let jobs: (stream: AsyncStream<UpstreamAttempt>, continuation: AsyncStream<UpstreamAttempt>.Continuation)
     private let end: (stream: AsyncStream<Void>, continuation: AsyncStream<Void>.Continuation)
 
-    package init(_ backend: any Backend, report: UpstreamReport, timings: ModelWatch.Timings, logger: Logger) {
+    package init(
+        _ backend: any Backend, keys: UpstreamKeys, terms: Terms, report: UpstreamReport, logger: Logger
+    ) {
         self.backend = backend
+        self.keys = keys
+        self.terms = terms
         self.report = report
-        models = ModelWatch(backend: backend, timings: timings, logger: logger)
+        models = ModelWatch(
+            backend: backend, timings: terms.coldStartMs > 0 ? .sleeper : .upstream, names: terms.names, logger: logger
+        ) { problem in report.listed(problem: problem) }
         jobs = AsyncStream.makeStream()
         end = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(1))
     }
@@ -58,7 +79,7 @@ package final class UpstreamPlace: Sendable {
         ended: @escaping @Sendable (RequestSample?) -> Void
     ) -> any AttemptHandle {
         let attempt = UpstreamAttempt(
-            request, model: model, backend: backend, models: models, report: report, receiver: receiver
+            request, model: model, at: self, receiver: receiver
         ) { [self] attempt, sample in
             state.withLock { $0.attempts[ObjectIdentifier(attempt)] = nil }
             ended(sample)
@@ -80,6 +101,25 @@ package final class UpstreamPlace: Sendable {
         ended(nil)
         receiver.deliver([.fail(refusal)])
         return FinishedAttempt()
+    }
+
+    /// How it is.
+    package var standing: UpstreamStanding {
+        let now = SystemClock.instant
+        let standings = keys.standings
+        let rested = standings.map { standing -> UpstreamStanding.Key in
+            let left = standing.until?.milliseconds(since: now)
+            return switch standing.rest {
+            case nil: .init(state: "good")
+            case .refused?: .init(state: "refused", restsForMs: left)
+            case .limited?: .init(state: "limited", restsForMs: left)
+            }
+        }
+        let problem = report.problem
+        let isRefused = rested.allSatisfy { $0.state == "refused" }
+        let state: UpstreamStanding.State =
+            isRefused ? .refused : wake.isAsleep ? .asleep : problem == nil ? .serving : .failing
+        return UpstreamStanding(state: state, problem: problem, keys: rested)
     }
 
     package func close(_ reason: CloseReason) {

@@ -52,6 +52,53 @@ import Testing
         await server.close()
     }
 
+    /// What the owner says at one node is what buyers at another choose by.
+    @Test func aPriceThatIsSetIsWhatIsCheapElsewhere() async throws {
+        let server = try await WorkerTests.Shop.open(backend: ["kind": "demo", "tokens_per_second": 200])
+        let worker = try server.startWorker()
+        #expect(await server.isServing(), "\(worker.output)")
+        let mesh = try await LocalMesh.up()
+        let at = ["--data-dir", mesh.dataDirectory("a")]
+        for id in ["one", "two"] {
+            let arguments = [
+                "provider", "create", id, "--kind", "openai", "--base-url", "\(server.node.url)/v1", "--access",
+                "public",
+                "--map", "chat=gpu/demo-chat",
+            ]
+            let create = try ChildProcess(
+                Products.aisbf, arguments + at, environment: ["AISBF_PROVIDER_KEY": server.key])
+            #expect(await create.exitCode(within: 20) == 0, "\(create.output)")
+        }
+        func price(_ id: String, _ input: String, _ output: String) async throws {
+            let set = try await mesh.run(
+                ["provider", "price", "set", "global/\(id)", "chat", "--input", input, "--output", output] + at)
+            #expect(set.code == 0 && set.output.contains(input), "\(set.output)")
+        }
+        func cheapest(_ name: String) async throws -> String? {
+            let body = #"{"model":"auto:cheap","provider":{"only":["one","two"]},"messages":[],"max_tokens":2}"#
+            return try await mesh.post(name, body).headers["aisbf-provider"]
+        }
+        for (first, second, winner) in [("1.25", "3", "one"), ("9", "0.25", "two")] {
+            try await price("one", first, first)
+            try await price("two", second, second)
+            for name in ["a", "c"] {
+                let isChosen = await eventually(within: 20) {
+                    (try? await cheapest(name))?.hasSuffix("/\(winner)") ?? false
+                }
+                #expect(isChosen, "at node \(name), \(winner): \(mesh.log("node-a"))")
+            }
+        }
+        let listed = try await mesh.run(["provider", "price", "list", "global/two"] + at)
+        #expect(listed.output.contains("0.25") && listed.output.contains("USD"), "\(listed.output)")
+        let shown = try await mesh.run(["provider", "show", "global/two"] + at)
+        #expect(shown.output.contains("chat is gpu/demo-chat") && shown.output.contains("serving"), "\(shown.output)")
+        let removed = try await mesh.run(["provider", "price", "remove", "global/two", "chat"] + at)
+        #expect(removed.code == 0 && removed.output.contains("No prices"), "\(removed.output)")
+        worker.kill(SIGTERM)
+        try await mesh.down()
+        await server.close()
+    }
+
     private static func keyID(_ shop: WorkerTests.Shop) async throws -> String {
         let listed = try await shop.node.json(["key", "list"])
         let keys = listed["keys"] as? [[String: Any]] ?? []

@@ -71,9 +71,10 @@ import Testing
             try database.execute(sql: "DROP TABLE names")
             try database.execute(sql: "DROP TABLE mesh_rules")
             try database.execute(sql: "DROP TABLE upstreams")
-            for table in ["market", "quotas", "quota_slices", "usage"] {
+            for table in ["market", "quotas", "quota_slices", "usage", "prices"] {
                 try database.execute(sql: "DROP TABLE \(table)")
             }
+            try database.execute(sql: "ALTER TABLE providers DROP COLUMN data_policy")
             // They are texts: `10` stands before `3`.
             try database.execute(sql: "DELETE FROM grdb_migrations WHERE CAST(identifier AS INTEGER) > 2")
             #expect(

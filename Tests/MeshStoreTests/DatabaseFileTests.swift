@@ -17,7 +17,7 @@ import Testing
             #expect(try String.fetchOne(database, sql: "PRAGMA journal_mode") == "wal")
             let tables = try String.fetchAll(
                 database, sql: "SELECT sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'grdb_%'")
-            #expect(tables.count == 16)
+            #expect(tables.count == 17)
             #expect(tables.allSatisfy { $0.hasSuffix("STRICT") })
         }
     }

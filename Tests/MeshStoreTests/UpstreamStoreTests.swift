@@ -4,6 +4,16 @@ import Testing
 
 @testable import MeshStore
 
+extension DataDirectory {
+    fileprivate func upstreamKey(_ scope: OwnerScope, _ id: String) throws(StoreError) -> String? {
+        try upstreamSecrets(scope, id)?.keys.first
+    }
+
+    fileprivate func setUpstreamKey(_ key: String?, _ scope: OwnerScope, _ id: String) throws(StoreError) {
+        try setUpstreamSecrets(key.map { UpstreamSecrets(keys: [$0]) }, scope, id)
+    }
+}
+
 /// Where upstreams are, and the keys that they are asked with.
 @Suite struct UpstreamStoreTests {
     let scratch: ScratchDirectory
@@ -88,5 +98,64 @@ import Testing
         for key in ["", "a\nb", String(repeating: "k", count: Limits.upstreamKeyBytes + 1)] {
             #expect(storeError { try directory.setUpstreamKey(key, .global, "cloud") } != nil)
         }
+    }
+
+    @Test func severalKeysAndHeadersAreOneFile() throws {
+        let directory = try DataDirectory.open(scratch.path)
+        let secrets = UpstreamSecrets(
+            keys: ["sk-1", "sk-2"], headers: [.init(name: "X-Team", value: "a: b"), .init(name: "api-key", value: "k")])
+        try directory.setUpstreamSecrets(secrets, .global, "cloud")
+        #expect(try directory.upstreamSecrets(.global, "cloud") == secrets)
+        let path = try directory.layout.upstreamKey(.global, "cloud")
+        #expect(try fileMode(path) == 0o600)
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        for damaged in [text.replacing("sk-2", with: "sk-3"), text.replacing("key sk-1\n", with: ""), text + "x"] {
+            try Data(damaged.utf8).write(to: URL(fileURLWithPath: path))
+            let error = storeError { _ = try directory.upstreamSecrets(.global, "cloud") }
+            if damaged == text + "x" {
+                #expect(error == nil, "what stands behind the checksum is nothing")
+            } else {
+                #expect(error != nil && !"\(String(describing: error))".contains("sk-"))
+            }
+        }
+        let headers = UpstreamSecrets(headers: [.init(name: "x", value: "y")])
+        try directory.setUpstreamSecrets(headers, .global, "cloud")
+        #expect(try directory.upstreamSecrets(.global, "cloud") == headers)
+        for wrong in [
+            UpstreamSecrets(), UpstreamSecrets(keys: ["a\nb"]),
+            UpstreamSecrets(keys: (0...Limits.upstreamKeys).map { "sk-\($0)" }),
+            UpstreamSecrets(headers: [.init(name: "a", value: "b\nkey sk-9")]),
+            UpstreamSecrets(keys: (0..<9).map { "\($0)" + String(repeating: "k", count: 2_000) }),
+        ] {
+            #expect(storeError { try directory.setUpstreamSecrets(wrong, .global, "cloud") } != nil)
+        }
+        #expect(try directory.upstreamSecrets(.global, "cloud") == headers)
+    }
+
+    @Test func termsAndPricesAreKeptInTheirOrder() throws {
+        let store = try MeshStore.open(scratch.database)
+        var settings = UpstreamSettings(baseURL: "https://h/v1")
+        settings.headers = ["x-team", "api-key"]
+        settings.renamed = [.init(sold: "fast", upstream: "org/model a"), .init(sold: "b", upstream: "c")]
+        settings.coldStartSeconds = 90
+        var cloud = upstream("cloud", settings)
+        cloud.dataPolicy = .bounded
+        let euro = try #require(Currency("EUR"))
+        cloud.prices = PriceList([
+            .init(model: "fast", prices: Prices(currency: euro, input: 1_500_000, cachedInput: 0, output: 2)),
+            .init(model: "", prices: Prices(input: 1, request: 3, image: 4, second: 5)),
+        ])
+        try store.createProvider(cloud)
+        #expect(try store.provider(scope: .global, id: "cloud") == cloud)
+        cloud.prices = PriceList([.init(model: "b", prices: .free)])
+        cloud.dataPolicy = .none
+        cloud.upstream?.renamed = []
+        try store.updateProvider(cloud)
+        try store.close()
+        #expect(try MeshStore.open(scratch.database).provider(scope: .global, id: "cloud") == cloud)
+        cloud.upstream?.renamed = [.init(sold: "a\tb", upstream: "c")]
+        let again = try MeshStore.open(scratch.database)
+        #expect(storeError { try again.updateProvider(cloud) } != nil)
+        #expect(try again.removeProvider(scope: .global, id: "cloud"))
     }
 }

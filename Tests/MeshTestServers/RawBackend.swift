@@ -62,6 +62,8 @@ package final class RawBackend: Sendable {
 
     package var port: Int { channel.withLock { $0?.localAddress?.port ?? 0 } }
     package var url: String { "http://127.0.0.1:\(port)/v1" }
+    /// How many connections came, used or not.
+    package var connections: Int { state.withLock { $0.channels.count } }
     package var requests: [Request] { state.withLock { $0.requests } }
 
     fileprivate func steps(for request: Request) -> [Step] {

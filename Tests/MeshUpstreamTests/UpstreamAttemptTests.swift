@@ -91,6 +91,7 @@ import Testing
 
     private static func with(
         _ giver: Giver, form: AnswerForm, taker: Taker, firstContentMs: Int64 = 60_000,
+        terms: UpstreamPlace.Terms = .init(),
         _ body: (UpstreamAttempt) async throws -> Void
     ) async throws -> Ends {
         let ends = Mutex(Ends())
@@ -101,10 +102,10 @@ import Testing
                 form == .bytes ? .proxy : .chatCompletions), form: form,
             need: WorkerNeed(model: "m", endpoint: form == .bytes ? EndpointPath("/v1/audio/speech") : nil),
             deadlines: .init(firstContentMs: firstContentMs))
-        let attempt = UpstreamAttempt(
-            request, model: "m", backend: giver, models: ModelWatch(backend: giver, logger: logger),
-            report: UpstreamReport(logger: logger, metrics: UpstreamMetrics()), receiver: taker
-        ) { _, sample in
+        let place = UpstreamPlace(
+            giver, keys: UpstreamKeys([], holdsBack: true), terms: terms,
+            report: UpstreamReport(logger: logger, metrics: UpstreamMetrics()), logger: logger)
+        let attempt = UpstreamAttempt(request, model: "m", at: place, receiver: taker) { _, sample in
             ends.withLock { ends in
                 ends.count += 1
                 ends.isSuccess = sample?.isSuccess

@@ -32,6 +32,14 @@ import Testing
                 "content-type: application/json", "aisbf-error: worker_busy", "retry-after: 2",
             ])
         #expect(ForwardAnswerHead.read(status: 503, fields: Self.pairs(failure.fields)) == failure)
+        let refused = ForwardAnswerHead.failure(
+            code: "worker_error", status: 502, retryAfterSeconds: nil, cause: .credentials)
+        #expect(refused.fields.map(\.name) == ["content-type", "aisbf-error", "aisbf-cause"])
+        #expect(ForwardAnswerHead.read(status: 502, fields: Self.pairs(refused.fields)) == refused)
+        let odd = Self.pairs(refused.fields).map { $0.0 == "aisbf-cause" ? ($0.0, "anything") : $0 }
+        #expect(
+            ForwardAnswerHead.read(status: 502, fields: odd)
+                == .failure(code: "worker_error", status: 502, retryAfterSeconds: nil))
         let late = ForwardAnswerHead.read(
             status: 503, fields: [("aisbf-error", "worker_busy"), ("retry-after", "999999")])
         #expect(late == .failure(code: "worker_busy", status: 503, retryAfterSeconds: Limits.retryAfterSeconds))

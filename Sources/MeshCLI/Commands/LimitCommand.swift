@@ -1,10 +1,13 @@
 internal import ArgumentParser
 
-/// What keys and users may use.
+/// What may be used at this node.
 struct LimitCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "limit", abstract: "What keys and users may use: requests, tokens, money, from where, for what.",
-        discussion: "A subject is written key/ID or user/NAME. Days and months are those of UTC.",
+        commandName: "limit", abstract: "What may be used: requests, tokens, money, from where, for what.",
+        discussion: """
+            A subject is written key/ID, user/NAME, provider/OWNER/NAME, rotation/OWNER/NAME, policy/OWNER/NAME or
+            peer/NODE. Days and months are those of UTC.
+            """,
         subcommands: [Set.self, List.self, Show.self, Remove.self])
 
     struct Amounts: ParsableArguments {
@@ -72,7 +75,7 @@ struct LimitCommand: AsyncParsableCommand {
     struct Set: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Set limits of a subject. What is not named stays; 'none' takes a limit away.")
-        @Argument(help: "key/ID or user/NAME.") var subject: String
+        @Argument(help: "key/ID, user/NAME, provider/OWNER/NAME …") var subject: String
         @OptionGroup var amounts: Amounts
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
@@ -99,7 +102,7 @@ struct LimitCommand: AsyncParsableCommand {
 
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show the limits of a subject and what is left.")
-        @Argument(help: "key/ID or user/NAME.") var subject: String
+        @Argument(help: "key/ID, user/NAME, provider/OWNER/NAME …") var subject: String
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
 
@@ -110,7 +113,7 @@ struct LimitCommand: AsyncParsableCommand {
 
     struct Remove: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Take all limits of a subject away.")
-        @Argument(help: "key/ID or user/NAME.") var subject: String
+        @Argument(help: "key/ID, user/NAME, provider/OWNER/NAME …") var subject: String
         @OptionGroup var admin: AdminOptions
 
         func run() async throws {
@@ -122,7 +125,7 @@ struct LimitCommand: AsyncParsableCommand {
     private static func path(_ subject: String) throws -> String {
         let parts = subject.split(separator: "/", omittingEmptySubsequences: false)
         guard parts.count >= 2, !parts.contains("") else {
-            throw ValidationError("a subject is written key/ID or user/NAME")
+            throw ValidationError("a subject is written key/ID, user/NAME, provider/OWNER/NAME, …")
         }
         return "limits/" + parts.map { AdminClient.segment(String($0)) }.joined(separator: "/")
     }

@@ -5,7 +5,8 @@ struct ProviderCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "provider", abstract: "What sellers offer on a node.",
         subcommands: [
-            Create.self, List.self, Show.self, Set.self, TokenCommand.self, RotateToken.self, Remove.self,
+            Create.self, List.self, Show.self, Set.self, PriceCommand.self, TokenCommand.self, RotateToken.self,
+            Remove.self,
         ])
 
     enum Access: String, CaseIterable, ExpressibleByArgument {
@@ -17,6 +18,13 @@ struct ProviderCommand: AsyncParsableCommand {
     enum Kind: String, CaseIterable, ExpressibleByArgument {
         case coderai
         case openai
+    }
+
+    enum DataPolicy: String, CaseIterable, ExpressibleByArgument {
+        case none
+        case bounded
+        case collected
+        case unknown
     }
 
     struct Create: AsyncParsableCommand {
@@ -43,7 +51,7 @@ struct ProviderCommand: AsyncParsableCommand {
         func validate() throws {
             switch kind {
             case .coderai where !upstream.isEmpty:
-                throw ValidationError("--base-url, --endpoint and --key-file belong to --kind openai")
+                throw ValidationError("--base-url, --key-file and the like belong to --kind openai")
             case .openai where upstream.baseURL == nil: throw ValidationError("--kind openai needs --base-url")
             case .openai where file.out != nil || file.backend != nil:
                 throw ValidationError("--out and --backend are for workers, and a provider of kind openai has none")
@@ -63,11 +71,11 @@ struct ProviderCommand: AsyncParsableCommand {
             body["max_concurrency"] = maxConcurrency.map(JSONValue.integer)
             body["display_name"] = displayName.map(JSONValue.string)
             if kind == .openai {
-                body.merge(upstream.body) { $1 }
+                body.merge(try upstream.body()) { $1 }
                 body["kind"] = .string(kind.rawValue)
-                body["api_key"] = try UpstreamKey.read(
-                    file: upstream.keyFile, environment: ProcessInfo.processInfo.environment
-                ).map(JSONValue.string)
+                body["api_keys"] = try UpstreamKey.readAll(
+                    files: upstream.keyFile, environment: ProcessInfo.processInfo.environment
+                ).map { .array($0.map(JSONValue.string)) }
                 let answer = try await admin.client().send("POST", "providers", body: .object(body))
                 if output.json { return Console.print(answer.pretty) }
                 return output.printObject(ProviderDocument(answer).shown, fields: ObjectLayout.provider)
@@ -105,6 +113,7 @@ struct ProviderCommand: AsyncParsableCommand {
             output.printObject(provider.shown, fields: ObjectLayout.provider)
             Console.print("\n" + TableLayout.tokens.table(provider.tokens).text)
             Console.print("\n" + TableLayout.workers.table(provider.workers).text)
+            if !provider.prices.isEmpty { Console.print("\n" + TableLayout.prices.table(provider.prices).text) }
             guard !provider.closes.isEmpty else { return }
             Console.print("\n" + TableLayout.closes.table(provider.closes).text)
         }
@@ -122,17 +131,26 @@ struct ProviderCommand: AsyncParsableCommand {
         @Option(help: "A name for people.") var displayName: String?
         @OptionGroup var upstream: UpstreamOptions
         @Flag(help: "Keep no key of its upstream any more.") var noKey = false
+        @Flag(help: "Send no headers of its own to its upstream any more.") var noHeaders = false
+        @Flag(help: "Sell every model under its upstream's name again.") var noMap = false
+        @Option(help: "What becomes of what it is sent: none (nothing is kept), bounded, collected, unknown.")
+        var dataPolicy: DataPolicy?
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
 
         func validate() throws {
-            if noKey, upstream.keyFile != nil { throw ValidationError("--no-key and --key-file exclude each other") }
+            if noKey, !upstream.keyFile.isEmpty { throw ValidationError("--no-key and --key-file exclude each other") }
+            if noHeaders, !upstream.header.isEmpty || !upstream.headerFile.isEmpty {
+                throw ValidationError("--no-headers and --header exclude each other")
+            }
+            if noMap, !upstream.map.isEmpty { throw ValidationError("--no-map and --map exclude each other") }
             if access == .named, named.isEmpty { throw ValidationError("--access named needs --named") }
             if let access, access != .named, !named.isEmpty {
                 throw ValidationError("--named belongs to --access named")
             }
             if let maxConcurrency, maxConcurrency < 1 { throw ValidationError("--max-concurrency must be at least 1") }
-            if access == nil, named.isEmpty, maxConcurrency == nil, displayName == nil, upstream.isEmpty, !noKey {
+            let isSame = access == nil && named.isEmpty && maxConcurrency == nil && displayName == nil
+            if isSame, upstream.isEmpty, !noKey, !noHeaders, !noMap, dataPolicy == nil {
                 throw ValidationError("nothing to change; see --help")
             }
         }
@@ -143,10 +161,14 @@ struct ProviderCommand: AsyncParsableCommand {
             if !named.isEmpty { body["named"] = .array(named.map(JSONValue.string)) }
             body["max_concurrency"] = maxConcurrency.map(JSONValue.integer)
             body["display_name"] = displayName.map(JSONValue.string)
-            body.merge(upstream.body) { $1 }
+            body["data_policy"] = dataPolicy.map { .string($0.rawValue) }
+            body.merge(try upstream.body()) { $1 }
             // Only what is named changes: the variable that 'create' reads may stand in any shell.
-            body["api_key"] = try UpstreamKey.read(file: upstream.keyFile, environment: [:]).map(JSONValue.string)
-            if noKey { body["api_key"] = .null }
+            body["api_keys"] = try UpstreamKey.readAll(files: upstream.keyFile, environment: [:])
+                .map { .array($0.map(JSONValue.string)) }
+            if noKey { body["api_keys"] = .null }
+            if noHeaders { body["headers"] = .null }
+            if noMap { body["models"] = .null }
             let answer = try await admin.client().send("PATCH", name.path, body: .object(body))
             if output.json { return Console.print(answer.pretty) }
             output.printObject(ProviderDocument(answer).shown, fields: ObjectLayout.provider)

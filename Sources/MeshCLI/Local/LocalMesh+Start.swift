@@ -66,6 +66,8 @@ extension LocalMesh {
                 "listen": .string("127.0.0.1:\(node.linkPort)"),
                 "advertise": .array([.string("127.0.0.1:\(node.linkPort)")]),
             ]),
+            // Everything of such a mesh is on this machine.
+            "upstream": .object(["allow_private_addresses": .array([.string("127.0.0.0/8"), .string("::1")])]),
             "mesh": .object([
                 "network": .string(topology.network), "region": region.isEmpty ? .null : .string(region),
                 "beacon_interval_ms": .integer(topology.beaconIntervalMs),

@@ -86,6 +86,11 @@ extension TableLayout {
         ("BUSY", "in_flight"), ("TOK/S", "tokens_per_second"), ("FIRST MS", "first_content_ms"),
     ])
 
+    static let prices = TableLayout([
+        ("MODEL", "model"), ("CURRENCY", "currency"), ("INPUT / M", "input"), ("CACHED / M", "cached_input"),
+        ("OUTPUT / M", "output"), ("REQUEST", "request"), ("IMAGE", "image"), ("SECOND", "second"),
+    ])
+
     /// Sessions of workers that ended.
     static let closes = TableLayout([
         ("CLOSED", "client_id"), ("AT", "closed_at"), ("CODE", "code"), ("REASON", "reason"),
@@ -114,6 +119,8 @@ enum ObjectLayout {
         ("name", "name"), ("full name", "full_name"), ("owner", "owner"), ("access", "access"),
         ("named", "named"), ("kind", "kind"), ("display name", "display_name"),
         ("max concurrency", "max_concurrency"), ("base URL", "base_url"), ("endpoints", "endpoints"), ("key", "key"),
+        ("headers", "headers"), ("renamed", "renamed"), ("cold start seconds", "cold_start_seconds"),
+        ("state", "state"), ("problem", "problem"), ("keys", "keys"), ("data policy", "data_policy"),
     ]
 
     static let rotation = [
@@ -162,8 +169,29 @@ struct ProviderDocument {
         members["endpoints"] = upstream["endpoints"]
         let hasKey = upstream["has_key"] == .bool(true)
         members["key"] = .string(hasKey ? "in this node's data directory" : "none")
+        members["headers"] = upstream["headers"]
+        if case .object(let models)? = upstream["models"] {
+            let names = models.keys.sorted().map { "\($0) is \(models[$0]?.text ?? "")" }
+            members["renamed"] = .string(names.joined(separator: ", "))
+        }
+        members["cold_start_seconds"] = upstream["cold_start_seconds"]
+        let standing = upstream["standing"]
+        members["state"] = .string(standing?["state"]?.text ?? "not served")
+        members["problem"] = standing?["problem"]
+        members["keys"] = .string(Self.keys(standing))
         return .object(members)
     }
+
+    /// Such as `1 good, 2 refused (rests 1790 s)`.
+    private static func keys(_ standing: JSONValue?) -> String {
+        let keys = standing?["keys"]?.elements ?? []
+        return keys.enumerated().map { index, key in
+            let rest = key["rests_for_seconds"]?.int.map { " (rests \($0) s)" } ?? ""
+            return "\(index + 1) \(key["state"]?.text ?? "?")\(rest)"
+        }.joined(separator: ", ")
+    }
+
+    var prices: [JSONValue] { value["prices"]?.elements ?? [] }
 
     var name: String? { value["name"]?.text }
     var tokens: [JSONValue] { value["tokens"]?.elements ?? [] }

@@ -7,6 +7,8 @@ package struct AnswerFailure: Hashable, Sendable {
     package var text: String?
     /// The worker's code; those that mean something to this node become codes of its own.
     package var code: String?
+    /// Where whoever answers knows what it is about.
+    package var cause: FailureCause?
 
     /// The `error` of a document: a text, or an object with a `message`. Nil when it has none, or an empty one.
     package init?(_ fields: [JSONField], in bytes: UnsafeRawBufferPointer) {
@@ -37,9 +39,10 @@ package struct AnswerFailure: Hashable, Sendable {
         self = read ?? AnswerFailure(text: said.isEmpty ? nil : Self.start(of: said))
     }
 
-    package init(text: String?, code: String? = nil) {
+    package init(text: String?, code: String? = nil, cause: FailureCause? = nil) {
         self.text = text
         self.code = code
+        self.cause = cause
     }
 
     package static func message(_ fields: [JSONField], in bytes: UnsafeRawBufferPointer) -> String? {
@@ -58,7 +61,10 @@ package struct AnswerFailure: Hashable, Sendable {
         let words = ForeignWords.cleaned(text ?? "")
         let missing = status.map { "it failed with status \($0)" } ?? "it failed, without a message"
         let said = "\(answerer.words) says: \(words.isEmpty ? missing : words)"
+        let cause = cause ?? FailureCause(ofWorker: code)
+        let isAsleep = code == "backend_asleep"
         let code = ErrorCode(ofWorker: code)
+        if isAsleep { return MeshError(code, said, retryAfterSeconds: Limits.sleeperRetryAfterSeconds) }
         // How its backend is reached is nobody's business but its seller's.
         if code == .workerUnavailable {
             return MeshError(
@@ -66,7 +72,7 @@ package struct AnswerFailure: Hashable, Sendable {
         }
         return MeshError(
             code, said, parameter: code == .modelNotFound ? "model" : nil,
-            retryAfterSeconds: code == .workerBusy ? 2 : nil, statusOverride: status)
+            retryAfterSeconds: code == .workerBusy ? 2 : nil, statusOverride: status, cause: cause)
     }
 
     /// The same for a stream of which the buyer has read something: what broke off is told from what failed.
@@ -143,6 +149,7 @@ package struct AnswerFailure: Hashable, Sendable {
         if ErrorCode.isAboutSellersAccount(status: whole.head.status) {
             var failure = body.failure
             failure.code = nil
+            failure.cause = FailureCause(status: whole.head.status)
             return .failure(failure.error(by: answerer))
         }
         let isImpostor = body.failure.code.flatMap(ErrorCode.init(rawValue:)).map { !$0.mayComeFromWorker } ?? false

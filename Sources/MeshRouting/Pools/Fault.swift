@@ -83,6 +83,15 @@ extension Fault {
 
     /// - Parameter error: how an attempt ended without an answer, or in the middle of one.
     package init(_ error: MeshError) {
+        switch error.cause {
+        case .credentials:
+            self = .credentials
+            return
+        case .billing:
+            self = .billing
+            return
+        case nil: break
+        }
         if let status = error.statusOverride {
             self.init(status: status, retryAfterSeconds: error.retryAfterSeconds, words: error.message)
             return

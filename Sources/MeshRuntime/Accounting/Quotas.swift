@@ -1,7 +1,7 @@
 package import Logging
 package import MeshAccounting
 import MeshExchange
-import MeshModel
+package import MeshModel
 package import MeshStore
 import Metrics
 import NIOPosix
@@ -39,7 +39,8 @@ package final class Quotas: Sendable {
 
     // MARK: Definitions
 
-    /// Replaces all quotas, and takes the first slices of what is new. Blocks until those are on the disk.
+    /// Replaces all quotas, and takes the first slices of what is new. Blocks until those are on the disk, unless another
+    /// thread is writing already: it takes them with what it has.
     package func define(_ quotas: [(subject: QuotaSubject, quota: Quota)]) {
         state.withLock { state in
             state.waiting += state.ledger.define(quotas, now: SystemClock.now)
@@ -49,12 +50,21 @@ package final class Quotas: Sendable {
         write()
     }
 
+    /// Nobody has a quota here.
+    package var isUnused: Bool { isEmpty.load(ordering: .acquiring) }
+
     /// What each limit of a subject looks like now.
     package func standings(of subject: QuotaSubject) -> [QuotaStanding] {
         state.withLock { $0.ledger.standings(of: subject, now: SystemClock.now) }
     }
 
-    package func quota(of subject: QuotaSubject) -> Quota? { state.withLock { $0.ledger.quota(of: subject) } }
+    /// The models that each of `subjects` may name, of those that may not name all.
+    package func allowedModels(_ subjects: [QuotaSubject]) -> [[String]] {
+        guard !isUnused else { return [] }
+        return state.withLock { state in
+            subjects.compactMap { state.ledger.quota(of: $0)?.models }.filter { !$0.isEmpty }
+        }
+    }
 
     // MARK: Requests
 
@@ -73,6 +83,11 @@ package final class Quotas: Sendable {
     package func needs(_ subjects: [QuotaSubject]) -> (tokens: Bool, money: Bool)? {
         guard !isEmpty.load(ordering: .acquiring) else { return nil }
         return state.withLock { $0.ledger.needs(subjects) }
+    }
+
+    /// What `subjects` may still spend, by the tightest of their limits.
+    package func moneyLeft(_ subjects: [QuotaSubject]) -> Money? {
+        state.withLock { $0.ledger.moneyLeft(subjects, now: SystemClock.now) }
     }
 
     /// Lets a request in; nil where no quota is about it.

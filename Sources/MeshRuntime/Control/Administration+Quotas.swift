@@ -69,9 +69,33 @@ extension Administration {
         case .user:
             _ = try ownerKey(OwnerScope(username: subject.name))
             return subject
-        case .provider, .rotation, .policy, .peer:
-            throw MeshError(
-                .invalidRequest, "limits are set for key/ID and user/NAME at this release", parameter: "subject")
+        case .provider where subject.name.contains("@"): return subject
+        case .provider, .rotation, .policy:
+            let parts = subject.name.split(separator: "/").map(String.init)
+            guard parts.count == 2, try isKnown(subject.kind, OwnerScope(username: parts[0]), parts[1]) else {
+                throw MeshError(
+                    .notFound, "there is no \(subject.kind.rawValue) '\(subject.name)'; it is written OWNER/NAME",
+                    parameter: "subject")
+            }
+            return subject
+        case .peer:
+            guard case .success(let bytes) = KeyText.node.parse(subject.name), PublicKey(bytes) != nil else {
+                throw MeshError(
+                    .invalidRequest, "a peer is written peer/aisbf_node_…, as 'aisbf mesh peers' shows it",
+                    parameter: "subject")
+            }
+            return subject
+        }
+    }
+
+    private func isKnown(_ kind: QuotaSubject.Kind, _ scope: OwnerScope, _ name: String) throws -> Bool {
+        switch kind {
+        case .provider: try store.provider(scope: scope, id: name) != nil
+        case .rotation:
+            try store.marketEntries().contains { $0.kind == .rotation && $0.scope == scope && $0.name == name }
+        case .policy:
+            try store.marketEntries().contains { $0.kind == .policy && $0.scope == scope && $0.name == name }
+        case .key, .user, .peer: false
         }
     }
 

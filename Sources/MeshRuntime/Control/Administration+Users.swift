@@ -13,6 +13,8 @@ package struct ProviderChange: Sendable {
     package var displayName: String?
     package var maxConcurrency: Int?
     package var upstream: UpstreamChange
+    package var dataPolicy: DataPolicy?
+    package var prices: PriceChange?
 
     package init(
         access: ProviderAccess? = nil, named: [PublicKey]? = nil, displayName: String? = nil,
@@ -70,7 +72,7 @@ extension Administration {
             try publishMarket()
             for key in keys { sessions.close(workersOf: key, .tokenRevoked) }
             for provider in providers where provider.upstream != nil {
-                try directory.setUpstreamKey(nil, provider.scope, provider.providerID)
+                try directory.setUpstreamSecrets(nil, provider.scope, provider.providerID)
             }
             return keys
         }
@@ -97,10 +99,12 @@ extension Administration {
             }
             if let name = change.displayName { provider.displayName = name.isEmpty ? id : name }
             if let limit = change.maxConcurrency { provider.maxConcurrency = limit }
-            provider.upstream = try change.upstream.applied(to: old)
+            if let policy = change.dataPolicy { provider.dataPolicy = policy }
+            if let prices = change.prices { provider.prices = try prices.applied(to: provider.prices) }
+            provider.upstream = try change.upstream.applied(to: old, upstreams.rule)
             let oldKey = recordKey(of: old)
             let before = catalog.current.provider(oldKey)?.advertHash
-            let isNewKey = try keep(change.upstream.key, of: provider)
+            let isNewKey = try keep(change.upstream, of: provider)
             guard provider != old || isNewKey else { return (provider, nil, oldKey) }
             try requireRoom(provider)
             try store.updateProvider(provider)

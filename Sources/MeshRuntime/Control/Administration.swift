@@ -20,7 +20,7 @@ package final class Administration: Sendable {
     private let control: ControlPlane
     let sessions: SessionTable
     let catalog: CatalogHolder
-    private let upstreams: Upstreams
+    let upstreams: Upstreams
     let book: MarketBook
     let quotas: Quotas
     /// The time of day.
@@ -144,7 +144,7 @@ package final class Administration: Sendable {
                 try store.removeProvider(scope: scope, id: id)
             else { throw Self.noProvider(scope, id) }
             try publishProviders()
-            if provider.upstream != nil { try directory.setUpstreamKey(nil, scope, id) }
+            if provider.upstream != nil { try directory.setUpstreamSecrets(nil, scope, id) }
             sessions.close(workersOf: recordKey(of: provider), .tokenRevoked)
         }
     }
@@ -328,6 +328,8 @@ package final class Administration: Sendable {
         advert.kind = provider.kind
         advert.displayName = String(provider.displayName.prefix(64))
         advert.maxConcurrency = UInt32(clamping: provider.maxConcurrency)
+        provider.prices.write(to: &advert)
+        advert.dataPolicy = provider.dataPolicy.record
         switch provider.access {
         case .public: advert.access = .public
         case .ownerOnly: advert.access = .ownerOnly
@@ -395,7 +397,7 @@ package final class Administration: Sendable {
         guard size <= Limits.recordBodyBytes else {
             throw MeshError(
                 .invalidRequest,
-                "the provider's advert would have \(size) bytes, and \(Limits.recordBodyBytes) is the most; remove tokens, or name fewer nodes and buyers"
+                "the provider's advert would have \(size) bytes, and \(Limits.recordBodyBytes) is the most; remove tokens or prices, or name fewer nodes and buyers"
             )
         }
     }

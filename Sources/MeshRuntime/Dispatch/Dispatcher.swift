@@ -8,12 +8,21 @@ import Synchronization
 package final class Dispatcher: Sendable {
     private let locals: [any LocalPlaces]
     private let remotes: ForwardPlaces
+    private let quotas: Quotas
+    private let node: PublicKey?
     private let tickers = LoopTickers<Exchange>()
     /// How much of what buyers ask for by the name of a provider or of a policy may be asked for twice.
     private let retries = Mutex(RetryBudget(limit: Limits.routeRetryBudget, reserve: Limits.routeRetryReserve))
 
-    /// - Parameter locals: where requests can be answered at this node.
-    package init(locals: [any LocalPlaces], remotes: ForwardPlaces) {
+    /// - Parameters:
+    ///   - locals: where requests can be answered at this node.
+    ///   - quotas: of the providers that are answered for here.
+    ///   - node: this one; nil where nothing is limited.
+    package init(
+        locals: [any LocalPlaces], remotes: ForwardPlaces, quotas: Quotas = Quotas(), node: PublicKey? = nil
+    ) {
+        self.quotas = quotas
+        self.node = node
         self.locals = locals
         self.remotes = remotes
     }
@@ -120,8 +129,16 @@ package final class Dispatcher: Sendable {
         of providers: [CatalogProvider], _ need: WorkerNeed
     ) -> [(provider: Int, offer: LocalOffer)] {
         providers.enumerated().flatMap { number, provider in
-            locals.flatMap { $0.offers(of: provider, need) }.map { (number, $0) }
+            locals.flatMap { $0.offers(of: provider, need) }.map { (number, limited($0, provider)) }
         }
+    }
+
+    private func limited(_ offer: LocalOffer, _ provider: CatalogProvider) -> LocalOffer {
+        guard let node, !quotas.isUnused else { return offer }
+        let subject = SellerQuota.subject(provider, at: node)
+        guard quotas.needs([subject]) != nil else { return offer }
+        return LocalOffer(
+            place: LimitedPlace(place: offer.place, subject: subject, quotas: quotas), isResting: offer.isResting)
     }
 
     func nobody(_ route: Route, _ need: WorkerNeed) -> MeshError {

@@ -29,6 +29,7 @@ final class RemoteAnswer: ForwardReceiver {
     private struct HostError: Sendable {
         var code: ErrorCode
         var retryAfterSeconds: Int?
+        var cause: FailureCause?
     }
 
     private let node: String
@@ -60,8 +61,9 @@ final class RemoteAnswer: ForwardReceiver {
     func forwardHead(status: Int, headers: [(String, String)]) {
         switch ForwardAnswerHead.read(status: status, fields: headers) {
         case nil: refuse("it answered with a status that is none")
-        case .failure(let code, _, let seconds):
-            let error = HostError(code: ErrorCode(ofHost: code, hasUpload: upload != nil), retryAfterSeconds: seconds)
+        case .failure(let code, _, let seconds, let cause):
+            let error = HostError(
+                code: ErrorCode(ofHost: code, hasUpload: upload != nil), retryAfterSeconds: seconds, cause: cause)
             state.withLock { $0.error = error }
         case .answer(var head, let worker):
             // Of a chat nothing is read that a browser would run.
@@ -168,6 +170,8 @@ final class RemoteAnswer: ForwardReceiver {
         let words = ForeignWords.cleaned(said?["message"]?.text ?? "")
         return MeshError(
             error.code, words.isEmpty ? "node \(node) refused the request" : "node \(node) says: \(words)",
-            parameter: said?["param"]?.text == "model" ? "model" : nil, retryAfterSeconds: error.retryAfterSeconds)
+            parameter: said?["param"]?.text == "model" ? "model" : nil, retryAfterSeconds: error.retryAfterSeconds,
+            // Of its seller's, and only where the failure is its seller's.
+            cause: error.code == .workerError ? error.cause : nil)
     }
 }

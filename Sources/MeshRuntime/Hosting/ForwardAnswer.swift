@@ -22,13 +22,17 @@ final class ForwardAnswer: AnswerWriter, Sendable {
     private let forward: IncomingForward
     /// Whether the entry node reads how the answer ended behind it.
     private let readsTrailers: Bool
+    private let admission: SellerAdmission?
     private let state: NIOLoopBoundBox<State>
     private let whenOver: @Sendable (ErrorCode?, AnswerTotals?) -> Void
 
+    /// - Parameter admission: what is held for the node that asks.
     init(
-        forward: IncomingForward, readsTrailers: Bool, whenOver: @escaping @Sendable (ErrorCode?, AnswerTotals?) -> Void
+        forward: IncomingForward, readsTrailers: Bool, admission: SellerAdmission?,
+        whenOver: @escaping @Sendable (ErrorCode?, AnswerTotals?) -> Void
     ) {
         self.forward = forward
+        self.admission = admission
         self.whenOver = whenOver
         self.readsTrailers = readsTrailers
         state = NIOLoopBoundBox(State(), eventLoop: forward.eventLoop)
@@ -67,11 +71,15 @@ final class ForwardAnswer: AnswerWriter, Sendable {
         state.value.hasHead = true
         state.value.isStream = head.isEventStream && head.status < 400
         if head.status >= 400 { state.value.failure = .workerError }
+        admission?.began(head)
         let answer = ForwardAnswerHead.answer(head, worker: source.place?.worker)
         forward.respond(status: answer.status, headers: answer.fields)
     }
 
-    func answerContinued(_ bytes: ByteBuffer) { forward.write(bytes) }
+    func answerContinued(_ bytes: ByteBuffer) {
+        admission?.delivered(bytes)
+        forward.write(bytes)
+    }
 
     /// What is written goes out at the end of the event loop's turn.
     func flush() {}
@@ -118,7 +126,8 @@ final class ForwardAnswer: AnswerWriter, Sendable {
     /// A failure of this node or its worker, told apart from a worker's own answer by `aisbf-error`.
     static func fail(_ forward: IncomingForward, _ error: MeshError) {
         let head = ForwardAnswerHead.failure(
-            code: error.code.rawValue, status: error.status, retryAfterSeconds: error.retryAfterSeconds)
+            code: error.code.rawValue, status: error.status, retryAfterSeconds: error.retryAfterSeconds,
+            cause: error.cause)
         forward.respond(status: head.status, headers: head.fields)
         forward.write(ByteBuffer(bytes: error.document(requestID: forward.requestID).bytes))
         forward.end()

@@ -22,6 +22,7 @@ package final class ForwardServer: Sendable {
     private let deadlines: AnswerDeadlines
     private let journal: Journal
     private let usage: UsageBook
+    private let quotas: Quotas
     private let duration = Timer(label: "aisbf_forward_seconds")
     private let draining = Atomic<Bool>(false)
     private let requests: RequestCount
@@ -30,10 +31,11 @@ package final class ForwardServer: Sendable {
 
     package init(
         node: PublicKey, catalog: CatalogHolder, dispatcher: Dispatcher, signers: Signers,
-        deadlines: AnswerDeadlines, journal: Journal, usage: UsageBook = UsageBook(),
+        deadlines: AnswerDeadlines, journal: Journal, usage: UsageBook = UsageBook(), quotas: Quotas = Quotas(),
         requests: RequestCount = RequestCount()
     ) {
         self.usage = usage
+        self.quotas = quotas
         self.node = node
         self.catalog = catalog
         self.dispatcher = dispatcher
@@ -159,6 +161,18 @@ package final class ForwardServer: Sendable {
     }
 
     private func start(_ forward: IncomingForward, _ head: ForwardHead, _ checked: Checked) {
+        let admission: SellerAdmission?
+        do throws(MeshError) {
+            // What this other node may ask for its buyers, all of them together.
+            let subject = QuotaSubject(.peer, forward.link.peer.nodeID)
+            admission = try SellerQuota.admit(
+                checked.request, of: checked.provider, model: checked.request.need.model, for: [subject], quotas)
+        } catch {
+            count(
+                forward, error.code, nil, since: SystemClock.instant, provider: checked.provider.fullName,
+                checked.request.need)
+            return refuse(forward, error)
+        }
         requests.began()
         served.increment()
         let upload = checked.upload.map {
@@ -166,7 +180,9 @@ package final class ForwardServer: Sendable {
         }
         let started = SystemClock.instant
         let (key, model) = (checked.provider.key, checked.request.need.model)
-        let answer = ForwardAnswer(forward: forward, readsTrailers: head.readsTrailers) { [self] code, totals in
+        let answer = ForwardAnswer(forward: forward, readsTrailers: head.readsTrailers, admission: admission) {
+            [self] code, totals in
+            admission?.ended(totals)
             requests.ended()
             upload?.close()
             duration.recordNanoseconds(SystemClock.instant.nanoseconds &- started.nanoseconds)

@@ -45,6 +45,14 @@ package final class MarketBook: Sendable {
         edition.withLock { $0.policies.policy(name, for: username) }
     }
 
+    /// Whose policy `name` means for a user; nil for one that nobody wrote.
+    package func owner(ofPolicy name: String, for username: String?) -> OwnerScope? {
+        edition.withLock { edition in
+            let scopes = (username.map { [OwnerScope(username: $0)] } ?? []) + [.global]
+            return scopes.first { edition.policies.policies(of: $0).contains { $0.name == name } }
+        }
+    }
+
     /// The pool that `name` means for a user: theirs, or else the operator's.
     package func pool(_ name: String, for username: String?) -> PoolID? {
         edition.withLock { edition in

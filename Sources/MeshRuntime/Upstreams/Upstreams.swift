@@ -4,7 +4,7 @@ import MeshExchange
 package import MeshModel
 import MeshRouting
 import MeshSessions
-import MeshUpstream
+package import MeshUpstream
 import MeshWire
 package import NIOCore
 import Synchronization
@@ -17,13 +17,13 @@ package struct UpstreamProvider: Hashable, Sendable {
     package var providerID: String
     package var scope: OwnerScope
     package var settings: UpstreamSettings
-    package var apiKey: String?
-    /// Why there is none, where its file is unusable. Nothing of the key is in it.
+    package var secrets: UpstreamSecrets
+    /// Why there are none, where their file is unusable. Nothing of them is in it.
     package var keyProblem: String?
 
     package init(
         provider: RecordKey, owner: PublicKey, providerID: String, scope: OwnerScope, settings: UpstreamSettings,
-        apiKey: String?, keyProblem: String? = nil
+        secrets: UpstreamSecrets, keyProblem: String? = nil
     ) {
         self.keyProblem = keyProblem
         self.provider = provider
@@ -31,7 +31,12 @@ package struct UpstreamProvider: Hashable, Sendable {
         self.providerID = providerID
         self.scope = scope
         self.settings = settings
-        self.apiKey = apiKey
+        self.secrets = secrets
+    }
+
+    /// Whether what it is to be asked with is here.
+    var isComplete: Bool {
+        settings.hasKey == !secrets.keys.isEmpty && settings.headers == secrets.headers.map(\.name)
     }
 
     /// How operators name it.
@@ -44,17 +49,22 @@ package final class Upstreams: Sendable {
     /// What an upstream is called where workers have their client id.
     package static let clientID = "upstream"
 
+    /// Where this node connects to for them.
+    package let rule: AddressRule
     private let sessions: SessionTable
     private let catalog: CatalogHolder
     private let group: any EventLoopGroup
     private let metrics = UpstreamMetrics()
     private let logger: Logger
+    /// Those that are served, for whoever wants to know how they are.
+    private let served = Mutex<[RecordKey: UpstreamPlace]>([:])
     private let wanted:
         (stream: AsyncStream<[UpstreamProvider]>, continuation: AsyncStream<[UpstreamProvider]>.Continuation)
 
     package init(
-        sessions: SessionTable, catalog: CatalogHolder, group: any EventLoopGroup, logger: Logger
+        sessions: SessionTable, catalog: CatalogHolder, rule: AddressRule, group: any EventLoopGroup, logger: Logger
     ) {
+        self.rule = rule
         self.sessions = sessions
         self.catalog = catalog
         self.group = group
@@ -67,7 +77,6 @@ package final class Upstreams: Sendable {
 
     /// Serves until its task is cancelled.
     package func run() async throws {
-        let client = BackendClient(group: group)
         await withDiscardingTaskGroup { group in
             var running: [(provider: UpstreamProvider, place: UpstreamPlace)] = []
             for await list in wanted.stream {
@@ -77,7 +86,7 @@ package final class Upstreams: Sendable {
                     return true
                 }
                 for provider in list where !running.contains(where: { $0.provider == provider }) {
-                    if provider.settings.hasKey, provider.apiKey == nil {
+                    guard provider.isComplete else {
                         logger.error(
                             "the key of an upstream cannot be read: the provider is not served",
                             metadata: [
@@ -86,34 +95,63 @@ package final class Upstreams: Sendable {
                             ])
                         continue
                     }
-                    let place = place(for: provider, client)
+                    let connections = connections(of: provider)
+                    let place = place(for: provider, connections)
                     running.append((provider, place))
-                    group.addTask { [self] in await serve(provider, place) }
+                    group.addTask { [self] in
+                        await serve(provider, place)
+                        await connections.shutdown()
+                    }
                 }
             }
             group.cancelAll()
         }
-        try await client.shutdown()
     }
 
-    private func place(for provider: UpstreamProvider, _ client: BackendClient) -> UpstreamPlace {
+    /// How the provider's upstream is; nil for one that is not served.
+    package func standing(of provider: RecordKey) -> UpstreamStanding? {
+        served.withLock { $0[provider] }?.standing
+    }
+
+    private func connections(of provider: UpstreamProvider) -> GuardedConnections {
+        // It was read before it was stored.
+        let host = (try? BackendAddress(provider.settings.baseURL))?.host ?? ""
+        return GuardedConnections(host: host, rule: rule, group: group)
+    }
+
+    private func place(for provider: UpstreamProvider, _ connections: GuardedConnections) -> UpstreamPlace {
         var logger = logger
         logger[metadataKey: "provider"] = .string(provider.name)
-        let backend = OpenAIBackend(
-            baseURL: provider.settings.baseURL, apiKey: provider.apiKey, endpoints: provider.settings.endpoints,
-            client: client,
-            advice: .init(
-                address: "set the address that answers with 'aisbf provider set \(provider.name) --base-url URL'",
-                account:
-                    "check the account there, or set its key with 'aisbf provider set \(provider.name) --key-file FILE'"
-            ))
         var named = logger
         named[metadataKey: "backend.url"] = .string(provider.settings.baseURL)
+        let report = UpstreamReport(logger: named, metrics: metrics)
+        // What one key is refused, it may be given for another request; pools and policies judge by the seller.
+        let keys = UpstreamKeys(provider.secrets.keys, holdsBack: provider.secrets.keys.count > 1)
+        var settings = OpenAIBackend.Settings(baseURL: provider.settings.baseURL, keys: keys)
+        settings.headers = provider.secrets.headers.map { ($0.name, $0.value) }
+        settings.endpoints = provider.settings.endpoints
+        settings.advice = .init(
+            address: "set the address that answers with 'aisbf provider set \(provider.name) --base-url URL'",
+            account:
+                "check the account there, or set its key with 'aisbf provider set \(provider.name) --key-file FILE'")
+        settings.followsRedirects = false
+        settings.mayBeAsleep = provider.settings.coldStartSeconds > 0
+        settings.noted = { refusal, number, failure in report.keyRefused(refusal, number, of: keys.count, failure) }
         return UpstreamPlace(
-            backend, report: UpstreamReport(logger: named, metrics: metrics), timings: .init(), logger: logger)
+            OpenAIBackend(settings, connections: connections), keys: keys,
+            terms: .init(
+                names: ModelNames(provider.settings.renamed),
+                coldStartMs: Int64(provider.settings.coldStartSeconds) * 1_000),
+            report: report, logger: logger)
     }
 
     private func serve(_ provider: UpstreamProvider, _ place: UpstreamPlace) async {
+        served.withLock { $0[provider.provider] = place }
+        defer {
+            served.withLock { served in
+                if served[provider.provider] === place { served[provider.provider] = nil }
+            }
+        }
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await place.run() }
             group.addTask { [self] in await offer(provider, place) }

@@ -17,13 +17,16 @@ package struct NodeViews: Sendable {
     private let store: StoreWatch
     private let links: NodeLinks
     private let rules: MeshRules
+    private let upstreams: Upstreams
     private let certificates: @Sendable () -> [CertificateView]
 
     /// - Parameter certificates: of the public listener, with their dates.
     package init(
         facts: NodeView.Facts, control: ControlPlane, catalog: CatalogHolder, sessions: SessionTable, clock: ClockJudge,
-        store: StoreWatch, links: NodeLinks, rules: MeshRules, certificates: @escaping @Sendable () -> [CertificateView]
+        store: StoreWatch, links: NodeLinks, rules: MeshRules, upstreams: Upstreams,
+        certificates: @escaping @Sendable () -> [CertificateView]
     ) {
+        self.upstreams = upstreams
         self.facts = facts
         self.control = control
         self.catalog = catalog
@@ -124,7 +127,8 @@ package struct NodeViews: Sendable {
             .first { $0.owner == account.ownerKey && $0.homeNode == facts.key }
         return OwnProviderView(
             account: account, homeName: facts.name, keyName: known.map { ProviderKeyName.text($0.tokenSalt) },
-            workers: known.map(workers(of:)) ?? [], ends: known.map { ends(of: $0.key) } ?? [])
+            workers: known.map(workers(of:)) ?? [], ends: known.map { ends(of: $0.key) } ?? [],
+            upstream: known.flatMap { upstreams.standing(of: $0.key) }.map(UpstreamView.init))
     }
 
     private func workers(of provider: CatalogProvider) -> [WorkerView] {

@@ -1,6 +1,7 @@
 package import MeshModel
 import MeshRouting
 import MeshSessions
+import MeshUpstream
 
 /// A provider of the mesh and where its workers are, as this node's catalog shows it.
 package struct ProviderView: Sendable {
@@ -54,6 +55,28 @@ package struct OwnProviderView: Sendable {
     package var workers: [WorkerView]
     /// The last sessions that ended at this node, the newest last.
     package var ends: [SessionEnd]
+    /// Nil for one that has workers, and for one that is not served.
+    package var upstream: UpstreamView?
+}
+
+/// How the upstream of an own provider is, as its operator sees it.
+package struct UpstreamView: Sendable {
+    package struct Key: Sendable {
+        package var state: String
+        package var restsForMs: Int64?
+    }
+
+    package var state: String
+    package var problem: String?
+    package var keys: [Key]
+}
+
+extension UpstreamView {
+    init(_ standing: UpstreamStanding) {
+        state = standing.state.rawValue
+        problem = standing.problem
+        keys = standing.keys.map { Key(state: $0.state, restsForMs: $0.restsForMs) }
+    }
 }
 
 /// A worker of an own provider, here or elsewhere. What only its node knows is nil for one that is elsewhere.

@@ -7,10 +7,11 @@ package enum ForwardAnswerHead: Hashable, Sendable {
     /// - Parameter worker: its mark, where the request went to one.
     case answer(AnswerHead, worker: String?)
     /// A failure of the hosting node, or of its workers before content. Its words are the body.
-    case failure(code: String, status: Int, retryAfterSeconds: Int?)
+    case failure(code: String, status: Int, retryAfterSeconds: Int?, cause: FailureCause? = nil)
 
     private enum Name {
         static let error = "aisbf-error"
+        static let cause = "aisbf-cause"
         static let worker = "aisbf-worker"
         static let retryAfter = "retry-after"
     }
@@ -18,7 +19,7 @@ package enum ForwardAnswerHead: Hashable, Sendable {
     package var status: Int {
         switch self {
         case .answer(let head, _): head.status
-        case .failure(_, let status, _): status
+        case .failure(_, let status, _, _): status
         }
     }
 
@@ -30,9 +31,10 @@ package enum ForwardAnswerHead: Hashable, Sendable {
             fields += head.fields.map { ($0.name, $0.value) }
             if let length = head.length { fields.append(("content-length", String(length))) }
             return fields
-        case .failure(let code, _, let seconds):
+        case .failure(let code, _, let seconds, let cause):
             return [("content-type", "application/json"), (Name.error, code)]
                 + (seconds.map { [(Name.retryAfter, String($0))] } ?? [])
+                + (cause.map { [(Name.cause, $0.rawValue)] } ?? [])
         }
     }
 
@@ -42,7 +44,9 @@ package enum ForwardAnswerHead: Hashable, Sendable {
         func value(_ name: String) -> String? { fields.first { $0.0 == name }?.1 }
         if let code = value(Name.error) {
             let seconds = value(Name.retryAfter).flatMap { Int($0) }.map { min(max($0, 1), Limits.retryAfterSeconds) }
-            return .failure(code: code, status: status, retryAfterSeconds: seconds)
+            return .failure(
+                code: code, status: status, retryAfterSeconds: seconds,
+                cause: value(Name.cause).flatMap(FailureCause.init(rawValue:)))
         }
         guard AnswerHead.isAnswerStatus(Int64(status)) else { return nil }
         let type = value("content-type").flatMap { HeaderRule.isValue($0) ? $0 : nil } ?? "application/json"

@@ -361,6 +361,13 @@ import Testing
         // The seller's own key is no fault of the buyer's: others are asked.
         let refused = Fault(status: 401, retryAfterSeconds: nil).consequence
         #expect(refused.penalty == .down && refused.goesOn && refused.isAlarming)
+        // So it is where the buyer is told of a failure of the seller's, and not of its account.
+        for (cause, fault) in [(FailureCause.credentials, Fault.credentials), (.billing, .billing)] {
+            #expect(Fault(MeshError(.workerError, "x", cause: cause)) == fault)
+        }
+        #expect(Fault(MeshError(.workerError, "x")) == .server)
+        let withStatus = MeshError(.workerError, "x", statusOverride: 500, cause: .credentials)
+        #expect(Fault(withStatus) == .credentials)
     }
 
     /// "99,432 selections for a few requests": when all fail, each request is three.

@@ -1,0 +1,81 @@
+import MeshAccounting
+import MeshModel
+import MeshRouting
+import MeshRuntime
+
+/// Leaves out of a destination who asks for more than its caller has left. The hold is made for the dearest who may answer,
+/// and anybody may call a model by a common name and ask a fortune for it: that must not keep the caller from the others.
+struct Affordable {
+    /// Of the caller's limits of money, the least that is left.
+    let left: Int64
+    let currency: Currency
+    let caller: PublicKey
+    /// What the request may use at the most, at a price.
+    let cost: (Prices) -> QuotaEstimate
+
+    private func isAffordable(_ prices: Prices) -> Bool { most(prices).map { $0 <= left } ?? false }
+
+    /// Nil in another currency: it could not be counted.
+    private func most(_ prices: Prices) -> Int64? {
+        let costs = cost(prices).costs
+        guard let first = costs.first else { return 0 }
+        return costs.count == 1 && first.currency == currency ? first.most : nil
+    }
+
+    func narrowed(_ destination: Destination, _ candidates: (PolicyMarket.Wish) -> [Prices]) -> Destination {
+        switch destination {
+        // Its owner chose the members.
+        case .pool: destination
+        case .route(let route): .route(narrowed(route))
+        case .policy(let wish): .policy(narrowed(wish, candidates(wish)))
+        }
+    }
+
+    /// Of several sellers of one model those whom the caller can pay; nobody pays for what is theirs, or has no price.
+    func narrowed(_ route: Route) -> Route {
+        guard route.providers.count > 1 else { return route }
+        var route = route
+        let good = route.providers.filter { provider in
+            provider.owner == caller || provider.prices[model: route.model].map(isAffordable) ?? true
+        }
+        // Where nobody is, the limit says so.
+        if !good.isEmpty { route.providers = good }
+        return route
+    }
+
+    /// A ceiling below which every candidate can be paid. It is set only where one cannot; whoever tells no price is left
+    /// out with them then, as wherever there is a ceiling.
+    func narrowed(_ wish: PolicyMarket.Wish, _ candidates: [Prices]) -> PolicyMarket.Wish {
+        let costs = candidates.map { ($0, most($0) ?? .max) }
+        guard costs.contains(where: { $0.1 > left }) else { return wish }
+        var ceiling: Prices?
+        for (prices, most) in costs.sorted(by: { $0.1 < $1.1 }) where most <= left {
+            let next = ceiling.map { $0.dearer(prices) } ?? prices
+            guard isAffordable(next) else { break }
+            ceiling = next
+        }
+        guard let ceiling else { return wish }
+        var wish = wish
+        wish.policy.rules.ceiling = wish.policy.rules.ceiling.lower(ceiling)
+        return wish
+    }
+}
+
+extension Prices {
+    /// The higher of each.
+    fileprivate func dearer(_ other: Prices) -> Prices {
+        let cached = max(cachedInput ?? input, other.cachedInput ?? other.input)
+        return Prices(
+            currency: currency, input: max(input, other.input), cachedInput: cached, output: max(output, other.output),
+            request: max(request, other.request), image: max(image, other.image), second: max(second, other.second))
+    }
+}
+
+extension PriceCeiling {
+    fileprivate func lower(_ prices: Prices) -> PriceCeiling {
+        PriceCeiling(
+            prompt: min(prompt ?? .max, prices.input), completion: min(completion ?? .max, prices.output),
+            request: min(request ?? .max, prices.request), image: min(image ?? .max, prices.image),
+            second: min(second ?? .max, prices.second))
+    }
+}
