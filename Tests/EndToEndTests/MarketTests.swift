@@ -31,6 +31,28 @@ import Testing
         try await mesh.down()
     }
 
+    /// Two sellers, a hosted API, a rotation and a policy: from the file alone.
+    @Test func thePoolOfTheFileServesAtEveryNodeAndSurvivesItsWorkers() async throws {
+        let mesh = try await LocalMesh.up("Topology/pool.yaml")
+        for node in mesh.nodes {
+            for model in ["rotation/all", "auto:cheap", "autoselect/quick"] {
+                let buyer = try ChildProcess(
+                    Products.python,
+                    ["\(Products.root)/Tests/EndToEndTests/openai_sdk.py", node.url, node.key, model])
+                #expect(await buyer.exitCode(within: 60) == 0, "\(model) at \(node.name): \(buyer.output)")
+            }
+            let explained = try await mesh.run([
+                "route", "explain", "rotation/all", "--data-dir", mesh.dataDirectory(node.name),
+            ])
+            #expect(explained.output.contains("3 of 3 can take it"), "\(explained.output)")
+        }
+        let failover = try await mesh.run(
+            ["local", "failover", mesh.topology, "--state-dir", "\(mesh.directory.path)/s"], within: 120)
+        #expect(failover.code == 0, "\(failover.output)")
+        #expect(failover.output.contains("goes on]") && failover.output.contains("stream_interrupted"))
+        try await mesh.down()
+    }
+
     @Test func theCommandsSayWhatIsWrong() async throws {
         let mesh = try await LocalMesh.up()
         let directory = ["--data-dir", mesh.dataDirectory("b")]

@@ -13,7 +13,7 @@ import Testing
         }
     }
 
-    @Test(arguments: ["single", "triangle"])
+    @Test(arguments: ["single", "triangle", "pool"])
     func everyShippedFileIsValidAndNamedAsItsFile(name: String) throws {
         let text = try String(contentsOf: Self.directory.appending(path: "\(name).yaml"), encoding: .utf8)
         #expect(try Topology.parse(text).get().name == name)
@@ -29,6 +29,37 @@ import Testing
         #expect(triangle.providers.first?.access == .public)
         #expect(triangle.network == "aisbf-local-triangle")
         #expect(triangle.workers.first?.backend == .demo(models: ["demo-chat"], tokensPerSecond: 50))
+    }
+
+    @Test func thePoolHasAMarket() throws {
+        let text = try String(contentsOf: Self.directory.appending(path: "pool.yaml"), encoding: .utf8)
+        let pool = try Topology.parse(text).get()
+        #expect(pool.providers.map { $0.backend != nil } == [false, false, true])
+        #expect(pool.markets.map(\.nodes) == [["a", "b", "c"]])
+        #expect(pool.markets.first?.firstRotation == "rotation/all")
+        let json = String(decoding: pool.markets.first?.json ?? [], as: UTF8.self)
+        #expect(json.contains(#"{"target":"ann@a/lab/demo-chat","weight":3}"#), "\(json)")
+    }
+
+    private static let one = "name: x\nnodes: [{name: a}]\n"
+
+    @Test(arguments: [
+        (one + "market: [{rotations: []}]", "market[0].nodes: must name the nodes"),
+        (one + "market: [{nodes: [z]}]", "market[0].nodes[0]: there is no node 'z'"),
+        (one + "market: [{nodes: [a], rotations: [{name: r}]}]", "market[0].rotations[0].members: it must be a list"),
+        (one + "market: [{nodes: [a], rotations: [{name: r, members: [rotation/r]}]}]", "market[0].rotations[0]."),
+        (one + "market: [{nodes: [a], policies: [{name: p, order_by: luck}]}]", "market[0].policies[0].order_by"),
+        (one + "market: [{nodes: [a], rotations: [7]}]", "market[0].rotations[0]: must be a section"),
+        (one + "market: [{nodes: [a], extra: 1}]", "market[0].extra: is not known here"),
+        (
+            one + "providers: [{id: p, owner: global, home: a, backend: {kind: demo}}]\n"
+                + "workers: [{name: w, provider: global@a/p, attach: a}]",
+            "workers[0].provider: 'global@a/p' has a backend"
+        ),
+    ])
+    func whatIsWrongWithAMarketIsSaid(text: String, beginning: String) {
+        let problems = Self.problems(text)
+        #expect(problems.contains { $0.hasPrefix(beginning) }, "\(problems)")
     }
 
     @Test(arguments: [
