@@ -3,7 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help setup venv build run test test-release bench soak fuzz lint fmt clean
+
+.PHONY: demo-failover help setup venv build run test test-release bench soak fuzz lint fmt clean
 
 SWIFT ?= swift
 VENV := .build/venv
@@ -68,6 +69,9 @@ build: setup ## release build
 
 run: build ## three nodes on this machine, one streamed answer through node b, then stays up
 	@exec $$($(SWIFT) build -c release --show-bin-path)/aisbf local up $(TOPOLOGY) --foreground --show-answer $(SHOW)
+
+demo-failover: build ## kill the worker that serves, before and after its first word, and show what the buyer saw
+	@exec $$($(SWIFT) build -c release --show-bin-path)/aisbf local failover Topology/pool.yaml
 
 test: setup venv ## build and run every test
 	@$(SWIFT) build --build-tests

@@ -83,7 +83,7 @@ let package = Package(
         ring("MeshAccounting", ["MeshModel", "MeshWire"]),
         // Ring 2
         ring("MeshBroker", ["MeshModel", "MeshWire", "MeshGossip", "MeshRouting", .collections]),
-        ring("MeshTopology", ["MeshModel", .yams]),
+        ring("MeshTopology", ["MeshModel", "MeshWire", "MeshRouting", .yams]),
         ring(
             "MeshSimulation",
             [
@@ -187,7 +187,7 @@ let package = Package(
             "MeshTransportTests",
             [
                 "MeshTransport", "MeshModel", "MeshWire", "MeshGossip", "MeshCrypto", .nio("NIOCore"), .nio("NIOPosix"),
-                .nio("NIOHTTP1"), .ssl, .protobuf,
+                .nio("NIOHTTP1"), .nio("NIOWebSocket"), .ssl, .protobuf,
             ]),
         // Servers that several test targets play against; in no product.
         .target(

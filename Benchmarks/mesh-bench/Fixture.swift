@@ -13,6 +13,7 @@ struct Fixture: Sendable {
     let pacer: NIOLoopBound<Pacer>
     let node: BenchNode
     let linked: BenchNode
+    let workers: WorkerCount
     let nginx: Nginx
     let targets: [Path: LoadTarget]
     let streamTargets: [Path: LoadTarget]
@@ -70,7 +71,7 @@ struct Fixture: Sendable {
         }
         return Fixture(
             folder: folder, binary: binary, loadLoop: loadLoop, mockLoop: mockLoop, pacer: pacer, node: node,
-            linked: linked, nginx: nginx, targets: targets, streamTargets: streamTargets)
+            linked: linked, workers: count, nginx: nginx, targets: targets, streamTargets: streamTargets)
     }
 
     /// The process whose CPU time a path is charged with: the last one a buyer's request enters.

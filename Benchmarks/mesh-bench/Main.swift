@@ -12,7 +12,7 @@ struct MeshBench: AsyncParsableCommand {
 }
 
 struct Run: AsyncParsableCommand {
-    static let all = ["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P10"]
+    static let all = ["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P10", "R1", "R2", "R3", "R5"]
 
     @Option(help: "Figures to measure, comma-separated (default: all).") var only: String?
     @Option(help: "Seconds of one measured interval.") var seconds = 5
@@ -72,6 +72,10 @@ struct Run: AsyncParsableCommand {
         if wanted.contains("P8") { try await Sessions.coldStart(&phases, fixture: fixture) }
         if wanted.contains("P7") { try await Sessions.memory(&phases, fixture: fixture) }
         if wanted.contains("P5") { try await Sessions.crowded(&phases, fixture: fixture) }
+        if wanted.contains("R5") { try await Leaving.measure(&phases, fixture: fixture) }
+        if !wanted.isDisjoint(with: ["R1", "R2", "R3"]) {
+            try await Failing.measure(&phases, fixture: fixture, wanted: wanted)
+        }
         if wanted.contains("P10") { try await Bulk.measure(&phases, fixture: fixture) }
         var busy: [Path] = []
         var quiet: [Path] = []

@@ -6,6 +6,14 @@ import Synchronization
 /// How many mock workers have been registered and asked for their models.
 final class WorkerCount: Sendable {
     private let state = Mutex<(ready: Int, lost: Int)>((0, 0))
+    private let cancelled = Mutex<[UInt64]>([])
+    /// When each request was cancelled.
+    var cancels: [UInt64] { cancelled.withLock { $0 } }
+    func forgetCancels() { cancelled.withLock { $0 = [] } }
+    func addCancel() {
+        let now = Clock.now()
+        cancelled.withLock { $0.append(now) }
+    }
     var ready: Int { state.withLock { $0.ready } }
     var lost: Int { state.withLock { $0.lost } }
     func addReady() { state.withLock { $0.ready += 1 } }
@@ -189,7 +197,9 @@ final class MockWorker: ChannelInboundHandler {
         case "chat.completions" where request.bursts: burst(head: head)
         case "chat.completions" where request.streams: stream(request.id, head: head)
         case "chat.completions": append(head, Self.answer)
-        case "cancel": request.target.flatMap { streams.removeValue(forKey: $0) }?.remaining = 0
+        case "cancel":
+            count.addCancel()
+            request.target.flatMap { streams.removeValue(forKey: $0) }?.remaining = 0
         default: break
         }
     }

@@ -27,6 +27,8 @@ struct Report {
         if chosen.contains("P7") { memory() }
         if chosen.contains("P8") { start() }
         if chosen.contains("P10") { bulk() }
+        failures()
+        if chosen.contains("R5") { leaving() }
     }
 
     private mutating func add(_ id: String, _ what: String, _ goal: String, _ measured: String, _ met: Bool) {
@@ -112,6 +114,51 @@ struct Report {
             "\(text(beside - alone, 2)) ms added (\(text(alone, 2)) to \(text(beside, 2)); \(text(rate, 0)) MiB/s)",
             beside - alone <= 5)
         add("P10", "memory the answer adds to the node", "<= 16 MiB", "\(text(memory, 1)) MiB", memory <= 16)
+    }
+
+    private mutating func failures() {
+        func of(_ phase: String) -> (failed: Double, slowest: Double, served: Double, out: Double, requests: Double)? {
+            guard let failed = phases.worst(phase, .node, "failed"),
+                let slow = phases.worst(phase, .node, "slowest_ms"),
+                let served = phases.median(phase, .node, "served_percent"),
+                let out = phases.worst(phase, .node, "out_after_s"),
+                let requests = phases.median(phase, .node, "requests")
+            else { return nil }
+            return (failed, slow, served, out, requests)
+        }
+        if let killed = of("worker_killed") {
+            add(
+                "R1", "worker killed: slowest request from then on", "<= 100 ms",
+                "\(text(killed.slowest, 0)) ms, \(text(killed.failed, 0)) failed (of about \(text(killed.requests, 0)))",
+                killed.slowest <= 100 && killed.failed == 0)
+        }
+        if let silent = of("worker_silent") {
+            add(
+                "R1", "silent worker: out of the rotation", "<= 10 s",
+                "\(text(silent.out, 1)) s, \(text(silent.failed, 0)) failed", silent.out <= 10 && silent.failed == 0)
+        }
+        if let killed = of("node_killed") {
+            add(
+                "R2", "hosting node killed, a replica elsewhere", ">= 99.9 % served",
+                "\(text(killed.served, 2)) % of about \(text(killed.requests, 0)), slowest \(text(killed.slowest, 0)) ms",
+                killed.served >= 99.9)
+        }
+        if let drained = of("node_drained") {
+            add(
+                "R3", "hosting node drained", "0 failed",
+                "\(text(drained.failed, 0)) failed (of about \(text(drained.requests, 0)))", drained.failed == 0)
+        }
+    }
+
+    private mutating func leaving() {
+        for (path, what) in [("node", "its worker here"), ("linked", "a worker at another node")] {
+            guard let p50 = phases.median("left_\(path)", .node, "p50_ms"),
+                let p99 = phases.worst("left_\(path)", .node, "p99_ms")
+            else { continue }
+            add(
+                "R5", "buyer gone: \(what) told, p50 / p99", "p99 <= 500 ms", "\(text(p50, 1)) / \(text(p99, 1)) ms",
+                p99 <= 500)
+        }
     }
 
     private mutating func secondNode() {

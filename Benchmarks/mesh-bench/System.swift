@@ -115,9 +115,16 @@ enum Loopback {
 
     /// GET on a new connection; nil when nothing answers within two seconds.
     static func get(_ path: String, port: Int, key: String? = nil) -> (status: Int, body: [UInt8])? {
+        request("GET", path, port: port, key: key, seconds: 2)
+    }
+
+    /// A request on a new connection; nil when nothing answers in time.
+    static func request(
+        _ method: String, _ path: String, port: Int, key: String? = nil, body: String = "", seconds: Int = 30
+    ) -> (status: Int, body: [UInt8])? {
         let socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(socket) }
-        var timeout = timeval(tv_sec: 2, tv_usec: 0)
+        var timeout = timeval(tv_sec: seconds, tv_usec: 0)
         setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
         var address = address(port)
         let connected = withUnsafePointer(to: &address) { pointer in
@@ -127,7 +134,9 @@ enum Loopback {
         }
         guard connected == 0 else { return nil }
         let authorization = key.map { "Authorization: Bearer \($0)\r\n" } ?? ""
-        let request = Array("GET \(path) HTTP/1.1\r\nHost: 127.0.0.1\r\n\(authorization)Connection: close\r\n\r\n".utf8)
+        let length = body.isEmpty ? "" : "Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n"
+        let head = "\(method) \(path) HTTP/1.1\r\nHost: 127.0.0.1\r\n\(authorization)\(length)Connection: close\r\n\r\n"
+        let request = Array((head + body).utf8)
         guard send(socket, request, request.count, Int32(MSG_NOSIGNAL)) == request.count else { return nil }
         var bytes: [UInt8] = []
         var block = [UInt8](repeating: 0, count: 16_384)

@@ -68,7 +68,8 @@ struct AISBFCommand: AsyncParsableCommand {
         version: Software.version,
         subcommands: [
             NodeCommand.self, UserCommand.self, ProviderCommand.self, KeyCommand.self, RotationCommand.self,
-            PolicyCommand.self, LimitCommand.self, UsageCommand.self, ApplyCommand.self, MeshCommand.self,
-            WorkerCommand.self, LocalCommand.self, DoctorCommand.self, VersionCommand.self,
+            PolicyCommand.self, LimitCommand.self, UsageCommand.self, ApplyCommand.self, RouteCommand.self,
+            MeshCommand.self, WorkerCommand.self, LocalCommand.self, DemoServerCommand.self, DoctorCommand.self,
+            VersionCommand.self,
         ])
 }

@@ -12,6 +12,8 @@ package protocol AnswerWriter: AnyObject {
     func answerBegan(_ head: AnswerHead, from source: AnswerSource)
     /// Bytes of the answer; of a stream of events whole ones, without an end marker.
     func answerContinued(_ bytes: ByteBuffer)
+    /// What stands in a stream where another place goes on with it.
+    func markOfResumption(from source: AnswerSource) -> ByteBuffer
     /// What was written may wait no longer.
     func flush()
     /// The answer is complete. Nothing follows.
@@ -21,6 +23,10 @@ package protocol AnswerWriter: AnyObject {
     /// The reader was too slow. Nothing follows.
     /// - Parameter closing: what brings the event under way to its end; nil where nothing can.
     func answerWasCut(closing: ByteBuffer?)
+}
+
+extension AnswerWriter {
+    package func markOfResumption(from source: AnswerSource) -> ByteBuffer { ByteBuffer() }
 }
 
 /// Where an answer comes from, or whose failure it is.

@@ -12,6 +12,8 @@ package struct BuyerBody: Sendable {
     private let modelRange: Range<Int>
     /// What is this node's business and no worker's, in order: left out of what goes on.
     private var cuts: [Range<Int>] = []
+    /// What somebody has begun to answer, put behind the messages.
+    private var begun: [UInt8] = []
     /// The members of the body, as they were scanned.
     package let fields: [JSONField]
 
@@ -51,11 +53,34 @@ package struct BuyerBody: Sendable {
     /// - Parameter cuts: bytes that are not to go on, in order; what remains has to be an object again, with its `model`.
     package mutating func leaveOut(_ cuts: [Range<Int>]) { self.cuts = cuts }
 
+    /// Whether a beginning of the answer can be put behind its messages.
+    package var takesBeginning: Bool { messages != nil }
+
+    /// - Parameter text: the beginning of an answer, UTF-8: whoever gets the body next goes on with it.
+    package mutating func goOn(behind text: [UInt8]) { begun = text }
+
+    private var messages: JSONSlice? {
+        let found = bytes.withUnsafeReadableBytes { fields.value("messages", in: $0) }
+        return found?.kind == .array ? found : nil
+    }
+
+    /// Puts the beginning of the answer behind the last message.
+    private func beginning() -> (range: Range<Int>, bytes: [UInt8])? {
+        guard !begun.isEmpty, let messages else { return nil }
+        let end = messages.range.upperBound - 1
+        let isFirst = bytes.withUnsafeReadableBytes { raw in
+            raw[messages.range].dropFirst().dropLast().allSatisfy { [0x20, 0x09, 0x0A, 0x0D].contains($0) }
+        }
+        var text = Array((isFirst ? "" : ",").utf8) + Array(#"{"role":"assistant","content":"#.utf8)
+        JSONText.appendQuoted(begun, to: &text)
+        return (end..<end, text + Array("}".utf8))
+    }
+
     /// The body with `model` in the place of the buyer's name for it, and without what is this node's business; all other
     /// bytes as they were.
     package func rendered(model: String?) -> RenderedContent {
         let name = model.flatMap { $0 == self.model || self.model.isEmpty ? nil : $0 }
-        if name == nil, cuts.isEmpty { return RenderedContent(bytes) }
+        if name == nil, cuts.isEmpty, begun.isEmpty { return RenderedContent(bytes) }
         var rendered: RenderedContent?
         func append(_ piece: ByteBuffer) {
             if rendered == nil { rendered = RenderedContent(piece) } else { rendered?.append(piece) }
@@ -71,6 +96,10 @@ package struct BuyerBody: Sendable {
         if let name {
             let place = changes.firstIndex { $0.range.lowerBound > modelRange.lowerBound } ?? changes.endIndex
             changes.insert((modelRange, JSONText.quoted(name)), at: place)
+        }
+        if let addition = beginning() {
+            let place = changes.firstIndex { $0.range.lowerBound > addition.range.lowerBound } ?? changes.endIndex
+            changes.insert(addition, at: place)
         }
         for change in changes {
             keep(upTo: change.range.lowerBound)

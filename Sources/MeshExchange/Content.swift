@@ -101,6 +101,16 @@ package struct Content: Sendable {
         }
     }
 
+    /// Whether the beginning of an answer can be given with it.
+    package var takesBeginning: Bool { if case .chat(let body) = kind { body.takesBeginning } else { false } }
+
+    /// The same, to be answered from behind `text`, UTF-8, with which somebody else has begun.
+    package func goingOn(behind text: [UInt8]) -> Content {
+        guard case .chat(var body) = kind else { return self }
+        body.goOn(behind: text)
+        return Content(operation: operation, kind: .chat(body))
+    }
+
     /// Renders the document and keeps it, for the places that have the same name for the model: a form is encoded once.
     package mutating func prepare(model: String?) -> RenderedContent {
         let document = document(model: model)

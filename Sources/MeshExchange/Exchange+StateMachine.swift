@@ -1,3 +1,4 @@
+import MeshDialects
 package import MeshModel
 package import MeshRouting
 package import MeshWire
@@ -88,11 +89,22 @@ package struct ExchangeStateMachine: Sendable {
     /// Whether a slow reader loses a stream sooner than a whole answer.
     private let boundsStream: Bool
 
-    /// - Parameter boundsStream: whether the reader is a buyer, for whom a stream is of no use later.
+    /// What has gone to the reader, where another place may go on with it.
+    private var continuation: StreamContinuation?
+    /// Why the stream broke off that another place is to go on with.
+    private var interruption: MeshError?
+    /// What is written before its words.
+    private var mark = ByteBuffer()
+
+    /// - Parameters:
+    ///   - boundsStream: whether the reader is a buyer, for whom a stream is of no use later.
+    ///   - mayResume: whether another place may go on with a stream that breaks off.
     package init(
-        _ terms: Attempts.Terms, form: AnswerForm, boundsStream: Bool, looking: Looking = .twice, now: Instant
+        _ terms: Attempts.Terms, form: AnswerForm, boundsStream: Bool, looking: Looking = .twice,
+        mayResume: Bool = false, now: Instant
     ) {
         attempts = Attempts(terms, now: now)
+        continuation = mayResume && form == .events ? StreamContinuation() : nil
         self.looking = looking
         self.form = form
         self.boundsStream = boundsStream
@@ -109,9 +121,16 @@ package struct ExchangeStateMachine: Sendable {
     package var isEventStream: Bool { head.map { form == .events && $0.isEventStream && $0.status < 400 } ?? false }
     /// Whether between events something else may be written now: a stream under way, of which nothing waits.
     package var isBetweenEvents: Bool {
-        guard case .answering = state else { return false }
-        return isEventStream && outlet.isEmpty && endsEvent
+        switch state {
+        case .answering, .waiting: isEventStream && outlet.isEmpty && endsEvent
+        case .idle, .draining, .over: false
+        }
     }
+    /// The text behind which the place that is asked now is to go on, UTF-8; nil where it is to begin.
+    package var resumesBehind: [UInt8]? { interruption == nil ? nil : continuation?.text }
+
+    /// What stands in the stream before the words of the place that goes on with it.
+    package mutating func marks(resumption mark: ByteBuffer) { self.mark = mark }
 
     // MARK: Places in turn
 
@@ -149,14 +168,27 @@ package struct ExchangeStateMachine: Sendable {
         return [.begin(place: number, firstContentMs: left.firstContentMs, totalMs: left.totalMs)]
     }
 
+    /// Whether the place that is to be asked would repeat what another has failed at.
+    package var repeatsWork: Bool { attempts.repeatsWork }
+
+    /// It must not be asked: too much is asked twice just now.
+    package mutating func mayNotRepeat(now: Instant) -> [Action] {
+        guard case .waiting = state else { return [] }
+        state = .idle
+        attempts.withdrawn()
+        return giveUp(now)
+    }
+
     private mutating func giveUp(_ now: Instant) -> [Action] {
+        // Nobody went on: what is told is why it broke off.
+        if let interruption { return finish(.failed(interruption)) }
         guard let verdict = attempts.verdict else { return ended([.failWithoutPlace]) }
         if verdict.attempt > 0 { place = verdict.attempt - 1 }
         switch verdict.failure {
         case .error(let error): return ended([.fail(error)])
-        case .refusal(_, let seconds):
+        case .refusal, .overflow:
             guard var kept else { return ended([.failWithoutPlace]) }
-            kept.answer.setRetryAfter(seconds)
+            if case .refusal(_, let seconds) = verdict.failure { kept.answer.setRetryAfter(seconds) }
             state = .answering
             var actions: [Action] = []
             for part in kept.answer.parts { actions += pass(part, isWritable: true, now: now) }
@@ -219,6 +251,8 @@ package struct ExchangeStateMachine: Sendable {
                 return failed(
                     .refusal(status: status, retryAfterSeconds: seconds), answer: totals, canSendAgain: canSendAgain,
                     now: now)
+            case .overflow(let status):
+                return failed(.overflow(status: status), answer: totals, canSendAgain: canSendAgain, now: now)
             case .failed(let error): return failed(.error(error), canSendAgain: canSendAgain, now: now)
             }
         case .fail(let error): return failed(.error(error), canSendAgain: canSendAgain, now: now)
@@ -227,13 +261,25 @@ package struct ExchangeStateMachine: Sendable {
 
     /// Content is here: what was held back goes on, and whatever comes passes.
     private mutating func commit(_ totals: AnswerTotals?, isWritable: Bool, now: Instant) -> [Action] {
+        if interruption != nil, !uncommitted.isEventStream {
+            let error = MeshError(.workerBadAnswer, "what was to go on with a stream is none")
+            return failed(.error(error), by: .cancel, canSendAgain: true, now: now)
+        }
         state = .answering
         attempts.contentArrived(now: now)
         let parts = uncommitted.parts
         uncommitted = UncommittedAnswer()
         kept = nil
         var actions: [Action] = place.map { [.answers(place: $0)] } ?? []
-        for part in parts { actions += pass(part, isWritable: isWritable, now: now) }
+        if interruption != nil {
+            interruption = nil
+            if mark.readableBytes > 0 { actions += write(mark, isWritable: isWritable, now: now) }
+        }
+        for part in parts {
+            // The reader has one already.
+            if case .head = part, head != nil { continue }
+            actions += pass(part, isWritable: isWritable, now: now)
+        }
         if let totals { actions += pass(.end(totals), isWritable: isWritable, now: now) }
         return actions
     }
@@ -256,12 +302,24 @@ package struct ExchangeStateMachine: Sendable {
             return write(bytes, isWritable: isWritable, now: now)
         case .end(let totals):
             guard !events.hasRest else {
-                return finish(
-                    .failed(MeshError(.streamInterrupted, "the answer broke off in the middle of an event")))
+                let error = MeshError(.streamInterrupted, "the answer broke off in the middle of an event")
+                return interrupted(error, now: now)
             }
             return finish(.complete(totals))
-        case .fail(let error): return broke(error)
+        case .fail(let error): return interrupted(error, now: now)
         }
+    }
+
+    /// The answer breaks off behind content: another place goes on with it, where the buyer wants that and where it can,
+    /// or the buyer is told.
+    private mutating func interrupted(_ error: MeshError, by end: Action? = nil, now: Instant) -> [Action] {
+        let first = end.map { [$0] } ?? []
+        guard isEventStream, let place, continuation?.isPossible ?? false, attempts.interrupted() else {
+            return first + broke(error)
+        }
+        interruption = error
+        events = WholeEvents()
+        return [.failed(place: place, .error(error))] + first + next(now)
     }
 
     /// Half an event is no part of anything that could still be read.
@@ -271,6 +329,7 @@ package struct ExchangeStateMachine: Sendable {
     }
 
     private mutating func write(_ bytes: ByteBuffer, isWritable: Bool, now: Instant) -> [Action] {
+        if isEventStream { continuation?.append(Array(bytes.readableBytesView)) }
         switch outlet.offer(bytes, isWritable: isWritable, now: now) {
         case .passes: return written(bytes)
         case .drains: return [.drain]
@@ -338,7 +397,11 @@ package struct ExchangeStateMachine: Sendable {
     private mutating func tooSlow() -> [Action] {
         let closing = isEventStream ? eventsEnd() : nil
         outlet.drop()
-        let isRunning = if case .answering = state { true } else { false }
+        let isRunning =
+            switch state {
+            case .waiting, .answering: true
+            case .idle, .draining, .over: false
+            }
         return (isRunning ? [.cancel] : []) + ended([.cut(closing: closing)])
     }
 
@@ -385,7 +448,9 @@ package struct ExchangeStateMachine: Sendable {
         case .firstContent?:
             let error = MeshError(.workerTimeout, "\(whoAnswers) did not begin to answer in time; try again")
             return failed(.error(error), by: .expire, canSendAgain: canSendAgain, now: now)
-        case .idle?: return broken("the answer stopped in the middle")
+        case .idle?:
+            let error = MeshError(.streamInterrupted, "the answer stopped in the middle")
+            return interrupted(error, by: .cancel, now: now)
         case .total?: return broken("the request took longer than this node allows")
         }
     }
@@ -393,7 +458,9 @@ package struct ExchangeStateMachine: Sendable {
     private mutating func broken(_ words: String) -> [Action] {
         switch state {
         case .answering: return [.cancel] + finish(.failed(MeshError(.streamInterrupted, words)))
-        case .waiting: return [.expire] + ended([.fail(MeshError(.workerTimeout, words))])
+        case .waiting:
+            if let interruption { return [.expire] + finish(.failed(interruption)) }
+            return [.expire] + ended([.fail(MeshError(.workerTimeout, words))])
         case .idle, .draining, .over: return []
         }
     }

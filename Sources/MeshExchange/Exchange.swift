@@ -37,14 +37,20 @@ package final class Exchange: Sendable, Ticking {
         let deadlines = request.deadlines
         let terms = Attempts.Terms(
             firstContentMs: deadlines.firstContentMs, idleMs: deadlines.idleMs, totalMs: deadlines.totalMs,
-            isStream: request.form == .events, mayRepeat: request.mayRepeat, places: finder.attempts, repeats: repeats)
+            isStream: request.form == .events, mayRepeat: request.mayRepeat, places: finder.attempts, repeats: repeats,
+            mayOutgrow: finder.mayOutgrow)
         let machine = ExchangeStateMachine(
-            terms, form: request.form, boundsStream: boundsStream, looking: finder.looking, now: SystemClock.instant)
+            terms, form: request.form, boundsStream: boundsStream, looking: finder.looking,
+            mayResume: request.mayResume && request.content.takesBeginning, now: SystemClock.instant)
         state = NIOLoopBoundBox(State(machine: machine, writer: writer), eventLoop: eventLoop)
     }
 
+    // What is read of the state is read where it stands: a copy of all of it would count a dozen references.
+    private var writer: (any AnswerWriter)? { state.withValue { $0.writer } }
+    private func place(_ number: Int) -> any Place { state.withValue { $0.places[number] } }
+
     package func start() {
-        guard state.value.writer != nil else { return }
+        guard writer != nil else { return }
         ticker.add(self)
         perform(state.value.machine.start())
     }
@@ -53,16 +59,17 @@ package final class Exchange: Sendable, Ticking {
 
     /// Where the answer comes from, or whose failure is told.
     package var source: AnswerSource {
-        AnswerSource(
-            place: state.value.machine.place.map { state.value.places[$0] }, attempts: state.value.machine.tried)
+        state.withValue { state in
+            AnswerSource(place: state.machine.place.map { state.places[$0] }, attempts: state.machine.tried)
+        }
     }
 
     /// Whether something may be written now between two events of a stream.
-    package var isBetweenEvents: Bool { state.value.machine.isBetweenEvents }
+    package var isBetweenEvents: Bool { state.withValue { $0.machine.isBetweenEvents } }
 
     /// The reader's connection takes more again.
     package func writable() {
-        while let writer = state.value.writer, writer.isWritable,
+        while let writer, writer.isWritable,
             let actions = state.value.machine.nextPiece(now: SystemClock.instant)
         {
             perform(actions)
@@ -85,14 +92,14 @@ package final class Exchange: Sendable, Ticking {
 
     fileprivate func receive(_ parts: [AnswerPart], of attempt: Int) {
         for part in parts {
-            guard let writer = state.value.writer else { return }
+            guard let writer else { return }
             perform(
                 state.value.machine.arrived(
                     part, of: attempt, canSendAgain: canSendAgain, isWritable: writer.isWritable,
                     now: SystemClock.instant))
         }
         // An answer may be whole before the request is: nobody wants the rest.
-        if state.value.machine.isDraining { upload?.discard() }
+        if state.withValue({ $0.machine.isDraining }) { upload?.discard() }
     }
 
     private var canSendAgain: Bool { !(upload?.hasBegun ?? false) }
@@ -101,7 +108,7 @@ package final class Exchange: Sendable, Ticking {
         var hasWritten = false
         for action in actions {
             // Taken out of the box: what is called may end the exchange, and nobody else may hold them then.
-            let (writer, handle) = (state.value.writer, state.value.handle)
+            let (writer, handle) = state.withValue { ($0.writer, $0.handle) }
             switch action {
             case .write(let bytes):
                 hasWritten = true
@@ -116,7 +123,7 @@ package final class Exchange: Sendable, Ticking {
             case .fail(let error):
                 let source = source
                 // Behind a head it is one place's failure and nobody else's.
-                let told = state.value.machine.hasHead ? error : finder.told(error)
+                let told = state.withValue { $0.machine.hasHead } ? error : finder.told(error)
                 if let writer = over() { writer.answerFailed(told, from: source) }
             case .failWithoutPlace:
                 let source = source
@@ -126,6 +133,10 @@ package final class Exchange: Sendable, Ticking {
             case .drain: writable()
             case .find: find()
             case .begin(let place, let firstContentMs, let totalMs):
+                if state.withValue({ $0.machine.repeatsWork }), !finder.mayRepeat() {
+                    perform(state.value.machine.mayNotRepeat(now: SystemClock.instant))
+                    continue
+                }
                 begin(place, firstContentMs: firstContentMs, totalMs: totalMs)
             case .pause: handle?.pause()
             case .resume: handle?.resume()
@@ -136,23 +147,24 @@ package final class Exchange: Sendable, Ticking {
                 state.value.handle = nil
                 handle?.expire()
             case .failed(let number, let failure):
-                let place = state.value.places[number]
-                place.failed(failure, now: SystemClock.instant)
+                place(number).failed(failure, now: SystemClock.instant)
             case .answers(let number):
-                let place = state.value.places[number]
-                place.answers(now: SystemClock.instant)
+                place(number).answers(now: SystemClock.instant)
             }
         }
-        let writer = state.value.writer
         if hasWritten { writer?.flush() }
     }
 
     private func find() {
         finder.find { [self] found in
             // The reader may have gone while somebody was waited for.
-            guard state.value.writer != nil else { return }
-            let known = state.value.places
-            let new = found.filter { place in !known.contains { $0.isSame(as: place) } }
+            guard writer != nil else { return }
+            let known = state.withValue { $0.places }
+            // A host of which one worker broke off may have another that goes on.
+            let resumes = state.withValue { $0.machine.resumesBehind != nil }
+            let new = found.filter { place in
+                resumes && place.isForeign || !known.contains { $0.isSame(as: place) }
+            }
             state.value.places += new
             perform(state.value.machine.found(new.map(\.isForeign), now: SystemClock.instant))
         }
@@ -166,13 +178,20 @@ package final class Exchange: Sendable, Ticking {
         request.deadlines.firstContentMs = firstContentMs
         request.deadlines.totalMs = totalMs
         request.upload = upload?.ticket()
-        let attempt = state.value.machine.tried
-        state.value.handle = nil
-        let target = state.value.places[place]
+        if let text = state.withValue({ $0.machine.resumesBehind }) {
+            request.content = request.content.goingOn(behind: text)
+            let mark = writer?.markOfResumption(from: source) ?? ByteBuffer()
+            state.value.machine.marks(resumption: mark)
+        }
+        let attempt = state.withValue { state in
+            state.handle = nil
+            return state.machine.tried
+        }
+        let target = self.place(place)
         let handle = target.begin(
             request, attempt: attempt, receiver: AttemptReceiver(self, attempt: attempt))
         // It may have failed before it returned, and another begun.
-        if state.value.machine.tried == attempt, state.value.writer != nil {
+        if state.withValue({ $0.machine.tried == attempt && $0.writer != nil }) {
             state.value.handle = handle
         } else {
             handle.cancel()
@@ -184,10 +203,10 @@ package final class Exchange: Sendable, Ticking {
     private func over() -> (any AnswerWriter)? {
         ticker.remove(self)
         finder.leave()
-        let writer = state.value.writer
-        state.value.writer = nil
-        state.value.handle = nil
-        return writer
+        return state.withValue { state in
+            defer { (state.writer, state.handle) = (nil, nil) }
+            return state.writer
+        }
     }
 
     // MARK: Time

@@ -5,6 +5,8 @@ package protocol PlaceFinder: Sendable {
     var looking: ExchangeStateMachine.Looking { get }
     /// How many places may be asked.
     var attempts: Int { get }
+    /// Whether one place may have room for a prompt that is too long for another.
+    var mayOutgrow: Bool { get }
 
     /// Looks for places, or for more of them.
     /// - Parameter found: called once, on the exchange's event loop, at once or when somebody has become free: with what
@@ -14,6 +16,8 @@ package protocol PlaceFinder: Sendable {
     func none() -> MeshError
     /// What is told when all have failed, in place of the failure that says the most.
     func told(_ error: MeshError) -> MeshError
+    /// Whether work that somebody has failed at may be asked for once more; it is counted then.
+    func mayRepeat() -> Bool
     /// Nobody waits for places any more.
     func leave()
 }
@@ -21,6 +25,8 @@ package protocol PlaceFinder: Sendable {
 extension PlaceFinder {
     package var looking: ExchangeStateMachine.Looking { .twice }
     package var attempts: Int { Limits.forwardAttempts }
+    package var mayOutgrow: Bool { false }
     package func told(_ error: MeshError) -> MeshError { error }
+    package func mayRepeat() -> Bool { true }
     package func leave() {}
 }

@@ -17,6 +17,8 @@ struct UncommittedAnswer: Sendable {
         case commit
         /// An error status, kept as a whole.
         case refusal(status: Int, retryAfterSeconds: Int?)
+        /// The same: the prompt is too long for whoever answered.
+        case overflow(status: Int)
         case failed(MeshError)
     }
 
@@ -37,7 +39,9 @@ struct UncommittedAnswer: Sendable {
     mutating func begin(_ head: AnswerHead, form: AnswerForm, isForeign: Bool) {
         self.head = head
         self.isForeign = isForeign
-        if Attempts.isRefusal(status: head.status) || (isForeign && head.status >= 400) {
+        if Attempts.isRefusal(status: head.status) || Attempts.mayBeOverflow(status: head.status)
+            || (isForeign && head.status >= 400)
+        {
             kind = .error
         } else if form == .events, head.isEventStream, head.status < 400 {
             kind = .events(FirstContent())
@@ -83,7 +87,11 @@ struct UncommittedAnswer: Sendable {
         case .error: break
         }
         if isForeign, let error = judge(isChat: isChat) { return .failed(error) }
-        guard let head, Attempts.isRefusal(status: head.status) else { return .commit }
+        guard let head else { return .commit }
+        if Attempts.mayBeOverflow(status: head.status), ContextWords.tellOfLength(words, status: head.status) {
+            return .overflow(status: head.status)
+        }
+        guard Attempts.isRefusal(status: head.status) else { return .commit }
         return .refusal(status: head.status, retryAfterSeconds: retryAfter)
     }
 
@@ -101,6 +109,17 @@ struct UncommittedAnswer: Sendable {
             return nil
         }
     }
+
+    /// The beginning of its body.
+    private var words: String {
+        var body = body
+        var beginning: [UInt8] = []
+        while let piece = body.take(Limits.errorWordsBytes - beginning.count) { beginning += piece.readableBytesView }
+        return String(decoding: beginning, as: UTF8.self)
+    }
+
+    /// Whether what was held is the beginning of a stream of events.
+    var isEventStream: Bool { head.map { $0.isEventStream && $0.status < 400 } ?? false }
 
     private var retryAfter: Int? {
         head?.fields.first { $0.name == "retry-after" }.flatMap { Int($0.value) }

@@ -11,6 +11,8 @@ package struct WorkRequest: Sendable {
     /// Whether another worker may be tried when one was lost with the request in its hands: not where the request may
     /// have had an effect that a second one would repeat.
     package var mayRepeat: Bool
+    /// Whether another worker may go on with a stream that breaks off behind its first content.
+    package var mayResume = false
     package var deadlines: AnswerDeadlines
     /// What follows the body, passed on while it arrives.
     package var upload: (any UploadSource)?

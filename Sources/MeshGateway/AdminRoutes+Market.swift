@@ -70,6 +70,23 @@ extension AdminRoutes {
         ])
     }
 
+    /// Where a request of a user's, or of the operator's own, would go.
+    func explain(_ request: Request, _ context: GatewayContext) async throws -> Response {
+        let username = request.query.last { $0.name == "owner" }?.value ?? OwnerScope.global.username
+        var owner = context.identity.operatorKey
+        if username != OwnerScope.global.username {
+            guard let user = try await administration.users().first(where: { $0.username == username }) else {
+                throw MeshError(.notFound, "there is no user '\(username.cut(toUTF8Bytes: 64))' at this node")
+            }
+            owner = user.ownerKey
+        }
+        return try context.explain(
+            request,
+            for: Principal(
+                owner: owner, username: username, node: context.identity.key,
+                nodeOperator: context.identity.operatorKey))
+    }
+
     private static func named(_ scope: OwnerScope, _ name: String) -> JSONValue {
         ["owner": .string(scope.username), "name": .string(name)]
     }

@@ -44,7 +44,7 @@ package struct AdminRoutes: Sendable {
             }
         }
         try Self.requireOperator(request, context)
-        guard !isRead else { return try await answer(request, path, context) }
+        guard !isRead, path != ["route", "explain"] else { return try await answer(request, path, context) }
         let response = try await answer(request, path, context)
         context.journal.changed(
             Self.change(request, path), by: Self.author(request, context), requestID: request.requestID)
@@ -62,6 +62,7 @@ package struct AdminRoutes: Sendable {
         case ("rotations", _): return try await rotations(request, Array(path.dropFirst()))
         case ("policies", _): return try await policies(request, Array(path.dropFirst()))
         case ("apply", 1): return try await apply(request)
+        case ("route", 2) where path[1] == "explain": return try await explain(request, context)
         case ("usage", 1) where isRead: return try await usage.all(request)
         case ("limits", 1...4): return try await limits(request, Array(path.dropFirst()))
         case ("keys", 1...3): return try await keys(request, Array(path.dropFirst()))

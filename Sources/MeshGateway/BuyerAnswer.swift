@@ -75,6 +75,15 @@ final class BuyerAnswer: AnswerWriter {
         handler.write(.body(.byteBuffer(bytes)))
     }
 
+    func markOfResumption(from source: AnswerSource) -> ByteBuffer {
+        guard let place = source.place else { return ByteBuffer() }
+        trace(source)
+        return ByteBuffer(
+            bytes: OpenAIStream.resumed(
+                provider: place.provider.fullName, node: nodeName(place), worker: place.worker,
+                attempt: source.attempts))
+    }
+
     func flush() { handler.flushSoon() }
 
     func answerEnded(_ totals: AnswerTotals) {

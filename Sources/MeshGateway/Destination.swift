@@ -51,12 +51,8 @@ extension GatewayContext {
 
     /// A policy or a pool by its name; a model whose buyer says how its provider is to be chosen; or a model as it stands.
     func destination(
-        _ body: BuyerBody, _ fields: RoutingFields?, _ headers: HTTPHeaders, _ principal: Principal
+        _ body: BuyerBody, _ preferences: RoutingPreferences?, _ headers: HTTPHeaders, _ principal: Principal
     ) throws(MeshError) -> Destination {
-        let preferences = try fields.map { fields throws(MeshError) in
-            try RoutingPreferences(
-                provider: fields.provider, models: fields.models, session: fields.session, own: fields.own)
-        }
         if let policy = try policy(body.model, principal) {
             let targets =
                 try preferences?.models.isEmpty ?? true ? nil : self.targets(preferences?.models ?? [], principal)

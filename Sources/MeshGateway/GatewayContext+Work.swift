@@ -16,18 +16,18 @@ extension GatewayContext {
         switch hot.call {
         case .chat:
             var body = try BuyerBody.read(bytes)
-            let members = body.fields
-            let fields = try bytes.reading { raw throws(MeshError) in try RoutingFields(members, in: raw) }
+            let fields = try fields(of: body)
             body.leaveOut(fields?.cuts ?? [])
-            let destination = try destination(body, fields, head.headers, principal)
-            return (
-                WorkRequest(
-                    content: .chat(body), form: body.wantsStream ? .events : .document,
-                    need: WorkerNeed(model: destination.onlyModel), deadlines: deadlines), destination
-            )
+            let preferences = try fields.map(RoutingPreferences.init)
+            let destination = try destination(body, preferences, head.headers, principal)
+            var request = WorkRequest(
+                content: .chat(body), form: body.wantsStream ? .events : .document,
+                need: WorkerNeed(model: destination.onlyModel), deadlines: deadlines)
+            request.mayResume = preferences?.mayResume ?? false
+            return (request, destination)
         case .proxy(let endpoint):
             let call = try ProxyCall.read(head, endpoint, bytes)
-            if let chosen = try chosen(call, principal, head.headers) {
+            if let chosen = try chosen(call.model, principal, head.headers) {
                 let request = WorkRequest(
                     content: call.content, form: call.wantsStream ? .events : .bytes,
                     need: WorkerNeed(model: nil, endpoint: endpoint, worker: call.worker),
@@ -82,11 +82,17 @@ extension GatewayContext {
             request: request, route: route, beginning: upload.beginning, check: check)
     }
 
+    /// What a body says to this node and to no worker.
+    func fields(of body: BuyerBody) throws(MeshError) -> RoutingFields? {
+        let members = body.fields
+        return try body.bytes.reading { raw throws(MeshError) in try RoutingFields(members, in: raw) }
+    }
+
     /// Where a request goes that names a pool or a policy; nil for others.
-    private func chosen(
-        _ call: ProxyCall, _ principal: Principal, _ headers: HTTPHeaders
+    func chosen(
+        _ name: String?, _ principal: Principal, _ headers: HTTPHeaders
     ) throws(MeshError) -> Destination? {
-        guard let name = call.model else { return nil }
+        guard let name else { return nil }
         if let pool = pool(name, principal) {
             return .pool(
                 pool, PoolRequest(headers, nil, sticky: market.book.stickiness(of: pool), of: principal))
@@ -118,4 +124,10 @@ struct UploadWork {
     var route: Route
     var beginning: ByteBuffer
     var check: UploadCheck
+}
+
+extension RoutingPreferences {
+    init(_ fields: RoutingFields) throws(MeshError) {
+        try self.init(provider: fields.provider, models: fields.models, session: fields.session, own: fields.own)
+    }
 }

@@ -114,6 +114,9 @@ struct RequestTrace {
 
     /// Without the query, which may hold anything.
     private var target: String {
+        let isPlain = uri.utf8.count <= 128 && !uri.utf8.contains { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }
+        // As nearly all are, and then nothing is taken to pieces.
+        if isPlain, method.rawValue.utf8.count <= 16 { return method.rawValue + " " + uri }
         let path = uri.prefix { $0 != "?" && $0 != "#" }
         return "\(method.rawValue.prefix(16)) \(path.utf8.count <= 128 ? path : path.prefix(128))"
     }

@@ -1,20 +1,23 @@
 /// Values by key in one dense array: finding, adding and removing one costs the same for ten and for twenty thousand.
 /// A removal puts the last value into the hole. So the order means nothing, but it follows from what was done and not
-/// from hash values, and pure code may iterate.
+/// from hash values, and pure code may iterate. Other modules get it for their own types: through tables of a generic one
+/// each look-up would cost as much as several.
+@usableFromInline
 package struct DenseTable<Key: Hashable & Sendable, Value: Sendable>: Sendable {
-    private var places: [Key: Int] = [:]
-    package private(set) var keys: [Key] = []
-    package private(set) var values: [Value] = []
+    @usableFromInline var places: [Key: Int] = [:]
+    @usableFromInline package internal(set) var keys: [Key] = []
+    @usableFromInline package internal(set) var values: [Value] = []
 
-    package init() {}
+    @inlinable package init() {}
 
-    package var count: Int { keys.count }
-    package var isEmpty: Bool { keys.isEmpty }
+    @inlinable package var count: Int { keys.count }
+    @inlinable package var isEmpty: Bool { keys.isEmpty }
 
-    package subscript(key: Key) -> Value? { places[key].map { values[$0] } }
+    @inlinable package subscript(key: Key) -> Value? { places[key].map { values[$0] } }
 
-    package func contains(_ key: Key) -> Bool { places[key] != nil }
+    @inlinable package func contains(_ key: Key) -> Bool { places[key] != nil }
 
+    @inlinable
     package mutating func set(_ value: Value, for key: Key) {
         if let place = places[key] {
             values[place] = value
@@ -26,6 +29,7 @@ package struct DenseTable<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     }
 
     /// Changes the value where it stands, without a copy of what it holds; an absent one starts as `initial`.
+    @inlinable
     package mutating func update<Outcome>(
         _ key: Key, from initial: @autoclosure () -> Value, _ change: (inout Value) -> Outcome
     ) -> Outcome {
@@ -36,11 +40,13 @@ package struct DenseTable<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     /// Changes the value where it stands; nil when there is none.
     @discardableResult
+    @inlinable
     package mutating func update<Outcome>(_ key: Key, _ change: (inout Value) -> Outcome) -> Outcome? {
         places[key].map { change(&values[$0]) }
     }
 
     @discardableResult
+    @inlinable
     package mutating func remove(_ key: Key) -> Value? {
         guard let place = places.removeValue(forKey: key) else { return nil }
         let value = values[place]
@@ -56,6 +62,7 @@ package struct DenseTable<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     }
 
     /// Changes every value.
+    @inlinable
     package mutating func updateAll(_ change: (inout Value) -> Void) {
         for place in values.indices { change(&values[place]) }
     }

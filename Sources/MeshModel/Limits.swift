@@ -110,6 +110,8 @@ package enum Limits {
     package static let poolWordsBytes = 200
     package static let retryPercent = 10
     package static let retryBudget = 100
+    package static let routeRetryBudget = 1_024
+    package static let routeRetryReserve = 100
     package static let retryReserve = 10
     package static let retryReserveMs: Int64 = 60_000
 
@@ -142,6 +144,7 @@ package enum Limits {
     // Buyer API
     package static let requestHeaderBytes = 16 << 10
     package static let requestBodyBytes = 8 << 20
+    package static let readAheadBytes = 16 << 10
     package static let tlsHandshakeMs: Int64 = 10_000
     package static let requestHeadMs: Int64 = 10_000
     package static let coldBodyBytes = 64 << 10
@@ -453,5 +456,8 @@ package enum Limits {
     package static let policyTroubles = 4_096
     package static let policiesPerScope = 64
     package static let policyChoices = 16
+    package static let policyCandidatesAtOnce = 1_000
+    package static let explainedCandidates = 1_024
+    package static let resumeTextBytes = 256 << 10
     package static let tokenRatios = 1_024
 }

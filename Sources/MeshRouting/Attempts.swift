@@ -19,10 +19,12 @@ package struct Attempts: Sendable {
         package var places: Int
         /// How often work that may have been done is asked for again.
         package var repeats: Int
+        /// Whether another place may have room for a prompt that is too long for one: they do not all have one model.
+        package var mayOutgrow: Bool
 
         package init(
             firstContentMs: Int64, idleMs: Int64, totalMs: Int64, isStream: Bool, mayRepeat: Bool,
-            places: Int = Limits.forwardAttempts, repeats: Int = Limits.forwardAttempts
+            places: Int = Limits.forwardAttempts, repeats: Int = Limits.forwardAttempts, mayOutgrow: Bool = false
         ) {
             self.firstContentMs = firstContentMs
             self.idleMs = idleMs
@@ -31,6 +33,7 @@ package struct Attempts: Sendable {
             self.mayRepeat = mayRepeat
             self.places = places
             self.repeats = repeats
+            self.mayOutgrow = mayOutgrow
         }
     }
 
@@ -39,6 +42,17 @@ package struct Attempts: Sendable {
         case error(MeshError)
         /// The backend's own answer of an error status, which whoever runs this machine has kept.
         case refusal(status: Int, retryAfterSeconds: Int?)
+        /// The same, and what it says is that the prompt is too long for it.
+        case overflow(status: Int)
+
+        /// Whether the prompt is too long for that place, in whatever form it was said.
+        package var isOverflow: Bool {
+            switch self {
+            case .overflow: true
+            case .error(let error): Fault(error) == .context
+            case .refusal: false
+            }
+        }
     }
 
     package enum Lateness: Hashable, Sendable {
@@ -62,6 +76,8 @@ package struct Attempts: Sendable {
     package private(set) var tried = 0
     private var repeated = 0
     private var mayGoOn = true
+    /// Whether the next place would be asked for work that a living one has taken on and failed at.
+    package private(set) var repeatsWork = false
     /// The failure that says the most to the buyer, and the number of the attempt that had it.
     private var best: (failure: Failure, attempt: Int)?
     private var soonestRetry: Int?
@@ -89,6 +105,13 @@ package struct Attempts: Sendable {
         state = .waiting(since: now, hasSign: false)
         let left = max(terms.totalMs - now.milliseconds(since: started), 1)
         return (min(terms.firstContentMs, left), left)
+    }
+
+    /// The place that was to be asked is not: too much is asked twice just now.
+    package mutating func withdrawn() {
+        state = .idle
+        tried -= 1
+        mayGoOn = false
     }
 
     // MARK: What the place does
@@ -122,6 +145,14 @@ package struct Attempts: Sendable {
 
     package mutating func ended() { state = .over }
 
+    /// The answer broke off behind content, and another place is to go on with it.
+    /// - Returns: whether there may be one.
+    package mutating func interrupted() -> Bool {
+        guard case .answering = state, mayGoOn, hasNext || wantsMore else { return false }
+        state = .idle
+        return true
+    }
+
     // MARK: Failures
 
     /// The place has failed before content.
@@ -131,6 +162,8 @@ package struct Attempts: Sendable {
         state = .idle
         if !canSendAgain || !mayTryAnother(after: failure) { mayGoOn = false }
         if advice(for: failure) == .ifRepeatable { repeated += 1 }
+        // Who is gone takes its share of the load along, and its requests may all go elsewhere.
+        repeatsWork = advice(for: failure) == .ifRepeatable && Fault(failure) != .transport
         if let seconds = Self.retryAfter(failure) { soonestRetry = min(soonestRetry ?? seconds, seconds) }
         let isDecisive = advice(for: failure) == .never
         guard isDecisive || best.map({ Self.weight($0.failure) <= Self.weight(failure) }) ?? true else { return false }
@@ -145,9 +178,10 @@ package struct Attempts: Sendable {
         guard let soonestRetry else { return (failure, attempt) }
         switch failure {
         case .error(var error):
-            if advice(for: failure) != .never { error.retryAfterSeconds = soonestRetry }
+            if advice(for: failure) != .never, !failure.isOverflow { error.retryAfterSeconds = soonestRetry }
             failure = .error(error)
         case .refusal(let status, _): failure = .refusal(status: status, retryAfterSeconds: soonestRetry)
+        case .overflow: break
         }
         return (failure, attempt)
     }
@@ -156,12 +190,16 @@ package struct Attempts: Sendable {
     /// keeping.
     package static func isRefusal(status: Int) -> Bool { status == 429 || status >= 500 }
 
+    /// Whether an error status may mean that the prompt is too long, which its words tell.
+    package static func mayBeOverflow(status: Int) -> Bool { status == 400 || status == 413 || status == 422 }
+
     /// Whether a worker that failed so should rest a moment: it does nothing now, and would refuse the next one too.
     package static func needsRest(_ failure: Failure) -> Bool {
         switch failure {
         case .error(let error):
             error.code == .workerUnavailable || error.code == .workerBusy || error.cause != nil
         case .refusal(let status, _): status == 429 || status == 503
+        case .overflow: false
         }
     }
 
@@ -169,6 +207,7 @@ package struct Attempts: Sendable {
         switch failure {
         case .error(let error): error.retryAfterSeconds
         case .refusal(_, let seconds): seconds
+        case .overflow: nil
         }
     }
 
@@ -181,7 +220,8 @@ package struct Attempts: Sendable {
     }
 
     private func advice(for failure: Failure) -> RetryAdvice {
-        switch failure {
+        if failure.isOverflow { return terms.mayOutgrow ? .elsewhere : .never }
+        return switch failure {
         // A backend's document with a status: it may have begun.
         case .error(let error) where error.code == .workerBusy && error.statusOverride != nil && !terms.mayRepeat:
             .never
@@ -191,11 +231,14 @@ package struct Attempts: Sendable {
         // "Not now" means that nothing was done, where nothing could have been done by halves.
         case .refusal(let status, _) where status == 429 || status == 503: terms.mayRepeat ? .elsewhere : .never
         case .refusal(let status, _): status >= 500 ? .ifRepeatable : .never
+        case .overflow: .never
         }
     }
 
     /// The more a failure says of why there is no answer, the heavier.
     private static func weight(_ failure: Failure) -> Int {
+        // The one thing that the buyer can do something about.
+        if failure.isOverflow { return 5 }
         guard case .error(let error) = failure else { return 4 }
         return switch error.code {
         case .nodeUnreachable, .draining, .misdirected, .forwardRefused, .accessDenied: 0

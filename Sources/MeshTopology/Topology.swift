@@ -1,3 +1,6 @@
+package import MeshRouting
+package import MeshWire
+
 /// One mesh on paper: its nodes, who sells and who buys where. Read from `Topology/*.yaml` by `Topology.parse`, which
 /// returns only whole ones: every name is valid and unique, every reference leads somewhere, every node can be found.
 /// `aisbf local up` starts it with real processes; `mesh-sim run` simulates it; tests name it. It holds no secrets.
@@ -12,6 +15,7 @@ package struct Topology: Sendable, Equatable {
     package var providers: [Provider]
     package var workers: [Worker]
     package var buyers: [Buyer]
+    package var markets: [Market]
 
     package struct Node: Sendable, Equatable {
         package var name: String
@@ -35,9 +39,13 @@ package struct Topology: Sendable, Equatable {
         /// Owners admitted when `access` is `named`: `user@node`.
         package var named: [AccountName]
         package var maxConcurrency: Int?
+        /// Its home node asks this itself (a provider of kind `openai`); nil: its workers answer.
+        package var backend: Backend?
 
         /// `owner/id`, unique within its home node.
         package var key: String { "\(owner)/\(id)" }
+        /// `owner/id@node`.
+        package var fullName: String { "\(key)@\(home)" }
     }
 
     package enum Access: String, Sendable, CaseIterable {
@@ -67,6 +75,20 @@ package struct Topology: Sendable, Equatable {
 
         /// `owner@node/id`.
         package var description: String { "\(owner)@\(home)/\(id)" }
+    }
+
+    /// What owners at some nodes set up for buyers.
+    package struct Market: Sendable, Equatable {
+        package var nodes: [String]
+        /// What buyers write for its first rotation.
+        package var firstRotation: String? { rotations.first.map { "rotation/\($0.name)" } }
+        package var rotations: [Rotation]
+        package var policies: [Policy]
+        /// As `aisbf apply` takes it.
+        package var document: JSONValue
+
+        /// The document's JSON; nil where there is nothing to apply.
+        package var json: [UInt8]? { (document.members ?? []).isEmpty ? nil : document.bytes }
     }
 
     package enum Backend: Sendable, Equatable {

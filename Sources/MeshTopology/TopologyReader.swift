@@ -1,4 +1,6 @@
 internal import MeshModel
+internal import MeshRouting
+internal import MeshWire
 internal import Yams
 
 extension Topology {
@@ -28,7 +30,7 @@ extension Topology {
         section.refuseUnknown(
             besides: [
                 "name", "description", "network", "beacon_interval_ms", "nodes", "users", "providers", "workers",
-                "buyers",
+                "buyers", "market",
             ],
             problems: &problems)
         let name = section.name("name", problems: &problems)
@@ -38,12 +40,13 @@ extension Topology {
             network: section.text("network", default: "aisbf-local-\(name)", problems: &problems),
             beaconIntervalMs: Int64(
                 section.integer("beacon_interval_ms", default: 1_000, in: 100...300_000, problems: &problems)),
-            nodes: [], users: [], providers: [], workers: [], buyers: [])
+            nodes: [], users: [], providers: [], workers: [], buyers: [], markets: [])
         section.each("nodes", problems: &problems) { topology.nodes.append(node(&$0, &$1)) }
         section.each("users", problems: &problems) { topology.users.append(user(&$0, &$1)) }
         section.each("providers", problems: &problems) { topology.providers.append(provider(&$0, &$1)) }
         section.each("workers", problems: &problems) { topology.workers.append(worker(&$0, &$1)) }
         section.each("buyers", problems: &problems) { topology.buyers.append(buyer(&$0, &$1)) }
+        section.each("market", problems: &problems) { topology.markets.append(market(&$0, &$1)) }
         return topology
     }
 
@@ -69,7 +72,7 @@ extension Topology {
 
     private static func provider(_ section: inout TopologySection, _ problems: inout [TopologyProblem]) -> Provider {
         section.refuseUnknown(
-            besides: ["id", "owner", "home", "access", "named", "max_concurrency"], problems: &problems)
+            besides: ["id", "owner", "home", "access", "named", "max_concurrency", "backend"], problems: &problems)
         let word = section.text("access", default: "owner", problems: &problems)
         let access = Access(rawValue: word)
         if access == nil {
@@ -84,10 +87,40 @@ extension Topology {
                 section.report("named[\(index)]", "must look like user@node", problems: &problems)
             }
         }
+        var backend: Backend?
+        section.child("backend", problems: &problems) { backend = Self.backend(&$0, &$1) }
         return Provider(
             id: section.name("id", problems: &problems), owner: section.name("owner", problems: &problems),
             home: section.name("home", problems: &problems), access: access ?? .owner, named: named,
-            maxConcurrency: concurrency == 0 ? nil : concurrency)
+            maxConcurrency: concurrency == 0 ? nil : concurrency, backend: backend)
+    }
+
+    private static func market(_ section: inout TopologySection, _ problems: inout [TopologyProblem]) -> Market {
+        section.refuseUnknown(besides: ["nodes", "rotations", "policies"], problems: &problems)
+        var market = Market(
+            nodes: section.texts("nodes", problems: &problems), rotations: [], policies: [], document: .object([]))
+        if market.nodes.isEmpty { section.report("nodes", "must name the nodes that have this", problems: &problems) }
+        var members: [JSONValue.Member] = []
+        let rotations = section.documents("rotations", problems: &problems)
+        if !rotations.isEmpty { members.append(.init("rotations", .array(rotations))) }
+        for (index, document) in rotations.enumerated() {
+            let (rotation, wrong) = Rotation.read(document.without("owner"))
+            for problem in wrong {
+                section.report("rotations[\(index)].\(problem.path)", problem.message, problems: &problems)
+            }
+            market.rotations.append(rotation)
+        }
+        let policies = section.documents("policies", problems: &problems)
+        if !policies.isEmpty { members.append(.init("policies", .array(policies))) }
+        for (index, document) in policies.enumerated() {
+            let (policy, wrong) = Policy.read(document.without("owner"))
+            for problem in wrong {
+                section.report("policies[\(index)].\(problem.path)", problem.message, problems: &problems)
+            }
+            market.policies.append(policy)
+        }
+        market.document = .object(members)
+        return market
     }
 
     private static func worker(_ section: inout TopologySection, _ problems: inout [TopologyProblem]) -> Worker {
@@ -134,4 +167,9 @@ extension Topology {
         guard parts.count == 2, NameRule.isValid(parts[1]), let account = accountName(parts[0]) else { return nil }
         return ProviderName(owner: account.user, home: account.node, id: parts[1])
     }
+}
+
+extension JSONValue {
+    /// Whose something is, is no part of it.
+    fileprivate func without(_ name: String) -> JSONValue { .object((members ?? []).filter { $0.name != name }) }
 }

@@ -1,4 +1,5 @@
 internal import MeshModel
+internal import MeshWire
 internal import Yams
 
 /// One mapping of the file with the path to it, read key by key; what is wrong is appended to `problems`.
@@ -102,6 +103,22 @@ struct TopologySection {
         }
     }
 
+    /// A list of documents of another kind, as they are sent on.
+    func documents(_ key: String, problems: inout [TopologyProblem]) -> [JSONValue] {
+        guard let node = value(key) else { return [] }
+        guard case .sequence(let sequence) = node, sequence.count <= TopologyLimits.entries else {
+            report(key, "must be a list", problems: &problems)
+            return []
+        }
+        return sequence.enumerated().compactMap { index, element in
+            guard case .mapping = element, let document = JSONValue(element, depth: 0) else {
+                report("\(key)[\(index)]", "must be a section", problems: &problems)
+                return nil
+            }
+            return document
+        }
+    }
+
     private func full(_ key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
 
     /// The value of `key`; an empty one counts as absent.
@@ -111,5 +128,40 @@ struct TopologySection {
             return nil
         }
         return node
+    }
+}
+
+extension JSONValue {
+    /// Nil for what JSON cannot say: keys that are no texts, aliases, and more levels than a document may have.
+    fileprivate init?(_ node: Yams.Node, depth: Int) {
+        guard depth < Limits.jsonDepth else { return nil }
+        switch node {
+        case .scalar(let scalar): self = Self.scalar(scalar, node)
+        case .sequence(let sequence):
+            var elements: [JSONValue] = []
+            for element in sequence {
+                guard let value = JSONValue(element, depth: depth + 1) else { return nil }
+                elements.append(value)
+            }
+            self = .array(elements)
+        case .mapping(let mapping):
+            var members: [Member] = []
+            for (key, element) in mapping {
+                guard let name = key.scalar?.string, let value = JSONValue(element, depth: depth + 1) else {
+                    return nil
+                }
+                members.append(Member(name, value))
+            }
+            self = .object(members)
+        case .alias: return nil
+        }
+    }
+
+    private static func scalar(_ scalar: Yams.Node.Scalar, _ node: Yams.Node) -> JSONValue {
+        guard scalar.style == .plain else { return .string(scalar.string) }
+        if ["", "~", "null"].contains(scalar.string) { return .null }
+        if let flag = node.bool { return .boolean(flag) }
+        if let number = node.int { return .integer(number) }
+        return .string(scalar.string)
     }
 }

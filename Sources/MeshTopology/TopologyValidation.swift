@@ -1,4 +1,5 @@
 internal import MeshModel
+internal import MeshRouting
 
 /// What must hold between the parts of a topology whose parts are well formed.
 struct TopologyValidation {
@@ -23,6 +24,7 @@ struct TopologyValidation {
         checkAccounts(&problems)
         checkProviders(&problems)
         checkWorkers(&problems)
+        checkMarkets(&problems)
     }
 
     private func checkNodes(_ problems: inout [TopologyProblem]) {
@@ -108,6 +110,12 @@ struct TopologyValidation {
         unique(topology.workers.map(\.name), in: "workers", field: "name", &problems)
         for (index, worker) in topology.workers.enumerated() {
             mustBeNode(worker.attach, "workers[\(index)].attach", &problems)
+            if topology.provider(worker.provider)?.backend != nil {
+                problems.append(
+                    .init(
+                        path: "workers[\(index)].provider",
+                        message: "'\(worker.provider)' has a backend: its home node serves it, and no worker"))
+            }
             if topology.provider(worker.provider) == nil {
                 let names = topology.providers.map { "\($0.owner)@\($0.home)/\($0.id)" }
                 problems.append(
@@ -115,6 +123,22 @@ struct TopologyValidation {
                         path: "workers[\(index)].provider",
                         message: "there is no provider '\(worker.provider)'"
                             + NearName.hint(for: "\(worker.provider)", among: names)))
+            }
+        }
+    }
+
+    private func checkMarkets(_ problems: inout [TopologyProblem]) {
+        for (index, market) in topology.markets.enumerated() {
+            let path = "market[\(index)]"
+            for (position, node) in market.nodes.enumerated() {
+                mustBeNode(node, "\(path).nodes[\(position)]", &problems)
+            }
+            for (position, rotation) in market.rotations.enumerated() {
+                let wrong = rotation.problems { name in market.rotations.first { $0.name == name } }
+                for problem in wrong {
+                    problems.append(
+                        .init(path: "\(path).rotations[\(position)].\(problem.path)", message: problem.message))
+                }
             }
         }
     }

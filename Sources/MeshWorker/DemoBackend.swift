@@ -115,9 +115,12 @@ struct DemoReply {
         id = "chatcmpl-demo-" + UUID().uuidString.lowercased().replacingOccurrences(of: "-", with: "").prefix(24)
         created = Int64(Date().timeIntervalSince1970)
         let said = Self.text(of: messages.last { $0["role"]?.text == "user" })
-        let text =
+        let whole =
             "This is the demo backend of AISBF Mesh: no model has thought about this answer. "
             + "You said: \(said.prefix(2_000))"
+        // Whoever gets the beginning of an answer goes on with it.
+        let begun = messages.last.flatMap { $0["role"]?.text == "assistant" ? Self.text(of: $0) : nil } ?? ""
+        let text = whole.hasPrefix(begun) ? whole.dropFirst(begun.count) : whole[...]
         var words: [String] = []
         for word in text.split(separator: " ", omittingEmptySubsequences: false) {
             words.append(words.isEmpty ? String(word) : " " + word)

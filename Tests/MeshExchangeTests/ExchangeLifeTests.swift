@@ -24,6 +24,8 @@ import Testing
             case buyerLeft
             case refused(ErrorCode)
             case uploadLeft
+            /// Too much is asked twice.
+            case mayNotRepeat
         }
 
         var at: Int64
@@ -42,6 +44,7 @@ import Testing
         var form = AnswerForm.events
         var mayRepeat = true
         var isBuyer = true
+        var mayResume = false
         var steps: [Step]
         var testDescription: String { name }
     }
@@ -53,7 +56,8 @@ import Testing
         let terms = Attempts.Terms(
             firstContentMs: 10_000, idleMs: 5_000, totalMs: 60_000, isStream: row.form == .events,
             mayRepeat: row.mayRepeat)
-        var machine = ExchangeStateMachine(terms, form: row.form, boundsStream: row.isBuyer, now: zero)
+        var machine = ExchangeStateMachine(
+            terms, form: row.form, boundsStream: row.isBuyer, mayResume: row.mayResume, now: zero)
         var isWritable = true
         var canSendAgain = true
         return row.steps.map { step in
@@ -77,6 +81,9 @@ import Testing
             case .tick: actions = machine.tick(whoAnswers: "the worker", canSendAgain: canSendAgain, now: now)
             case .buyerLeft: actions = machine.cancelled()
             case .refused(let code): actions = machine.refused(MeshError(code, "no"))
+            case .mayNotRepeat:
+                #expect(machine.repeatsWork)
+                actions = machine.mayNotRepeat(now: now)
             case .uploadLeft:
                 canSendAgain = false
                 actions = []
@@ -85,6 +92,10 @@ import Testing
             for action in actions {
                 guard case .drain = action else {
                     done += word(action)
+                    if case .begin = action, let text = machine.resumesBehind {
+                        machine.marks(resumption: ByteBuffer(string: ": mark\n\n"))
+                        done.append("behind \(String(decoding: text, as: UTF8.self))")
+                    }
                     continue
                 }
                 while isWritable, let more = machine.nextPiece(now: now) { done += more.flatMap(word) }
@@ -184,6 +195,11 @@ import Testing
                 Step(30, fails(.workerUnavailable), "rest 2 0", "fail worker_lost"),
             ]),
         Row(
+            name: "too much is asked twice: the failure is the answer",
+            steps: began + [
+                Step(10, fails(.workerError), "begin 1 10000 59990"), Step(10, .mayNotRepeat, "fail worker_error"),
+            ]),
+        Row(
             name: "nobody new is found",
             steps: began + [
                 Step(10, fails(.workerLost), "begin 1 10000 59990"), Step(20, fails(.nodeUnreachable), "find"),
@@ -195,6 +211,75 @@ import Testing
                 Step(10, head(503, "application/json")), Step(11, bytes("later")),
                 Step(12, end, "rest 0 0", "begin 1 10000 59988"),
                 Step(20, fails(.nodeUnreachable), "find"), Step(20, .found([]), "head 503", #"write "later""#, "end 7"),
+            ]),
+    ]
+
+    private static let next = #"data: {"choices":[{"delta":{"content":"b"}}]}"# + "\n\n"
+    private static let tools = #"data: {"choices":[{"delta":{"tool_calls":[{"index":0}]}}]}"# + "\n\n"
+    private static let last = #"data: {"choices":[{"delta":{},"finish_reason":"stop"}]}"# + "\n\n"
+    private static let mark = #"write ": mark\n\n""#
+    private static let written = "write \(next.debugDescription)"
+
+    static let resumptions: [Row] = [
+        Row(
+            name: "another goes on, in one stream", mayResume: true,
+            steps: answering + [
+                Step(30, fails(.workerLost), "begin 1 10000 59970", "behind a"), Step(31, head()),
+                Step(32, bytes(role)),
+                Step(33, bytes(next), "over 1", mark, "write \((role + next).utf8.count)"),
+                Step(40, end, "end 7"),
+            ]),
+        Row(
+            name: "also when it fell silent; and once more", mayResume: true,
+            steps: answering + [
+                Step(6_020, .tick, "cancel", "begin 1 10000 53980", "behind a"), Step(6_030, head()),
+                Step(6_031, bytes(next), "over 1", mark, written),
+                Step(6_040, fails(.workerLost), "find"),
+                Step(6_040, .found([true]), "begin 2 10000 53960", "behind ab"),
+                Step(6_050, fails(.workerBusy), "rest 2 0", "fail worker_lost"),
+            ]),
+        Row(
+            name: "nobody can: why it broke off is told", mayResume: true,
+            steps: answering + [
+                Step(30, fails(.workerLost), "begin 1 10000 59970", "behind a"),
+                Step(40, head(503, "application/json")), Step(41, bytes("later")), Step(42, end, "rest 1 0", "find"),
+                Step(43, .found([]), "fail worker_lost"),
+            ]),
+        Row(
+            name: "who answers with something else does not go on", mayResume: true,
+            steps: answering + [
+                Step(30, fails(.workerLost), "begin 1 10000 59970", "behind a"),
+                Step(40, head(200, "application/json")),
+                Step(41, bytes("{}"), "cancel", "find"), Step(42, .found([]), "fail worker_lost"),
+            ]),
+        Row(
+            name: "nor where nobody asked for it",
+            steps: answering + [Step(30, fails(.workerLost), "fail worker_lost")]),
+        Row(
+            name: "nor behind more than text", mayResume: true,
+            steps: answering + [
+                Step(30, bytes(tools), "write \(tools.debugDescription)"),
+                Step(31, fails(.workerLost), "fail worker_lost"),
+            ]),
+        Row(
+            name: "nor behind the last word", mayResume: true,
+            steps: answering + [
+                Step(30, bytes(last), "write \(last.debugDescription)"),
+                Step(31, fails(.workerLost), "fail worker_lost"),
+            ]),
+        Row(
+            name: "a buyer who leaves meanwhile", mayResume: true,
+            steps: answering + [
+                Step(30, fails(.workerLost), "begin 1 10000 59970", "behind a"), Step(31, .buyerLeft, "cancel"),
+            ]),
+        Row(
+            name: "what waits for a slow reader stands before it", mayResume: true,
+            steps: answering + [
+                Step(25, .blocked), Step(30, bytes(word), "pause"),
+                Step(31, fails(.workerLost), "begin 1 10000 59969", "behind aa"),
+                Step(40, head()), Step(41, bytes(next), "over 1"),
+                Step(50, .writable, "write \((word + ": mark\n\n" + next).utf8.count)", "resume"),
+                Step(60, end, "end 7"),
             ]),
     ]
 
@@ -332,7 +417,7 @@ import Testing
             ]),
     ]
 
-    @Test(arguments: ways + times + readers + foreign) func aRequestLives(row: Row) {
+    @Test(arguments: ways + resumptions + times + readers + foreign) func aRequestLives(row: Row) {
         let played = Self.played(row)
         for (step, done) in zip(row.steps, played) {
             #expect(done == step.done, "\(row.name), at \(step.at): \(step.event)")

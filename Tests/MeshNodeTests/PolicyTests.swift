@@ -62,6 +62,28 @@ import Testing
         }
     }
 
+    @Test func aLongPromptGoesToALargerWindow() async throws {
+        try await TwoSellers.open(windows: (8_000, 32_000)) { shop in
+            let tooLong = #"{"error":{"message":"the prompt is too long","code":"context_length_exceeded"}}"#
+            shop.first.answers(Serving.status(400, tooLong))
+            let order = #""provider":{"order":["lab"]}"#
+            for _ in 0..<4 {
+                let reply = try await Self.ask(shop, order)
+                #expect(reply.status == 200, "\(reply.text)")
+                #expect(reply["aisbf-provider"] == "global@north/den")
+            }
+            #expect(shop.first.count == 4, "it is not its fault")
+            let alone = try await Self.ask(shop, #""provider":{"order":["lab"],"allow_fallbacks":false}"#)
+            #expect(alone.status == 400)
+            #expect(alone.text == tooLong)
+            shop.first.answers(Serving.well)
+            shop.second.answers(Serving.status(400, tooLong))
+            let larger = try await Self.ask(shop, #""provider":{"order":["den"]}"#)
+            #expect(larger.status == 400, "a smaller window is no help")
+            #expect(shop.first.count == 5)
+        }
+    }
+
     @Test func endingsOrderAndRealNamesWin() async throws {
         try await TwoSellers.open { shop in
             let fast = try await Self.ask(shop, "", model: "lab/m1:nitro")

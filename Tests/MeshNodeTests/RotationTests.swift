@@ -64,6 +64,32 @@ import Testing
         }
     }
 
+    private static let tooLong =
+        #"{"error":{"message":"the prompt of % is too long","type":"invalid_request_error","code":"context_length_exceeded"}}"#
+
+    /// The one failure of a request's own that another member may not have.
+    @Test func aLongPromptGoesToALargerWindow() async throws {
+        try await TwoSellers.open(windows: (8_000, 32_000)) { shop in
+            try await shop.rotation(Self.pair)
+            shop.first.answers(Serving.status(400, Self.tooLong.replacing("%", with: "lab")))
+            for turn in 1...4 {
+                let reply = try await shop.ask()
+                #expect(reply.status == 200, "\(reply.text)")
+                #expect(shop.second.count == turn)
+            }
+            #expect(shop.first.count == 3, "it is not its fault: it keeps its share")
+            // Whoever has the largest says what the buyer hears, word for word.
+            shop.second.answers(Serving.status(400, Self.tooLong.replacing("%", with: "den")))
+            for _ in 0..<4 {
+                let reply = try await shop.ask()
+                #expect(reply.status == 400)
+                #expect(reply.text == Self.tooLong.replacing("%", with: "den"), "\(reply.text)")
+            }
+            #expect(shop.second.count == 8, "once each")
+            #expect(shop.first.count == 6, "nobody is asked who has less than the one that refused")
+        }
+    }
+
     @Test func whoIsFullIsWaitedFor() async throws {
         try await TwoSellers.open(#"{"max_concurrency":1}"#) { shop in
             try await shop.rotation(#"{"name":"one","members":["lab"]}"#)

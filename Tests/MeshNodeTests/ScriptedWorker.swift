@@ -58,10 +58,10 @@ final class ScriptedWorker: Sendable {
     /// A registered worker that offers `models`.
     static func attach(
         _ port: Int, provider: String, token: String, client: String = "w1", username: String = "global",
-        models: [String] = ["m1"], capabilities: String = "{}"
+        models: [String] = ["m1"], window: Int? = nil, capabilities: String = "{}"
     ) async throws -> ScriptedWorker {
         let worker = try await connect(port, provider: provider, token: token, client: client, username: username)
-        try await worker.begin(models: models, capabilities: capabilities)
+        try await worker.begin(models: models, window: window, capabilities: capabilities)
         return worker
     }
 
@@ -74,11 +74,12 @@ final class ScriptedWorker: Sendable {
         return worker
     }
 
-    private func begin(models: [String], capabilities: String) async throws {
+    private func begin(models: [String], window: Int? = nil, capabilities: String) async throws {
         register(capabilities: capabilities)
         _ = try await event("registered")
         let ask = try await request("models.list")
-        let list: JSONValue = ["data": .array(models.map { .object([.init("id", .string($0))]) })]
+        let told = window.map { [JSONValue.Member("context_length", .integer($0))] } ?? []
+        let list: JSONValue = ["data": .array(models.map { .object([.init("id", .string($0))] + told) })]
         answer(ask, payload: String(decoding: list.bytes, as: UTF8.self))
     }
 

@@ -53,19 +53,21 @@ struct TwoSellers: Sendable {
     func ask(_ model: String = "rotation/pair") async throws -> Reply { try await bob.ask(model: model) }
 
     /// Two providers, `lab` and `den`, each with one worker and its own model.
+    /// - Parameter windows: of the models, in tokens.
     static func open(
-        _ capabilities: String = "{}", _ body: @escaping @Sendable (TwoSellers) async throws -> Void
+        _ capabilities: String = "{}", windows: (Int?, Int?) = (nil, nil),
+        _ body: @escaping @Sendable (TwoSellers) async throws -> Void
     ) async throws {
         try await withNode { node in
             try await node.user("bob")
             let bob = try await node.key(of: "bob")
             var serving: [Serving] = []
-            for (provider, model) in [("lab", "m1"), ("den", "m2")] {
+            for (provider, model, window) in [("lab", "m1", windows.0), ("den", "m2", windows.1)] {
                 let token = try await node.provider(provider)
                 let worker = try await eventually("the worker is admitted", within: 20) {
                     try? await ScriptedWorker.attach(
                         node.buyerPort, provider: provider, token: token, client: "w-\(provider)",
-                        models: [model], capabilities: capabilities)
+                        models: [model], window: window, capabilities: capabilities)
                 }
                 serving.append(Serving(worker))
                 try await node.offers("\(provider)/\(model)", to: bob)

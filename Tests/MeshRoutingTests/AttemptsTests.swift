@@ -7,12 +7,13 @@ import Testing
     static func at(_ milliseconds: Int64) -> Instant { Instant(nanoseconds: milliseconds * 1_000_000) }
 
     static func machine(
-        isStream: Bool = true, mayRepeat: Bool = true, places: Int = 3, repeats: Int = 3, known: Int = 3
+        isStream: Bool = true, mayRepeat: Bool = true, places: Int = 3, repeats: Int = 3, known: Int = 3,
+        mayOutgrow: Bool = false
     ) -> Attempts {
         var machine = Attempts(
             Attempts.Terms(
                 firstContentMs: 10_000, idleMs: 4_000, totalMs: 100_000, isStream: isStream, mayRepeat: mayRepeat,
-                places: places, repeats: repeats), now: at(0))
+                places: places, repeats: repeats, mayOutgrow: mayOutgrow), now: at(0))
         machine.found(known)
         return machine
     }
@@ -70,6 +71,21 @@ import Testing
         #expect(!host.hasNext)
     }
 
+    /// A lost worker's load is gone with it, and one that refused did nothing.
+    @Test(arguments: [
+        (ErrorCode.workerError, true), (.workerTimeout, true), (.workerBadAnswer, true), (.nodeError, true),
+        (.workerLost, false), (.nodeUnreachable, false), (.workerBusy, false), (.draining, false),
+    ])
+    func whatIsWorkDoneTwice(code: ErrorCode, repeats: Bool) {
+        var machine = Self.machine()
+        _ = machine.begin(now: Self.at(0))
+        _ = machine.failed(.error(MeshError(code, "x")), canSendAgain: true)
+        #expect(machine.repeatsWork == repeats)
+        _ = machine.begin(now: Self.at(0))
+        machine.withdrawn()
+        #expect(!machine.hasNext && !machine.wantsMore && machine.tried == 1)
+    }
+
     @Test func whatSaysMostIsToldWithTheSoonestTime() throws {
         let failures: [Attempts.Failure] = [
             .error(MeshError(.workerBusy, "busy", retryAfterSeconds: 20)),
@@ -83,6 +99,28 @@ import Testing
         }
         let verdict = try #require(machine.verdict)
         #expect(verdict.failure == .refusal(status: 503, retryAfterSeconds: 7) && verdict.attempt == 2)
+    }
+
+    private static let overflows: [Attempts.Failure] = [
+        .overflow(status: 400),
+        .error(MeshError(.workerError, "the worker says: prompt is too long", statusOverride: 400)),
+        .error(MeshError(.workerError, "the worker says: this model's maximum context length is 8192 tokens")),
+    ]
+
+    /// Where all have one model nobody has a larger window; where they have not, that is told before all else.
+    @Test(arguments: overflows)
+    func aPromptThatIsTooLong(failure: Attempts.Failure) throws {
+        #expect(!Self.goesOn(failure, mayRepeat: true))
+        var machine = Self.machine(mayOutgrow: true)
+        _ = machine.begin(now: Self.at(0))
+        _ = machine.failed(failure, canSendAgain: true)
+        #expect(machine.hasNext)
+        _ = machine.begin(now: Self.at(0))
+        _ = machine.failed(.refusal(status: 503, retryAfterSeconds: 7), canSendAgain: true)
+        _ = machine.begin(now: Self.at(0))
+        _ = machine.failed(.error(MeshError(.workerBadAnswer, "x")), canSendAgain: true)
+        let verdict = try #require(machine.verdict)
+        #expect(verdict.failure == failure && verdict.attempt == 1, "and waiting is no use")
     }
 
     @Test func aRefusalOfTheRequestItselfIsTheAnswer() throws {

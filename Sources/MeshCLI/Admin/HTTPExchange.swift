@@ -79,9 +79,13 @@ struct HTTPExchange {
         return Answer(status: Int(response.status.code), body: Array(buffer.readableBytesView))
     }
 
-    /// The bytes of a streamed answer as they come, each piece with the milliseconds since the request was sent.
-    func stream(_ body: ([UInt8]) throws -> Void) async throws -> Int {
+    /// The bytes of a streamed answer as they come.
+    /// - Parameter head: called before the first of them, with a look-up of the answer's fields.
+    func stream(
+        head: ((_ field: (String) -> String?) -> Void)? = nil, _ body: ([UInt8]) throws -> Void
+    ) async throws -> Int {
         let response = try await Self.client(trusting: caFile).execute(request, timeout: .seconds(seconds))
+        head? { response.headers.first(name: $0) }
         for try await piece in response.body { try body(Array(piece.readableBytesView)) }
         return Int(response.status.code)
     }

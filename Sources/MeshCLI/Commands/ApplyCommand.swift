@@ -1,6 +1,4 @@
 internal import ArgumentParser
-internal import Foundation
-internal import MeshTopology
 
 /// A file with what an owner sets up, brought in whole or not at all.
 struct ApplyCommand: AsyncParsableCommand {
@@ -17,35 +15,13 @@ struct ApplyCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let body = try Self.read(file)
+        let body = try DocumentFile.read(file)
         let answer = try await admin.client().send("POST", "apply", body: body)
         if output.json { return Console.print(answer.pretty) }
         for (key, prefix) in [("rotations", "rotation"), ("policies", "autoselect")] {
             for entry in answer[key]?.elements ?? [] {
                 Console.print("\(prefix)/\(entry["name"]?.text ?? "") of \(entry["owner"]?.text ?? "")")
             }
-        }
-    }
-
-    /// The largest file that is read.
-    private static let bytes = 1 << 20
-
-    private static func read(_ file: String) throws -> JSONValue {
-        let data: Data
-        if file == "-" {
-            data = FileHandle.standardInput.readData(ofLength: bytes + 1)
-        } else {
-            guard let handle = FileHandle(forReadingAtPath: file) else {
-                throw CommandFailure("cannot read \(file): is it there, and may you read it?")
-            }
-            data = (try? handle.read(upToCount: bytes + 1)) ?? Data()
-        }
-        guard data.count <= bytes else { throw CommandFailure("\(file) is larger than \(bytes >> 10) KiB") }
-        do {
-            let text = String(decoding: data, as: UTF8.self)
-            return try YAMLFile.decode(JSONValue.self, from: text)
-        } catch {
-            throw CommandFailure("\(file) is neither YAML nor JSON: \(error)", exitCode: 65)
         }
     }
 }

@@ -5,7 +5,7 @@ internal import MeshTopology
 struct LocalCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "local", abstract: "A whole mesh on this machine, from a topology file.",
-        subcommands: [Up.self, Check.self, Down.self])
+        subcommands: [Up.self, Check.self, Failover.self, Down.self])
 
     struct Place: ParsableArguments {
         @Argument(
@@ -108,6 +108,20 @@ struct LocalCommand: AsyncParsableCommand {
                     Table(["NODE", "CHECK", "RESULT", "MS", "DETAIL"], rows: results.map(\.row)).text)
             }
             if failed > 0 { throw CommandFailure("\(failed) of \(results.count) checks failed") }
+        }
+    }
+
+    struct Failover: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Kill the worker that serves, before and after its first word, and show what the buyer saw.",
+            discussion: "The mesh is started if it is not up, and left up with all its workers.")
+        @OptionGroup var place: Place
+        @Option(help: "The node that the buyer asks.") var node: String?
+        @Option(help: "What the buyer asks for; by default the topology's first rotation.") var model: String?
+
+        func run() async throws {
+            let mesh = try place.mesh()
+            try await FailoverDemo(mesh: mesh, node: node, model: model).run()
         }
     }
 

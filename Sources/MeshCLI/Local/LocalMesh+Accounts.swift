@@ -11,14 +11,18 @@ extension LocalMesh {
         where !state.buyers.contains(where: { $0.name == buyer.name && $0.node == buyer.node }) {
             try await createBuyer(buyer, &state)
         }
-        for provider in topology.providers {
+        for provider in topology.providers where provider.backend != nil {
+            guard !state.providers.contains(provider.fullName) else { continue }
+            try await createUpstream(provider, &state)
+        }
+        for provider in topology.providers where provider.backend == nil {
             let workers = topology.workers.filter { topology.provider($0.provider) == provider }
             let complete = workers.allSatisfy { worker in
                 state.workers.contains {
                     $0.name == worker.name && FileManager.default.fileExists(atPath: $0.configPath)
                 }
             }
-            guard !complete || !state.providers.contains("\(provider.key)@\(provider.home)") else { continue }
+            guard !complete || !state.providers.contains(provider.fullName) else { continue }
             try await createProvider(provider, workers, &state)
         }
     }
@@ -40,12 +44,7 @@ extension LocalMesh {
     private func createProvider(
         _ provider: Topology.Provider, _ workers: [Topology.Worker], _ state: inout LocalState
     ) async throws {
-        var body: [String: JSONValue] = [
-            "owner": .string(provider.owner), "provider_id": .string(provider.id),
-            "access": .string(provider.access.rawValue),
-        ]
-        body["max_concurrency"] = provider.maxConcurrency.map { .integer(Int64($0)) }
-        if provider.access == .named { body["named"] = .array(try await ownerIDs(provider.named)) }
+        let body = try await terms(of: provider)
         var answer = try await admin(provider.home).create("providers", .object(body))
         if answer == nil {
             // It is there, but its token is shown once only: a new one for the worker files that are missing.
@@ -57,9 +56,32 @@ extension LocalMesh {
             throw CommandFailure("node \(provider.home) did not answer with a worker file for \(provider.key)")
         }
         for worker in workers { try writeWorker(worker, template, &state) }
-        if !state.providers.contains("\(provider.key)@\(provider.home)") {
-            state.providers.append("\(provider.key)@\(provider.home)")
+        if !state.providers.contains(provider.fullName) { state.providers.append(provider.fullName) }
+        try state.save(to: directory)
+    }
+
+    private func terms(of provider: Topology.Provider) async throws -> [String: JSONValue] {
+        var body: [String: JSONValue] = [
+            "owner": .string(provider.owner), "provider_id": .string(provider.id),
+            "access": .string(provider.access.rawValue),
+        ]
+        body["max_concurrency"] = provider.maxConcurrency.map { .integer(Int64($0)) }
+        if provider.access == .named { body["named"] = .array(try await ownerIDs(provider.named)) }
+        return body
+    }
+
+    /// A provider that its home node serves itself.
+    private func createUpstream(_ provider: Topology.Provider, _ state: inout LocalState) async throws {
+        var body = try await terms(of: provider)
+        body["kind"] = .string("openai")
+        switch provider.backend {
+        case .openAI(let url)?: body["base_url"] = .string(url)
+        case .demo?, nil:
+            guard let server = state.server(provider.fullName) else { return }
+            body["base_url"] = .string("http://127.0.0.1:\(server.port)/v1")
         }
+        _ = try await admin(provider.home).create("providers", .object(body))
+        state.providers.append(provider.fullName)
         try state.save(to: directory)
     }
 

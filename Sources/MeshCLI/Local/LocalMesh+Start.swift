@@ -17,7 +17,9 @@ extension LocalMesh {
         try state.save(to: directory)
         for index in state.nodes.indices { try startNode(&state, index) }
         for node in topology.nodes { try await waitForAdmin(node.name, state, deadline) }
+        for provider in topology.providers { try startServer(provider, &state) }
         try await createAccounts(&state)
+        try await applyMarkets()
         for worker in topology.workers { try startWorker(worker, &state) }
         try await waitForModels(state, deadline)
         return state
@@ -87,6 +89,28 @@ extension LocalMesh {
         state.nodes[index].process = try LocalProcess.start(
             ["node", "run", "--config", configPath(node.name)], log: logPath("node-\(node.name)"))
         try state.save(to: directory)
+    }
+
+    /// Its port is drawn once and kept: the provider's address names it.
+    private func startServer(_ provider: Topology.Provider, _ state: inout LocalState) throws {
+        guard let demo = demoServer(of: provider) else { return }
+        let name = provider.fullName
+        var server = try state.server(name) ?? .init(name: name, port: LocalPorts.free(1)[0])
+        guard !LocalProcess.isRunning(server.process) else { return }
+        progress("starting the demo server of \(name) on http://127.0.0.1:\(server.port)/v1")
+        server.process = try LocalProcess.start(
+            ["demo-server", "--port", "\(server.port)", "--tokens-per-second", "\(demo.tokensPerSecond)"]
+                + demo.models.flatMap { ["--model", $0] }, log: logPath("server-\(provider.id)"))
+        state.set(server)
+        try state.save(to: directory)
+    }
+
+    /// Applying again changes nothing.
+    private func applyMarkets() async throws {
+        for market in topology.markets {
+            guard let body = market.json.flatMap({ JSONValue.parse($0) }) else { continue }
+            for node in market.nodes { _ = try await admin(node).send("POST", "apply", body: body) }
+        }
     }
 
     private func startWorker(_ worker: Topology.Worker, _ state: inout LocalState) throws {

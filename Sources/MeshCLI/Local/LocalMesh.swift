@@ -59,26 +59,43 @@ struct LocalMesh {
             && topology.workers.allSatisfy { worker in
                 LocalProcess.isRunning(state.workers.first { $0.name == worker.name }?.process)
             }
+            && topology.providers.allSatisfy { provider in
+                demoServer(of: provider) == nil || LocalProcess.isRunning(state.server(provider.fullName)?.process)
+            }
+    }
+
+    /// What the server behind a provider lists and how quick it is, where it is one of ours.
+    func demoServer(of provider: Topology.Provider) -> (models: [String], tokensPerSecond: Int)? {
+        switch provider.backend {
+        case .demo(let models, let speed)?: (models, workerSpeed ?? speed)
+        case .openAI?, nil: nil
+        }
     }
 
     /// The models each node must list, as (provider, model).
     var expectedModels: [(provider: String, model: String)] {
-        topology.workers.compactMap { worker in
-            guard topology.provider(worker.provider)?.access == .public else { return nil }
-            switch worker.backend {
-            case .demo(let models, _): return models.first.map { (worker.provider.id, $0) }
-            case .openAI: return nil
-            }
+        let sold = topology.providers.compactMap { provider in
+            provider.access == .public ? demoServer(of: provider)?.models.first.map { (provider.id, $0) } : nil
         }
+        return sold
+            + topology.workers.compactMap { worker in
+                guard topology.provider(worker.provider)?.access == .public else { return nil }
+                switch worker.backend {
+                case .demo(let models, _): return models.first.map { (worker.provider.id, $0) }
+                case .openAI: return nil
+                }
+            }
     }
 
     /// SIGTERM to workers first, then nodes, so that nobody reconnects to a node that is leaving.
     func stop(_ state: LocalState) async throws -> Int {
         var killed = await LocalProcess.stop(state.workers.compactMap(\.process), seconds: 10)
+        killed += await LocalProcess.stop((state.servers ?? []).compactMap(\.process), seconds: 10)
         killed += await LocalProcess.stop(state.nodes.compactMap(\.process), seconds: 35)
         var stopped = state
         for index in stopped.nodes.indices { stopped.nodes[index].process = nil }
         for index in stopped.workers.indices { stopped.workers[index].process = nil }
+        for server in state.servers ?? [] { stopped.set(.init(name: server.name, port: server.port)) }
         try stopped.save(to: directory)
         return killed
     }

@@ -8,6 +8,15 @@ struct LocalState: Codable, Sendable, Equatable {
     var buyers: [Buyer] = []
     /// Providers that were created, `owner@node/id`.
     var providers: [String] = []
+    /// Demo servers behind providers that their nodes serve themselves. Nil in files of before there were any.
+    var servers: [Server]?
+
+    /// Its provider is `name`, as in `providers`.
+    struct Server: Codable, Sendable, Equatable {
+        var name: String
+        var port: Int
+        var process: ProcessRecord?
+    }
 
     struct Node: Codable, Sendable, Equatable {
         var name: String
@@ -45,9 +54,22 @@ struct LocalState: Codable, Sendable, Equatable {
         for index in workers.indices where !LocalProcess.isRunning(workers[index].process) {
             workers[index].process = nil
         }
+        servers = servers?.map { server in
+            var server = server
+            if !LocalProcess.isRunning(server.process) { server.process = nil }
+            return server
+        }
     }
 
-    var processes: [ProcessRecord] { workers.compactMap(\.process) + nodes.compactMap(\.process) }
+    func server(_ name: String) -> Server? { servers?.first { $0.name == name } }
+
+    mutating func set(_ server: Server) {
+        servers = (servers ?? []).filter { $0.name != server.name } + [server]
+    }
+
+    var processes: [ProcessRecord] {
+        workers.compactMap(\.process) + (servers ?? []).compactMap(\.process) + nodes.compactMap(\.process)
+    }
 
     static func path(in directory: String) -> String { "\(directory)/state.json" }
 

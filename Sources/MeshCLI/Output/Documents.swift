@@ -46,6 +46,14 @@ extension TableLayout {
         ("CHANGED", { LocalTime.cell($0["changed_at"], key: "changed_at") }),
     ])
 
+    /// Who could answer a request.
+    static let candidates = TableLayout(computed: [
+        ("", { $0["selected"] == .bool(true) ? ">" : "" }),
+        ("CANDIDATE", { $0["member"]?.text ?? $0["provider"]?.text ?? "" }),
+        ("MODEL", { $0["model"]?.cell ?? "" }), ("NODES", { $0["nodes"]?.cell ?? "" }),
+        ("PLACE", { CandidateCells.place($0) }), ("WHY NOT", { CandidateCells.reason($0) }),
+    ])
+
     static let policies = TableLayout([
         ("NAME", "name"), ("OWNER", "owner"), ("ORDER BY", "order_by"), ("MODELS", "models"), ("HOSTED", "hosted"),
         ("ABOUT", "about"), ("CHANGED", "changed_at"),
@@ -240,5 +248,21 @@ extension JSONValue {
     private func number(_ field: String, _ unit: String) -> String? {
         guard let cell = self[field]?.cell, let number = Int64(cell), number > 0 else { return nil }
         return "\(number) \(unit)"
+    }
+}
+
+/// Where a candidate stands, in a few words.
+enum CandidateCells {
+    static func place(_ row: JSONValue) -> String {
+        if case .integer(let rank)? = row["rank"] { return "\(rank)" }
+        guard case .integer(let perMille)? = row["share_per_mille"] else { return "-" }
+        return "\(perMille / 10).\(perMille % 10) %"
+    }
+
+    static func reason(_ row: JSONValue) -> String {
+        guard let reason = row["reason"]?.text else { return "" }
+        let words = "\(reason): \(row["reason_text"]?.text ?? "")"
+        guard case .integer(let back)? = row["back_after_ms"] else { return words }
+        return "\(words), back in \((back + 999) / 1_000) s"
     }
 }

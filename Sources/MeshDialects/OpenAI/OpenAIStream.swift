@@ -11,6 +11,21 @@ package enum OpenAIStream {
         EventText.event(error.document(requestID: requestID).bytes)
     }
 
+    /// Stands between the words of one that broke off and those of who goes on: a chunk without a choice, as that of
+    /// `usage` is, which programs pass over.
+    package static func resumed(provider: String, node: String, worker: String?, attempt: Int) -> [UInt8] {
+        let mark: JSONValue = [
+            "object": "chat.completion.chunk", "choices": [],
+            "aisbf": [
+                "resumed": [
+                    "provider": .string(provider), "node": .string(node), "worker": .optional(worker),
+                    "attempt": .integer(attempt),
+                ]
+            ],
+        ]
+        return EventText.event(mark.bytes)
+    }
+
     /// The end of a forwarded answer, for a node that reads it in the stream.
     package static func end(_ ending: ForwardAnswerEnd, requestID: String?) -> [UInt8] {
         switch ending {

@@ -78,11 +78,11 @@ extension PolicyIndex {
     ) -> [PolicyChoice] {
         var best: [PolicyChoice] = []
         let limit = min(limit, Limits.policyChoices)
-        guard limit > 0, states.states.count == rows.count else { return [] }
+        guard limit > 0, states.count == rows.count else { return [] }
         best.reserveCapacity(limit + 1)
         var worst = PolicyScore.behindAll
-        judging(query, states, turn: turn) { judge in
-            for asked in query.asked {
+        for asked in query.asked {
+            judging(query, asked.model, states, turn: turn) { judge in
                 for number in ranges[asked.model]
                 where asked.provider < 0 || judge.rows[number].provider == asked.provider {
                     if judge.exclusion(number, asked) != nil { continue }
@@ -105,9 +105,9 @@ extension PolicyIndex {
     /// The same for people.
     package func explain(_ query: PolicyQuery, _ states: PolicyStates, turn: UInt64) -> PolicyReport {
         var report = PolicyReport()
-        guard states.states.count == rows.count else { return report }
-        judging(query, states, turn: turn) { judge in
-            for asked in query.asked {
+        guard states.count == rows.count else { return report }
+        for asked in query.asked {
+            judging(query, asked.model, states, turn: turn) { judge in
                 for number in ranges[asked.model]
                 where asked.provider < 0 || judge.rows[number].provider == asked.provider {
                     if let reason = judge.exclusion(number, asked) {

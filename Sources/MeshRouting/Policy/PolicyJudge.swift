@@ -9,6 +9,8 @@ struct PolicyJudge {
     let rows: UnsafeBufferPointer<PolicyIndex.Row>
     let hot: UnsafeBufferPointer<PolicyStates.Hot>
     let states: UnsafeBufferPointer<CandidateState>
+    /// The number of the first candidate whose state is there.
+    let base: Int
     let prices: UnsafeBufferPointer<Prices>
     let words: UnsafeBufferPointer<UInt64>
     let order: UnsafeBufferPointer<UInt8>
@@ -20,7 +22,7 @@ struct PolicyJudge {
     /// The first reason of the list that holds.
     @inline(__always)
     func exclusion(_ number: Int, _ asked: PolicyQuery.Asked) -> Exclusion? {
-        let passing = hot[number].exclusion
+        let passing = hot[number &- base].exclusion
         guard let lasting = lastingExclusion(rows[number], asked) else { return passing }
         return passing.map { min($0, lasting) } ?? lasting
     }
@@ -33,7 +35,9 @@ struct PolicyJudge {
         if !takesModalities(row) { return .modality }
         if row.contextTokens == 0 {
             if terms.leastContext > 0 { return .context }
-        } else if row.contextTokens < terms.leastContext || UInt64(row.contextTokens) < asked.mustFit {
+        } else if row.contextTokens < terms.leastContext || row.contextTokens <= terms.exceeded
+            || UInt64(row.contextTokens) < asked.mustFit
+        {
             return .context
         }
         if !isIn(terms.providers, row.provider) { return .provider }
@@ -108,7 +112,7 @@ struct PolicyJudge {
         if terms.usedModalities & ~row.modalities != 0 { steps.formUnion(.modalityUnknown) }
         if row.isHosted, terms.hosted == .last { steps.formUnion(.hosted) }
         if terms.prefersHere, !row.isHere { steps.formUnion(.elsewhere) }
-        if let speed = terms.speed, !states[number].speed.fulfils(speed) { steps.formUnion(.slow) }
+        if let speed = terms.speed, !states[number &- base].speed.fulfils(speed) { steps.formUnion(.slow) }
         var score = PolicyScore(steps: steps, value: 0, second: 0, turn: 0)
         setValue(of: &score, row, number)
         return score
@@ -124,7 +128,7 @@ struct PolicyJudge {
             if price == nil { score.steps.formUnion(.valueUnknown) }
         case .time: score.value = waitMs(row, number)
         case .latency: score.value = latencyMs(row, number)
-        case .throughput: score.value = Int64(hot[number].tokenUs)
+        case .throughput: score.value = Int64(hot[number &- base].tokenUs)
         case .context:
             score.value = -Int64(row.contextTokens)
             if row.contextTokens == 0 { score.steps.formUnion(.valueUnknown) }
@@ -177,15 +181,15 @@ struct PolicyJudge {
     /// When the first content would come, with what of this node's is before it there.
     @inline(__always)
     private func latencyMs(_ row: PolicyIndex.Row, _ number: Int) -> Int64 {
-        let one = Int64(hot[number].latencyMs)
-        let before = Int64(hot[number].underWay)
+        let one = Int64(hot[number &- base].latencyMs)
+        let before = Int64(hot[number &- base].underWay)
         return before == 0 ? one : one + one * before / Int64(max(row.slots, 1))
     }
 
     /// At most 32 and 22 bits, and a millionth of at most 41 and 32 bits.
     @inline(__always)
     private func waitMs(_ row: PolicyIndex.Row, _ number: Int) -> Int64 {
-        let answer = min(Int64(hot[number].tokenUs) * terms.use.outputTokens / 1_000, 3_600_000)
+        let answer = min(Int64(hot[number &- base].tokenUs) * terms.use.outputTokens / 1_000, 3_600_000)
         return min(latencyMs(row, number) + answer, 1 << 40)
     }
 
@@ -199,31 +203,26 @@ struct PolicyJudge {
 }
 
 extension PolicyIndex {
+    /// Judges candidates of one model.
     func judging<Outcome>(
-        _ query: PolicyQuery, _ states: PolicyStates, turn: UInt64, _ body: (PolicyJudge) -> Outcome
+        _ query: PolicyQuery, _ model: Int, _ states: PolicyStates, turn: UInt64, _ body: (PolicyJudge) -> Outcome
     ) -> Outcome {
-        rows.withUnsafeBufferPointer { rows in
-            withBoth(states) { hot, states in
-                prices.withUnsafeBufferPointer { prices in
-                    query.sets.words.withUnsafeBufferPointer { words in
-                        query.order.withUnsafeBufferPointer { order in
-                            body(
-                                PolicyJudge(
-                                    rows: rows, hot: hot, states: states, prices: prices, words: words, order: order,
-                                    terms: query.terms, turn: turn))
+        let run = states.runs[model]
+        return rows.withUnsafeBufferPointer { rows in
+            run.hot.withUnsafeBufferPointer { hot in
+                run.states.withUnsafeBufferPointer { states in
+                    prices.withUnsafeBufferPointer { prices in
+                        query.sets.words.withUnsafeBufferPointer { words in
+                            query.order.withUnsafeBufferPointer { order in
+                                body(
+                                    PolicyJudge(
+                                        rows: rows, hot: hot, states: states, base: ranges[model].lowerBound,
+                                        prices: prices, words: words, order: order, terms: query.terms, turn: turn))
+                            }
                         }
                     }
                 }
             }
-        }
-    }
-
-    private func withBoth<Outcome>(
-        _ states: PolicyStates,
-        _ body: (UnsafeBufferPointer<PolicyStates.Hot>, UnsafeBufferPointer<CandidateState>) -> Outcome
-    ) -> Outcome {
-        states.hot.withUnsafeBufferPointer { hot in
-            states.states.withUnsafeBufferPointer { body(hot, $0) }
         }
     }
 }

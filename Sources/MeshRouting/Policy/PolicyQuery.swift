@@ -36,6 +36,8 @@ package struct PolicyQuery: Sendable {
         var usedParameters: UInt64
         var usedModalities: UInt8
         var leastContext: UInt32 = 0
+        /// The largest window that the prompt was said to be too long for.
+        var exceeded: UInt32 = 0
         var requiresParameters = false
         var requiresModalities = false
         var isPrivate = false
@@ -70,10 +72,11 @@ package struct PolicyQuery: Sendable {
     ///   - targets: models in the order in which they are to be tried; nil: any that the policy takes.
     ///   - endpoint: nil for chat.
     ///   - ratios: what was learnt of the models' own counting.
+    ///   - exceeded: the largest window, in tokens, that the prompt was said to be too long for.
     package init(
         _ index: PolicyIndex, policy: Policy, preferences: RoutingPreferences? = nil, targets: [PolicyTarget]?,
         facts: PromptFacts = PromptFacts(), endpoint: EndpointPath? = nil, principal: Principal,
-        ratios: TokenRatios = TokenRatios()
+        ratios: TokenRatios = TokenRatios(), exceeded: UInt32 = 0
     ) {
         let use = PricedUse(
             inputTokens: min(max(facts.tokens, 0), 1 << 40),
@@ -84,6 +87,7 @@ package struct PolicyQuery: Sendable {
             prefersHere: policy.prefersHere || preferences?.prefer == .local || preferences?.prefer == .private,
             hosted: preferences?.prefer == .private ? .never : policy.hosted,
             use: use, unknownPrice: PolicyScale.unknownPrices.cost(of: use).microUnits)
+        terms.exceeded = exceeded
         let wish = preferences.map { $0.speed.isEmpty ? policy.speed : $0.speed } ?? policy.speed
         terms.speed = wish.isEmpty ? nil : wish
         order = index.places(preferences.map { $0.order.isEmpty ? policy.order : $0.order } ?? policy.order)

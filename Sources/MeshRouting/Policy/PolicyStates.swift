@@ -54,26 +54,55 @@ package struct PolicyStates: Sendable {
         private static func tokenUs(_ throughput: Int64) -> Int32 { Int32(clamping: 1_000_000_000 / throughput) }
     }
 
-    private(set) var hot: [Hot]
-    private(set) var states: [CandidateState]
-
-    package init(_ index: PolicyIndex) {
-        hot = Array(repeating: Hot(), count: index.count)
-        states = Array(repeating: CandidateState(), count: index.count)
+    /// Those of one model. They are kept apart so that a change behind the back of a decision, which holds on to all of
+    /// them as they were, copies a few and not all.
+    struct Run: Sendable {
+        var hot: [Hot]
+        var states: [CandidateState]
     }
 
-    package subscript(number: Int) -> CandidateState { states[number] }
+    private(set) var runs: [Run]
+    /// The number of the first candidate of each run.
+    private let starts: [Int]
+    package let count: Int
+
+    package init(_ index: PolicyIndex) {
+        count = index.count
+        starts = index.ranges.map(\.lowerBound)
+        runs = index.ranges.map { range in
+            Run(
+                hot: Array(repeating: Hot(), count: range.count),
+                states: Array(repeating: CandidateState(), count: range.count))
+        }
+    }
+
+    package subscript(number: Int) -> CandidateState {
+        let (run, place) = find(number)
+        return runs[run].states[place]
+    }
+
+    /// The run of a candidate and its place there. Every run has at least one.
+    private func find(_ number: Int) -> (run: Int, place: Int) {
+        var (low, high) = (0, starts.count)
+        while high - low > 1 {
+            let middle = (low + high) / 2
+            if starts[middle] <= number { low = middle } else { high = middle }
+        }
+        return (low, number - starts[low])
+    }
 
     package mutating func update(_ number: Int, _ change: (inout CandidateState) -> Void) {
-        guard states.indices.contains(number) else { return }
-        change(&states[number])
-        hot[number] = Hot(states[number])
+        guard (0..<count).contains(number) else { return }
+        let (run, place) = find(number)
+        change(&runs[run].states[place])
+        runs[run].hot[place] = Hot(runs[run].states[place])
     }
 
     /// The same of the candidates of a newer index: who stays keeps its state.
     package func carried(from old: PolicyIndex, to new: PolicyIndex) -> PolicyStates {
         var carried = PolicyStates(new)
-        for (number, state) in states.enumerated() where state != CandidateState() && number < old.count {
+        for (number, state) in runs.lazy.flatMap(\.states).enumerated()
+        where state != CandidateState() && number < old.count {
             let candidate = old.candidate(number)
             let place = new.number(
                 provider: candidate.provider.key, node: candidate.node.key, model: candidate.model)

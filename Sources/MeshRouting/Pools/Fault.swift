@@ -97,6 +97,8 @@ extension Fault {
             return
         }
         switch error.code {
+        // In a stream there is no status.
+        case .workerError where ContextWords.tellOfLength(error.message, status: 400): self = .context
         case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accountDisabled, .notFound,
             .methodNotAllowed, .modelAmbiguous, .conflict, .requestTimeout, .unsupportedEncoding, .headersTooLarge:
             self = .client
@@ -123,6 +125,7 @@ extension Fault {
         case .error(let error): self.init(error)
         case .refusal(let status, let seconds):
             self.init(status: status, retryAfterSeconds: seconds, words: words)
+        case .overflow: self = .context
         }
     }
 }
@@ -133,7 +136,7 @@ package enum ContextWords {
     /// Of an error status: whether it is about the length of the prompt. Words about limits of rate or money win, which
     /// some backends tell with the word `token` in them.
     package static func tellOfLength(_ words: String, status: Int) -> Bool {
-        guard status == 400 || status == 413 || status == 422 else { return false }
+        guard Attempts.mayBeOverflow(status: status) else { return false }
         let text = words.cut(toUTF8Bytes: Limits.errorWordsBytes).lowercased()
         if codes.contains(where: text.contains) { return true }
         return !others.contains(where: text.contains) && sentences.contains(where: text.contains)

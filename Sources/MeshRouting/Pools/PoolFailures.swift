@@ -59,7 +59,7 @@ package struct PoolFailures: Sendable {
 
 extension Exclusion {
     /// For whoever asked, who learns nothing of other tenants by it.
-    fileprivate var words: String {
+    package var words: String {
         switch self {
         case .unauthorised: "not for this key"
         case .disabled: "switched off"

@@ -11,11 +11,22 @@ package struct RetryBudget: Hashable, Sendable {
 
     private static let token = 1_000
 
-    package init() { balance = Limits.retryReserve * Self.token }
+    private let limit: Int
+
+    private let reserve: Int
+
+    /// - Parameters:
+    ///   - limit: how many second attempts may be saved up.
+    ///   - reserve: how many there are without any request.
+    package init(limit: Int = Limits.retryBudget, reserve: Int = Limits.retryReserve) {
+        self.limit = limit * Self.token
+        self.reserve = reserve * Self.token
+        balance = self.reserve
+    }
 
     /// A request comes in.
     package mutating func requestBegan() {
-        balance = min(balance + Self.token * Limits.retryPercent / 100, Limits.retryBudget * Self.token)
+        balance = min(balance + Self.token * Limits.retryPercent / 100, limit)
     }
 
     /// - Returns: whether a second attempt may be made; it is paid for then.
@@ -27,7 +38,7 @@ package struct RetryBudget: Hashable, Sendable {
     }
 
     /// What was paid for did not take place.
-    package mutating func giveBack() { balance = min(balance + Self.token, Limits.retryBudget * Self.token) }
+    package mutating func giveBack() { balance = min(balance + Self.token, limit) }
 
     /// Who gets a request now and then has a second attempt for it all the same.
     private mutating func fill(_ now: Instant) {
@@ -38,7 +49,7 @@ package struct RetryBudget: Hashable, Sendable {
         let passed = now.milliseconds(since: filled)
         guard passed >= Limits.retryReserveMs else { return }
         self.filled = now
-        let earned = Int(min(passed / Limits.retryReserveMs, Int64(Limits.retryReserve))) * Self.token
-        balance = max(balance, min(balance + earned, Limits.retryReserve * Self.token))
+        let earned = Int(min(passed / Limits.retryReserveMs, Int64(reserve / Self.token))) * Self.token
+        balance = max(balance, min(balance + earned, reserve))
     }
 }

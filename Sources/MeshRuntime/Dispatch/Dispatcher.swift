@@ -2,6 +2,7 @@ package import MeshExchange
 package import MeshModel
 package import MeshRouting
 package import NIOCore
+import Synchronization
 
 /// Turns a route into places to ask, and a request into a running exchange.
 package final class Dispatcher: Sendable {
@@ -10,6 +11,8 @@ package final class Dispatcher: Sendable {
     private let quotas: Quotas
     private let node: PublicKey?
     private let tickers = LoopTickers<Exchange>()
+    /// How much of what buyers ask for by the name of a provider or of a policy may be asked for twice.
+    private let retries = Mutex(RetryBudget(limit: Limits.routeRetryBudget, reserve: Limits.routeRetryReserve))
 
     /// - Parameters:
     ///   - locals: where requests can be answered at this node.
@@ -30,11 +33,16 @@ package final class Dispatcher: Sendable {
         eventLoop: any EventLoop
     ) -> Exchange {
         let need = request.need
+        requestBegan()
         let finder = RouteFinder(
             places: { [self] in places(route, need, for: asker) },
-            nobody: { [self] in nobody(route, need) })
+            nobody: { [self] in nobody(route, need) },
+            repeats: { [self] in mayRepeat() })
         return exchange(request, by: finder, upload: upload, writer: writer, eventLoop: eventLoop)
     }
+
+    func requestBegan() { retries.withLock { $0.requestBegan() } }
+    func mayRepeat() -> Bool { retries.withLock { $0.spend(now: SystemClock.instant) } }
 
     /// The same for places that somebody else chooses.
     package func exchange(
@@ -57,7 +65,7 @@ package final class Dispatcher: Sendable {
                 let legs = localOffers(of: [provider], need)
                 return legs.prefix(Limits.forwardAttempts).map(\.offer.place)
             },
-            nobody: { Self.noWorker(need) })
+            nobody: { Self.noWorker(need) }, repeats: { true })
         return Exchange(
             request, upload: upload, finder: finder, repeats: Limits.repeatsByHost, boundsStream: false,
             tickers: tickers, writer: writer, eventLoop: eventLoop)
@@ -68,19 +76,32 @@ package final class Dispatcher: Sendable {
         locals.contains { $0.meets(need, of: provider) }
     }
 
-    /// Where `route` may be served now, in the order of its plan: at most `Limits.forwardAttempts`.
-    package func places(_ route: Route, _ need: WorkerNeed, for asker: Asker) -> [any Place] {
+    /// Where `route` may be served now, in the order of its plan.
+    /// - Parameter isRehearsal: whether nobody is asked: the next request then finds the same order.
+    package func places(
+        _ route: Route, _ need: WorkerNeed, for asker: Asker, isRehearsal: Bool = false,
+        limit: Int = Limits.forwardAttempts
+    ) -> [any Place] {
         let offers = localOffers(of: route.providers, need)
-        let hosts = remotes.places(route, need, for: asker, limit: Limits.forwardAttempts)
+        let hosts = remotes.places(route, need, for: asker, limit: limit, isRehearsal: isRehearsal)
         let legs = RoutePlan.legs(
             locals: offers.map { RoutePlan.Local(provider: $0.provider, isResting: $0.offer.isResting) },
-            hosts: hosts.count, limit: Limits.forwardAttempts)
+            hosts: hosts.count, limit: limit)
         return legs.map { leg in
             switch leg.target {
             case .local(let number): offers[number].offer.place
             case .host(let number): hosts[number]
             }
         }
+    }
+
+    /// Those of them that are at one node.
+    package func places(
+        _ route: Route, _ need: WorkerNeed, at node: PublicKey, here: PublicKey, for asker: Asker
+    ) -> [any Place] {
+        guard node == here else { return remotes.place(route, need, at: node, for: asker).map { [$0] } ?? [] }
+        return localOffers(of: route.providers, need).map(\.offer)
+            .sorted { !$0.isResting && $1.isResting }.map(\.place)
     }
 
     /// Whether any place, here or at another node, is known to have what is needed now.
@@ -120,7 +141,7 @@ package final class Dispatcher: Sendable {
             place: LimitedPlace(place: offer.place, subject: subject, quotas: quotas), isResting: offer.isResting)
     }
 
-    private func nobody(_ route: Route, _ need: WorkerNeed) -> MeshError {
+    func nobody(_ route: Route, _ need: WorkerNeed) -> MeshError {
         let names = route.providers.map(\.fullName).joined(separator: ", ")
         if let endpoint = need.endpoint, lacksEndpoint(route, need) {
             return MeshError(
@@ -154,7 +175,9 @@ package final class Dispatcher: Sendable {
 private struct RouteFinder: PlaceFinder {
     let places: @Sendable () -> [any Place]
     let nobody: @Sendable () -> MeshError
+    let repeats: @Sendable () -> Bool
 
     func find(_ found: @escaping @Sendable ([any Place]) -> Void) { found(places()) }
     func none() -> MeshError { nobody() }
+    func mayRepeat() -> Bool { repeats() }
 }

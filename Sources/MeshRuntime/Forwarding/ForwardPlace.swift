@@ -63,7 +63,12 @@ package final class ForwardPlaces: Sendable {
 
     /// The hosts of the route that have what is needed: those that are linked first, by what this node measured of them
     /// (`HostScores`), then those to which a link would have to be made.
-    package func places(_ route: Route, _ need: WorkerNeed, for asker: Asker, limit: Int) -> [ForwardPlace] {
+    /// - Parameter isRehearsal: whether the next call is to find the same order.
+    package func places(
+        _ route: Route, _ need: WorkerNeed, for asker: Asker, limit: Int, isRehearsal: Bool = false
+    ) -> [ForwardPlace] {
+        let turn =
+            isRehearsal ? turn.load(ordering: .relaxed) : turn.wrappingAdd(1, ordering: .relaxed).oldValue
         var linked: [ForwardPlace] = []
         var others: [ForwardPlace] = []
         for provider in route.providers {
@@ -77,16 +82,23 @@ package final class ForwardPlaces: Sendable {
                 if remote.isLinked(worker.node) { linked.append(place) } else { others.append(place) }
             }
         }
-        let best = ordered(linked, limit: limit)
-        return best.count < limit ? best + ordered(others, limit: limit - best.count) : best
+        let best = ordered(linked, limit: limit, turn: turn)
+        return best.count < limit ? best + ordered(others, limit: limit - best.count, turn: turn) : best
     }
 
-    private func ordered(_ places: [ForwardPlace], limit: Int) -> [ForwardPlace] {
+    /// The one at `node`, where it has what is needed.
+    package func place(_ route: Route, _ need: WorkerNeed, at node: PublicKey, for asker: Asker) -> ForwardPlace? {
+        let provider = route.providers.first { provider in
+            provider.remoteHosts.contains { $0.node == node && $0.meets(need) }
+        }
+        return provider.map { ForwardPlace(host: node, provider: $0, model: need.model, asker: asker, places: self) }
+    }
+
+    private func ordered(_ places: [ForwardPlace], limit: Int, turn: UInt64) -> [ForwardPlace] {
         guard places.count > 1 else { return places }
         let hosts = places.map { HostScores.Host(node: $0.host, provider: $0.provider.key) }
-        let turn = turn.wrappingAdd(1, ordering: .relaxed).oldValue
         // A few more than are tried, so that they need not all be of one operator.
-        let order = measurements.order(hosts, limit: Limits.hostsCompared, turn: turn)
+        let order = measurements.order(hosts, limit: max(Limits.hostsCompared, limit), turn: turn)
         let spread = HostScores.spread(order) { operators(hosts[$0].node) ?? hosts[$0].node }
         return spread.prefix(limit).map { places[$0] }
     }

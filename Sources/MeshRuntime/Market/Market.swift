@@ -13,6 +13,17 @@ package final class Market: Sendable {
         var text: String
         var provider: CatalogProvider?
         var model: String
+        /// The largest one of its workers, in tokens, where one tells it.
+        var window: Int?
+
+        init(text: String, provider: CatalogProvider?, model: String) {
+            self.text = text
+            self.provider = provider
+            self.model = model
+            window = provider?.hosts.compactMap { host in
+                host.offer.models.first { $0.id == model }?.contextTokens.map(Int.init)
+            }.max()
+        }
     }
 
     private struct Placed {
@@ -31,8 +42,8 @@ package final class Market: Sendable {
     package let book: MarketBook
     package let policies: PolicyMarket
     private let catalog: CatalogHolder
-    private let dispatcher: Dispatcher
-    private let node: PublicKey
+    let dispatcher: Dispatcher
+    let node: PublicKey
     private let nodeOperator: PublicKey
     private let logger: Logger
     private let state: Mutex<State>
@@ -57,7 +68,7 @@ package final class Market: Sendable {
     ) -> any PlaceFinder {
         let attempts = book.current.rotations[pool]?.rotation.settings.attempts ?? Limits.forwardAttempts
         return PoolFinder(
-            market: self, dispatcher: dispatcher, pool: pool, need: need, shape: shape, asker: asker,
+            market: self, pool: pool, need: need, shape: shape, asker: asker,
             attempts: attempts, node: node, eventLoop: eventLoop)
     }
 
@@ -76,8 +87,10 @@ package final class Market: Sendable {
         _ request: WorkRequest, by wish: PolicyMarket.Wish, for asker: Asker, upload: UploadFlow?,
         writer: any AnswerWriter, eventLoop: any EventLoop
     ) -> Exchange {
+        dispatcher.requestBegan()
         let finder = PolicyFinder(
-            market: policies, dispatcher: dispatcher, wish: wish, need: request.need, asker: asker, node: node)
+            market: policies, dispatcher: dispatcher, wish: wish, need: request.need, asker: asker, node: node,
+            eventLoop: eventLoop)
         return dispatcher.exchange(request, by: finder, upload: upload, writer: writer, eventLoop: eventLoop)
     }
 
@@ -146,10 +159,31 @@ package final class Market: Sendable {
         var need = need
         need.model = leaf.model.isEmpty ? nil : leaf.model
         switch dispatcher.standing(of: provider, need) {
-        case .offered: return MemberFacts()
-        case .full: return MemberFacts(free: 0)
+        case .offered: return MemberFacts(window: leaf.window)
+        case .full: return MemberFacts(free: 0, window: leaf.window)
         case .lacksEndpoint: return MemberFacts(exclusion: .endpoint)
         case .absent: return MemberFacts(exclusion: .absent)
+        }
+    }
+
+    /// The places of a picked member.
+    func places(
+        of provider: CatalogProvider, _ pick: PoolPick, _ need: WorkerNeed, for asker: Asker, isRehearsal: Bool = false
+    ) -> [any Place] {
+        var need = need
+        need.model = pick.model.isEmpty ? nil : pick.model
+        return dispatcher.places(
+            Route(providers: [provider], model: pick.model), need, for: asker, isRehearsal: isRehearsal)
+    }
+
+    /// What `choose` would do. Changes nothing.
+    func explanation(
+        _ id: PoolID, _ request: PoolRequest, _ facts: [MemberFacts], now: Instant
+    ) -> PoolExplanation? {
+        state.withLock { state in
+            state.pools.explain(id, request, now: now) { number in
+                facts.indices.contains(number) ? facts[number] : MemberFacts(exclusion: .absent)
+            }
         }
     }
 

@@ -1,35 +1,86 @@
 import MeshExchange
 import MeshModel
 import MeshRouting
+import NIOCore
 import Synchronization
 
-/// The places that a policy chooses for one request.
-struct PolicyFinder: PlaceFinder {
-    let market: PolicyMarket
-    let dispatcher: Dispatcher
-    let wish: PolicyMarket.Wish
-    let need: WorkerNeed
-    let asker: Asker
-    let node: PublicKey
-
-    func find(_ found: @escaping @Sendable ([any Place]) -> Void) {
-        let candidates = market.decide(wish, need.endpoint, for: asker.principal)
-        found(
-            candidates.compactMap { candidate in
-                var need = need
-                need.model = candidate.model
-                let places = dispatcher.places(candidate.route, need, for: asker)
-                guard let place = places.first(where: { ($0.node ?? node) == candidate.node.key }) else { return nil }
-                let key = CandidateKey(
-                    provider: candidate.provider.key, node: candidate.node.key, model: candidate.model)
-                return PolicyPlace(place, key, market)
-            })
+/// Finds one request's places by a policy, one after the other: each is chosen by what is known once the others have
+/// failed. Lives on its exchange's event loop.
+final class PolicyFinder: PlaceFinder {
+    private struct State {
+        /// Those that were handed out, in their order.
+        var found: [PolicyPlace] = []
+        /// The largest window that the prompt was said to be too long for.
+        var exceeded: UInt32 = 0
     }
 
-    /// Why each candidate was passed over, counted.
+    let looking = ExchangeStateMachine.Looking.always
+    let mayOutgrow = true
+    let attempts: Int
+    private let market: PolicyMarket
+    private let dispatcher: Dispatcher
+    private let wish: PolicyMarket.Wish
+    private let need: WorkerNeed
+    private let asker: Asker
+    private let node: PublicKey
+    private let state: NIOLoopBoundBox<State>
+
+    init(
+        market: PolicyMarket, dispatcher: Dispatcher, wish: PolicyMarket.Wish, need: WorkerNeed, asker: Asker,
+        node: PublicKey, eventLoop: any EventLoop
+    ) {
+        self.market = market
+        self.dispatcher = dispatcher
+        self.wish = wish
+        self.need = need
+        self.asker = asker
+        self.node = node
+        attempts = wish.preferences?.mayFallBack ?? true ? Limits.forwardAttempts : 1
+        state = NIOLoopBoundBox(State(), eventLoop: eventLoop)
+    }
+
+    func mayRepeat() -> Bool { dispatcher.mayRepeat() }
+
+    func find(_ found: @escaping @Sendable ([any Place]) -> Void) {
+        if let latest = state.value.found.last, latest.isOutgrown, let window = latest.window {
+            state.value.exceeded = max(state.value.exceeded, window)
+        }
+        // Of the first ones nearly always one answers.
+        let limit = state.value.found.isEmpty ? Limits.forwardAttempts : Limits.policyChoices
+        let candidates = market.decide(
+            wish, need.endpoint, for: asker.principal, exceeded: state.value.exceeded, limit: limit)
+        let place = place(among: candidates, isSecondTurn: false) ?? place(among: candidates, isSecondTurn: true)
+        if let place { state.value.found.append(place) }
+        found(place.map { [$0] } ?? [])
+    }
+
+    /// The best candidate's place. One that was asked already has its second turn when all others had theirs, with
+    /// another of its workers.
+    private func place(among candidates: [PolicyCandidate], isSecondTurn: Bool) -> PolicyPlace? {
+        let found = state.value.found
+        for candidate in candidates {
+            let key = CandidateKey(
+                provider: candidate.provider.key, node: candidate.node.key, model: candidate.model)
+            guard found.contains(where: { $0.key == key }) == isSecondTurn else { continue }
+            var need = need
+            need.model = candidate.model
+            let places = dispatcher.places(candidate.route, need, at: candidate.node.key, here: node, for: asker)
+                .map { PolicyPlace($0, key, window: candidate.contextTokens, market) }
+            if let new = places.first(where: { place in !found.contains { $0.isSame(as: place) } }) { return new }
+        }
+        return nil
+    }
+
     func none() -> MeshError {
         let (chosen, excluded) = market.explain(wish, need.endpoint, for: asker.principal)
-        guard chosen.isEmpty, !excluded.isEmpty else {
+        return wish.nobody(passedOver: chosen.isEmpty ? excluded.map(\.1) : [])
+    }
+}
+
+extension PolicyMarket.Wish {
+    /// Why each candidate was passed over, counted.
+    func nobody(passedOver: [Exclusion]) -> MeshError {
+        guard !passedOver.isEmpty else {
             return MeshError(
                 .modelNotFound,
                 "no provider that this key may use has a model for this; GET /v1/models lists what there is",
@@ -38,15 +89,15 @@ struct PolicyFinder: PlaceFinder {
         let told = Exclusion.allCases.compactMap { reason -> String? in
             // Whom the caller may not use is none of theirs.
             guard reason != .unauthorised else { return nil }
-            let count = excluded.count { $0.1 == reason }
+            let count = passedOver.count { $0 == reason }
             return count == 0 ? nil : "\(count) \(reason.rawValue)"
         }
-        let mayPass = excluded.contains { $0.1.passes }
+        let mayPass = passedOver.contains(where: \.passes)
         let words = told.isEmpty ? "" : " (passed over: \(told.joined(separator: ", ")))"
-        let isUnoffered = excluded.allSatisfy { $0.1 == .endpoint }
+        let isUnoffered = passedOver.allSatisfy { $0 == .endpoint }
         return MeshError(
             mayPass ? .workerUnavailable : isUnoffered ? .endpointNotOffered : .modelNotFound,
-            "'\(wish.name.cut(toUTF8Bytes: 128))' leaves nobody for this request\(words)",
+            "'\(name.cut(toUTF8Bytes: 128))' leaves nobody for this request\(words)",
             parameter: mayPass ? nil : "model", retryAfterSeconds: mayPass ? 2 : nil)
     }
 }
@@ -57,14 +108,23 @@ final class PolicyPlace: Place, AttemptAccount {
         case chosen, asked, over
     }
 
-    private let place: any Place
-    private let key: CandidateKey
-    private let market: PolicyMarket
-    private let state = Mutex((phase: Phase.chosen, began: Instant(nanoseconds: 0)))
+    private struct State {
+        var phase = Phase.chosen
+        var began = Instant(nanoseconds: 0)
+        var isOutgrown = false
+    }
 
-    init(_ place: any Place, _ key: CandidateKey, _ market: PolicyMarket) {
+    let key: CandidateKey
+    /// Tokens of its window, where that is known.
+    let window: UInt32?
+    private let place: any Place
+    private let market: PolicyMarket
+    private let state = Mutex(State())
+
+    init(_ place: any Place, _ key: CandidateKey, window: UInt32?, _ market: PolicyMarket) {
         self.place = place
         self.key = key
+        self.window = window
         self.market = market
     }
 
@@ -74,11 +134,16 @@ final class PolicyPlace: Place, AttemptAccount {
     var model: String? { place.model }
     var node: PublicKey? { place.node }
     var worker: String? { place.worker }
+    /// Whether it said that the prompt is too long.
+    var isOutgrown: Bool { state.withLock { $0.isOutgrown } }
 
     func isSame(as other: any Place) -> Bool { (other as? PolicyPlace).map { $0.place.isSame(as: place) } ?? false }
 
     func begin(_ request: WorkRequest, attempt: Int, receiver: any AnswerReceiver) -> any AttemptHandle {
-        state.withLock { $0 = (.asked, SystemClock.instant) }
+        state.withLock { state in
+            state.phase = .asked
+            state.began = SystemClock.instant
+        }
         market.began(key)
         return AccountedHandle(
             handle: place.begin(request, attempt: attempt, receiver: AccountedReceiver(receiver, self)), account: self)
@@ -86,6 +151,7 @@ final class PolicyPlace: Place, AttemptAccount {
 
     func failed(_ failure: Attempts.Failure, now: Instant) {
         place.failed(failure, now: now)
+        if failure.isOverflow { state.withLock { $0.isOutgrown = true } }
         market.failed(key, Fault(failure))
         end()
     }

@@ -1,17 +1,37 @@
 import MeshExchange
 package import MeshModel
 package import MeshRouting
+import NIOPosix
 import Synchronization
 
-/// What this node chooses by policy from: the candidates of the catalog of the moment, and what it has seen of each.
+/// What this node chooses by policy from: the candidates of the catalog of the moment, and what it has seen of each. A
+/// decision looks at what it found when it began; nobody waits for it.
 package final class PolicyMarket: Sendable {
     private struct State {
+        /// Of the catalog that the index is of.
         var serial: UInt64 = 0
+        var isLayingOut = false
         var index: PolicyIndex
         var states: PolicyStates
         var ratios = TokenRatios()
         var troubles = CandidateTroubles()
         var turn: UInt64
+    }
+
+    /// What one decision looks at.
+    private struct View {
+        var index: PolicyIndex
+        var states: PolicyStates
+        var ratios: TokenRatios
+        var turn: UInt64
+
+        func query(
+            _ wish: Wish, _ endpoint: EndpointPath?, _ principal: Principal, exceeded: UInt32 = 0
+        ) -> PolicyQuery {
+            PolicyQuery(
+                index, policy: wish.policy, preferences: wish.preferences, targets: wish.targets, facts: wish.facts,
+                endpoint: endpoint, principal: principal, ratios: ratios, exceeded: exceeded)
+        }
     }
 
     private let catalog: CatalogHolder
@@ -46,45 +66,62 @@ package final class PolicyMarket: Sendable {
     }
 
     /// The best candidates, best first.
-    func decide(_ wish: Wish, _ endpoint: EndpointPath?, for principal: Principal) -> [PolicyCandidate] {
-        state.withLock { state in
-            let query = prepare(wish, endpoint, principal, &state)
-            let limit = wish.preferences?.mayFallBack ?? true ? Limits.forwardAttempts : 1
-            return state.index.decide(query, state.states, turn: state.turn, limit: limit).map {
-                state.index.candidate($0.candidate)
-            }
+    /// - Parameter exceeded: the largest window that the prompt was said to be too long for.
+    func decide(
+        _ wish: Wish, _ endpoint: EndpointPath?, for principal: Principal, exceeded: UInt32 = 0,
+        limit: Int = Limits.policyChoices
+    ) -> [PolicyCandidate] {
+        let view = view(takesTurn: true)
+        let query = view.query(wish, endpoint, principal, exceeded: exceeded)
+        return view.index.decide(query, view.states, turn: view.turn, limit: limit).map {
+            view.index.candidate($0.candidate)
         }
     }
 
-    /// Every candidate with its score or its one reason.
+    /// Every candidate with its score or its one reason, as the next decision will see them.
     package func explain(
         _ wish: Wish, _ endpoint: EndpointPath?, for principal: Principal
     ) -> (chosen: [(PolicyCandidate, PolicyScore)], excluded: [(PolicyCandidate, Exclusion)]) {
-        state.withLock { state in
-            let query = prepare(wish, endpoint, principal, &state)
-            let report = state.index.explain(query, state.states, turn: state.turn)
-            return (
-                report.choices.map { (state.index.candidate($0.candidate), $0.score) },
-                report.excluded.map { (state.index.candidate($0.candidate), $0.reason) }
-            )
+        let view = view(takesTurn: false)
+        let report = view.index.explain(view.query(wish, endpoint, principal), view.states, turn: view.turn)
+        return (
+            report.choices.map { (view.index.candidate($0.candidate), $0.score) },
+            report.excluded.map { (view.index.candidate($0.candidate), $0.reason) }
+        )
+    }
+
+    private func view(takesTurn: Bool) -> View {
+        layOutAnew()
+        return state.withLock { state in
+            for key in state.troubles.returned(now: SystemClock.instant) { change(key, &state) { $0.exclusion = nil } }
+            let turn = state.turn &+ 1
+            if takesTurn { state.turn = turn }
+            return View(index: state.index, states: state.states, ratios: state.ratios, turn: turn)
         }
     }
 
-    private func prepare(
-        _ wish: Wish, _ endpoint: EndpointPath?, _ principal: Principal, _ state: inout State
-    ) -> PolicyQuery {
+    /// After a change of the catalog. A few candidates are laid out at once, and are all that is chosen from. Many are laid
+    /// out beside the requests, which choose from those of before until then.
+    private func layOutAnew() {
         let (known, serial) = catalog.edition
-        if state.serial != serial {
-            let index = PolicyIndex(known)
+        let (isDue, isQuick) = state.withLock { state in
+            let isDue = state.serial != serial && !state.isLayingOut
+            if isDue { state.isLayingOut = true }
+            return (isDue, state.index.count <= Limits.policyCandidatesAtOnce)
+        }
+        guard isDue else { return }
+        if isQuick { return layOut(known, serial) }
+        NIOThreadPool.singleton.submit { _ in self.layOut(known, serial) }
+    }
+
+    private func layOut(_ known: Catalog, _ serial: UInt64) {
+        let index = PolicyIndex(known)
+        state.withLock { state in
             state.states = state.states.carried(from: state.index, to: index)
             state.index = index
             state.serial = serial
+            state.isLayingOut = false
         }
-        for key in state.troubles.returned(now: SystemClock.instant) { change(key, &state) { $0.exclusion = nil } }
-        state.turn &+= 1
-        return PolicyQuery(
-            state.index, policy: wish.policy, preferences: wish.preferences, targets: wish.targets, facts: wish.facts,
-            endpoint: endpoint, principal: principal, ratios: state.ratios)
     }
 
     // MARK: What became of it

@@ -20,9 +20,9 @@ final class PoolFinder: PlaceFinder {
     }
 
     let looking = ExchangeStateMachine.Looking.always
+    let mayOutgrow = true
     let attempts: Int
     private let market: Market
-    private let dispatcher: Dispatcher
     private let pool: PoolID
     private let need: WorkerNeed
     private let asker: Asker
@@ -31,11 +31,10 @@ final class PoolFinder: PlaceFinder {
     private let state: NIOLoopBoundBox<State>
 
     init(
-        market: Market, dispatcher: Dispatcher, pool: PoolID, need: WorkerNeed, shape: PoolRequest, asker: Asker,
+        market: Market, pool: PoolID, need: WorkerNeed, shape: PoolRequest, asker: Asker,
         attempts: Int, node: PublicKey, eventLoop: any EventLoop
     ) {
         self.market = market
-        self.dispatcher = dispatcher
         self.pool = pool
         self.need = need
         self.asker = asker
@@ -58,6 +57,10 @@ final class PoolFinder: PlaceFinder {
         let number = state.value.request.tried.count + 1
         state.value.failures.add(latest.member, failure.fault, words: failure.words, attempt: number)
         if let tried = latest.tried { state.value.request.tried.append(tried) }
+        // Whoever has no larger window would say the same.
+        if failure.fault == .context, let window = latest.window {
+            state.value.request.exceeded = max(state.value.request.exceeded ?? 0, window)
+        }
     }
 
     private func choose() {
@@ -102,11 +105,11 @@ final class PoolFinder: PlaceFinder {
 
     private func place(_ pick: PoolPick, _ leaves: [Market.Leaf]) -> PooledPlace? {
         guard leaves.indices.contains(pick.leaf), let provider = leaves[pick.leaf].provider else { return nil }
-        var need = need
-        need.model = pick.model.isEmpty ? nil : pick.model
-        let places = dispatcher.places(Route(providers: [provider], model: pick.model), need, for: asker)
+        let places = market.places(of: provider, pick, need, for: asker)
         guard let place = places.first(where: { market.mayAsk(pool, pick, at: $0.node ?? node) }) else { return nil }
-        return PooledPlace(place, of: leaves[pick.leaf].text, market: market, pool: pool, pick: pick, here: node)
+        return PooledPlace(
+            place, of: leaves[pick.leaf].text, window: leaves[pick.leaf].window, market: market, pool: pool, pick: pick,
+            here: node)
     }
 
     // MARK: Waiting

@@ -18,6 +18,8 @@ final class PooledPlace: Place, AttemptAccount {
     }
 
     let member: String
+    /// Tokens of its window, where that is known.
+    let window: Int?
     private let place: any Place
     private let market: Market
     private let pool: PoolID
@@ -26,10 +28,12 @@ final class PooledPlace: Place, AttemptAccount {
     private let state = Mutex(State())
 
     init(
-        _ place: any Place, of member: String, market: Market, pool: PoolID, pick: PoolPick, here: PublicKey
+        _ place: any Place, of member: String, window: Int?, market: Market, pool: PoolID, pick: PoolPick,
+        here: PublicKey
     ) {
         self.place = place
         self.member = member
+        self.window = window
         self.market = market
         self.pool = pool
         self.pick = pick
@@ -71,6 +75,7 @@ final class PooledPlace: Place, AttemptAccount {
             switch failure {
             case .error(let error): error.message
             case .refusal(let status, _): "status \(status)"
+            case .overflow: "the prompt is too long for it"
             }
         state.withLock { state in
             state.failure = (fault, words)

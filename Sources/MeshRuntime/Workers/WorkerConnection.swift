@@ -61,15 +61,15 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
         machine.seen(now: now.instant)
         switch frame.opcode {
         case .text:
-            let bytes = frame.unmaskedData
+            let bytes = frame.plainData
             bytes.withUnsafeReadableBytes { textArrived($0, now: now) }
-        case .binary: binaryArrived(frame.unmaskedData, now: now)
+        case .binary: binaryArrived(frame.plainData, now: now)
         case .ping:
             // Who pings and does not read must not fill this node with pongs.
-            if WorkerRequests.mayWrite(unsent: unsentBytes) { write(.pong, frame.unmaskedData) }
+            if WorkerRequests.mayWrite(unsent: unsentBytes) { write(.pong, frame.plainData) }
         case .connectionClose:
             // Answer the close and let the peer's half of the handshake finish.
-            let said = frame.unmaskedData
+            let said = frame.plainData
             write(.connectionClose, said)
             flush()
             ended(.worker(code: said.getInteger(at: said.readerIndex)))

@@ -1,3 +1,4 @@
+internal import MeshModel
 internal import NIOCore
 internal import NIOHTTP1
 
@@ -18,21 +19,40 @@ final class HeadWatch {
     private var timer: Scheduled<Void>?
     private var hasBytes = false
     private var hasDecoded = false
+    /// Bytes that came while a whole request was being answered.
+    private var early = 0
+    /// Of the handler in front of the decoder.
+    private var front: ChannelHandlerContext?
     private let deadline: TimeAmount
 
     init(deadline: TimeAmount) { self.deadline = deadline }
 
     /// The connection is up, and its first request due.
-    func began(_ context: ChannelHandlerContext) { arm(context) }
+    func began(_ context: ChannelHandlerContext) {
+        front = context
+        arm()
+    }
 
-    func bytesBegan() { hasDecoded = false }
+    func bytesBegan(_ count: Int) {
+        hasDecoded = false
+        if isAnswering { early += count }
+    }
+
+    /// Whether the connection is to be read although nobody asks for more: while a request is answered the handler that
+    /// keeps requests apart asks for nothing, and to stop watching the socket and to begin anew are two calls of the
+    /// system for every request. What comes meanwhile is kept in front of that handler, up to a bound.
+    var readsAhead: Bool { isAnswering && early < Limits.readAheadBytes }
+
+    private var isAnswering: Bool {
+        if case .exchange(isRequestWhole: true, isAnswered: false) = stage { true } else { false }
+    }
 
     /// The decoder has seen what arrived.
-    func bytesSeen(_ context: ChannelHandlerContext) {
+    func bytesSeen() {
         hasBytes = true
         guard case .idle = stage, !hasDecoded else { return }
         stage = .head
-        arm(context)
+        arm()
     }
 
     func headArrived() {
@@ -51,6 +71,17 @@ final class HeadWatch {
     func answered() {
         guard case .exchange(let isRequestWhole, _) = stage else { return }
         stage = isRequestWhole ? .idle : .exchange(isRequestWhole: false, isAnswered: true)
+        // The beginning of the next request may be here already; if it is all of it, it comes out at once.
+        guard isRequestWhole, early > 0 else { return }
+        early = 0
+        stage = .head
+        hasBytes = true
+        arm()
+    }
+
+    func ended() {
+        disarm()
+        front = nil
     }
 
     func disarm() {
@@ -58,8 +89,9 @@ final class HeadWatch {
         timer = nil
     }
 
-    private func arm(_ context: ChannelHandlerContext) {
+    private func arm() {
         disarm()
+        guard let context = front else { return }
         let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         timer = context.eventLoop.scheduleTask(in: deadline) {
             let (watch, context) = bound.value
@@ -86,12 +118,17 @@ final class HeadWatchBytes: ChannelInboundHandler, RemovableChannelHandler {
     init(_ watch: HeadWatch) { self.watch = watch }
 
     func handlerAdded(context: ChannelHandlerContext) { watch.began(context) }
-    func handlerRemoved(context: ChannelHandlerContext) { watch.disarm() }
+    func handlerRemoved(context: ChannelHandlerContext) { watch.ended() }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        watch.bytesBegan()
+        watch.bytesBegan(unwrapInboundIn(data).readableBytes)
         context.fireChannelRead(data)
-        watch.bytesSeen(context)
+        watch.bytesSeen()
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        context.fireChannelReadComplete()
+        if watch.readsAhead { context.read() }
     }
 
     func channelInactive(context: ChannelHandlerContext) {

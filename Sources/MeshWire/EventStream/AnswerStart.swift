@@ -16,8 +16,14 @@ package enum AnswerStart: Hashable, Sendable {
     private static let mark: [UInt8] = [0xEF, 0xBB, 0xBF]
 
     /// - Parameter isWhole: whether nothing can follow `bytes`.
-    package static func judge(_ bytes: some Collection<UInt8>, isWhole: Bool = false) -> AnswerStart {
-        var rest = bytes[...]
+    package static func judge(_ bytes: [UInt8], isWhole: Bool = false) -> AnswerStart {
+        // How nearly all begin.
+        if let first = bytes.first, first == UInt8(ascii: "{") || first == UInt8(ascii: "[") { return .document }
+        return judge(bytes[...], isWhole: isWhole)
+    }
+
+    package static func judge(_ bytes: ArraySlice<UInt8>, isWhole: Bool = false) -> AnswerStart {
+        var rest = bytes
         let unknown: AnswerStart = isWhole ? .other : .unknown
         if rest.count < mark.count, mark.starts(with: rest) { return unknown }
         if rest.starts(with: mark) { rest = rest.dropFirst(mark.count) }

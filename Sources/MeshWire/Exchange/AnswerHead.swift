@@ -20,21 +20,34 @@ package struct AnswerHead: Hashable, Sendable {
 
     /// Whether the type says that the body is JSON (RFC 6839, section 3.1, included).
     package var isJSON: Bool {
-        let type = contentType.prefix { $0 != ";" && $0 != " " }.lowercased()
+        if hasUsualType { return contentType == Self.json }
+        let type = mediaType
         return type == "application/json" || type.hasSuffix("+json")
     }
 
     /// Whether the type says that the body is a page for a browser.
     package var isPage: Bool {
-        let type = contentType.prefix { $0 != ";" && $0 != " " }.lowercased()
+        if hasUsualType { return false }
+        let type = mediaType
         return type == "text/html" || type == "application/xhtml+xml"
     }
 
     /// Whether the type says that the body is nothing to read: a type that is wrong by mistake is another one.
     package var isMedia: Bool {
+        if hasUsualType { return false }
         let type = contentType.lowercased()
         return ["image/", "audio/", "video/"].contains { type.hasPrefix($0) }
     }
+
+    private static let json = "application/json"
+    private static let events = "text/event-stream"
+
+    /// Whether it is one of the two that nearly all answers have, letter by letter: they are told without taking the
+    /// text to pieces.
+    private var hasUsualType: Bool { contentType == Self.json || contentType == Self.events }
+
+    /// Without parameters, in lower case.
+    private var mediaType: String { contentType.prefix { $0 != ";" && $0 != " " }.lowercased() }
 
     package var isText: Bool { contentType.lowercased().hasPrefix("text/") }
 

@@ -48,6 +48,11 @@ import Testing
         #expect(Fault(.error(error)) == fault)
     }
 
+    @Test func aStreamsWordsOfAPromptThatIsTooLong() {
+        #expect(Fault(MeshError(.workerError, "the worker says: prompt is too long: 9000 tokens")) == .context)
+        #expect(Fault(.overflow(status: 413)) == .context)
+    }
+
     @Test func busyWithATimeIsTakenAtItsWord() {
         let busy = MeshError(.workerBusy, "x", retryAfterSeconds: 9)
         #expect(Fault(busy) == .rateLimit(retryAfterSeconds: 9))
