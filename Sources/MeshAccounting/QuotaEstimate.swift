@@ -77,13 +77,13 @@ package struct QuotaEstimate: Hashable, Sendable {
 /// What a request asks for and from where, as far as rules look at it.
 package struct QuotaRequest: Hashable, Sendable {
     /// Nil for the operator's own socket, which has none.
-    package var address: AddressRange.Address?
+    package var address: IPAddress?
     /// Below the base path; nil where no rule is about it.
     package var route: String?
     /// Each of them has to be allowed, by one of the names it has.
     package var models: [[String]]
 
-    package init(address: AddressRange.Address?, route: String?, models: [[String]] = []) {
+    package init(address: IPAddress?, route: String?, models: [[String]] = []) {
         self.address = address
         self.route = route
         self.models = models

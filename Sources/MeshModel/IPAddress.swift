@@ -90,10 +90,18 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
             + texts[best.upperBound...].joined(separator: ":")
     }
 
-    /// The address of IPv4 that is meant by this one of IPv6: mapped (RFC 4291), or behind a translator (RFC 6052).
+    /// The address of IPv4 that this is in the clothes of IPv6 (RFC 4291, section 2.5.5.2); itself where it is another.
+    package var unmapped: IPAddress { mapped ?? self }
+
+    private var mapped: IPAddress? {
+        let clothes: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]
+        return bytes.count == 16 && bytes.starts(with: clothes) ? IPAddress(bytes[12...]) : nil
+    }
+
+    /// The address of IPv4 that is meant by this one of IPv6: mapped, or behind a translator (RFC 6052).
     package var inner: IPAddress? {
         guard bytes.count == 16 else { return nil }
-        if bytes.starts(with: [UInt8](repeating: 0, count: 10) + [0xFF, 0xFF]) { return IPAddress(bytes[12...]) }
+        if let mapped { return mapped }
         let translated: [UInt8] = [0x00, 0x64, 0xFF, 0x9B, 0, 0, 0, 0, 0, 0, 0, 0]
         if bytes.starts(with: translated) { return IPAddress(bytes[12...]) }
         // RFC 3056: a tunnel to that address.

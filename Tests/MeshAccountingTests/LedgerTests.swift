@@ -134,7 +134,7 @@ import Testing
     func rulesSayWhoMayAskForWhat(number: Int) {
         let rig = LedgerRig(Self.rules[number].change)
         let request = QuotaRequest(
-            address: AddressRange.Address("192.0.2.9"), route: "chat/completions", models: [["m1", "lab/m1"]])
+            address: IPAddress("192.0.2.9"), route: "chat/completions", models: [["m1", "lab/m1"]])
         #expect(rig.refusal(request: request)?.limit == Self.rules[number].limit)
     }
 

@@ -413,7 +413,7 @@ import Testing
             steps: [
                 Step(0, .start, "find"), Step(0, .found([true]), "begin 0 10000 60000"),
                 Step(10, head(401, "application/json")), Step(20, bytes(#"{"error":{"message":"no"}}"#)),
-                Step(30, end, "find"), Step(30, .found([]), "fail worker_error"),
+                Step(30, end, "rest 0 0", "find"), Step(30, .found([]), "fail worker_error"),
             ]),
     ]
 

@@ -135,7 +135,7 @@ import Testing
                 "connected_at":1700000000,"in_flight":1,"tokens_per_second":null,"first_content_ms":null},\
                 {"client_id":null,"node":"b","models":[],"connected_at":null,"in_flight":null,"tokens_per_second":5,\
                 "first_content_ms":6}],"closes":[{"client_id":"c","closed_at":1700000000,"code":1000,\
-                "reason":"closed by the worker"}]}
+                "reason":"closed by the worker"}],"data_policy":"unknown","prices":[]}
                 """)
         let secret = view.document(token: "t", apiURL: "http://a")
         #expect(secret["registration_token"] == "t" && secret["provider"] == view.document)
