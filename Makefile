@@ -75,8 +75,9 @@ demo-failover: build ## kill the worker that serves, before and after its first 
 
 test: setup venv ## build and run every test
 	@$(SWIFT) build --build-tests
-	# One after the other: tests with real processes and deadlines would starve each other on two cores.
-	Tests/run.sh $(SWIFT) test --skip-build --no-parallel
+	# One after the other: tests with real processes and deadlines would starve each other on two cores. Those with whole
+	# nodes mostly wait, so the others run beside them.
+	Tests/run.sh --split '^(EndToEndTests|MeshNodeTests)\.' $(SWIFT) test --ignore-lock --skip-build --no-parallel
 
 # The optimiser has its own faults, and nodes in the field run what it made. Not part of `make test`: a release build takes
 # longer than all end-to-end tests.

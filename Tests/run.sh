@@ -3,11 +3,31 @@
 # and why: whoever sees the end of a long log only must find it there. Ends as the command ended.
 #
 #   Tests/run.sh swift test --no-parallel
+#   Tests/run.sh --split PATTERN swift test --no-parallel
+#
+# With --split the tests that match run in one process, and all others beside them in another: the ones with whole nodes
+# wait most of their time, the others compute. What the others print follows when both are done.
 set -uo pipefail
 log=${TEST_LOG:-.build/test.log}
 mkdir -p "$(dirname "$log")"
-"$@" 2>&1 | tee "$log"
-status=${PIPESTATUS[0]}
+status=0
+if [[ ${1:-} == --split ]]; then
+  pattern=$2
+  shift 2
+  "$@" --skip "$pattern" >"$log.others" 2>&1 &
+  others=$!
+  # Whoever stops this stops both.
+  trap 'kill "$others" 2>/dev/null; exit 130' INT TERM
+  "$@" --filter "$pattern" 2>&1 | tee "$log"
+  status=${PIPESTATUS[0]}
+  wait "$others" || status=$?
+  trap - INT TERM
+  tee -a "$log" <"$log.others"
+  rm -f "$log.others"
+else
+  "$@" 2>&1 | tee "$log"
+  status=${PIPESTATUS[0]}
+fi
 ((status == 0)) && exit 0
 
 # Of each test its first issues, and of each issue its first lines; a run that ended in the middle of a test names that.

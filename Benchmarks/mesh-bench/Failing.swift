@@ -7,7 +7,15 @@ import Synchronization
 /// R1, R2, R3: what buyers see of workers and nodes that go away, on three nodes with a seller at two of them and buyers of a
 /// rotation at the third.
 enum Failing {
-    private static let topology = """
+    /// A rotation for each time that something fails: what rests in one has done nothing in the next.
+    private static func topology(rotations: Int) -> String {
+        let names = (0..<rotations).map {
+            "{name: p\($0), settings: {sticky: 'off'}, members: [ann@a/lab/demo-chat, ben@b/den/demo-chat]}"
+        }
+        return mesh + "\n  - {nodes: [c], rotations: [\(names.joined(separator: ", "))]}\n"
+    }
+
+    private static let mesh = """
         name: failing
         nodes: [{name: a, peers: [c]}, {name: b, peers: [a]}, {name: c, peers: [b]}]
         users: [{name: ann, home: a}, {name: ben, home: b}]
@@ -19,8 +27,6 @@ enum Failing {
           - {name: w-den, provider: ben@b/den, attach: b, backend: {kind: demo, tokens_per_second: 0}}
         buyers: [{name: u, node: c}]
         market:
-          - nodes: [c]
-            rotations: [{name: all, members: [ann@a/lab/demo-chat, ben@b/den/demo-chat]}]
         """
     private static let buyers = 16
 
@@ -28,12 +34,13 @@ enum Failing {
     private struct Mesh {
         let binary: String
         let folder: String
+        let rotations: Int
         private var file: String { folder + "/failing.yaml" }
         private var state: String { folder + "/failing" }
 
         /// Also brings back what was killed.
         func up() async throws -> JSONValue {
-            try ProcessFigures.write(Array(topology.utf8), to: file)
+            try ProcessFigures.write(Array(topology(rotations: rotations).utf8), to: file)
             let text = try await Children.shared.output(
                 of: [binary, "local", "up", file, "--state-dir", state, "--json"], in: folder)
             return try JSONValue.parse(Array(text.utf8))
@@ -52,20 +59,21 @@ enum Failing {
     }
 
     static func measure(_ phases: inout Phases, fixture: Fixture, wanted: Set<String>) async throws {
-        let mesh = Mesh(binary: fixture.binary, folder: fixture.folder)
+        let mesh = Mesh(binary: fixture.binary, folder: fixture.folder, rotations: phases.runs * 4)
+        var plays = 0
         do {
             for _ in 0..<phases.runs {
                 if wanted.contains("R1") {
-                    let killed = try await played(mesh, "workers", "w-lab", SIGKILL, seconds: 3)
+                    let killed = try await played(mesh, &plays, "workers", "w-lab", SIGKILL, seconds: 3)
                     phases.add("worker_killed", killed.values)
-                    let silent = try await played(mesh, "workers", "w-den", SIGSTOP, seconds: 14)
+                    let silent = try await played(mesh, &plays, "workers", "w-den", SIGSTOP, seconds: 14)
                     phases.add("worker_silent", silent.values)
                 }
                 if wanted.contains("R2") {
-                    phases.add("node_killed", try await played(mesh, "nodes", "a", SIGKILL, seconds: 4).values)
+                    phases.add("node_killed", try await played(mesh, &plays, "nodes", "a", SIGKILL, seconds: 4).values)
                 }
                 if wanted.contains("R3") {
-                    phases.add("node_drained", try await played(mesh, "nodes", "b", SIGTERM, seconds: 6).values)
+                    phases.add("node_drained", try await played(mesh, &plays, "nodes", "b", SIGTERM, seconds: 6).values)
                 }
             }
         } catch {
@@ -77,7 +85,7 @@ enum Failing {
 
     /// Buyers ask all the while; after a second a process gets a signal.
     private static func played(
-        _ mesh: Mesh, _ kind: String, _ name: String, _ signal: Int32, seconds: Int
+        _ mesh: Mesh, _ plays: inout Int, _ kind: String, _ name: String, _ signal: Int32, seconds: Int
     ) async throws -> Outcome {
         let described = try await mesh.up()
         let pid = try Mesh.pid(kind, name, described)
@@ -85,7 +93,8 @@ enum Failing {
         guard let url = node?["base_url"]?.text, let key = node?["keys"]?.elements?.first?.text,
             let port = URLComponents(string: url)?.port
         else { throw BenchError("'local up' printed no address of node c") }
-        let crowd = SteadyBuyers(port: port, key: key, count: buyers)
+        let crowd = SteadyBuyers(port: port, key: key, model: "rotation/p\(plays)", count: buyers)
+        plays += 1
         crowd.start()
         try await Task.sleep(for: .seconds(1))
         let at = Clock.now()
@@ -130,12 +139,14 @@ final class SteadyBuyers: Sendable {
 
     private let port: Int
     private let key: String
+    private let model: String
     private let count: Int
     private let state = Mutex((asked: [Asked](), isStopped: false, running: 0))
 
-    init(port: Int, key: String, count: Int) {
+    init(port: Int, key: String, model: String, count: Int) {
         self.port = port
         self.key = key
+        self.model = model
         self.count = count
     }
 
@@ -143,7 +154,7 @@ final class SteadyBuyers: Sendable {
         for _ in 0..<count {
             state.withLock { $0.running += 1 }
             Thread.detachNewThread { [self] in
-                let body = #"{"model":"rotation/all","max_tokens":4,"messages":[{"role":"user","content":"Hi"}]}"#
+                let body = #"{"model":"\#(model)","max_tokens":4,"messages":[{"role":"user","content":"Hi"}]}"#
                 while !state.withLock({ $0.isStopped }) {
                     let began = Clock.now()
                     let status = Loopback.request("POST", "/v1/chat/completions", port: port, key: key, body: body)?

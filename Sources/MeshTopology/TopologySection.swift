@@ -130,38 +130,3 @@ struct TopologySection {
         return node
     }
 }
-
-extension JSONValue {
-    /// Nil for what JSON cannot say: keys that are no texts, aliases, and more levels than a document may have.
-    fileprivate init?(_ node: Yams.Node, depth: Int) {
-        guard depth < Limits.jsonDepth else { return nil }
-        switch node {
-        case .scalar(let scalar): self = Self.scalar(scalar, node)
-        case .sequence(let sequence):
-            var elements: [JSONValue] = []
-            for element in sequence {
-                guard let value = JSONValue(element, depth: depth + 1) else { return nil }
-                elements.append(value)
-            }
-            self = .array(elements)
-        case .mapping(let mapping):
-            var members: [Member] = []
-            for (key, element) in mapping {
-                guard let name = key.scalar?.string, let value = JSONValue(element, depth: depth + 1) else {
-                    return nil
-                }
-                members.append(Member(name, value))
-            }
-            self = .object(members)
-        case .alias: return nil
-        }
-    }
-
-    private static func scalar(_ scalar: Yams.Node.Scalar, _ node: Yams.Node) -> JSONValue {
-        guard scalar.style == .plain else { return .string(scalar.string) }
-        if ["", "~", "null"].contains(scalar.string) { return .null }
-        if let flag = node.bool { return .boolean(flag) }
-        if let number = node.int { return .integer(number) }
-        return .string(scalar.string)
-    }
-}

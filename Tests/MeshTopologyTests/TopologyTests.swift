@@ -41,6 +41,22 @@ import Testing
         #expect(json.contains(#"{"target":"ann@a/lab/demo-chat","weight":3}"#), "\(json)")
     }
 
+    @Test(arguments: [
+        (
+            "{a: off, b: yes, c: true, d: null, e: ~, f: 1.50, g: -3, h: '7', i: 0x10, j: 1e3}",
+            #"{"a":"off","b":"yes","c":true,"d":null,"e":null,"f":1.50,"g":-3,"h":"7","i":"0x10","j":1e3}"#
+        ),
+        (#"{"a": [1, {"b": "x"}]}"#, #"{"a":[1,{"b":"x"}]}"#), ("word", #""word""#), ("", "null"),
+    ])
+    func yamlIsJSON(text: String, json: String) throws {
+        #expect(String(decoding: try YAMLFile.json(text), as: UTF8.self) == json)
+    }
+
+    @Test(arguments: ["a: [", "{1: {[x]: 2}}", "a: &x 1\nb: *x\n? [k]\n: v", String(repeating: "[", count: 200)])
+    func whatIsNoJSONIsNone(text: String) {
+        #expect(throws: YAMLFile.Failure.self) { _ = try YAMLFile.json(text) }
+    }
+
     private static let one = "name: x\nnodes: [{name: a}]\n"
 
     @Test(arguments: [

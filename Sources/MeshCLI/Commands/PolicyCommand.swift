@@ -1,5 +1,4 @@
 internal import ArgumentParser
-internal import MeshTopology
 
 /// How `autoselect/NAME` chooses among all that a buyer may use.
 struct PolicyCommand: AsyncParsableCommand {
@@ -30,7 +29,7 @@ struct PolicyCommand: AsyncParsableCommand {
                     continue
                 }
                 do {
-                    body[words[0]] = try YAMLFile.decode(JSONValue.self, from: words[1])
+                    body[words[0]] = try DocumentFile.value(words[1])
                 } catch { throw ValidationError("the value in --set '\(field)' is neither text nor YAML") }
             }
             return body

@@ -17,11 +17,10 @@ enum DocumentFile {
             data = (try? handle.read(upToCount: bytes + 1)) ?? Data()
         }
         guard data.count <= bytes else { throw CommandFailure("\(file) is larger than \(bytes >> 10) KiB") }
-        do {
-            let text = String(decoding: data, as: UTF8.self)
-            return try YAMLFile.decode(JSONValue.self, from: text)
-        } catch {
+        do { return try value(String(decoding: data, as: UTF8.self)) } catch {
             throw CommandFailure("\(file) is neither YAML nor JSON: \(error)", exitCode: 65)
         }
     }
+
+    static func value(_ text: String) throws -> JSONValue { JSONValue.parse(try YAMLFile.json(text)) ?? .null }
 }
