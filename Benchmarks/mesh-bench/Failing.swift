@@ -46,6 +46,21 @@ enum Failing {
             return try JSONValue.parse(Array(text.utf8))
         }
 
+        /// Until both members of a rotation can take a request: a worker whose node was gone comes back in its own time.
+        func wait(for rotation: String) async throws {
+            let arguments = [
+                binary, "route", "explain", rotation, "--data-dir", "\(state)/nodes/c", "--json",
+            ]
+            for _ in 0..<120 {
+                let told = try JSONValue.parse(
+                    Array(try await Children.shared.output(of: arguments, in: folder).utf8))
+                let members = told["candidates"]?.elements ?? []
+                if members.count == 2, members.allSatisfy({ $0["reason"] == .null }) { return }
+                try await Task.sleep(for: .milliseconds(250))
+            }
+            throw BenchError("waited 30 s for both members of \(rotation)")
+        }
+
         func down() async {
             _ = try? await Children.shared.output(
                 of: [binary, "local", "down", file, "--state-dir", state], in: folder)
@@ -93,6 +108,7 @@ enum Failing {
         guard let url = node?["base_url"]?.text, let key = node?["keys"]?.elements?.first?.text,
             let port = URLComponents(string: url)?.port
         else { throw BenchError("'local up' printed no address of node c") }
+        try await mesh.wait(for: "rotation/p\(plays)")
         let crowd = SteadyBuyers(port: port, key: key, model: "rotation/p\(plays)", count: buyers)
         plays += 1
         crowd.start()
@@ -116,7 +132,7 @@ enum Failing {
             let after = asked.filter { $0.ended >= at }
             let served = after.filter { $0.status == 200 }
             let slow = after.filter { $0.status != 200 || $0.ended - $0.began > 1_000_000_000 }
-            let last = slow.map(\.began).max().map { $0 > at ? $0 - at : 0 } ?? 0
+            let last = slow.map(\.ended).max().map { $0 > at ? $0 - at : 0 } ?? 0
             values = [
                 ("requests", Double(after.count)), ("failed", Double(after.count - served.count)),
                 ("served_percent", after.isEmpty ? 0 : 100 * Double(served.count) / Double(after.count)),
