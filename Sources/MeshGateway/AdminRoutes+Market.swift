@@ -80,11 +80,7 @@ extension AdminRoutes {
             }
             owner = user.ownerKey
         }
-        return try context.explain(
-            request,
-            for: Principal(
-                owner: owner, username: username, node: context.identity.key,
-                nodeOperator: context.identity.operatorKey))
+        return try context.explain(request, for: context.principal(owner, username))
     }
 
     private static func named(_ scope: OwnerScope, _ name: String) -> JSONValue {

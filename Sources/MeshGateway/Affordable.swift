@@ -56,7 +56,7 @@ struct Affordable {
         }
         guard let ceiling else { return wish }
         var wish = wish
-        wish.policy.rules.ceiling = wish.policy.rules.ceiling.lower(ceiling)
+        wish.policy.rules.ceiling = wish.policy.rules.ceiling.lower(PriceCeiling(ceiling))
         return wish
     }
 }
@@ -72,10 +72,10 @@ extension Prices {
 }
 
 extension PriceCeiling {
-    fileprivate func lower(_ prices: Prices) -> PriceCeiling {
-        PriceCeiling(
-            prompt: min(prompt ?? .max, prices.input), completion: min(completion ?? .max, prices.output),
-            request: min(request ?? .max, prices.request), image: min(image ?? .max, prices.image),
-            second: min(second ?? .max, prices.second))
+    /// Whoever asks as much takes the request.
+    fileprivate init(_ prices: Prices) {
+        self.init(
+            prompt: prices.input, completion: prices.output, request: prices.request, image: prices.image,
+            second: prices.second)
     }
 }

@@ -53,9 +53,10 @@ package final class GatewayContext: Sendable {
     /// No new requests from now on; the running ones go on.
     package func drain() { draining.store(true, ordering: .relaxed) }
 
-    package func principal(_ caller: Caller) -> Principal {
-        Principal(
-            owner: caller.owner, username: caller.username, node: identity.key, nodeOperator: identity.operatorKey)
+    package func principal(_ caller: Caller) -> Principal { principal(caller.owner, caller.username) }
+
+    func principal(_ owner: PublicKey, _ username: String) -> Principal {
+        Principal(owner: owner, username: username, node: identity.key, nodeOperator: identity.operatorKey)
     }
 }
 

@@ -54,9 +54,7 @@ struct RequestMeter {
         firstContent = SystemClock.instant
         // A refusal that came through is none of the seller's work.
         isServed = head.status < 400
-        isRead =
-            isServed && request.need.answersText
-            && (head.isEventStream || head.contentType.hasPrefix("application/json"))
+        isRead = request.need.answersText && AnswerTally.counts(head)
     }
 
     mutating func delivered(_ bytes: ByteBuffer) {

@@ -68,15 +68,20 @@ struct FailoverDemo {
 
     /// The worker that the next request goes to.
     private func servingWorker(_ state: LocalState) async throws -> String {
-        guard let buyer = state.buyers.first(where: { $0.node == node }) else {
-            throw CommandFailure("there is no buyer at node \(node)")
-        }
+        let buyer = try buyer(state)
         let told = try await mesh.admin(node).send(
             "POST", "route/explain?owner=\(AdminClient.segment(buyer.name))", body: .object(request(resume: false)))
         guard let provider = told["winner"]?["provider"]?.text, let worker = mesh.worker(serving: provider) else {
             throw CommandFailure("no worker of this machine would answer: \(told["summary"]?.text ?? "")")
         }
         return worker
+    }
+
+    private func buyer(_ state: LocalState) throws -> LocalState.Buyer {
+        guard let buyer = state.buyers.first(where: { $0.node == node }) else {
+            throw CommandFailure("there is no buyer at node \(node)")
+        }
+        return buyer
     }
 
     private func request(resume: Bool) -> [String: JSONValue] {
@@ -98,10 +103,11 @@ struct FailoverDemo {
         _ state: LocalState, resume: Bool, onWord: (_ words: Int, _ server: String) throws -> Void,
         whileWaiting: @Sendable @escaping () async throws -> Void
     ) async throws -> Seen {
-        guard let address = state.node(node)?.baseURL, let key = state.buyers.first(where: { $0.node == node })?.key
-        else { throw CommandFailure("there is no buyer at node \(node)") }
+        let buyer = try buyer(state)
+        guard let address = state.node(node)?.baseURL else { throw CommandFailure("node \(node) is not there") }
         let exchange = HTTPExchange(
-            method: "POST", url: "\(address)/v1/chat/completions", bearer: key, body: .object(request(resume: resume)),
+            method: "POST", url: "\(address)/v1/chat/completions", bearer: buyer.key,
+            body: .object(request(resume: resume)),
             seconds: 60)
         async let killing: Void = whileWaiting()
         var seen = Seen()

@@ -1,4 +1,5 @@
 import MeshModel
+package import MeshWire
 
 /// Counts the tokens of an answer while it passes, without decoding it: the texts of the members that hold what a model
 /// wrote, in events or in a whole document, cut anywhere. For answers whose backend does not tell how many there were.
@@ -33,6 +34,11 @@ package struct AnswerTally: Sendable {
     /// - Parameter isResponses: whether the answer is one of the Responses API, whose events say everything twice at
     ///   their end.
     package init(isResponses: Bool = false) { names = isResponses ? Self.ofResponses : Self.ofChat }
+
+    /// Whether there is text to count in an answer that begins so.
+    package static func counts(_ head: AnswerHead) -> Bool {
+        head.status < 400 && (head.isEventStream || head.contentType.hasPrefix("application/json"))
+    }
 
     package var tokens: Int64 { estimate.tokens }
 

@@ -33,7 +33,7 @@ package enum ChatCompletion {
     }
 
     /// Whether a value is `null`, or a text, list or object with nothing in it.
-    private static func isEmpty(_ value: JSONSlice, _ bytes: UnsafeRawBufferPointer) -> Bool {
+    static func isEmpty(_ value: JSONSlice, _ bytes: UnsafeRawBufferPointer) -> Bool {
         switch value.kind {
         case .null: true
         case .string: value.range.count == 2

@@ -52,17 +52,9 @@ package struct StreamContinuation: Sendable {
             if JSONText.equals(member.name, "role", in: bytes) { continue }
             if JSONText.equals(member.name, "content", in: bytes), member.value.kind == .string {
                 text += JSONText.unescaped(member.value, in: bytes)
-            } else if !Self.isEmpty(member.value, bytes) {
+            } else if !ChatCompletion.isEmpty(member.value, bytes) {
                 isOrdinary = false
             }
-        }
-    }
-
-    private static func isEmpty(_ value: JSONSlice, _ bytes: UnsafeRawBufferPointer) -> Bool {
-        switch value.kind {
-        case .null: true
-        case .string, .array, .object: value.range.count == 2
-        case .number, .boolean: false
         }
     }
 }

@@ -181,7 +181,8 @@ extension RoutingPreferences {
 }
 
 extension PriceCeiling {
-    fileprivate func lower(_ other: PriceCeiling) -> PriceCeiling {
+    /// The lower of each.
+    package func lower(_ other: PriceCeiling) -> PriceCeiling {
         func lower(_ left: Int64?, _ right: Int64?) -> Int64? { left.map { min($0, right ?? $0) } ?? right }
         return PriceCeiling(
             prompt: lower(prompt, other.prompt), completion: lower(completion, other.completion),

@@ -12,7 +12,6 @@ package struct RetryBudget: Hashable, Sendable {
     private static let token = 1_000
 
     private let limit: Int
-
     private let reserve: Int
 
     /// - Parameters:

@@ -72,7 +72,7 @@ package final class Quotas: Sendable {
     package func forbids(
         _ subjects: [QuotaSubject], _ request: @autoclosure () -> QuotaRequest
     ) -> QuotaRefusal? {
-        guard !isEmpty.load(ordering: .acquiring) else { return nil }
+        guard !isUnused else { return nil }
         let request = request()
         let refusal = state.withLock { $0.ledger.forbids(request, for: subjects, now: SystemClock.now) }
         if let refusal { refusals[refusal.limit]?.increment() }
@@ -81,7 +81,7 @@ package final class Quotas: Sendable {
 
     /// Which estimates a request of `subjects` needs; nil where none of them has a quota.
     package func needs(_ subjects: [QuotaSubject]) -> (tokens: Bool, money: Bool)? {
-        guard !isEmpty.load(ordering: .acquiring) else { return nil }
+        guard !isUnused else { return nil }
         return state.withLock { $0.ledger.needs(subjects) }
     }
 
@@ -94,7 +94,7 @@ package final class Quotas: Sendable {
     package func admit(
         _ request: QuotaRequest, _ estimate: QuotaEstimate, for subjects: [QuotaSubject]
     ) -> Result<Admission?, QuotaRefusal> {
-        guard !isEmpty.load(ordering: .acquiring) else { return .success(nil) }
+        guard !isUnused else { return .success(nil) }
         let now = SystemClock.now
         let (result, isWanted, running) = state.withLock { state in
             let result = state.ledger.admit(request, estimate, for: subjects, now: now)
@@ -132,7 +132,7 @@ package final class Quotas: Sendable {
 
     /// Takes what is wanted by now, for the period that comes next, too. Call it every second; it blocks.
     package func sweep() {
-        guard !isEmpty.load(ordering: .acquiring) else { return }
+        guard !isUnused else { return }
         state.withLock { state in state.waiting += state.ledger.wanted(now: SystemClock.now) }
         write()
     }

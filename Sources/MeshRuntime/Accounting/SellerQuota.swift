@@ -86,7 +86,7 @@ final class SellerAdmission: Sendable {
     func began(_ head: AnswerHead) {
         state.withLock { state in
             state.isServed = head.status < 400
-            state.isRead = state.isServed && (head.isEventStream || head.contentType.hasPrefix("application/json"))
+            state.isRead = AnswerTally.counts(head)
         }
     }
 
