@@ -3,7 +3,7 @@
 # and why: whoever sees the end of a long log only must find it there. Ends as the command ended.
 #
 #   Tests/run.sh swift test --no-parallel
-#   Tests/run.sh --split PATTERN swift test --no-parallel
+#   Tests/run.sh --split PATTERN .build/debug/aisbf-meshPackageTests.xctest --no-parallel
 #
 # With --split the tests that match run in one process, and all others beside them in another: the ones with whole nodes
 # wait most of their time, the others compute. What the others print follows when both are done.

@@ -94,6 +94,12 @@ struct DialTable: Sendable {
 
     mutating func remove(_ id: TargetID) { targets.removeValue(forKey: id) }
 
+    /// Whether `address` is being dialled, for this target or another: an address of the configuration may be a member's,
+    /// and nobody knows before it has answered.
+    func isDialling(_ address: String) -> Bool {
+        targets.values.contains { $0.dialling != nil && $0.nextAddress == address }
+    }
+
     mutating func started(_ id: TargetID, purpose: DialPurpose, now: Instant, ends: Instant) {
         targets[id]?.dialling = (purpose, ends)
         targets[id]?.tried = now

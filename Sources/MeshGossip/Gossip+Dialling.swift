@@ -25,7 +25,7 @@ extension Gossip {
         // Whoever asks has looked for a link: one that is here and was not found takes no requests.
         let isLinked = links.values.contains { $0.peer == key && $0.dialled && !$0.isDraining }
         guard !isLinked, let target = dials.targets[.node(key)] else { return effects.append(.unreachable(key)) }
-        if target.dialling != nil { return }
+        if target.dialling != nil || target.nextAddress.map(dials.isDialling) == true { return }
         let mayDial = target.tried.map { now.instant.milliseconds(since: $0) >= Limits.reachAgainMs } ?? true
         guard mayDial, !isBlocked(key, now: now), dial(.node(key), target, .membership, now) else {
             return effects.append(.unreachable(key))
@@ -63,6 +63,7 @@ extension Gossip {
         ids.shuffle(using: &random)
         for id in ids {
             guard let target = dials.targets[id], target.dialling == nil, target.due <= now.instant else { continue }
+            if let address = target.nextAddress, dials.isDialling(address) { continue }
             let key = target.key ?? target.resolved
             if let key, dialled.contains(key) || isBlocked(key, now: now) || key == configuration.key { continue }
             if target.isStatic {

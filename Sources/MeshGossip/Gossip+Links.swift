@@ -13,10 +13,7 @@ extension Gossip {
             return
         }
         let wasAlive = isAlive(peer)
-        // Whoever dials again has lost the older link, whether we noticed or not.
-        for old in links.values where old.peer == peer && old.dialled == dialled {
-            drop(old.id, .replaced)
-        }
+        supersede(linksOf: peer, dialled: dialled, now: now)
         let wasWanted = dials.succeeded(peer, address: address)
         dials.wake(now.instant)
         links[id] = Link(id: id, peer: peer, dialled: dialled, address: address, now: now.instant)
@@ -47,6 +44,31 @@ extension Gossip {
         if let lease = leases[RecordFacts.beaconKey(of: configuration.key, cryptography: configuration.cryptography)] {
             queueHeld(lease.record.key, to: id, now: now)
         }
+    }
+
+    /// Whoever dials again has lost the older link, whether we noticed or not; one of its own it closes itself. The other
+    /// side lets it choose for a moment: of two dialled at once each side may see another one up first, and if each closed
+    /// its older one, none would be left.
+    private mutating func supersede(linksOf peer: PublicKey, dialled: Bool, now: Now) {
+        let older = links.values.filter { $0.peer == peer && $0.dialled == dialled }
+        guard !dialled else {
+            for old in older { drop(old.id, .replaced) }
+            return
+        }
+        for old in older.dropLast() { drop(old.id, .replaced) }
+        guard let last = older.last else { return }
+        links[last.id]?.supersededUntil = now.instant.advanced(
+            byMilliseconds: configuration.intervals.supersededLinkMs)
+    }
+
+    /// The choice is due: the newer link may be the one that is gone.
+    private mutating func endSuperseded(_ id: LinkID, now: Now) {
+        guard let link = links[id], let until = link.supersededUntil, until <= now.instant else { return }
+        links[id]?.supersededUntil = nil
+        let isReplaced = links.values.contains {
+            $0.peer == link.peer && $0.dialled == link.dialled && $0.id > link.id
+        }
+        if isReplaced { drop(id, .replaced) }
     }
 
     private func refusal(of peer: PublicKey, now: Now) -> CloseCode? {
@@ -144,6 +166,7 @@ extension Gossip {
             flushAnnouncements(id, now)
             runRounds(id, now)
             if let until = links[id]?.transientUntil, until <= now.instant { drop(id, .finished) }
+            endSuperseded(id, now: now)
         }
     }
 

@@ -33,6 +33,8 @@ extension Gossip {
         package var stableLinkMs: Int64 = 10_000
         /// How long a link stays that was only dialled for one reconciliation.
         package var transientLinkMs: Int64 = 10_000
+        /// How long the older of two links that a peer dialled may stay until the peer has closed the one it does not want.
+        package var supersededLinkMs: Int64 = 3_000
 
         package init() {}
     }

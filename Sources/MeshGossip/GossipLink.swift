@@ -17,6 +17,8 @@ extension Gossip {
         let since: Instant
         /// Dialled for one reconciliation only; closed at this moment.
         var transientUntil: Instant?
+        /// The peer dialled again, and by now has closed the link it does not want.
+        var supersededUntil: Instant?
         var isDraining = false
         var rejects: Deque<Instant> = []
         var known = RecentVersions()
@@ -58,7 +60,7 @@ extension Gossip {
 
         var nextDeadline: Instant? {
             var earliest: Instant?
-            for deadline in [transientUntil, announceDue, syncDue, opened?.ends, answered?.ends] {
+            for deadline in [transientUntil, supersededUntil, announceDue, syncDue, opened?.ends, answered?.ends] {
                 if let deadline { earliest = min(earliest ?? deadline, deadline) }
             }
             return earliest

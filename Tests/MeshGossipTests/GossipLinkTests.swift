@@ -114,9 +114,47 @@ import Testing
 
     @Test func aSecondLinkTheSameWayReplacesTheFirst() {
         var gossip = GossipFixture.gossip()
-        _ = gossip.connect(fixture.home, link: 1)
-        #expect(gossip.connect(fixture.home, link: 2).contains(.close(LinkID(raw: 1), .replaced)))
+        _ = gossip.connect(fixture.home, link: 1, dialled: true)
+        #expect(gossip.connect(fixture.home, link: 2, dialled: true).contains(.close(LinkID(raw: 1), .replaced)))
         #expect(gossip.linkViews.map(\.id) == [LinkID(raw: 2)])
+    }
+
+    /// Two links dialled at once may come up in another order at the other side: whoever was dialled closes none of them
+    /// before the dialler had time to.
+    @Test func whoWasDialledTwiceLetsTheDiallerChoose() {
+        let grace = Gossip.Intervals().supersededLinkMs
+        func twice() -> Gossip {
+            var gossip = GossipFixture.gossip { $0.dialsBack = false }
+            _ = gossip.connect(fixture.home, link: 1)
+            let effects = gossip.connect(fixture.home, link: 2)
+            #expect(!effects.contains { if case .close = $0 { true } else { false } })
+            return gossip
+        }
+        let close = Gossip.Effect.close(LinkID(raw: 1), .replaced)
+        // Neither is closed: the first was lost over there.
+        var silent = twice()
+        #expect(!silent.handle(.tick, now: GossipFixture.now(grace - 1)).contains(close))
+        #expect(silent.nextDeadline.map { $0 <= GossipFixture.now(grace).instant } == true)
+        #expect(silent.handle(.tick, now: GossipFixture.now(grace)).contains(close))
+        // The dialler closes the second: the first stays.
+        var chosen = twice()
+        _ = chosen.handle(.linkDown(LinkID(raw: 2), isLost: false), now: GossipFixture.now(5))
+        #expect(!chosen.handle(.tick, now: GossipFixture.now(grace)).contains(close))
+        #expect(chosen.linkViews.map(\.id) == [LinkID(raw: 1)])
+        // A third one: not more than two of a peer wait.
+        var third = twice()
+        #expect(third.connect(fixture.home, link: 3, at: 1).contains(close))
+    }
+
+    /// An address of the configuration and a member's may be the same one.
+    @Test func anAddressIsDialledOnceAtATime() {
+        var gossip = GossipFixture.gossip { $0.staticPeers = [.init(key: nil, address: "host:7443")] }
+        #expect(dials(gossip.handle(.tick, now: GossipFixture.now())) == ["host:7443"])
+        _ = gossip.handle(.restore([GossipFixture.descriptor(fixture.home)]), now: GossipFixture.now())
+        let key = fixture.home.publicKey
+        let reach = gossip.handle(.reach(key), now: GossipFixture.now(1))
+        #expect(dials(reach).isEmpty && !reach.contains(.unreachable(key)), "a dial is under way")
+        #expect(dials(gossip.handle(.tick, now: GossipFixture.now(2))).isEmpty)
     }
 
     @Test func ownRecordsGoToAllOthersToThree() {
