@@ -187,7 +187,7 @@ let package = Package(
             "MeshTransportTests",
             [
                 "MeshTransport", "MeshModel", "MeshWire", "MeshGossip", "MeshCrypto", .nio("NIOCore"), .nio("NIOPosix"),
-                .nio("NIOHTTP1"), .nio("NIOWebSocket"), .ssl, .protobuf,
+                .nio("NIOHTTP1"), .nio("NIOWebSocket"), .nio("NIOEmbedded"), .ssl, .protobuf,
             ]),
         // Servers that several test targets play against; in no product.
         .target(

@@ -1,5 +1,4 @@
 import MeshAccounting
-import MeshDialects
 import MeshExchange
 import MeshModel
 import MeshRouting
@@ -26,12 +25,9 @@ struct RequestMeter {
     private let admission: Admission?
     private let usage: UsageBook
     private let started = SystemClock.instant
-    private var tally: AnswerTally
+    private var answer: AnswerMeter
     private var firstContent: Instant?
     private var status = 0
-    /// Whether the answer is one that counts, and whether its text is looked for.
-    private var isServed = false
-    private var isRead = false
     private var isOver = false
 
     init(
@@ -44,7 +40,7 @@ struct RequestMeter {
         self.caller = caller
         self.admission = admission
         self.usage = usage
-        tally = AnswerTally(isResponses: request.need.endpoint?.family == .responses)
+        answer = AnswerMeter(request)
     }
 
     var hold: QuotaHold? { admission?.hold }
@@ -52,37 +48,33 @@ struct RequestMeter {
     mutating func began(_ head: AnswerHead) {
         status = head.status
         firstContent = SystemClock.instant
-        // A refusal that came through is none of the seller's work.
-        isServed = head.status < 400
-        isRead = request.need.answersText && AnswerTally.counts(head)
+        answer.began(head)
     }
 
-    mutating func delivered(_ bytes: ByteBuffer) {
-        if isRead { bytes.withUnsafeReadableBytes { tally.add($0) } }
-    }
+    mutating func delivered(_ bytes: ByteBuffer) { answer.delivered(bytes) }
 
     /// Before the last bytes are written: whoever asks behind them finds everything counted.
     mutating func ended(_ ending: Ending) {
         guard !isOver else { return }
         isOver = true
-        guard isServed else {
+        guard answer.isServed else {
             admission?.end(nil)
             return usage.add(group(ending, ending.code ?? .workerError, money: nil), took(UsageAmounts()))
         }
         let place = ending.source?.place
         var amounts = took(UsageAmounts())
         amounts.input = ending.totals?.promptTokens ?? request.content.facts.tokens
-        amounts.output = ending.totals?.completionTokens ?? tally.tokens
+        amounts.output = answer.tokens(told: ending.totals?.completionTokens)
         amounts.cached = min(ending.totals?.cachedTokens ?? 0, amounts.input)
         amounts.images = request.images
-        if ending.totals?.promptTokens == nil || isRead && ending.totals?.completionTokens == nil {
+        if ending.totals?.promptTokens == nil || answer.isRead && ending.totals?.completionTokens == nil {
             amounts.estimated = 1
         }
         let money = place.flatMap { cost(of: amounts, at: $0) }
         amounts.money = money?.microUnits ?? 0
         admission?.end(QuotaUse(tokens: amounts.input + amounts.output, money: money))
         usage.add(group(ending, ending.code, money: money), amounts)
-        usage.generations.add(generation(ending, amounts, money))
+        usage.generations.add(generation(ending, amounts, money, answer.answerID()))
     }
 
     private func took(_ amounts: UsageAmounts) -> UsageAmounts {
@@ -112,9 +104,11 @@ struct RequestMeter {
             currency: money.map { $0.microUnits > 0 ? $0.currency.description : "" } ?? "")
     }
 
-    private func generation(_ ending: Ending, _ amounts: UsageAmounts, _ money: Money?) -> Generation {
+    private func generation(
+        _ ending: Ending, _ amounts: UsageAmounts, _ money: Money?, _ answerID: String?
+    ) -> Generation {
         Generation(
-            requestID: requestID, answerID: tally.answerID, username: caller.username,
+            requestID: requestID, answerID: answerID, username: caller.username,
             at: SystemClock.wall.advanced(byMilliseconds: -amounts.milliseconds),
             model: ending.source?.place?.model ?? model, provider: ending.source?.place?.provider.fullName ?? "",
             node: ending.node, cost: money, promptTokens: amounts.input, cachedTokens: amounts.cached,

@@ -140,6 +140,7 @@ package enum Limits {
     package static let generations = 16_384
     package static let generationMs: Int64 = 3_600_000
     package static let generationIDBytes = 128
+    package static let meteredDocumentBytes = 262_144
 
     // Buyer API
     package static let requestHeaderBytes = 16 << 10

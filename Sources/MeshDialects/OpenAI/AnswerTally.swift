@@ -52,9 +52,15 @@ package struct AnswerTally: Sendable {
         (hash ^ UInt64(byte)) &* 0x100_0000_01B3
     }
 
-    package mutating func add(_ bytes: UnsafeRawBufferPointer) {
+    package mutating func add(_ bytes: UnsafeRawBufferPointer) { read(bytes) { _ in false } }
+
+    /// Reads on until the answer's `id` is known; what is read then no longer counts as a whole.
+    package mutating func findID(_ bytes: UnsafeRawBufferPointer) { read(bytes) { $0.answerID != nil } }
+
+    @inline(__always)
+    private mutating func read(_ bytes: UnsafeRawBufferPointer, until isDone: (borrowing Self) -> Bool) {
         var position = 0
-        while position < bytes.count {
+        while position < bytes.count, !isDone(self) {
             if case .counted = place {
                 position = count(bytes, from: position)
             } else {

@@ -3,30 +3,30 @@ import MeshExchange
 package import MeshModel
 import Synchronization
 
-/// One answered request, for whoever asked it.
-package struct Generation: Sendable {
-    package var requestID: String
+/// One answered request, for whoever asked it. An object: two ids lead to it.
+package final class Generation: Sendable {
+    package let requestID: String
     /// As the answer calls itself.
-    package var answerID: String?
-    package var username: String
-    package var at: Timestamp
-    package var model: String
-    package var provider: String
-    package var node: String
-    package var cost: Money?
-    package var promptTokens: Int64
-    package var cachedTokens: Int64
-    package var completionTokens: Int64
+    package let answerID: String?
+    package let username: String
+    package let at: Timestamp
+    package let model: String
+    package let provider: String
+    package let node: String
+    package let cost: Money?
+    package let promptTokens: Int64
+    package let cachedTokens: Int64
+    package let completionTokens: Int64
     /// Whether this node counted them itself.
-    package var isEstimated: Bool
-    package var firstContentMs: Int64?
-    package var durationMs: Int64
-    package var isStreamed: Bool
+    package let isEstimated: Bool
+    package let firstContentMs: Int64?
+    package let durationMs: Int64
+    package let isStreamed: Bool
     /// It was cut, by whomever.
-    package var isCancelled: Bool
-    package var finishReason: String?
-    package var status: Int
-    package var attempts: Int
+    package let isCancelled: Bool
+    package let finishReason: String?
+    package let status: Int
+    package let attempts: Int
 
     package init(
         requestID: String, answerID: String?, username: String, at: Timestamp, model: String, provider: String,

@@ -1,5 +1,4 @@
 import MeshAccounting
-import MeshDialects
 import MeshExchange
 package import MeshModel
 import MeshRouting
@@ -55,9 +54,7 @@ enum SellerQuota {
 /// Counts what an answer uses of the seller's side, and ends what was held for it.
 final class SellerAdmission: Sendable {
     private struct State {
-        var tally: AnswerTally
-        var isServed = false
-        var isRead = false
+        var answer: AnswerMeter
         var isOver = false
     }
 
@@ -70,7 +67,7 @@ final class SellerAdmission: Sendable {
         self.admission = admission
         content = request.content
         self.prices = prices
-        state = Mutex(State(tally: AnswerTally(isResponses: request.need.endpoint?.family == .responses)))
+        state = Mutex(State(answer: AnswerMeter(request)))
     }
 
     func heard(_ part: AnswerPart) {
@@ -83,30 +80,19 @@ final class SellerAdmission: Sendable {
         }
     }
 
-    func began(_ head: AnswerHead) {
-        state.withLock { state in
-            state.isServed = head.status < 400
-            state.isRead = AnswerTally.counts(head)
-        }
-    }
-
-    func delivered(_ bytes: ByteBuffer) {
-        state.withLock { state in
-            if state.isRead { bytes.withUnsafeReadableBytes { state.tally.add($0) } }
-        }
-    }
+    func began(_ head: AnswerHead) { state.withLock { $0.answer.began(head) } }
+    func delivered(_ bytes: ByteBuffer) { state.withLock { $0.answer.delivered(bytes) } }
 
     /// - Parameter totals: nil where the answer was cut, or there is none.
     func ended(_ totals: AnswerTotals?) {
-        let counted = state.withLock { state -> Int64? in
+        let output = state.withLock { state -> Int64? in
             guard !state.isOver else { return nil }
             state.isOver = true
-            return state.isServed ? state.tally.tokens : -1
+            return state.answer.isServed ? state.answer.tokens(told: totals?.completionTokens) : -1
         }
-        guard let counted else { return }
-        guard counted >= 0 else { return admission.end(nil) }
+        guard let output else { return }
+        guard output >= 0 else { return admission.end(nil) }
         let input = totals?.promptTokens ?? content.facts.tokens
-        let output = totals?.completionTokens ?? counted
         admission.end(
             QuotaUse(
                 tokens: input + output,

@@ -115,13 +115,16 @@ package struct HTTPListener: Sendable {
             }
     }
 
-    private static func configureHTTP1(
+    /// What an HTTP/1.1 connection is read and written with.
+    /// - Parameter hasLane: false: by the library alone.
+    package static func configureHTTP1(
         _ channel: any Channel, _ place: ConnectionPlace, _ upgrade: @escaping Upgrade, _ timing: Timing,
-        _ makeHandler: MakeHandler
+        hasLane: Bool = true, _ makeHandler: MakeHandler
     ) throws {
         let handler = makeHandler(Carrier(kind: .connection, place: place))
         let watch = HeadWatch(deadline: timing.head)
-        let watchers = (bytes: HeadWatchBytes(watch), parts: HeadWatchParts(watch))
+        let lane = PlainLane(watch, isOpen: hasLane)
+        let watchers = (bytes: HeadWatchBytes(watch, lane), parts: HeadWatchParts(watch, lane))
         let boundWatch = NIOLoopBound(watch, eventLoop: channel.eventLoop)
         // Who was admitted is not asked for again behind the upgrade.
         let admitted = NIOLoopBoundBox<UpgradeVerdict.Accept?>(nil, eventLoop: channel.eventLoop)

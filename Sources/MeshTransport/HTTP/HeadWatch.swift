@@ -50,7 +50,13 @@ final class HeadWatch {
     /// The decoder has seen what arrived.
     func bytesSeen() {
         hasBytes = true
-        guard case .idle = stage, !hasDecoded else { return }
+        if !hasDecoded { headBegan() }
+    }
+
+    /// The beginning of a head is here, and no decoder has it yet.
+    func headBegan() {
+        hasBytes = true
+        guard case .idle = stage else { return }
         stage = .head
         arm()
     }
@@ -108,27 +114,53 @@ final class HeadWatch {
     }
 }
 
-/// In front of the decoder.
-final class HeadWatchBytes: ChannelInboundHandler, RemovableChannelHandler {
+/// In front of the decoder: what it is spared goes past it.
+final class HeadWatchBytes: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
+    typealias OutboundIn = IOData
+    typealias OutboundOut = IOData
 
     private let watch: HeadWatch
+    private let lane: PlainLane
 
-    init(_ watch: HeadWatch) { self.watch = watch }
+    init(_ watch: HeadWatch, _ lane: PlainLane) {
+        self.watch = watch
+        self.lane = lane
+    }
 
-    func handlerAdded(context: ChannelHandlerContext) { watch.began(context) }
-    func handlerRemoved(context: ChannelHandlerContext) { watch.ended() }
+    func handlerAdded(context: ChannelHandlerContext) {
+        lane.front = context
+        watch.began(context)
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        lane.front = nil
+        watch.ended()
+    }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        watch.bytesBegan(unwrapInboundIn(data).readableBytes)
+        let bytes = unwrapInboundIn(data)
+        if lane.isOpen { return lane.arrived(bytes) }
+        watch.bytesBegan(bytes.readableBytes)
         context.fireChannelRead(data)
         watch.bytesSeen()
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
+        if lane.isOpen { return lane.back?.fireChannelReadComplete() ?? () }
         context.fireChannelReadComplete()
         if watch.readsAhead { context.read() }
+    }
+
+    func read(context: ChannelHandlerContext) { if lane.mayRead() { context.read() } }
+
+    /// The library knows nothing of what is under way past it, and would end the connection under it.
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard lane.isOpen, let back = lane.back, event is ChannelShouldQuiesceEvent || event is ChannelEvent else {
+            return context.fireUserInboundEventTriggered(event)
+        }
+        back.fireUserInboundEventTriggered(event)
     }
 
     func channelInactive(context: ChannelHandlerContext) {
@@ -145,8 +177,15 @@ final class HeadWatchParts: ChannelDuplexHandler, RemovableChannelHandler {
     typealias OutboundOut = HTTPServerResponsePart
 
     private let watch: HeadWatch
+    private let lane: PlainLane
 
-    init(_ watch: HeadWatch) { self.watch = watch }
+    init(_ watch: HeadWatch, _ lane: PlainLane) {
+        self.watch = watch
+        self.lane = lane
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) { lane.back = context }
+    func handlerRemoved(context: ChannelHandlerContext) { lane.back = nil }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
@@ -158,7 +197,16 @@ final class HeadWatchParts: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        if case .end = unwrapOutboundIn(data) { watch.answered() }
+        let part = unwrapOutboundIn(data)
+        if lane.isOpen { return lane.write(part, promise: promise) }
+        if case .end = part { watch.answered() }
         context.write(data, promise: promise)
+    }
+
+    func flush(context: ChannelHandlerContext) { if lane.isOpen { lane.flush() } else { context.flush() } }
+
+    func read(context: ChannelHandlerContext) {
+        guard lane.isOpen else { return context.read() }
+        if lane.mayRead() { lane.front?.read() }
     }
 }
