@@ -91,13 +91,16 @@ package final class Exchange: Sendable, Ticking {
     // MARK: The places
 
     fileprivate func receive(_ parts: [AnswerPart], of attempt: Int) {
+        let now = SystemClock.instant
+        var hasWritten = false
         for part in parts {
             guard let writer else { return }
-            perform(
-                state.value.machine.arrived(
-                    part, of: attempt, canSendAgain: canSendAgain, isWritable: writer.isWritable,
-                    now: SystemClock.instant))
+            let actions = state.value.machine.arrived(
+                part, of: attempt, canSendAgain: canSendAgain, isWritable: writer.isWritable, now: now)
+            if carryOut(actions) { hasWritten = true }
         }
+        // Once for all that came at once; what ends an answer leaves by itself.
+        if hasWritten { writer?.flush() }
         // An answer may be whole before the request is: nobody wants the rest.
         if state.withValue({ $0.machine.isDraining }) { upload?.discard() }
     }
@@ -105,6 +108,11 @@ package final class Exchange: Sendable, Ticking {
     private var canSendAgain: Bool { !(upload?.hasBegun ?? false) }
 
     private func perform(_ actions: [ExchangeStateMachine.Action]) {
+        if carryOut(actions) { writer?.flush() }
+    }
+
+    /// - Returns: whether something was written that is not flushed.
+    private func carryOut(_ actions: [ExchangeStateMachine.Action]) -> Bool {
         var hasWritten = false
         for action in actions {
             // Taken out of the box: what is called may end the exchange, and nobody else may hold them then.
@@ -152,7 +160,7 @@ package final class Exchange: Sendable, Ticking {
                 place(number).answers(now: SystemClock.instant)
             }
         }
-        if hasWritten { writer?.flush() }
+        return hasWritten
     }
 
     private func find() {
