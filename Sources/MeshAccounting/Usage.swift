@@ -151,8 +151,12 @@ package struct UsageBatch: Sendable {
     package mutating func add(_ group: UsageGroup, _ amounts: UsageAmounts, at time: Timestamp) {
         let start = time.seconds / 60 * 60
         var place = Place(start: start, group: group)
-        if places[place] == nil, rows.count >= Limits.usageGroups { place.group = group.remainder }
-        if let known = places[place] {
+        var known = places[place]
+        if known == nil, rows.count >= Limits.usageGroups {
+            place.group = group.remainder
+            known = places[place]
+        }
+        if let known {
             rows[known].amounts += amounts
             return
         }

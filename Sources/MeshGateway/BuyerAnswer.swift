@@ -150,7 +150,7 @@ final class BuyerAnswer: AnswerWriter {
 
     private func responseHeaders(_ contentType: String, _ source: AnswerSource) -> HTTPHeaders {
         var headers = HTTPHeaders()
-        headers.reserveCapacity(8)
+        headers.reserveCapacity(16)
         headers.add(name: "content-type", value: contentType)
         headers.add(name: "x-request-id", value: requestID)
         if let place = source.place {

@@ -242,8 +242,12 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     // MARK: Inference
 
     private func startAnswer() {
-        guard let request = arriving else { return }
-        guard let hot = request.hot else { return startCold(request.head, request.bytes) }
+        guard let hot = arriving?.hot else {
+            if let request = arriving { startCold(request.head, request.bytes) }
+            return
+        }
+        // Taken: what is kept of it from here on is the exchange's.
+        guard let request = arriving.take() else { return }
         do throws(MeshError) {
             let principal = shared.principal(hot.caller)
             var (work, destination) = try shared.work(hot.route, request.head, request.bytes, principal)
@@ -356,10 +360,9 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         responseEnded()
     }
 
-    func writeHead(status: Int, headers: HTTPHeaders) {
+    func writeHead(status: Int, headers: consuming HTTPHeaders) {
         shared.metrics.answered(status)
         trace.wrote(status: status)
-        var headers = headers
         if machine.answerBegins(isDraining: shared.isDraining) { headers.add(name: "connection", value: "close") }
         // What there is depends on who asks: no cache that others use may keep it.
         if !headers.contains(name: "cache-control") { headers.add(name: "cache-control", value: "private") }

@@ -57,12 +57,15 @@ package final class Generation: Sendable {
 }
 
 /// The latest answered requests, by the ids that their buyers know: as many as `Limits.generations`, for as long as
-/// `Limits.generationMs`. In memory only.
+/// `Limits.generationMs`. In memory only. Hardly anybody asks, and every request is added: the index is made when somebody
+/// does.
 package final class GenerationBook: Sendable {
     private struct State {
+        /// In the order they came.
+        var kept: Deque<(generation: Generation, at: Instant)> = []
+        /// How many of the first of them are in the index.
+        var indexed = 0
         var known: [String: Generation] = [:]
-        /// In the order they came, with both ids.
-        var order: Deque<(requestID: String, answerID: String?, at: Instant)> = []
     }
 
     private let state = Mutex(State())
@@ -73,9 +76,7 @@ package final class GenerationBook: Sendable {
         let now = SystemClock.instant
         state.withLock { state in
             Self.forget(&state, now, keeping: Limits.generations - 1)
-            state.known[generation.requestID] = generation
-            if let id = generation.answerID { state.known[id] = generation }
-            state.order.append((generation.requestID, generation.answerID, now))
+            state.kept.append((generation, now))
         }
     }
 
@@ -83,18 +84,25 @@ package final class GenerationBook: Sendable {
     package func find(_ id: String, of username: String?) -> Generation? {
         state.withLock { state in
             Self.forget(&state, SystemClock.instant, keeping: Limits.generations)
+            for (generation, _) in state.kept[state.indexed...] {
+                state.known[generation.requestID] = generation
+                // A backend may give the same id twice: the later one stays.
+                if let id = generation.answerID { state.known[id] = generation }
+            }
+            state.indexed = state.kept.count
             return state.known[id].flatMap { username == nil || $0.username == username ? $0 : nil }
         }
     }
 
     private static func forget(_ state: inout State, _ now: Instant, keeping count: Int) {
-        while let first = state.order.first,
-            state.order.count > count || now.milliseconds(since: first.at) >= Limits.generationMs
+        while let (generation, at) = state.kept.first,
+            state.kept.count > count || now.milliseconds(since: at) >= Limits.generationMs
         {
-            state.order.removeFirst()
-            state.known[first.requestID] = nil
-            // A backend may give the same id twice: the later one stays.
-            if let id = first.answerID, state.known[id]?.requestID == first.requestID { state.known[id] = nil }
+            state.kept.removeFirst()
+            guard state.indexed > 0 else { continue }
+            state.indexed -= 1
+            for id in [generation.requestID, generation.answerID].compactMap(\.self)
+            where state.known[id] === generation { state.known[id] = nil }
         }
     }
 }

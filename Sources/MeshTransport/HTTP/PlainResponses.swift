@@ -52,7 +52,8 @@ struct PlainResponses {
         let code = head.status.code
         // Interim answers have no end of their own.
         if !(100..<200 ~= code) {
-            framing = code == 204 || code == 304 ? .none : head.headers.contains(name: "content-length") ? .known : .chunks
+            framing =
+                code == 204 || code == 304 ? .none : head.headers.contains(name: "content-length") ? .known : .chunks
         }
         if code == 200 {
             joined.writeStaticString("HTTP/1.1 200 OK\r\n")
