@@ -114,14 +114,13 @@ private struct Market {
             let host = CatalogHost(
                 node: home.key, nodeName: home.name, attachment: RecordKey(Bytes16(high: 1, low: UInt64(number))),
                 clientHash: [], offer: WorkerOffer(models: list, slots: 2))
-            var provider = CatalogProvider(
+            let input = Int64(random.next() % 3_000_000)
+            return CatalogProvider(
                 key: RecordKey(Bytes16(high: 2, low: UInt64(number))), advertHash: .zero, owner: key(number, 3),
                 providerID: "seller-\(number)", scope: .user("user-\(number)"), homeNode: home.key, homeName: home.name,
-                access: .everyone, attachKeys: [], hosts: [host], modelsSeen: [])
-            let input = Int64(random.next() % 3_000_000)
-            provider.prices = PriceList([.init(model: "", prices: Prices(input: input, output: input * 3))])
-            provider.dataPolicy = DataPolicy.allCases[number % DataPolicy.allCases.count]
-            return provider
+                access: .everyone, attachKeys: [], hosts: [host], modelsSeen: [],
+                prices: PriceList([.init(model: "", prices: Prices(input: input, output: input * 3))]),
+                dataPolicy: DataPolicy.allCases[number % DataPolicy.allCases.count])
         }
         catalog = Catalog(node: nodes[0].key, nodes: nodes, providers: providers)
         index = PolicyIndex(catalog)

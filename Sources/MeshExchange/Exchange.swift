@@ -93,11 +93,15 @@ package final class Exchange: Sendable, Ticking {
     fileprivate func receive(_ parts: [AnswerPart], of attempt: Int) {
         let now = SystemClock.instant
         var hasWritten = false
+        var isWritable: Bool?
         for part in parts {
             guard let writer else { return }
+            let takesMore = isWritable ?? writer.isWritable
             let actions = state.value.machine.arrived(
-                part, of: attempt, canSendAgain: canSendAgain, isWritable: writer.isWritable, now: now)
-            if carryOut(actions) { hasWritten = true }
+                part, of: attempt, canSendAgain: canSendAgain, isWritable: takesMore, now: now)
+            let wrote = carryOut(actions)
+            isWritable = wrote ? nil : takesMore
+            hasWritten = hasWritten || wrote
         }
         // Once for all that came at once; what ends an answer leaves by itself.
         if hasWritten { writer?.flush() }

@@ -96,6 +96,7 @@ struct RequestTrace {
             kind, provider: provider, model: model, failed: code != nil,
             nanoseconds: now.nanoseconds &- started.nanoseconds,
             firstByte: firstByte.map { $0.nanoseconds &- started.nanoseconds })
+        guard shared.journal.tells(code) else { return }
         var report = RequestReport(.entry, requestID: requestID)
         report.clientRequestID = clientRequestID
         report.status = code == .clientClosed ? ErrorCode.clientClosed.status : status

@@ -93,41 +93,46 @@ package struct CatalogAttachKey: Hashable, Sendable {
     }
 }
 
-package struct CatalogProvider: Hashable, Sendable {
-    package var key: RecordKey
-    package var advertHash: Bytes32
-    package var owner: PublicKey
+package final class CatalogProvider: Hashable, Sendable {
+    package let key: RecordKey
+    package let advertHash: Bytes32
+    package let owner: PublicKey
     package let providerID: String
     package let scope: OwnerScope
     package let homeNode: PublicKey
     package let homeName: String
-    package var access: CatalogAccess
-    package var attachKeys: [CatalogAttachKey]
-    package var hosts: [CatalogHost]
+    package let access: CatalogAccess
+    package let attachKeys: [CatalogAttachKey]
+    package let hosts: [CatalogHost]
     /// The hosts at other nodes: what every request looks through, while there may be hundreds here.
-    package var remoteHosts: [CatalogHost] = []
+    package let remoteHosts: [CatalogHost]
     /// What was measured of its workers, here or elsewhere, the newest last; a worker that moves keeps it.
-    package var speeds: [CatalogSpeed] = []
+    package let speeds: [CatalogSpeed]
     /// Every model its workers offer, and before those the latest that they did offer: tells "no worker now" from "no
     /// such model".
-    package var modelsSeen: [String]
+    package let modelsSeen: [String]
     /// Requests its workers may have at once at one node, all together; nil: not bounded.
-    package var maxConcurrency: Int?
+    package let maxConcurrency: Int?
     /// `ProviderKind`; empty in adverts of releases that told none.
-    package var kind = ""
+    package let kind: String
     /// What its owner asks, and does with what it is sent: signed with the advert.
-    package var prices = PriceList()
-    package var dataPolicy = DataPolicy.unknown
+    package let prices: PriceList
+    package let dataPolicy: DataPolicy
     /// Imported tokens are derived with it: the key of the provider's record if nothing in it were sealed.
-    package var tokenSalt: RecordKey
+    package let tokenSalt: RecordKey
 
     /// `seller@node/provider`: names it mesh-wide. Stored, because every answer carries it.
     package let fullName: String
 
+    /// - Parameters:
+    ///   - remoteHosts: nil: all of `hosts`.
+    ///   - tokenSalt: nil: `key`.
     package init(
         key: RecordKey, advertHash: Bytes32, owner: PublicKey, providerID: String, scope: OwnerScope,
         homeNode: PublicKey, homeName: String, access: CatalogAccess, attachKeys: [CatalogAttachKey],
-        hosts: [CatalogHost] = [], modelsSeen: [String] = [], maxConcurrency: Int? = nil
+        hosts: [CatalogHost] = [], remoteHosts: [CatalogHost]? = nil, speeds: [CatalogSpeed] = [],
+        modelsSeen: [String] = [], maxConcurrency: Int? = nil, kind: String = "", prices: PriceList = PriceList(),
+        dataPolicy: DataPolicy = .unknown, tokenSalt: RecordKey? = nil
     ) {
         self.key = key
         self.advertHash = advertHash
@@ -139,11 +144,43 @@ package struct CatalogProvider: Hashable, Sendable {
         self.access = access
         self.attachKeys = attachKeys
         self.hosts = hosts
-        remoteHosts = hosts
+        self.remoteHosts = remoteHosts ?? hosts
+        self.speeds = speeds
         self.modelsSeen = modelsSeen
         self.maxConcurrency = maxConcurrency
-        tokenSalt = key
+        self.kind = kind
+        self.prices = prices
+        self.dataPolicy = dataPolicy
+        self.tokenSalt = tokenSalt ?? key
         fullName = "\(scope.username)@\(homeName)/\(providerID)"
+    }
+
+    /// The same advert with what is known of its workers now.
+    package func served(
+        by hosts: [CatalogHost], remote: [CatalogHost], speeds: [CatalogSpeed] = [], modelsSeen: [String]
+    ) -> CatalogProvider {
+        CatalogProvider(
+            key: key, advertHash: advertHash, owner: owner, providerID: providerID, scope: scope, homeNode: homeNode,
+            homeName: homeName, access: access, attachKeys: attachKeys, hosts: hosts, remoteHosts: remote,
+            speeds: speeds, modelsSeen: modelsSeen, maxConcurrency: maxConcurrency, kind: kind, prices: prices,
+            dataPolicy: dataPolicy, tokenSalt: tokenSalt)
+    }
+
+    package static func == (left: CatalogProvider, right: CatalogProvider) -> Bool {
+        if left === right { return true }
+        // What the advert says is all in its hash, but for what was opened of it and proven by now.
+        return left.key == right.key && left.advertHash == right.advertHash && left.fullName == right.fullName
+            && left.access == right.access && left.attachKeys == right.attachKeys && left.hosts == right.hosts
+            && left.remoteHosts == right.remoteHosts && left.speeds == right.speeds
+            && left.modelsSeen == right.modelsSeen && left.maxConcurrency == right.maxConcurrency
+            && left.kind == right.kind && left.prices == right.prices && left.dataPolicy == right.dataPolicy
+            && left.tokenSalt == right.tokenSalt && left.owner == right.owner && left.scope == right.scope
+            && left.homeNode == right.homeNode
+    }
+
+    package func hash(into hasher: inout Hasher) {
+        hasher.combine(key)
+        hasher.combine(advertHash)
     }
 
     /// The keys of imported tokens with which workers may attach at `host` now.

@@ -51,6 +51,7 @@ package struct CatalogBuilder: Sendable {
                 linkAddresses: known.body.linkAddresses, region: known.body.region)
         }
         var providers: [RecordKey: CatalogProvider] = [:]
+        var hosts: [RecordKey: [CatalogHost]] = [:]
         var order: [RecordKey] = []
         var sealed: [SealedAdvert] = []
         for advert in records.adverts {
@@ -66,24 +67,24 @@ package struct CatalogBuilder: Sendable {
         var lists = ModelLists()
         for attachment in records.attachments {
             let (host, key) = (attachment.host, attachment.provider)
-            guard host.key != node, reachable.contains(host.key), let provider = providers[key],
+            guard host.key != node, reachable.contains(host.key), providers[key] != nil,
                 let body = whole(attachment, details[key])
             else { continue }
             if body.page > 0 {
                 lists.add(body)
                 continue
             }
-            if body.moreModels { lists.isContinued(body, in: key, at: provider.hosts.count) }
-            providers[key]?.hosts.append(
+            if body.moreModels { lists.isContinued(body, in: key, at: hosts[key]?.count ?? 0) }
+            hosts[key, default: []].append(
                 CatalogHost(
                     node: host.key, nodeName: host.body.name, attachment: attachment.record.key,
                     clientHash: Array(body.clientHash.prefix(16)), offer: WorkerOffer(body)))
         }
         for place in lists.continued {
-            guard let begin = providers[place.provider]?.hosts[place.index].offer.models else { continue }
-            providers[place.provider]?.hosts[place.index].offer.models = lists.complete(begin, place)
+            guard let begin = hosts[place.provider]?[place.index].offer.models else { continue }
+            hosts[place.provider]?[place.index].offer.models = lists.complete(begin, place)
         }
-        let shown = order.compactMap { finished(providers[$0], local, wall) }
+        let shown = order.compactMap { finished(providers[$0], hosts[$0] ?? [], local, wall) }
         names.learn(nodes, shown, wall: wall)
         return Catalog(node: node, nodes: nodes, providers: shown, sealed: sealed, names: names)
     }
@@ -108,28 +109,25 @@ package struct CatalogBuilder: Sendable {
         return body
     }
 
-    /// - Parameter provider: with the hosts at other nodes.
+    /// - Parameter remote: its hosts at other nodes.
     private mutating func finished(
-        _ provider: CatalogProvider?, _ local: LocalWorkers, _ wall: Timestamp
+        _ provider: CatalogProvider?, _ remote: [CatalogHost], _ local: LocalWorkers, _ wall: Timestamp
     ) -> CatalogProvider? {
-        guard var provider else { return nil }
-        let remote = provider.hosts
+        guard let provider else { return nil }
         let here = local.hosts(of: provider.key) { key in
             key == provider.owner
                 || provider.attachKeys.contains { $0.key == key && $0.admits(host: node, at: wall) }
         }
-        provider.remoteHosts = remote
-        provider.hosts = here + remote
         var offered = OrderedSet(local.models(of: provider.key))
         for model in remote.lazy.flatMap(\.offer.models) where offered.count < Limits.providerModels {
             offered.append(model.id)
         }
         // What is offered now is always known; of what no worker has any more, the latest.
         let gone = modelsSeen[provider.key, default: []].filter { !offered.contains($0) }
-        provider.modelsSeen = Array(gone.suffix(Limits.attachmentModels)) + offered
-        modelsSeen[provider.key] = provider.modelsSeen
-        provider.speeds = remembered(remote, of: provider.key)
-        return provider
+        let seen = Array(gone.suffix(Limits.attachmentModels)) + offered
+        modelsSeen[provider.key] = seen
+        return provider.served(
+            by: here + remote, remote: remote, speeds: remembered(remote, of: provider.key), modelsSeen: seen)
     }
 
     /// What other nodes measured of the provider's workers, the newest last: for those that come here.
@@ -170,19 +168,16 @@ package struct CatalogBuilder: Sendable {
         let keys = listed.compactMap { entry in
             CatalogAttachKey(entry, isProven: PublicKey(entry.publicKey).map(proven.contains) ?? false)
         }
-        var provider = CatalogProvider(
-            key: record.key, advertHash: record.hash, owner: record.signer, providerID: body.providerID, scope: scope,
-            homeNode: home, homeName: advert.home.body.name, access: access, attachKeys: keys,
-            maxConcurrency: body.maxConcurrency == 0 ? nil : Int(body.maxConcurrency))
-        provider.kind = body.kind
-        provider.prices = PriceList(body)
-        provider.dataPolicy = DataPolicy(body.dataPolicy)
-        if details != nil {
+        let salt = details.map { _ in
             let material = RecordEnvelope.keyMaterial(
                 type: .providerAdvert, signer: record.signer, name: Array(body.providerID.utf8))
-            provider.tokenSalt = RecordKey(cryptography.hash16(material, key: []))
+            return RecordKey(cryptography.hash16(material, key: []))
         }
-        return provider
+        return CatalogProvider(
+            key: record.key, advertHash: record.hash, owner: record.signer, providerID: body.providerID, scope: scope,
+            homeNode: home, homeName: advert.home.body.name, access: access, attachKeys: keys,
+            maxConcurrency: body.maxConcurrency == 0 ? nil : Int(body.maxConcurrency), kind: body.kind,
+            prices: PriceList(body), dataPolicy: DataPolicy(body.dataPolicy), tokenSalt: salt)
     }
 
     /// Whose the provider is by what is sealed in its advert; nil when the home does not say so.

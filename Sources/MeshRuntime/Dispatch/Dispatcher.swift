@@ -32,12 +32,8 @@ package final class Dispatcher: Sendable {
         _ request: WorkRequest, on route: Route, for asker: Asker, upload: UploadFlow?, writer: any AnswerWriter,
         eventLoop: any EventLoop
     ) -> Exchange {
-        let need = request.need
         requestBegan()
-        let finder = RouteFinder(
-            places: { [self] in places(route, need, for: asker) },
-            nobody: { [self] in nobody(route, need) },
-            repeats: { [self] in mayRepeat() })
+        let finder = RouteFinder(dispatcher: self, route: route, need: request.need, asker: asker)
         return exchange(request, by: finder, upload: upload, writer: writer, eventLoop: eventLoop)
     }
 
@@ -59,13 +55,7 @@ package final class Dispatcher: Sendable {
         _ request: WorkRequest, of provider: CatalogProvider, upload: UploadFlow?, writer: any AnswerWriter,
         eventLoop: any EventLoop
     ) -> Exchange {
-        let need = request.need
-        let finder = RouteFinder(
-            places: { [self] in
-                let legs = localOffers(of: [provider], need)
-                return legs.prefix(Limits.forwardAttempts).map(\.offer.place)
-            },
-            nobody: { Self.noWorker(need) }, repeats: { true })
+        let finder = HostingFinder(dispatcher: self, provider: provider, need: request.need)
         return Exchange(
             request, upload: upload, finder: finder, repeats: Limits.repeatsByHost, boundsStream: false,
             tickers: tickers, writer: writer, eventLoop: eventLoop)
@@ -84,6 +74,8 @@ package final class Dispatcher: Sendable {
     ) -> [any Place] {
         let offers = localOffers(of: route.providers, need)
         let hosts = remotes.places(route, need, for: asker, limit: limit, isRehearsal: isRehearsal)
+        // By far the most frequent case has no order.
+        if offers.count == 1, hosts.isEmpty { return limit > 0 ? [offers[0].offer.place] : [] }
         let legs = RoutePlan.legs(
             locals: offers.map { RoutePlan.Local(provider: $0.provider, isResting: $0.offer.isResting) },
             hosts: hosts.count, limit: limit)
@@ -93,6 +85,10 @@ package final class Dispatcher: Sendable {
             case .host(let number): hosts[number]
             }
         }
+    }
+
+    fileprivate func places(here provider: CatalogProvider, _ need: WorkerNeed) -> [any Place] {
+        localOffers(of: [provider], need).prefix(Limits.forwardAttempts).map(\.offer.place)
     }
 
     /// Those of them that are at one node.
@@ -128,9 +124,13 @@ package final class Dispatcher: Sendable {
     private func localOffers(
         of providers: [CatalogProvider], _ need: WorkerNeed
     ) -> [(provider: Int, offer: LocalOffer)] {
-        providers.enumerated().flatMap { number, provider in
-            locals.flatMap { $0.offers(of: provider, need) }.map { (number, limited($0, provider)) }
+        var found: [(provider: Int, offer: LocalOffer)] = []
+        for (number, provider) in providers.enumerated() {
+            for local in locals {
+                for offer in local.offers(of: provider, need) { found.append((number, limited(offer, provider))) }
+            }
         }
+        return found
     }
 
     private func limited(_ offer: LocalOffer, _ provider: CatalogProvider) -> LocalOffer {
@@ -171,13 +171,25 @@ package final class Dispatcher: Sendable {
     }
 }
 
-/// The places of a route, or of a provider here, as they are when they are asked for.
+/// The places of a route, as they are when they are asked for.
 private struct RouteFinder: PlaceFinder {
-    let places: @Sendable () -> [any Place]
-    let nobody: @Sendable () -> MeshError
-    let repeats: @Sendable () -> Bool
+    let dispatcher: Dispatcher
+    let route: Route
+    let need: WorkerNeed
+    let asker: Asker
 
-    func find(_ found: @escaping @Sendable ([any Place]) -> Void) { found(places()) }
-    func none() -> MeshError { nobody() }
-    func mayRepeat() -> Bool { repeats() }
+    func find(_ found: @escaping @Sendable ([any Place]) -> Void) { found(dispatcher.places(route, need, for: asker)) }
+    func none() -> MeshError { dispatcher.nobody(route, need) }
+    func mayRepeat() -> Bool { dispatcher.mayRepeat() }
+}
+
+/// The places of a provider here, for another node.
+private struct HostingFinder: PlaceFinder {
+    let dispatcher: Dispatcher
+    let provider: CatalogProvider
+    let need: WorkerNeed
+
+    func find(_ found: @escaping @Sendable ([any Place]) -> Void) { found(dispatcher.places(here: provider, need)) }
+    func none() -> MeshError { Dispatcher.noWorker(need) }
+    func mayRepeat() -> Bool { true }
 }

@@ -39,9 +39,12 @@ package final class Journal: Sendable {
         refusals.flush()
     }
 
+    /// Whether a request that ends so is told of at all.
+    package func tells(_ code: ErrorCode?) -> Bool { requests != .none && (code != nil || requests == .all) }
+
     /// A request that is over.
     package func ended(_ request: RequestReport) {
-        guard requests != .none, request.code != nil || requests == .all else { return }
+        guard tells(request.code) else { return }
         guard let code = request.code else {
             return logger.info("request", metadata: request.metadata)
         }

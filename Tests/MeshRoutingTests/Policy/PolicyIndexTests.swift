@@ -12,11 +12,12 @@ import Testing
 
     @Test func ofWorkersThatDifferTheBestCounts() {
         var market = Market([.init(id: "a", model: WorkerModel(id: "m", contextTokens: 4_000, modalities: ["image"]))])
-        var provider = market.catalog.providers[0]
-        var second = provider.hosts[0]
+        let known = market.catalog.providers[0]
+        var second = known.hosts[0]
         second.offer.models = [WorkerModel(id: "m", contextTokens: 16_000, quantization: "fp8"), WorkerModel(id: "n")]
         second.offer.endpoints = ["v1/rerank"]
-        provider.hosts.append(second)
+        let hosts = known.hosts + [second]
+        let provider = known.served(by: hosts, remote: hosts, modelsSeen: known.modelsSeen)
         market.index = PolicyIndex(Catalog(node: Market.here, nodes: market.catalog.nodes, providers: [provider]))
         #expect(market.index.count == 2)
         let candidate = market.index.candidate(0)

@@ -44,16 +44,15 @@ struct Market {
                     attachment: RecordKey(Bytes16(high: 1, low: UInt64(number))), clientHash: [],
                     offer: WorkerOffer(models: [offer.model], endpoints: offer.endpoints, slots: offer.slots))
             }
-            var provider = CatalogProvider(
+            return CatalogProvider(
                 key: RecordKey(Sodium.shared.hash16(Array("\(offer.owner) \(offer.id)".utf8), key: [])),
                 advertHash: .zero, owner: offer.owner, providerID: offer.id,
                 scope: .user(offer.owner == Market.alice ? "alice" : "bob"), homeNode: offer.home,
                 homeName: offer.home == Market.here ? "north" : "south", access: offer.access, attachKeys: [],
-                hosts: hosts, modelsSeen: [offer.model.id])
-            provider.kind = offer.isHosted ? ProviderKind.upstream : ProviderKind.workers
-            provider.prices = PriceList(offer.prices.map { [PriceList.Entry(model: "", prices: $0)] } ?? [])
-            provider.dataPolicy = offer.dataPolicy
-            return provider
+                hosts: hosts, modelsSeen: [offer.model.id],
+                kind: offer.isHosted ? ProviderKind.upstream : ProviderKind.workers,
+                prices: PriceList(offer.prices.map { [PriceList.Entry(model: "", prices: $0)] } ?? []),
+                dataPolicy: offer.dataPolicy)
         }
         let nodes = [
             CatalogNode(
