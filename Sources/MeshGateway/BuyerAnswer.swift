@@ -7,7 +7,7 @@ import MeshWire
 import NIOCore
 import NIOHTTP1
 
-/// Writes the answer to one inference request of a buyer, as HTTP and in the words of OpenAI's API.
+/// Writes the answer to one inference request of a buyer, as HTTP and in the words of its dialect.
 ///
 /// Nothing is written before the first content or final answer, so every failure before it is a real status code,
 /// or no failure at all when another place answers (`Exchange`). Lives on the connection's event loop.
@@ -16,22 +16,29 @@ final class BuyerAnswer: AnswerWriter {
     /// What of the request is still on its way from the buyer.
     private let upload: UploadFlow?
     private let form: AnswerForm
-    private let handler: GatewayHandler
+    let dialect: Dialect
+    private let mayRepeat: Bool
+    let handler: GatewayHandler
     private let started = SystemClock.instant
     /// It knows this answer until all is told.
     private(set) var exchange: Exchange?
     /// Whether the head that was written is one of a stream of events: only there this node may put in words.
     private var isEventStream = false
     private var hasHead = false
+    /// What becomes of bytes that are not passed on as they come.
+    private var detour = AnswerDetour.none
     private var meter: RequestMeter
 
     init(
-        handler: GatewayHandler, requestID: String, form: AnswerForm, upload: UploadFlow?, meter: RequestMeter
+        handler: GatewayHandler, requestID: String, _ request: WorkRequest, in dialect: Dialect, upload: UploadFlow?,
+        meter: RequestMeter
     ) {
+        form = request.form
+        mayRepeat = request.mayRepeat
+        self.dialect = dialect
         self.meter = meter
         self.handler = handler
         self.requestID = requestID
-        self.form = form
         self.upload = upload
     }
 
@@ -47,15 +54,28 @@ final class BuyerAnswer: AnswerWriter {
     func answerIsPending() {}
 
     func answerBegan(_ head: AnswerHead, from source: AnswerSource) {
-        hasHead = true
         meter.began(head)
-        isEventStream = form == .events && head.isEventStream && head.status < 400
         trace(source)
-        if head.status >= 400 { handler.trace.code = .workerError }
+        if head.status >= 400 {
+            handler.trace.code = .workerError
+            if dialect.mayReword(status: head.status) {
+                detour = .refusal(HeldRefusal(head))
+                return
+            }
+        }
+        writeHead(head, source)
+    }
+
+    private func writeHead(_ head: AnswerHead, _ source: AnswerSource) {
+        hasHead = true
+        isEventStream = form == .events && head.isEventStream && head.status < 400
+        if isEventStream, dialect.countsEvents { detour = .numbered(ByteBuffer()) }
         var headers = responseHeaders(head.contentType, source)
+        var passed: [AnswerField] = []
         for field in head.fields {
             guard let value = RetryAfter.bounded(field) else { continue }
             headers.add(name: field.name, value: value)
+            if head.status >= 400 { passed.append(AnswerField(field.name, value)) }
         }
         if isEventStream {
             headers.add(name: "cache-control", value: "no-store")
@@ -63,14 +83,42 @@ final class BuyerAnswer: AnswerWriter {
         } else if let length = head.length {
             headers.add(name: "content-length", value: String(length))
         }
-        if head.status == 429 || head.status == 503, !headers.contains(name: "retry-after") {
-            headers.add(name: "retry-after", value: "2")
+        if head.status >= 400 {
+            for field in RetryContract(status: head.status, passed).fields where !headers.contains(name: field.name) {
+                headers.add(name: field.name, value: field.value)
+            }
         }
         handler.writeHead(status: head.status, headers: headers)
     }
 
     func answerContinued(_ bytes: ByteBuffer) {
         meter.delivered(bytes)
+        guard case .none = detour else { return take(bytes) }
+        deliver(bytes)
+    }
+
+    private func take(_ bytes: ByteBuffer) {
+        switch detour {
+        case .none: deliver(bytes)
+        case .numbered:
+            detour = .numbered(bytes)
+            deliver(bytes)
+        case .refusal(var refusal):
+            // Taken out so that it grows in its place.
+            detour = .none
+            refusal.append(bytes)
+            if refusal.isTooLong { pass(refusal) } else { detour = .refusal(refusal) }
+        }
+    }
+
+    /// Nobody looks at more of it: it goes on as it comes.
+    private func pass(_ refusal: HeldRefusal) {
+        guard let source = exchange?.source else { return }
+        writeHead(refusal.head, source)
+        deliver(refusal.body)
+    }
+
+    private func deliver(_ bytes: ByteBuffer) {
         handler.shared.metrics.delivered(bytes.readableBytes)
         handler.write(.body(.byteBuffer(bytes)))
     }
@@ -89,7 +137,13 @@ final class BuyerAnswer: AnswerWriter {
     func answerEnded(_ totals: AnswerTotals) {
         upload?.discard()
         counted(totals, handler.trace.code, exchange?.source)
-        if isEventStream, !totals.isInBody { answerContinued(ByteBuffer(bytes: OpenAIStream.done)) }
+        if case .refusal(let refusal) = detour, let source = exchange?.source {
+            detour = .none
+            let answer = refusal.answer(in: dialect, requestID: requestID)
+            writeHead(answer.head, source)
+            deliver(answer.body)
+        }
+        if isEventStream, !totals.isInBody { deliver(ByteBuffer(bytes: dialect.end)) }
         finish()
     }
 
@@ -100,7 +154,7 @@ final class BuyerAnswer: AnswerWriter {
         guard hasHead else { return refuse(error, source) }
         guard isEventStream else { return cutOff() }
         // Content is out: the failure is the stream's last event, never silence.
-        answerContinued(ByteBuffer(bytes: OpenAIStream.failure(error, requestID: requestID)))
+        deliver(ByteBuffer(bytes: dialect.failureEvent(error, requestID: requestID)))
         finish()
     }
 
@@ -112,7 +166,7 @@ final class BuyerAnswer: AnswerWriter {
         upload?.revoke()
         exchange = nil
         handler.write(.body(.byteBuffer(closing)))
-        handler.write(.body(.byteBuffer(ByteBuffer(bytes: OpenAIStream.failure(error, requestID: requestID)))))
+        handler.write(.body(.byteBuffer(ByteBuffer(bytes: dialect.failureEvent(error, requestID: requestID)))))
         handler.closeAfterStream()
     }
 
@@ -127,7 +181,11 @@ final class BuyerAnswer: AnswerWriter {
     }
 
     private func refuse(_ error: MeshError, _ source: AnswerSource) {
-        let response = Response.error(error, requestID: requestID)
+        // Told in a frame of the worker protocol, or in the first event of a stream.
+        let isOverflow =
+            error.code == .workerError && ContextWords.tellOfLength(error.message, status: error.statusOverride ?? 400)
+        let error = isOverflow ? MeshError(.contextOverflow, error.message) : error
+        let response = Response.error(error, requestID: requestID, in: dialect, mayRepeat: mayRepeat)
         var headers = responseHeaders("application/json", source)
         for (name, value) in response.headers where name != "content-type" { headers.add(name: name, value: value) }
         headers.add(name: "content-length", value: String(response.body.count))
@@ -197,9 +255,10 @@ final class BuyerAnswer: AnswerWriter {
     /// Nothing was written for a while.
     func keepAlive() {
         guard isEventStream, handler.isWritable, exchange?.isBetweenEvents ?? false else { return }
-        // One line end: a blank line behind it would be an event without data, which some programs take for one. Only
-        // whole events and lines go out here, so that it stands between them.
-        handler.write(.body(.byteBuffer(ByteBuffer(string: ": waiting\n"))))
+        var last: [UInt8] = []
+        if case .numbered(let bytes) = detour { last = Array(bytes.readableBytesView) }
+        // Only whole events and lines go out here, so that it stands between them.
+        handler.write(.body(.byteBuffer(ByteBuffer(bytes: dialect.keepAlive(after: last)))))
         handler.flushNow()
     }
 }

@@ -1,3 +1,4 @@
+import MeshDialects
 import MeshExchange
 import MeshModel
 import MeshRouting
@@ -263,10 +264,11 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             return answer(MeshError(.draining, "this node is shutting down; use another node", retryAfterSeconds: 5))
         }
         // The exchange has what it needs of it.
+        let dialect = arriving?.hot?.route.dialect ?? .chat
         arriving = nil
         let requestID = RequestID.make(&dice)
         let answer = BuyerAnswer(
-            handler: self, requestID: requestID, form: request.form, upload: upload,
+            handler: self, requestID: requestID, request, in: dialect, upload: upload,
             meter: RequestMeter(
                 request, requestID: requestID, model: destination.model, for: caller, admission, shared.usage))
         running = answer
@@ -336,7 +338,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     /// The request fails where nobody was asked.
     private func answer(_ error: MeshError, _ fields: [(name: String, value: String)] = []) {
         let requestID = RequestID.make(&dice)
-        var response = Response.error(error, requestID: requestID)
+        let dialect = arriving.map { Dialect(uri: $0.head.uri, $0.head.headers) } ?? .chat
+        var response = Response.error(error, requestID: requestID, in: dialect)
         response.headers += fields
         // The answer to a HEAD has no body, or the next answer would begin inside it.
         answer(

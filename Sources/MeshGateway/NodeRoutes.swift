@@ -29,12 +29,12 @@ package struct NodeRoutes: ColdRoutes {
             return try await route(request, context)
         } catch let error as MeshError {
             context.metrics.failed(error.code)
-            return .error(error, requestID: request.requestID)
+            return .error(error, requestID: request.requestID, in: request.dialect)
         } catch {
             context.metrics.failed(.internalError)
             return .error(
                 MeshError(.internalError, "the node failed to answer; its log has the request id"),
-                requestID: request.requestID)
+                requestID: request.requestID, in: request.dialect)
         }
     }
 
