@@ -11,6 +11,18 @@ enum AnswerDetour {
     case refusal(HeldRefusal)
     /// A stream whose events are numbered: the last ones that were written.
     case numbered(ByteBuffer)
+    /// A chat's stream that becomes one of messages.
+    case events(MessagesStream)
+    /// A chat completion that becomes a message, held until it is whole.
+    case document(AnswerHead, ByteBuffer)
+
+    /// Whether bytes are held or become others.
+    var isTaken: Bool {
+        switch self {
+        case .none, .numbered: false
+        case .refusal, .events, .document: true
+        }
+    }
 }
 
 /// The answer of a worker's backend that says why there is no other.

@@ -27,12 +27,14 @@ final class BuyerAnswer: AnswerWriter {
     private var hasHead = false
     /// What becomes of bytes that are not passed on as they come.
     private var detour = AnswerDetour.none
+    private let translation: MessagesTranslation?
     private var meter: RequestMeter
 
     init(
-        handler: GatewayHandler, requestID: String, _ request: WorkRequest, in dialect: Dialect, upload: UploadFlow?,
-        meter: RequestMeter
+        handler: GatewayHandler, requestID: String, _ request: WorkRequest, in dialect: Dialect,
+        _ translation: MessagesTranslation?, upload: UploadFlow?, meter: RequestMeter
     ) {
+        self.translation = translation
         form = request.form
         mayRepeat = request.mayRepeat
         self.dialect = dialect
@@ -62,6 +64,12 @@ final class BuyerAnswer: AnswerWriter {
                 detour = .refusal(HeldRefusal(head))
                 return
             }
+        } else if let translation {
+            guard form == .events, head.isEventStream else {
+                detour = .document(head, ByteBuffer())
+                return
+            }
+            detour = .events(MessagesStream(translation.context(requestID)))
         }
         writeHead(head, source)
     }
@@ -108,7 +116,62 @@ final class BuyerAnswer: AnswerWriter {
             detour = .none
             refusal.append(bytes)
             if refusal.isTooLong { pass(refusal) } else { detour = .refusal(refusal) }
+        case .events(var stream):
+            detour = .none
+            do throws(MeshError) {
+                let translated = try stream.append(Array(bytes.readableBytesView))
+                detour = .events(stream)
+                if !translated.isEmpty { deliver(ByteBuffer(bytes: translated)) }
+            } catch { breakOff(error) }
+        case .document(let head, var body):
+            detour = .none
+            body.writeImmutableBuffer(bytes)
+            detour = .document(head, body)
+            if body.readableBytes > Limits.translatedAnswerBytes {
+                breakOff(MeshError(.workerBadAnswer, "the worker's answer is longer than this node translates"))
+            }
         }
+    }
+
+    /// What the worker sends cannot be told in the buyer's dialect.
+    private func breakOff(_ error: MeshError) {
+        guard let exchange else { return }
+        let source = exchange.source
+        exchange.cancel()
+        answerFailed(error, from: source)
+    }
+
+    /// The end of an answer that was held, or is translated; what is counted of it is counted.
+    /// - Returns: whether something else was answered in its place.
+    private func endDetour(_ totals: AnswerTotals) -> Bool {
+        guard let source = exchange?.source else { return false }
+        let ended = detour
+        detour = .none
+        switch ended {
+        case .none, .numbered: break
+        case .refusal(let refusal):
+            let answer = refusal.answer(in: dialect, requestID: requestID)
+            writeHead(answer.head, source)
+            deliver(answer.body)
+        case .events(var stream):
+            deliver(ByteBuffer(bytes: stream.finish(totals, outputTokens: meter.countedTokens)))
+        case .document(var head, let body):
+            guard let translation else { return false }
+            let answer = MessagesAnswer.message(
+                of: Array(body.readableBytesView), translation.context(requestID), outputTokens: meter.countedTokens)
+            switch answer {
+            case .success(let message):
+                head.contentType = "application/json"
+                head.length = message.count
+                writeHead(head, source)
+                deliver(ByteBuffer(bytes: message))
+            case .failure(let error):
+                failed(error)
+                refuse(error, source)
+                return true
+            }
+        }
+        return false
     }
 
     /// Nobody looks at more of it: it goes on as it comes.
@@ -137,19 +200,16 @@ final class BuyerAnswer: AnswerWriter {
     func answerEnded(_ totals: AnswerTotals) {
         upload?.discard()
         counted(totals, handler.trace.code, exchange?.source)
-        if case .refusal(let refusal) = detour, let source = exchange?.source {
-            detour = .none
-            let answer = refusal.answer(in: dialect, requestID: requestID)
-            writeHead(answer.head, source)
-            deliver(answer.body)
-        }
-        if isEventStream, !totals.isInBody { deliver(ByteBuffer(bytes: dialect.end)) }
+        if detour.isTaken, endDetour(totals) { return }
+        if isEventStream, !totals.isInBody, dialect != .messages { deliver(ByteBuffer(bytes: dialect.end)) }
         finish()
     }
 
     func answerFailed(_ error: MeshError, from source: AnswerSource) {
         trace(source)
         failed(error)
+        // Of an answer that was held nobody has had anything.
+        if !hasHead { meter.withdrawn() }
         counted(nil, error.code, source)
         guard hasHead else { return refuse(error, source) }
         guard isEventStream else { return cutOff() }
@@ -165,7 +225,8 @@ final class BuyerAnswer: AnswerWriter {
         guard isEventStream, let closing else { return cutOff() }
         upload?.revoke()
         exchange = nil
-        handler.write(.body(.byteBuffer(closing)))
+        // What is translated goes out in whole events only.
+        if !detour.isTaken { handler.write(.body(.byteBuffer(closing))) }
         handler.write(.body(.byteBuffer(ByteBuffer(bytes: dialect.failureEvent(error, requestID: requestID)))))
         handler.closeAfterStream()
     }
@@ -219,6 +280,7 @@ final class BuyerAnswer: AnswerWriter {
         if let hold = meter.hold {
             for field in RateLimitFields.of(hold) { headers.add(name: field.name, value: field.value) }
         }
+        if let translation { translation.add(to: &headers) }
         headers.add(name: "aisbf-attempts", value: String(source.attempts))
         let elapsed = SystemClock.instant.milliseconds(since: started)
         headers.add(name: "server-timing", value: "first;dur=\(elapsed)")

@@ -14,6 +14,7 @@ extension HotRoute {
     var dialect: Dialect {
         switch call {
         case .chat: .chat
+        case .messages, .countTokens: .messages
         case .proxy(let endpoint): endpoint.family == .responses ? .responses : .chat
         }
     }

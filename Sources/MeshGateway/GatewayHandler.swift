@@ -54,6 +54,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     private var counted = 0
     /// Why the request that comes next did not become a WebSocket.
     private var upgradeRefusal: MeshError?
+    /// The page of another origin that reads the answer under way.
+    private var readingOrigin: String?
     var trace = RequestTrace()
 
     package init(shared: GatewayContext, carrier: Carrier, isLocalOperator: Bool = false) {
@@ -106,6 +108,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             head.uri = RequestTarget.originForm(head.uri)
             version = head.version
             trace = RequestTrace(head, at: now)
+            readingOrigin = shared.crossOrigin.reader(of: head)
             let judgement = RequestJudgement.of(
                 head, upgradeRefusal: upgradeRefusal, from: carrier.place, shared)
             upgradeRefusal = nil
@@ -247,17 +250,18 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         guard let hot = request.hot else { return startCold(request.head, request.bytes) }
         do throws(MeshError) {
             let principal = shared.principal(hot.caller)
-            var (work, destination) = try shared.work(hot.route, request.head, request.bytes, principal)
+            if hot.route.call == .countTokens { return answer(try shared.counted(request.bytes, principal)) }
+            var work = try shared.work(hot.route, request.head, request.bytes, principal)
             do throws(QuotaRefused) {
-                let admission = try shared.admit(work, &destination, hot, from: carrier.place)
-                start(work, destination, hot.caller, admission)
+                let admission = try shared.admit(work.request, &work.destination, hot, from: carrier.place)
+                start(work.request, work.destination, hot.caller, admission, translation: work.translation)
             } catch { answer(error.error, error.fields) }
         } catch { answer(error) }
     }
 
     private func start(
         _ request: WorkRequest, _ destination: Destination, _ caller: Caller, _ admission: Admission?,
-        upload: UploadFlow? = nil
+        upload: UploadFlow? = nil, translation: MessagesTranslation? = nil
     ) {
         guard let context else { return }
         guard machine.exchangeBegins(isDraining: shared.isDraining) else {
@@ -268,7 +272,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         arriving = nil
         let requestID = RequestID.make(&dice)
         let answer = BuyerAnswer(
-            handler: self, requestID: requestID, request, in: dialect, upload: upload,
+            handler: self, requestID: requestID, request, in: dialect, translation, upload: upload,
             meter: RequestMeter(
                 request, requestID: requestID, model: destination.model, for: caller, admission, shared.usage))
         running = answer
@@ -347,6 +351,10 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             code: error.code)
     }
 
+    private func answer(_ response: Response) {
+        answer(response, requestID: RequestID.make(&dice), isHead: false, code: nil)
+    }
+
     // MARK: Writing
 
     private func answer(_ response: Response, requestID: String, isHead: Bool, code: ErrorCode?) {
@@ -364,6 +372,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         trace.wrote(status: status)
         var headers = headers
         if machine.answerBegins(isDraining: shared.isDraining) { headers.add(name: "connection", value: "close") }
+        if let readingOrigin { CrossOrigin.add(to: &headers, for: readingOrigin) }
         // What there is depends on who asks: no cache that others use may keep it.
         if !headers.contains(name: "cache-control") { headers.add(name: "cache-control", value: "private") }
         write(.head(HTTPResponseHead(version: version, status: .init(statusCode: status), headers: headers)))

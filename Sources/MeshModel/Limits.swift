@@ -80,6 +80,10 @@ package enum Limits {
     package static let retryAfterSeconds = 3_600
     package static let capacityRetrySeconds = 30
     package static let obeyedRetrySeconds = 60
+    package static let passedHeaders = 16
+    package static let crossOrigins = 32
+    package static let preflightHeaders = 64
+    package static let preflightSeconds = 600
 
     // Translating between dialects (Docs/Decisions/0046-messages-pass-or-become-a-chat.md)
     package static let translationWarnings = 16
