@@ -7,7 +7,7 @@ import MeshWire
 import NIOCore
 import NIOHTTP1
 
-/// Writes the answer to one inference request of a buyer, as HTTP and in the words of OpenAI's API.
+/// Writes the answer to one inference request of a buyer, as HTTP and in the words of its dialect.
 ///
 /// Nothing is written before the first content or final answer, so every failure before it is a real status code,
 /// or no failure at all when another place answers (`Exchange`). Lives on the connection's event loop.
@@ -16,22 +16,31 @@ final class BuyerAnswer: AnswerWriter {
     /// What of the request is still on its way from the buyer.
     private let upload: UploadFlow?
     private let form: AnswerForm
-    private let handler: GatewayHandler
+    let dialect: Dialect
+    private let mayRepeat: Bool
+    let handler: GatewayHandler
     private let started = SystemClock.instant
     /// It knows this answer until all is told.
     private(set) var exchange: Exchange?
     /// Whether the head that was written is one of a stream of events: only there this node may put in words.
     private var isEventStream = false
     private var hasHead = false
+    /// What becomes of bytes that are not passed on as they come.
+    private var detour = AnswerDetour.none
+    private let translation: MessagesTranslation?
     private var meter: RequestMeter
 
     init(
-        handler: GatewayHandler, requestID: String, form: AnswerForm, upload: UploadFlow?, meter: RequestMeter
+        handler: GatewayHandler, requestID: String, _ request: WorkRequest, in dialect: Dialect,
+        _ translation: MessagesTranslation?, upload: UploadFlow?, meter: RequestMeter
     ) {
+        self.translation = translation
+        form = request.form
+        mayRepeat = request.mayRepeat
+        self.dialect = dialect
         self.meter = meter
         self.handler = handler
         self.requestID = requestID
-        self.form = form
         self.upload = upload
     }
 
@@ -47,15 +56,34 @@ final class BuyerAnswer: AnswerWriter {
     func answerIsPending() {}
 
     func answerBegan(_ head: AnswerHead, from source: AnswerSource) {
-        hasHead = true
         meter.began(head)
-        isEventStream = form == .events && head.isEventStream && head.status < 400
         trace(source)
-        if head.status >= 400 { handler.trace.code = .workerError }
+        if head.status >= 400 {
+            handler.trace.code = .workerError
+            if dialect.mayReword(status: head.status) {
+                detour = .refusal(HeldRefusal(head))
+                return
+            }
+        } else if let translation {
+            guard form == .events, head.isEventStream else {
+                detour = .document(head, ByteBuffer())
+                return
+            }
+            detour = .events(MessagesStream(translation.context(requestID)))
+        }
+        writeHead(head, source)
+    }
+
+    private func writeHead(_ head: AnswerHead, _ source: AnswerSource) {
+        hasHead = true
+        isEventStream = form == .events && head.isEventStream && head.status < 400
+        if isEventStream, dialect.countsEvents { detour = .numbered(ByteBuffer()) }
         var headers = responseHeaders(head.contentType, source)
+        var passed: [AnswerField] = []
         for field in head.fields {
             guard let value = RetryAfter.bounded(field) else { continue }
             headers.add(name: field.name, value: value)
+            if head.status >= 400 { passed.append(AnswerField(field.name, value)) }
         }
         if isEventStream {
             headers.add(name: "cache-control", value: "no-store")
@@ -63,14 +91,97 @@ final class BuyerAnswer: AnswerWriter {
         } else if let length = head.length {
             headers.add(name: "content-length", value: String(length))
         }
-        if head.status == 429 || head.status == 503, !headers.contains(name: "retry-after") {
-            headers.add(name: "retry-after", value: "2")
+        if head.status >= 400 {
+            for field in RetryContract(status: head.status, passed).fields where !headers.contains(name: field.name) {
+                headers.add(name: field.name, value: field.value)
+            }
         }
         handler.writeHead(status: head.status, headers: headers)
     }
 
     func answerContinued(_ bytes: ByteBuffer) {
         meter.delivered(bytes)
+        guard case .none = detour else { return take(bytes) }
+        deliver(bytes)
+    }
+
+    private func take(_ bytes: ByteBuffer) {
+        switch detour {
+        case .none: deliver(bytes)
+        case .numbered:
+            detour = .numbered(bytes)
+            deliver(bytes)
+        case .refusal(var refusal):
+            // Taken out so that it grows in its place.
+            detour = .none
+            refusal.append(bytes)
+            if refusal.isTooLong { pass(refusal) } else { detour = .refusal(refusal) }
+        case .events(var stream):
+            detour = .none
+            do throws(MeshError) {
+                let translated = try stream.append(Array(bytes.readableBytesView))
+                detour = .events(stream)
+                if !translated.isEmpty { deliver(ByteBuffer(bytes: translated)) }
+            } catch { breakOff(error) }
+        case .document(let head, var body):
+            detour = .none
+            body.writeImmutableBuffer(bytes)
+            detour = .document(head, body)
+            if body.readableBytes > Limits.translatedAnswerBytes {
+                breakOff(MeshError(.workerBadAnswer, "the worker's answer is longer than this node translates"))
+            }
+        }
+    }
+
+    /// What the worker sends cannot be told in the buyer's dialect.
+    private func breakOff(_ error: MeshError) {
+        guard let exchange else { return }
+        let source = exchange.source
+        exchange.cancel()
+        answerFailed(error, from: source)
+    }
+
+    /// The end of an answer that was held, or is translated; what is counted of it is counted.
+    /// - Returns: whether something else was answered in its place.
+    private func endDetour(_ totals: AnswerTotals) -> Bool {
+        guard let source = exchange?.source else { return false }
+        let ended = detour
+        detour = .none
+        switch ended {
+        case .none, .numbered: break
+        case .refusal(let refusal):
+            let answer = refusal.answer(in: dialect, requestID: requestID)
+            writeHead(answer.head, source)
+            deliver(answer.body)
+        case .events(var stream):
+            deliver(ByteBuffer(bytes: stream.finish(totals, outputTokens: meter.countedTokens())))
+        case .document(var head, let body):
+            guard let translation else { return false }
+            let answer = MessagesAnswer.message(
+                of: Array(body.readableBytesView), translation.context(requestID), outputTokens: meter.countedTokens())
+            switch answer {
+            case .success(let message):
+                head.contentType = "application/json"
+                head.length = message.count
+                writeHead(head, source)
+                deliver(ByteBuffer(bytes: message))
+            case .failure(let error):
+                failed(error)
+                refuse(error, source)
+                return true
+            }
+        }
+        return false
+    }
+
+    /// Nobody looks at more of it: it goes on as it comes.
+    private func pass(_ refusal: HeldRefusal) {
+        guard let source = exchange?.source else { return }
+        writeHead(refusal.head, source)
+        deliver(refusal.body)
+    }
+
+    private func deliver(_ bytes: ByteBuffer) {
         handler.shared.metrics.delivered(bytes.readableBytes)
         handler.write(.body(.byteBuffer(bytes)))
     }
@@ -89,18 +200,21 @@ final class BuyerAnswer: AnswerWriter {
     func answerEnded(_ totals: AnswerTotals) {
         upload?.discard()
         counted(totals, handler.trace.code, exchange?.source)
-        if isEventStream, !totals.isInBody { answerContinued(ByteBuffer(bytes: OpenAIStream.done)) }
+        if detour.isTaken, endDetour(totals) { return }
+        if isEventStream, !totals.isInBody, dialect != .messages { deliver(ByteBuffer(bytes: dialect.end)) }
         finish()
     }
 
     func answerFailed(_ error: MeshError, from source: AnswerSource) {
         trace(source)
         failed(error)
+        // Of an answer that was held nobody has had anything.
+        if !hasHead { meter.withdrawn() }
         counted(nil, error.code, source)
         guard hasHead else { return refuse(error, source) }
         guard isEventStream else { return cutOff() }
         // Content is out: the failure is the stream's last event, never silence.
-        answerContinued(ByteBuffer(bytes: OpenAIStream.failure(error, requestID: requestID)))
+        deliver(ByteBuffer(bytes: dialect.failureEvent(error, requestID: requestID)))
         finish()
     }
 
@@ -111,8 +225,9 @@ final class BuyerAnswer: AnswerWriter {
         guard isEventStream, let closing else { return cutOff() }
         upload?.revoke()
         exchange = nil
-        handler.write(.body(.byteBuffer(closing)))
-        handler.write(.body(.byteBuffer(ByteBuffer(bytes: OpenAIStream.failure(error, requestID: requestID)))))
+        // What is translated goes out in whole events only.
+        if !detour.isTaken { handler.write(.body(.byteBuffer(closing))) }
+        handler.write(.body(.byteBuffer(ByteBuffer(bytes: dialect.failureEvent(error, requestID: requestID)))))
         handler.closeAfterStream()
     }
 
@@ -127,7 +242,11 @@ final class BuyerAnswer: AnswerWriter {
     }
 
     private func refuse(_ error: MeshError, _ source: AnswerSource) {
-        let response = Response.error(error, requestID: requestID)
+        // Told in a frame of the worker protocol, or in the first event of a stream.
+        let isOverflow =
+            error.code == .workerError && ContextWords.tellOfLength(error.message, status: error.statusOverride ?? 400)
+        let error = isOverflow ? MeshError(.contextOverflow, error.message) : error
+        let response = Response.error(error, requestID: requestID, in: dialect, mayRepeat: mayRepeat)
         var headers = responseHeaders("application/json", source)
         for (name, value) in response.headers where name != "content-type" { headers.add(name: name, value: value) }
         headers.add(name: "content-length", value: String(response.body.count))
@@ -153,6 +272,8 @@ final class BuyerAnswer: AnswerWriter {
         headers.reserveCapacity(16)
         headers.add(name: "content-type", value: contentType)
         headers.add(name: "x-request-id", value: requestID)
+        // As Anthropic's programs look for it.
+        if dialect == .messages { headers.add(name: "request-id", value: requestID) }
         if let place = source.place {
             headers.add(name: "aisbf-provider", value: place.provider.fullName)
             headers.add(name: "aisbf-node", value: nodeName(place))
@@ -161,6 +282,7 @@ final class BuyerAnswer: AnswerWriter {
         if let hold = meter.hold {
             for field in RateLimitFields.of(hold) { headers.add(name: field.name, value: field.value) }
         }
+        if let translation { translation.add(to: &headers) }
         headers.add(name: "aisbf-attempts", value: String(source.attempts))
         let elapsed = SystemClock.instant.milliseconds(since: started)
         headers.add(name: "server-timing", value: "first;dur=\(elapsed)")
@@ -197,9 +319,10 @@ final class BuyerAnswer: AnswerWriter {
     /// Nothing was written for a while.
     func keepAlive() {
         guard isEventStream, handler.isWritable, exchange?.isBetweenEvents ?? false else { return }
-        // One line end: a blank line behind it would be an event without data, which some programs take for one. Only
-        // whole events and lines go out here, so that it stands between them.
-        handler.write(.body(.byteBuffer(ByteBuffer(string: ": waiting\n"))))
+        var last: [UInt8] = []
+        if case .numbered(let bytes) = detour { last = Array(bytes.readableBytesView) }
+        // Only whole events and lines go out here, so that it stands between them.
+        handler.write(.body(.byteBuffer(ByteBuffer(bytes: dialect.keepAlive(after: last)))))
         handler.flushNow()
     }
 }

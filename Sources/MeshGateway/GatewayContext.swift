@@ -18,6 +18,7 @@ package final class GatewayContext: Sendable {
     package let coldRoutes: any ColdRoutes
     package let metrics: GatewayMetrics
     package let journal: Journal
+    package let crossOrigin: CrossOrigin
     /// The inference requests under way.
     let requests: RequestCount
     private let draining = Atomic<Bool>(false)
@@ -31,7 +32,8 @@ package final class GatewayContext: Sendable {
         identity: NodeFacts, authenticator: Authenticator, catalog: CatalogHolder, dispatcher: Dispatcher,
         market: Market, quotas: Quotas = Quotas(), usage: UsageBook = UsageBook(),
         deadlines: AnswerDeadlines, coldRoutes: any ColdRoutes, metrics: GatewayMetrics,
-        journal: Journal = .silent, requests: RequestCount = RequestCount()
+        journal: Journal = .silent, crossOrigin: CrossOrigin = CrossOrigin(["*"]),
+        requests: RequestCount = RequestCount()
     ) {
         self.identity = identity
         self.authenticator = authenticator
@@ -44,6 +46,7 @@ package final class GatewayContext: Sendable {
         self.coldRoutes = coldRoutes
         self.metrics = metrics
         self.journal = journal
+        self.crossOrigin = crossOrigin
         self.requests = requests
     }
 

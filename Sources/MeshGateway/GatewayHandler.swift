@@ -1,3 +1,4 @@
+import MeshDialects
 import MeshExchange
 import MeshModel
 import MeshRouting
@@ -53,6 +54,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     private var counted = 0
     /// Why the request that comes next did not become a WebSocket.
     private var upgradeRefusal: MeshError?
+    /// The page of another origin that reads the answer under way.
+    private var readingOrigin: String?
     var trace = RequestTrace()
 
     package init(shared: GatewayContext, carrier: Carrier, isLocalOperator: Bool = false) {
@@ -105,6 +108,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             head.uri = RequestTarget.originForm(head.uri)
             version = head.version
             trace = RequestTrace(head, at: now)
+            readingOrigin = shared.crossOrigin.reader(of: head)
             let judgement = RequestJudgement.of(
                 head, upgradeRefusal: upgradeRefusal, from: carrier.place, shared)
             upgradeRefusal = nil
@@ -250,27 +254,29 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         guard let request = arriving.take() else { return }
         do throws(MeshError) {
             let principal = shared.principal(hot.caller)
-            var (work, destination) = try shared.work(hot.route, request.head, request.bytes, principal)
+            if hot.route.call == .countTokens { return answer(try shared.counted(request.bytes, principal)) }
+            var work = try shared.work(hot.route, request.head, request.bytes, principal)
             do throws(QuotaRefused) {
-                let admission = try shared.admit(work, &destination, hot, from: carrier.place)
-                start(work, destination, hot.caller, admission)
+                let admission = try shared.admit(work.request, &work.destination, hot, from: carrier.place)
+                start(work.request, work.destination, hot.caller, admission, translation: work.translation)
             } catch { answer(error.error, error.fields) }
         } catch { answer(error) }
     }
 
     private func start(
         _ request: WorkRequest, _ destination: Destination, _ caller: Caller, _ admission: Admission?,
-        upload: UploadFlow? = nil
+        upload: UploadFlow? = nil, translation: MessagesTranslation? = nil
     ) {
         guard let context else { return }
         guard machine.exchangeBegins(isDraining: shared.isDraining) else {
             return answer(MeshError(.draining, "this node is shutting down; use another node", retryAfterSeconds: 5))
         }
         // The exchange has what it needs of it.
+        let dialect = arriving?.hot?.route.dialect ?? .chat
         arriving = nil
         let requestID = RequestID.make(&dice)
         let answer = BuyerAnswer(
-            handler: self, requestID: requestID, form: request.form, upload: upload,
+            handler: self, requestID: requestID, request, in: dialect, translation, upload: upload,
             meter: RequestMeter(
                 request, requestID: requestID, model: destination.model, for: caller, admission, shared.usage))
         running = answer
@@ -340,12 +346,17 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     /// The request fails where nobody was asked.
     private func answer(_ error: MeshError, _ fields: [(name: String, value: String)] = []) {
         let requestID = RequestID.make(&dice)
-        var response = Response.error(error, requestID: requestID)
+        let dialect = arriving.map { Dialect(uri: $0.head.uri, $0.head.headers) } ?? .chat
+        var response = Response.error(error, requestID: requestID, in: dialect)
         response.headers += fields
         // The answer to a HEAD has no body, or the next answer would begin inside it.
         answer(
             response, requestID: requestID, isHead: arriving?.head.method == .HEAD,
             code: error.code)
+    }
+
+    private func answer(_ response: Response) {
+        answer(response, requestID: RequestID.make(&dice), isHead: false, code: nil)
     }
 
     // MARK: Writing
@@ -354,6 +365,9 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         trace.answers(requestID, code, response.code, shared.metrics)
         var headers = HTTPHeaders(response.headers.map { ($0.name, $0.value) })
         headers.add(name: "x-request-id", value: requestID)
+        if let head = arriving?.head, Dialect(uri: head.uri, head.headers) == .messages {
+            headers.add(name: "request-id", value: requestID)
+        }
         if response.status != 204 { headers.add(name: "content-length", value: String(response.body.count)) }
         writeHead(status: response.status, headers: headers)
         if !isHead, !response.body.isEmpty { write(.body(.byteBuffer(ByteBuffer(bytes: response.body)))) }
@@ -364,6 +378,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         shared.metrics.answered(status)
         trace.wrote(status: status)
         if machine.answerBegins(isDraining: shared.isDraining) { headers.add(name: "connection", value: "close") }
+        if let readingOrigin { CrossOrigin.add(to: &headers, for: readingOrigin) }
         // What there is depends on who asks: no cache that others use may keep it.
         if !headers.contains(name: "cache-control") { headers.add(name: "cache-control", value: "private") }
         write(.head(HTTPResponseHead(version: version, status: .init(statusCode: status), headers: headers)))

@@ -44,6 +44,8 @@ struct RequestMeter {
     }
 
     var hold: QuotaHold? { admission?.hold }
+    /// Tokens of what was delivered, as this node counts them.
+    mutating func countedTokens() -> Int64 { answer.tokens(told: nil) }
 
     mutating func began(_ head: AnswerHead) {
         status = head.status
@@ -52,6 +54,9 @@ struct RequestMeter {
     }
 
     mutating func delivered(_ bytes: ByteBuffer) { answer.delivered(bytes) }
+
+    /// Nothing of the answer that had begun has gone to the buyer.
+    mutating func withdrawn() { answer.withdrawn() }
 
     /// Before the last bytes are written: whoever asks behind them finds everything counted.
     mutating func ended(_ ending: Ending) {

@@ -102,6 +102,7 @@ extension Fault {
         case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accountDisabled, .notFound,
             .methodNotAllowed, .modelAmbiguous, .conflict, .requestTimeout, .unsupportedEncoding, .headersTooLarge:
             self = .client
+        case .contextOverflow: self = .context
         // What one does not have, or does not give to this buyer, another may.
         case .accessDenied, .modelNotFound, .endpointNotOffered, .bodyTooLarge, .frameLimit, .misdirected:
             self = .declined

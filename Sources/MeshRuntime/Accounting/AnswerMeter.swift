@@ -43,7 +43,10 @@ package struct AnswerMeter: Sendable {
         }
     }
 
-    /// The tokens that were written. Ask once, at the end.
+    /// Nothing of it was passed on.
+    package mutating func withdrawn() { isServed = false }
+
+    /// The tokens that were written.
     /// - Parameter told: what whoever answered says; nil where nobody told.
     package mutating func tokens(told: Int64?) -> Int64 {
         if let told { return told }

@@ -11,6 +11,7 @@ import Testing
             case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accountDisabled, .notFound,
                 .methodNotAllowed, .modelAmbiguous, .conflict, .requestTimeout, .unsupportedEncoding, .headersTooLarge:
                 .client
+            case .contextOverflow: .context
             case .accessDenied, .modelNotFound, .endpointNotOffered, .bodyTooLarge, .frameLimit, .misdirected: .declined
             case .workerUnavailable, .draining, .workerBusy, .rateLimited: .busy
             case .workerError, .workerBadAnswer, .nodeError, .forwardRefused: .server
