@@ -24,10 +24,16 @@ final class BuyerAnswer: AnswerWriter {
     private var isEventStream = false
     private var hasHead = false
     private var meter: RequestMeter
+    /// Keeps the answer, where the buyer gave an idempotency key.
+    private let once: IdempotentRequest?
+    /// The buyer has left, and may come again for the answer: it goes on without a connection.
+    private var isDetached = false
 
     init(
-        handler: GatewayHandler, requestID: String, form: AnswerForm, upload: UploadFlow?, meter: RequestMeter
+        handler: GatewayHandler, requestID: String, form: AnswerForm, upload: UploadFlow?, once: IdempotentRequest?,
+        meter: RequestMeter
     ) {
+        self.once = once
         self.meter = meter
         self.handler = handler
         self.requestID = requestID
@@ -42,7 +48,7 @@ final class BuyerAnswer: AnswerWriter {
 
     // MARK: What comes of it
 
-    var isWritable: Bool { handler.isWritable }
+    var isWritable: Bool { isDetached || handler.isWritable }
 
     func answerIsPending() {}
 
@@ -66,11 +72,14 @@ final class BuyerAnswer: AnswerWriter {
         if head.status == 429 || head.status == 503, !headers.contains(name: "retry-after") {
             headers.add(name: "retry-after", value: "2")
         }
-        handler.writeHead(status: head.status, headers: headers)
+        once?.began(status: head.status, fields: headers.map { ($0.name, $0.value) })
+        if !isDetached { handler.writeHead(status: head.status, headers: headers) }
     }
 
     func answerContinued(_ bytes: ByteBuffer) {
         meter.delivered(bytes)
+        once?.delivered(bytes)
+        guard !isDetached else { return }
         handler.shared.metrics.delivered(bytes.readableBytes)
         handler.write(.body(.byteBuffer(bytes)))
     }
@@ -90,6 +99,7 @@ final class BuyerAnswer: AnswerWriter {
         upload?.discard()
         counted(totals, handler.trace.code, exchange?.source)
         if isEventStream, !totals.isInBody { answerContinued(ByteBuffer(bytes: OpenAIStream.done)) }
+        once?.ended(totals)
         finish()
     }
 
@@ -97,6 +107,8 @@ final class BuyerAnswer: AnswerWriter {
         trace(source)
         failed(error)
         counted(nil, error.code, source)
+        once?.failed(error.code)
+        guard !isDetached else { return finish() }
         guard hasHead else { return refuse(error, source) }
         guard isEventStream else { return cutOff() }
         // Content is out: the failure is the stream's last event, never silence.
@@ -108,6 +120,7 @@ final class BuyerAnswer: AnswerWriter {
         let error = MeshError(.streamTooSlow, "the stream was cut because it was not read for too long")
         failed(error)
         counted(nil, error.code, exchange?.source)
+        once?.failed(error.code)
         guard isEventStream, let closing else { return cutOff() }
         upload?.revoke()
         exchange = nil
@@ -188,6 +201,11 @@ final class BuyerAnswer: AnswerWriter {
     func buyerLeft() {
         guard let exchange else { return }
         trace(exchange.source)
+        guard once == nil || upload != nil else {
+            // Whoever comes again with the key gets the answer. What holds this object until then is the exchange.
+            isDetached = true
+            return exchange.writable()
+        }
         counted(nil, .clientClosed, exchange.source)
         upload?.revoke()
         self.exchange = nil
@@ -196,7 +214,7 @@ final class BuyerAnswer: AnswerWriter {
 
     /// Nothing was written for a while.
     func keepAlive() {
-        guard isEventStream, handler.isWritable, exchange?.isBetweenEvents ?? false else { return }
+        guard isEventStream, !isDetached, handler.isWritable, exchange?.isBetweenEvents ?? false else { return }
         // One line end: a blank line behind it would be an event without data, which some programs take for one. Only
         // whole events and lines go out here, so that it stands between them.
         handler.write(.body(.byteBuffer(ByteBuffer(string: ": waiting\n"))))

@@ -194,7 +194,10 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         guard let request = arriving, let hot = request.hot else { return }
         let principal = shared.principal(hot.caller)
         do throws(MeshError) {
-            guard var work = try shared.upload(hot.route, request.head, beginning: request.bytes, principal) else {
+            // What is to be known again has to be whole.
+            guard try IdempotencyKey.of(request.head) == nil,
+                var work = try shared.upload(hot.route, request.head, beginning: request.bytes, principal)
+            else {
                 return perform(machine.staysCollected())
             }
             let admission: Admission?
@@ -245,18 +248,26 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         guard let request = arriving else { return }
         guard let hot = request.hot else { return startCold(request.head, request.bytes) }
         do throws(MeshError) {
+            var once: IdempotentRequest?
+            switch try shared.idempotency(hot, request.head, request.bytes) {
+            case .first(let first)?: once = first
+            case .replay(let kept)?:
+                return answer(Response(kept), requestID: RequestID.make(&dice), isHead: false, code: nil)
+            case .refused(let error)?: throw error
+            case nil: break
+            }
             let principal = shared.principal(hot.caller)
             var (work, destination) = try shared.work(hot.route, request.head, request.bytes, principal)
             do throws(QuotaRefused) {
                 let admission = try shared.admit(work, &destination, hot, from: carrier.place)
-                start(work, destination, hot.caller, admission)
+                start(work, destination, hot.caller, admission, once: once)
             } catch { answer(error.error, error.fields) }
         } catch { answer(error) }
     }
 
     private func start(
         _ request: WorkRequest, _ destination: Destination, _ caller: Caller, _ admission: Admission?,
-        upload: UploadFlow? = nil
+        upload: UploadFlow? = nil, once: IdempotentRequest? = nil
     ) {
         guard let context else { return }
         guard machine.exchangeBegins(isDraining: shared.isDraining) else {
@@ -266,7 +277,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         arriving = nil
         let requestID = RequestID.make(&dice)
         let answer = BuyerAnswer(
-            handler: self, requestID: requestID, form: request.form, upload: upload,
+            handler: self, requestID: requestID, form: request.form, upload: upload, once: once,
             meter: RequestMeter(
                 request, requestID: requestID, model: destination.model, for: caller, admission, shared.usage))
         running = answer
@@ -274,8 +285,9 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         shared.requests.began()
         answer.begin(
             shared.exchange(
-                request, to: destination, for: Asker(principal: shared.principal(caller), requestID: requestID),
-                upload: upload,
+                request, to: destination,
+                for: Asker(
+                    principal: shared.principal(caller), requestID: requestID, once: once?.mark.key), upload: upload,
                 writer: answer, eventLoop: context.eventLoop))
     }
 

@@ -33,6 +33,8 @@ struct RequestMeter {
     private var isServed = false
     private var isRead = false
     private var isOver = false
+    /// Whether another node gave the answer of an earlier request: nobody worked for this one.
+    private var isReplay = false
 
     init(
         _ request: WorkRequest, requestID: String, model: String, for caller: Caller, _ admission: Admission?,
@@ -53,7 +55,8 @@ struct RequestMeter {
         status = head.status
         firstContent = SystemClock.instant
         // A refusal that came through is none of the seller's work.
-        isServed = head.status < 400
+        isReplay = head.fields.contains(AnswerField.replayed)
+        isServed = head.status < 400 && !isReplay
         isRead = request.need.answersText && AnswerTally.counts(head)
     }
 
@@ -67,7 +70,8 @@ struct RequestMeter {
         isOver = true
         guard isServed else {
             admission?.end(nil)
-            return usage.add(group(ending, ending.code ?? .workerError, money: nil), took(UsageAmounts()))
+            let code = ending.code ?? (isReplay ? nil : .workerError)
+            return usage.add(group(ending, code, money: nil), took(UsageAmounts()))
         }
         let place = ending.source?.place
         var amounts = took(UsageAmounts())

@@ -13,6 +13,9 @@ package enum ErrorCode: String, CaseIterable, Sendable {
     case methodNotAllowed = "method_not_allowed"
     case modelAmbiguous = "model_ambiguous"
     case conflict = "conflict"
+    case idempotencyInProgress = "idempotency_in_progress"
+    case idempotencyNoAnswer = "idempotency_no_answer"
+    case idempotencyKeyReused = "idempotency_key_reused"
     case requestTimeout = "request_timeout"
     case bodyTooLarge = "body_too_large"
     case headersTooLarge = "headers_too_large"
@@ -51,10 +54,11 @@ package enum ErrorCode: String, CaseIterable, Sendable {
         case .notFound, .modelNotFound, .endpointNotOffered: 404
         case .methodNotAllowed: 405
         case .requestTimeout: 408
-        case .modelAmbiguous, .conflict: 409
+        case .modelAmbiguous, .conflict, .idempotencyInProgress, .idempotencyNoAnswer: 409
         case .bodyTooLarge, .frameLimit: 413
         case .unsupportedEncoding: 415
         case .misdirected: 421
+        case .idempotencyKeyReused: 422
         case .rateLimited, .rateLimitExceeded, .insufficientQuota: 429
         case .headersTooLarge: 431
         case .clientClosed: 499
@@ -94,7 +98,8 @@ package enum ErrorCode: String, CaseIterable, Sendable {
             .methodNotAllowed,
             .modelAmbiguous, .conflict, .requestTimeout, .unsupportedEncoding, .headersTooLarge, .clientClosed,
             .streamInterrupted, .streamTooSlow, .storeFull, .internalError, .rateLimitExceeded, .insufficientQuota,
-            .budgetExceeded, .limitForbids, .limitUnavailable:
+            .budgetExceeded, .limitForbids, .limitUnavailable, .idempotencyInProgress, .idempotencyNoAnswer,
+            .idempotencyKeyReused:
             .never
         }
     }

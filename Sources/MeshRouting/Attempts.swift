@@ -249,7 +249,8 @@ package struct Attempts: Sendable {
             .methodNotAllowed,
             .modelAmbiguous, .conflict, .requestTimeout, .bodyTooLarge, .unsupportedEncoding, .headersTooLarge,
             .frameLimit, .clientClosed, .workerError, .streamInterrupted, .streamTooSlow, .storeFull, .internalError,
-            .rateLimitExceeded, .insufficientQuota, .budgetExceeded, .limitForbids, .limitUnavailable:
+            .rateLimitExceeded, .insufficientQuota, .budgetExceeded, .limitForbids, .limitUnavailable,
+            .idempotencyInProgress, .idempotencyNoAnswer, .idempotencyKeyReused:
             4
         }
     }

@@ -20,6 +20,12 @@ import Testing
         #expect(report.holds, "\(ReportText.plain(report))")
     }
 
+    /// A request that met nobody but full members, where one of another tier was free.
+    @Test func whoIsFullCostsNoAttempt() throws {
+        let report = try run(seed: 5_072, records: 20)
+        #expect(report.holds, "\(ReportText.plain(report))")
+    }
+
     /// Enough goes wrong in it for that to mean something.
     @Test func somethingHappens() throws {
         let report = try run(seed: 1)

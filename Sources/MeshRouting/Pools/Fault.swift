@@ -37,6 +37,24 @@ package enum Fault: Hashable, Sendable {
         case rest(seconds: Int?)
         /// Hard down, in every pool, until its seller has seen to it or half an hour is over.
         case down
+
+        /// Whether the member itself said that it wants nothing.
+        var isOwnWord: Bool {
+            switch self {
+            case .rest: true
+            case .none, .full, .count, .down: false
+            }
+        }
+    }
+
+    /// For how long the member takes nothing, where its own word says so: in pools and policies alike. Nil where it said
+    /// no time, or nothing of the kind.
+    package var restMs: Int64? {
+        switch consequence.penalty {
+        case .none, .full, .count, .rest(nil): nil
+        case .rest(let seconds?): Int64(min(max(seconds, 1), Limits.retryAfterSeconds)) * 1_000
+        case .down: Limits.refusedKeyRestMs
+        }
     }
 
     package struct Consequence: Hashable, Sendable {
@@ -100,7 +118,9 @@ extension Fault {
         // In a stream there is no status.
         case .workerError where ContextWords.tellOfLength(error.message, status: 400): self = .context
         case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accountDisabled, .notFound,
-            .methodNotAllowed, .modelAmbiguous, .conflict, .requestTimeout, .unsupportedEncoding, .headersTooLarge:
+            .methodNotAllowed, .modelAmbiguous, .conflict, .requestTimeout, .unsupportedEncoding, .headersTooLarge,
+            .idempotencyInProgress, .idempotencyNoAnswer, .idempotencyKeyReused:
+            // The request as it stands; whoever was asked next would do work that is done already.
             self = .client
         // What one does not have, or does not give to this buyer, another may.
         case .accessDenied, .modelNotFound, .endpointNotOffered, .bodyTooLarge, .frameLimit, .misdirected:

@@ -117,6 +117,9 @@ package struct PoolRequest: Hashable, Sendable {
     /// When it has waited.
     package var ticket: PoolTicket?
 
+    /// How many of them were attempts: who has no free place has done nothing, and says so at once.
+    var spent: Int { tried.count { !$0.wasFull } }
+
     package init(session: UInt64? = nil, priority: Int = 1, isShort: Bool = false) {
         self.session = session
         self.priority = priority

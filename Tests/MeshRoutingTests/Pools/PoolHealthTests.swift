@@ -288,4 +288,87 @@ import Testing
         rig.place([[0], [10]])
         #expect(rig.reason(0) == .cooling && rig.restMs(0) == rest)
     }
+
+    // MARK: Back again
+
+    /// What a member is forgiven when it is there again: that it was out of reach, and nothing else.
+    @Test(arguments: [
+        ([Fault.transport, .transport, .transport], true), ([.transport, .server, .transport], false),
+        ([.timeout, .timeout, .timeout], false), ([.server, .server, .server], false),
+    ])
+    func whoWasOutOfReachIsForgiven(faults: [Fault], isForgiven: Bool) throws {
+        for isByCatalog in [true, false] {
+            var rig = Self.rig(2)
+            for fault in faults { try Self.fail(0, times: 1, in: &rig, fault) }
+            #expect(rig.reason(0) == .cooling)
+            Self.leave(0, isByCatalog, &rig)
+            rig.nowMs += 5_000
+            rig.run()
+            Self.comeBack(0, isByCatalog, &rig)
+            rig.nowMs += 5_000
+            // Half open: one request shows whether it is well, the other goes elsewhere.
+            let first = try rig.must(PoolRequest(isShort: true))
+            let second = try rig.must(PoolRequest(isShort: true))
+            #expect((first.pick.reason == .probe) == isForgiven, "\(faults)")
+            #expect(second.pick.leaf == 1)
+            rig.end(first, .served)
+            #expect(rig.share(0) == (isForgiven ? rig.share(0) : nil))
+            #expect((rig.reason(0) == nil) == isForgiven)
+        }
+    }
+
+    private static func leave(_ leaf: Int, _ isByCatalog: Bool, _ rig: inout PoolRig) {
+        if isByCatalog { rig.place([[], [10]]) } else { rig.facts[leaf].exclusion = .absent }
+    }
+
+    private static func comeBack(_ leaf: Int, _ isByCatalog: Bool, _ rig: inout PoolRig) {
+        if isByCatalog { rig.place([[0], [10]]) } else { rig.facts[leaf].exclusion = nil }
+    }
+
+    /// One that fails again at once rests for twice as long, as after any probe.
+    @Test func whoComesBackIllRestsLonger() throws {
+        var rig = Self.rig(2)
+        try Self.fail(0, times: 3, in: &rig, .transport)
+        Self.leave(0, true, &rig)
+        Self.comeBack(0, true, &rig)
+        let probe = try rig.must(PoolRequest(isShort: true))
+        #expect(probe.pick.reason == .probe)
+        rig.end(probe, .failed(.transport))
+        let rest = try #require(rig.restMs(0))
+        #expect((108_000...132_000).contains(rest))
+    }
+
+    /// Failures that did not bench it yet go with the connection.
+    @Test func twoLostConnectionsAreForgottenWithTheThird() throws {
+        var rig = Self.rig(2)
+        try Self.fail(0, times: 2, in: &rig, .transport)
+        Self.leave(0, true, &rig)
+        Self.comeBack(0, true, &rig)
+        try Self.fail(0, times: 2, in: &rig, .transport)
+        #expect(rig.reason(0) == nil)
+    }
+
+    // MARK: A refused key
+
+    /// Nobody tells when its seller has seen to it: where nobody else is left, one request in five seconds finds out.
+    @Test func aRefusedKeyIsTriedWhereNobodyElseIsLeft() throws {
+        var rig = Self.rig(1)
+        try Self.fail(0, times: 1, in: &rig, .credentials)
+        let again = try rig.must()
+        #expect(again.pick.reason == .leastBad)
+        rig.end(again, .failed(.billing))
+        #expect(rig.pick() == nil)
+        #expect(try #require(rig.restMs(0)) == Limits.refusedKeyRestMs)
+        rig.nowMs += Limits.poolEarlyAskMs
+        let mended = try rig.must()
+        rig.end(mended, .served)
+        #expect(rig.reason(0) == nil)
+    }
+
+    @Test func aRefusedKeyIsLeftAloneWhileOthersAreThere() throws {
+        var rig = Self.rig(2)
+        try Self.fail(0, times: 1, in: &rig, .credentials)
+        rig.nowMs += Limits.refusedKeyRestMs - 1
+        for _ in 0..<50 { #expect(rig.run() == 1) }
+    }
 }

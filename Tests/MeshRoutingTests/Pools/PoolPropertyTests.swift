@@ -142,7 +142,11 @@ import Testing
         mutating func answer(_ place: Int) {
             let news = rig.pools.answered(rig.id, &underWay[place].attempt, now: rig.now)
             takeWoken()
-            if news == .returned { probes.removeAll { $0.leaf == underWay[place].attempt.pick.leaf } }
+            guard news == .returned else { return }
+            let leaf = underWay[place].attempt.pick.leaf
+            probes.removeAll { $0.leaf == leaf }
+            // It was well when it was asked: whatever it rests for from now on is something new.
+            seen[leaf] = nil
         }
 
         mutating func end(_ place: Int) {
@@ -173,7 +177,7 @@ import Testing
             case .rests(let until):
                 require(until >= told[leaf], "\(leaf) forgot a later time")
                 told[leaf] = until
-            case .down: told[leaf] = max(told[leaf], rig.now.advanced(byMilliseconds: Limits.poolDownMs))
+            case .down: told[leaf] = max(told[leaf], rig.now.advanced(byMilliseconds: Limits.refusedKeyRestMs))
             case .benched, .returned, nil: break
             }
             guard fault.consequence.goesOn else {
