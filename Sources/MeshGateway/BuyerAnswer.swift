@@ -26,13 +26,17 @@ final class BuyerAnswer: AnswerWriter {
     private var meter: RequestMeter
     /// Keeps the answer, where the buyer gave an idempotency key.
     private let once: IdempotentRequest?
+    /// What is told in the answer of its way, where the buyer asked for that.
+    private var metadata: RouterMetadata?
+    private var tail: ObjectTail?
     /// The buyer has left, and may come again for the answer: it goes on without a connection.
     private var isDetached = false
 
     init(
         handler: GatewayHandler, requestID: String, form: AnswerForm, upload: UploadFlow?, once: IdempotentRequest?,
-        meter: RequestMeter
+        metadata: RouterMetadata?, meter: RequestMeter
     ) {
+        self.metadata = metadata
         self.once = once
         self.meter = meter
         self.handler = handler
@@ -66,6 +70,9 @@ final class BuyerAnswer: AnswerWriter {
         if isEventStream {
             headers.add(name: "cache-control", value: "no-store")
             headers.add(name: "x-accel-buffering", value: "no")
+        } else if metadata != nil, head.status < 400, head.contentType.hasPrefix("application/json") {
+            // Its end is put off, and its length with it.
+            tail = ObjectTail()
         } else if let length = head.length {
             headers.add(name: "content-length", value: String(length))
         }
@@ -78,6 +85,11 @@ final class BuyerAnswer: AnswerWriter {
 
     func answerContinued(_ bytes: ByteBuffer) {
         meter.delivered(bytes)
+        guard tail != nil else { return deliver(bytes) }
+        if let passed = tail?.pass(bytes.readableBytesView), !passed.isEmpty { deliver(ByteBuffer(bytes: passed)) }
+    }
+
+    private func deliver(_ bytes: ByteBuffer) {
         once?.delivered(bytes)
         guard !isDetached else { return }
         handler.shared.metrics.delivered(bytes.readableBytes)
@@ -98,6 +110,7 @@ final class BuyerAnswer: AnswerWriter {
     func answerEnded(_ totals: AnswerTotals) {
         upload?.discard()
         counted(totals, handler.trace.code, exchange?.source)
+        tellMetadata(isInBody: totals.isInBody)
         if isEventStream, !totals.isInBody { answerContinued(ByteBuffer(bytes: OpenAIStream.done)) }
         once?.ended(totals)
         finish()
@@ -127,6 +140,23 @@ final class BuyerAnswer: AnswerWriter {
         handler.write(.body(.byteBuffer(closing)))
         handler.write(.body(.byteBuffer(ByteBuffer(bytes: OpenAIStream.failure(error, requestID: requestID)))))
         handler.closeAfterStream()
+    }
+
+    /// Of streams only those that end with `[DONE]` have a place for it.
+    private func tellMetadata(isInBody: Bool) {
+        guard let metadata, hasHead, let source = exchange?.source else { return }
+        let served = source.place.map {
+            RouterMetadata.Endpoint(model: $0.model ?? metadata.requested, provider: $0.provider.fullName)
+        }
+        let document = metadata.document(
+            served: served, status: 200, attempt: source.attempts,
+            region: handler.shared.catalog.current.node(handler.shared.identity.key)?.region ?? "",
+            milliseconds: SystemClock.instant.milliseconds(since: started))
+        if isEventStream {
+            if !isInBody { deliver(ByteBuffer(bytes: RouterMetadata.chunk(document))) }
+        } else if let end = tail?.end(adding: RouterMetadata.name, document), !end.isEmpty {
+            deliver(ByteBuffer(bytes: end))
+        }
     }
 
     private func counted(_ totals: AnswerTotals?, _ code: ErrorCode?, _ source: AnswerSource?) {

@@ -12,7 +12,7 @@ extension GatewayContext {
     ) throws(MeshError) -> IdempotencyBook.Verdict? {
         guard let key = try IdempotencyKey.of(head) else { return nil }
         let owner = hot.caller.owner
-        let mark = IdempotencyMark(owner: owner, key: Sodium.shared.hash16(key, key: owner.bytes.bytes))
+        let mark = IdempotencyMark(owner: owner, key: Sodium.shared.hash16(key, key: owner.bytes))
         var about = Array("\(head.method.rawValue) \(head.uri)\n".utf8)
         about += (head.headers.first(name: "content-type") ?? "").utf8
         about.append(UInt8(ascii: "\n"))

@@ -1,3 +1,4 @@
+import MeshAccounting
 import MeshExchange
 import MeshModel
 import MeshRouting
@@ -274,10 +275,13 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             return answer(MeshError(.draining, "this node is shutting down; use another node", retryAfterSeconds: 5))
         }
         // The exchange has what it needs of it.
+        let head = arriving?.head
         arriving = nil
         let requestID = RequestID.make(&dice)
+        let asker = Asker(principal: shared.principal(caller), requestID: requestID, once: once?.mark.key)
         let answer = BuyerAnswer(
             handler: self, requestID: requestID, form: request.form, upload: upload, once: once,
+            metadata: head.flatMap { shared.metadata($0, request, destination, for: asker) },
             meter: RequestMeter(
                 request, requestID: requestID, model: destination.model, for: caller, admission, shared.usage))
         running = answer
@@ -285,9 +289,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         shared.requests.began()
         answer.begin(
             shared.exchange(
-                request, to: destination,
-                for: Asker(
-                    principal: shared.principal(caller), requestID: requestID, once: once?.mark.key), upload: upload,
+                request, to: destination, for: asker, upload: upload,
                 writer: answer, eventLoop: context.eventLoop))
     }
 

@@ -120,7 +120,8 @@ package struct NodeRoutes: ColdRoutes {
             }
             throw MeshError(
                 .modelNotFound, "there is no model '\(path[1].prefix(256))'; GET /v1/models lists what there is")
-        case "route" where path == ["route", "explain"]: return try context.explain(request, for: principal)
+        case "route" where path == ["route", "explain"]:
+            return try context.explain(request, for: principal, context.subjects(caller))
         case "chat" where path == ["chat", "completions"]:
             throw MeshError(
                 .methodNotAllowed, "chat completions are requested with POST", allowedMethods: "POST")

@@ -186,7 +186,11 @@ extension PoolDay {
         let request = requests[number]
         // As buyers' programs do: two more tries, after the time that they were told.
         guard request.visits < 3, let seconds = retryAfterSeconds else {
-            let could = market.seats.indices.filter { market.serves($0, tokens: request.tokens) }
+            // Whose key was refused is left alone, mended or not.
+            let refused = entries[request.entry].refused[request.isByPolicy ? 1 : 0]
+            let could = market.seats.indices.filter {
+                market.serves($0, tokens: request.tokens) && refused[$0] <= clock
+            }
             tally.lost += could.isEmpty ? 0 : 1
             end(number, .refused)
             return
@@ -236,6 +240,10 @@ extension PoolDay {
             let until = after(Int64(seconds) * 1_000)
             let entry = requests[request].entry
             entries[entry].told[attempts[number].seat] = max(entries[entry].told[attempts[number].seat], until)
+        }
+        if fault == .credentials {
+            let way = requests[request].isByPolicy ? 1 : 0
+            entries[requests[request].entry].refused[way][attempts[number].seat] = after(Limits.refusedKeyRestMs)
         }
         requests[request].attempt = nil
         if hasContent {

@@ -33,6 +33,8 @@ struct PoolDay: Sendable {
         /// Until when each seat said that it wants nothing; which of them is being tried out since when.
         var told: [Instant]
         var probes: [(attempt: Int, since: Instant)?]
+        /// Until when each is left alone because its key was refused, by pools and by policies.
+        var refused: [[Instant]]
         /// The seats of each leaf of each pool, in the order in which they were placed.
         var leaves: [[[Int]]] = []
         var waiting: [PoolTicket: Int] = [:]
@@ -131,7 +133,8 @@ struct PoolDay: Sendable {
         var entry = Entry(
             pools: Pools(seed: random.next()), isThere: market.seats.map { $0.mode != .gone },
             isLeaving: market.seats.map { $0.mode == .leaving }, underWay: Array(repeating: 0, count: count),
-            told: Array(repeating: clock, count: count), probes: Array(repeating: nil, count: count))
+            told: Array(repeating: clock, count: count), probes: Array(repeating: nil, count: count),
+            refused: Array(repeating: Array(repeating: clock, count: count), count: 2))
         let rotations = market.rotations + market.inner
         for (id, rotation) in zip(ids, market.rotations) {
             entry.pools.set(id, rotation) { name in rotations.first { $0.name == name } }

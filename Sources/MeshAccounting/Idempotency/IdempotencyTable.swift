@@ -184,6 +184,6 @@ package struct IdempotencyTable<Answer: Sendable>: Sendable {
             entries[ticket.mark]?.number == ticket.number
         }
 
-        private static let slack = 64
+        private static var slack: Int { 64 }
     }
 }

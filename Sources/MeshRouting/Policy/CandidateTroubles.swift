@@ -18,8 +18,8 @@ package struct CandidateKey: Hashable, Sendable {
 package struct CandidateTroubles: Sendable {
     private struct Trouble {
         var failures = 0
-        /// Whether it rests by its own word.
-        var isTold = false
+        /// Until when it is left alone, because it said so or because its key was refused.
+        var toldUntil: Instant?
         /// When it was asked all the same.
         var askedEarly: Instant?
         /// Whether it was out of reach in all of them.
@@ -54,10 +54,10 @@ package struct CandidateTroubles: Sendable {
             restMs = fault.restMs ?? Limits.policyRestMs
             trouble.wasOnlyLost = false
         }
-        if restMs > 0 { trouble.isTold = fault.consequence.penalty.isOwnWord }
         guard troubles[key] != nil || makeRoom() else { return false }
         if restMs > 0 {
             let until = now.advanced(byMilliseconds: restMs)
+            if fault.restMs != nil { trouble.toldUntil = max(trouble.toldUntil ?? until, until) }
             trouble.until = max(trouble.until ?? until, until)
             soonest = min(soonest ?? until, until)
         }
@@ -73,12 +73,13 @@ package struct CandidateTroubles: Sendable {
     /// Those of whom it is held that they were out of reach, and nothing else.
     package var lost: [CandidateKey] { troubles.filter { $0.value.wasOnlyLost }.map(\.key) }
 
-    /// Those that may be asked although they are passed over, when nobody else is left: not by their own word, and not
-    /// just now.
+    /// Those that may be asked although they are passed over, when nobody else is left: not by their own word or
+    /// for a refused key, and not just now.
     package func mayBeAskedEarly(now: Instant) -> [CandidateKey] {
         troubles.filter { _, trouble in
             let asked = trouble.askedEarly.map { now.milliseconds(since: $0) } ?? .max
-            return trouble.until != nil && !trouble.isTold && asked >= Limits.poolEarlyAskMs
+            let isTold = trouble.toldUntil.map { now < $0 } ?? false
+            return trouble.until != nil && !isTold && asked >= Limits.poolEarlyAskMs
         }.map(\.key)
     }
 

@@ -37,14 +37,6 @@ package enum Fault: Hashable, Sendable {
         case rest(seconds: Int?)
         /// Hard down, in every pool, until its seller has seen to it or half an hour is over.
         case down
-
-        /// Whether the member itself said that it wants nothing.
-        var isOwnWord: Bool {
-            switch self {
-            case .rest: true
-            case .none, .full, .count, .down: false
-            }
-        }
     }
 
     /// For how long the member takes nothing, where its own word says so: in pools and policies alike. Nil where it said

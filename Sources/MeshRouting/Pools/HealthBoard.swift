@@ -111,11 +111,7 @@ struct HealthBoard: Sendable {
 
     // MARK: What members said
 
-    mutating func rest(_ place: Int, until: Instant) {
-        // Its key is good enough to be told so.
-        entries[place].isDown = false
-        entries[place].recovery.rest(until: until)
-    }
+    mutating func rest(_ place: Int, until: Instant) { entries[place].recovery.rest(until: until) }
 
     /// It has no free place for one more beside those under way. Others send it requests, too: so that is looked at again
     /// after a moment, which is longer each time.

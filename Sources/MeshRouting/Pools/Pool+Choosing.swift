@@ -222,9 +222,8 @@ extension Pool {
         }
     }
 
-    /// Of those that rest for their failures, or for a refused key, the one that was not asked for the longest time; of
-    /// several the one that will be back first. One request at a time, and not many: what rests by its own word is left
-    /// alone.
+    /// Of those that rest for their failures the one that was not asked for the longest time; of several the one that will
+    /// be back first. One request at a time, and not many: what rests by its own word, or for its key, is left alone.
     private func leastBad() -> Int? {
         var best: (leaf: Int, early: Early)?
         for leaf in leaves.indices where leaves[leaf].twin == nil {

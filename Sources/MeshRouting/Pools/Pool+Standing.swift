@@ -22,7 +22,7 @@ extension Pool {
             standing.reason = never
             return standing
         }
-        guard leaves[number].provider != nil else {
+        guard let provider = leaves[number].provider else {
             standing.reason = .unauthorised
             return standing
         }
@@ -40,6 +40,10 @@ extension Pool {
         if facts.exclusion == .draining { standing.isIn = false }
         if let exclusion = facts.exclusion, !exclusion.passes {
             standing.reason = exclusion
+        } else if !request.unpayable.isEmpty,
+            request.unpayable.contains(PoolOffer(provider: provider, model: leaves[number].model))
+        {
+            standing.reason = .budget
         } else if let exceeded = request.exceeded, let window = facts.window, window <= exceeded {
             standing.reason = .context
         } else if facts.seats.areNone(of: leaves[number].placed) {
@@ -89,8 +93,6 @@ extension Pool {
             return
         case (_, .resting(let until)):
             standing.soonest = earlier(standing.soonest, until)
-            // Nobody tells when a seller has seen to a refused key.
-            if entry.isDown, !isTried, !isFull { ask(early: number, until, entry, now, &standing) }
             return
         case (.resting(let until), _):
             standing.soonest = earlier(standing.soonest, until)

@@ -142,13 +142,6 @@ package final class ForwardServer: Sendable {
             throw MeshError(.forwardRefused, "this request was taken already")
         }
         guard dispatcher.isServed(need, of: provider.key) else { throw Dispatcher.noWorker(need) }
-        // Of an upload nobody knows yet what it will be.
-        var once: (mark: IdempotencyMark, fingerprint: Bytes32)?
-        if !hasUpload, let key = ForwardSpend.once(in: verified.fields.spend),
-            let fingerprint = Bytes32(Sodium.shared.sha256(Array(forward.path.utf8) + digest))
-        {
-            once = (IdempotencyMark(owner: owner, key: key), fingerprint)
-        }
         var upload: (check: UploadCheck, verified: VerifiedForward)?
         if let about = payload.upload {
             upload = (
@@ -161,7 +154,17 @@ package final class ForwardServer: Sendable {
             request: WorkRequest(
                 content: .document(body, path.operation), form: payload.form, need: need,
                 mayRepeat: !(need.endpoint?.family.keepsState ?? false), deadlines: head.deadlines),
-            once: once, upload: upload)
+            once: hasUpload ? nil : Self.once(verified, owner, path: forward.path, digest), upload: upload)
+    }
+
+    /// Of an upload nobody knows yet what it will be.
+    private static func once(
+        _ verified: VerifiedForward, _ owner: PublicKey, path: String, _ digest: [UInt8]
+    ) -> (mark: IdempotencyMark, fingerprint: Bytes32)? {
+        guard let key = ForwardSpend.once(in: verified.fields.spend),
+            let fingerprint = Bytes32(Sodium.shared.sha256(Array(path.utf8) + digest))
+        else { return nil }
+        return (IdempotencyMark(owner: owner, key: key), fingerprint)
     }
 
     private static func payload(

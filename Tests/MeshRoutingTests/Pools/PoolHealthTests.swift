@@ -312,7 +312,6 @@ import Testing
             #expect((first.pick.reason == .probe) == isForgiven, "\(faults)")
             #expect(second.pick.leaf == 1)
             rig.end(first, .served)
-            #expect(rig.share(0) == (isForgiven ? rig.share(0) : nil))
             #expect((rig.reason(0) == nil) == isForgiven)
         }
     }
@@ -348,27 +347,22 @@ import Testing
         #expect(rig.reason(0) == nil)
     }
 
-    // MARK: A refused key
+    // MARK: Money
 
-    /// Nobody tells when its seller has seen to it: where nobody else is left, one request in five seconds finds out.
-    @Test func aRefusedKeyIsTriedWhereNobodyElseIsLeft() throws {
-        var rig = Self.rig(1)
-        try Self.fail(0, times: 1, in: &rig, .credentials)
-        let again = try rig.must()
-        #expect(again.pick.reason == .leastBad)
-        rig.end(again, .failed(.billing))
-        #expect(rig.pick() == nil)
-        #expect(try #require(rig.restMs(0)) == Limits.refusedKeyRestMs)
-        rig.nowMs += Limits.poolEarlyAskMs
-        let mended = try rig.must()
-        rig.end(mended, .served)
-        #expect(rig.reason(0) == nil)
-    }
-
-    @Test func aRefusedKeyIsLeftAloneWhileOthersAreThere() throws {
+    /// Who asks for more than its caller has left takes no turn for that request, and keeps its share of the others.
+    @Test func whoCannotBePaidIsLeftOut() {
         var rig = Self.rig(2)
-        try Self.fail(0, times: 1, in: &rig, .credentials)
-        rig.nowMs += Limits.refusedKeyRestMs - 1
-        for _ in 0..<50 { #expect(rig.run() == 1) }
+        var poor = PoolRequest()
+        poor.unpayable = [PoolOffer(provider: PoolRig.key(0), model: "x")]
+        #expect(rig.reason(0, poor) == .budget)
+        #expect(rig.reason(0) == nil)
+        for _ in 0..<20 { #expect(rig.run(poor) == 1) }
+        var broke = poor
+        broke.unpayable.append(PoolOffer(provider: PoolRig.key(1), model: "x"))
+        guard case .exhausted(let told) = rig.choose(broke) else {
+            Issue.record("somebody was asked whom nobody can pay")
+            return
+        }
+        #expect(told.reasons == [.budget, .budget])
     }
 }

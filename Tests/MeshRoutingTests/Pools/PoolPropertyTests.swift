@@ -24,6 +24,7 @@ import Testing
         var answered = 0
         var broken: [String] = []
         let members: Int
+        let cooldownMs: Int64
 
         init(seed: UInt64) {
             random = SeededGenerator(seed: seed)
@@ -33,6 +34,7 @@ import Testing
             settings.queueLength = Int(random.next() % 8)
             settings.attempts = 1 + Int(random.next() % 4)
             settings.cooldownMs = 1_000 + Int64(random.next() % 60_000)
+            cooldownMs = settings.cooldownMs
             settings.queueMs = Int64(random.next() % 20_000)
             settings.spillMs = Int64(random.next() % 2_000)
             var weights: [(Int, Int)] = []
@@ -165,8 +167,9 @@ import Testing
                 .rateLimit(retryAfterSeconds: nil), .rateLimit(retryAfterSeconds: Int(random.next() % 100)),
             ]
             guard random.next() % 2 == 0 else {
-                rig.end(attempt, random.next() % 10 == 0 ? .cancelled : .served)
+                let news = rig.end(attempt, random.next() % 10 == 0 ? .cancelled : .served)
                 takeWoken()
+                if news == .returned { seen[leaf] = nil }
                 answered += 1
                 return
             }
@@ -175,8 +178,8 @@ import Testing
             takeWoken()
             switch news {
             case .rests(let until):
+                told[leaf] = max(told[leaf], rig.now.advanced(byMilliseconds: fault.restMs ?? cooldownMs))
                 require(until >= told[leaf], "\(leaf) forgot a later time")
-                told[leaf] = until
             case .down: told[leaf] = max(told[leaf], rig.now.advanced(byMilliseconds: Limits.refusedKeyRestMs))
             case .benched, .returned, nil: break
             }
