@@ -10,7 +10,7 @@ SWIFT ?= swift
 VENV := .build/venv
 # What the end-to-end tests use of Python. The name of the stamp changes with the list, so that a new package is fetched
 # once and nothing is fetched after that.
-PYTHON_PACKAGES := openai websockets
+PYTHON_PACKAGES := openai anthropic websockets
 VENV_READY := $(VENV)/ready-$(shell echo $(PYTHON_PACKAGES) | tr ' ' '+')
 TOPOLOGY ?= Topology/triangle.yaml
 SHOW ?= b
@@ -55,7 +55,7 @@ setup: ## install what is missing (apt, and pip for the SDK test); does nothing 
 	  fi
 	fi
 
-venv: $(VENV_READY) ## the Python packages of the end-to-end tests: the official SDK and a WebSocket client
+venv: $(VENV_READY) ## the Python packages of the end-to-end tests: the official SDKs and a WebSocket client
 
 $(VENV_READY):
 	@mkdir -p .build

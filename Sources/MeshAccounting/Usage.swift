@@ -18,7 +18,7 @@ package enum UsageKind: String, CaseIterable, Hashable, Sendable {
         }
         self =
             switch endpoint.family {
-            case .completions, .responses: .completions
+            case .completions, .messages, .responses: .completions
             case .embeddings: .embeddings
             case .images: .images
             case .moderations: .moderations

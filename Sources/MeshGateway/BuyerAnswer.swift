@@ -7,7 +7,7 @@ import MeshWire
 import NIOCore
 import NIOHTTP1
 
-/// Writes the answer to one inference request of a buyer, as HTTP and in the words of OpenAI's API.
+/// Writes the answer to one inference request of a buyer, as HTTP and in the words of its dialect.
 ///
 /// Nothing is written before the first content or final answer, so every failure before it is a real status code,
 /// or no failure at all when another place answers (`Exchange`). Lives on the connection's event loop.
@@ -16,13 +16,18 @@ final class BuyerAnswer: AnswerWriter {
     /// What of the request is still on its way from the buyer.
     private let upload: UploadFlow?
     private let form: AnswerForm
-    private let handler: GatewayHandler
+    let dialect: Dialect
+    private let mayRepeat: Bool
+    let handler: GatewayHandler
     private let started = SystemClock.instant
     /// It knows this answer until all is told.
     private(set) var exchange: Exchange?
     /// Whether the head that was written is one of a stream of events: only there this node may put in words.
     private var isEventStream = false
     private var hasHead = false
+    /// What becomes of bytes that are not passed on as they come.
+    private var detour = AnswerDetour.none
+    private let translation: MessagesTranslation?
     private var meter: RequestMeter
     /// Keeps the answer, where the buyer gave an idempotency key.
     private let once: IdempotentRequest?
@@ -33,15 +38,19 @@ final class BuyerAnswer: AnswerWriter {
     private var isDetached = false
 
     init(
-        handler: GatewayHandler, requestID: String, form: AnswerForm, upload: UploadFlow?, once: IdempotentRequest?,
+        handler: GatewayHandler, requestID: String, _ request: WorkRequest, in dialect: Dialect,
+        _ translation: MessagesTranslation?, upload: UploadFlow?, once: IdempotentRequest?,
         metadata: RouterMetadata?, meter: RequestMeter
     ) {
+        self.translation = translation
+        form = request.form
+        mayRepeat = request.mayRepeat
+        self.dialect = dialect
         self.metadata = metadata
         self.once = once
         self.meter = meter
         self.handler = handler
         self.requestID = requestID
-        self.form = form
         self.upload = upload
     }
 
@@ -57,27 +66,49 @@ final class BuyerAnswer: AnswerWriter {
     func answerIsPending() {}
 
     func answerBegan(_ head: AnswerHead, from source: AnswerSource) {
-        hasHead = true
         meter.began(head)
-        isEventStream = form == .events && head.isEventStream && head.status < 400
         trace(source)
-        if head.status >= 400 { handler.trace.code = .workerError }
+        if head.status >= 400 {
+            handler.trace.code = .workerError
+            if dialect.mayReword(status: head.status) {
+                detour = .refusal(HeldRefusal(head))
+                return
+            }
+        } else if let translation {
+            guard form == .events, head.isEventStream else {
+                detour = .document(head, ByteBuffer())
+                return
+            }
+            detour = .events(MessagesStream(translation.context(requestID)))
+        }
+        writeHead(head, source)
+    }
+
+    private func writeHead(_ head: AnswerHead, _ source: AnswerSource) {
+        hasHead = true
+        isEventStream = form == .events && head.isEventStream && head.status < 400
+        if isEventStream, dialect.countsEvents { detour = .numbered(ByteBuffer()) }
         var headers = responseHeaders(head.contentType, source)
+        var passed: [AnswerField] = []
         for field in head.fields {
             guard let value = RetryAfter.bounded(field) else { continue }
             headers.add(name: field.name, value: value)
+            if head.status >= 400 { passed.append(AnswerField(field.name, value)) }
         }
         if isEventStream {
             headers.add(name: "cache-control", value: "no-store")
             headers.add(name: "x-accel-buffering", value: "no")
-        } else if metadata != nil, head.status < 400, head.contentType.hasPrefix("application/json") {
+        } else if metadata != nil, translation == nil, head.status < 400, head.contentType.hasPrefix("application/json")
+        {
             // Its end is put off, and its length with it.
             tail = ObjectTail()
         } else if let length = head.length {
             headers.add(name: "content-length", value: String(length))
         }
-        if head.status == 429 || head.status == 503, !headers.contains(name: "retry-after") {
-            headers.add(name: "retry-after", value: "2")
+        if head.status >= 400 {
+            for field in RetryContract(status: head.status, passed).fields where !headers.contains(name: field.name) {
+                headers.add(name: field.name, value: field.value)
+            }
         }
         once?.began(status: head.status, fields: headers.map { ($0.name, $0.value) })
         if !isDetached { handler.writeHead(status: head.status, headers: headers) }
@@ -85,8 +116,85 @@ final class BuyerAnswer: AnswerWriter {
 
     func answerContinued(_ bytes: ByteBuffer) {
         meter.delivered(bytes)
+        guard case .none = detour else { return take(bytes) }
         guard tail != nil else { return deliver(bytes) }
         if let passed = tail?.pass(bytes.readableBytesView), !passed.isEmpty { deliver(ByteBuffer(bytes: passed)) }
+    }
+
+    private func take(_ bytes: ByteBuffer) {
+        switch detour {
+        case .none: deliver(bytes)
+        case .numbered:
+            detour = .numbered(bytes)
+            deliver(bytes)
+        case .refusal(var refusal):
+            // Taken out so that it grows in its place.
+            detour = .none
+            refusal.append(bytes)
+            if refusal.isTooLong { pass(refusal) } else { detour = .refusal(refusal) }
+        case .events(var stream):
+            detour = .none
+            do throws(MeshError) {
+                let translated = try stream.append(Array(bytes.readableBytesView))
+                detour = .events(stream)
+                if !translated.isEmpty { deliver(ByteBuffer(bytes: translated)) }
+            } catch { breakOff(error) }
+        case .document(let head, var body):
+            detour = .none
+            body.writeImmutableBuffer(bytes)
+            detour = .document(head, body)
+            if body.readableBytes > Limits.translatedAnswerBytes {
+                breakOff(MeshError(.workerBadAnswer, "the worker's answer is longer than this node translates"))
+            }
+        }
+    }
+
+    /// What the worker sends cannot be told in the buyer's dialect.
+    private func breakOff(_ error: MeshError) {
+        guard let exchange else { return }
+        let source = exchange.source
+        exchange.cancel()
+        answerFailed(error, from: source)
+    }
+
+    /// The end of an answer that was held, or is translated; what is counted of it is counted.
+    /// - Returns: whether something else was answered in its place.
+    private func endDetour(_ totals: AnswerTotals) -> Bool {
+        guard let source = exchange?.source else { return false }
+        let ended = detour
+        detour = .none
+        switch ended {
+        case .none, .numbered: break
+        case .refusal(let refusal):
+            let answer = refusal.answer(in: dialect, requestID: requestID)
+            writeHead(answer.head, source)
+            deliver(answer.body)
+        case .events(var stream):
+            deliver(ByteBuffer(bytes: stream.finish(totals, outputTokens: meter.countedTokens)))
+        case .document(var head, let body):
+            guard let translation else { return false }
+            let answer = MessagesAnswer.message(
+                of: Array(body.readableBytesView), translation.context(requestID), outputTokens: meter.countedTokens)
+            switch answer {
+            case .success(let message):
+                head.contentType = "application/json"
+                head.length = message.count
+                writeHead(head, source)
+                deliver(ByteBuffer(bytes: message))
+            case .failure(let error):
+                failed(error)
+                refuse(error, source)
+                return true
+            }
+        }
+        return false
+    }
+
+    /// Nobody looks at more of it: it goes on as it comes.
+    private func pass(_ refusal: HeldRefusal) {
+        guard let source = exchange?.source else { return }
+        writeHead(refusal.head, source)
+        deliver(refusal.body)
     }
 
     private func deliver(_ bytes: ByteBuffer) {
@@ -110,8 +218,12 @@ final class BuyerAnswer: AnswerWriter {
     func answerEnded(_ totals: AnswerTotals) {
         upload?.discard()
         counted(totals, handler.trace.code, exchange?.source)
+        if detour.isTaken, endDetour(totals) {
+            once?.failed(.workerBadAnswer)
+            return
+        }
         tellMetadata(isInBody: totals.isInBody)
-        if isEventStream, !totals.isInBody { answerContinued(ByteBuffer(bytes: OpenAIStream.done)) }
+        if isEventStream, !totals.isInBody, dialect != .messages { deliver(ByteBuffer(bytes: dialect.end)) }
         once?.ended(totals)
         finish()
     }
@@ -119,13 +231,15 @@ final class BuyerAnswer: AnswerWriter {
     func answerFailed(_ error: MeshError, from source: AnswerSource) {
         trace(source)
         failed(error)
+        // Of an answer that was held nobody has had anything.
+        if !hasHead { meter.withdrawn() }
         counted(nil, error.code, source)
         once?.failed(error.code)
         guard !isDetached else { return finish() }
         guard hasHead else { return refuse(error, source) }
         guard isEventStream else { return cutOff() }
         // Content is out: the failure is the stream's last event, never silence.
-        answerContinued(ByteBuffer(bytes: OpenAIStream.failure(error, requestID: requestID)))
+        deliver(ByteBuffer(bytes: dialect.failureEvent(error, requestID: requestID)))
         finish()
     }
 
@@ -137,8 +251,9 @@ final class BuyerAnswer: AnswerWriter {
         guard isEventStream, let closing else { return cutOff() }
         upload?.revoke()
         exchange = nil
-        handler.write(.body(.byteBuffer(closing)))
-        handler.write(.body(.byteBuffer(ByteBuffer(bytes: OpenAIStream.failure(error, requestID: requestID)))))
+        // What is translated goes out in whole events only.
+        if !detour.isTaken { handler.write(.body(.byteBuffer(closing))) }
+        handler.write(.body(.byteBuffer(ByteBuffer(bytes: dialect.failureEvent(error, requestID: requestID)))))
         handler.closeAfterStream()
     }
 
@@ -153,7 +268,7 @@ final class BuyerAnswer: AnswerWriter {
             region: handler.shared.catalog.current.node(handler.shared.identity.key)?.region ?? "",
             milliseconds: SystemClock.instant.milliseconds(since: started))
         if isEventStream {
-            if !isInBody { deliver(ByteBuffer(bytes: RouterMetadata.chunk(document))) }
+            if !isInBody, dialect != .messages { deliver(ByteBuffer(bytes: RouterMetadata.chunk(document))) }
         } else if let end = tail?.end(adding: RouterMetadata.name, document), !end.isEmpty {
             deliver(ByteBuffer(bytes: end))
         }
@@ -170,7 +285,12 @@ final class BuyerAnswer: AnswerWriter {
     }
 
     private func refuse(_ error: MeshError, _ source: AnswerSource) {
-        let response = Response.error(error, requestID: requestID)
+        guard !isDetached else { return finish() }
+        // Told in a frame of the worker protocol, or in the first event of a stream.
+        let isOverflow =
+            error.code == .workerError && ContextWords.tellOfLength(error.message, status: error.statusOverride ?? 400)
+        let error = isOverflow ? MeshError(.contextOverflow, error.message) : error
+        let response = Response.error(error, requestID: requestID, in: dialect, mayRepeat: mayRepeat)
         var headers = responseHeaders("application/json", source)
         for (name, value) in response.headers where name != "content-type" { headers.add(name: name, value: value) }
         headers.add(name: "content-length", value: String(response.body.count))
@@ -204,6 +324,7 @@ final class BuyerAnswer: AnswerWriter {
         if let hold = meter.hold {
             for field in RateLimitFields.of(hold) { headers.add(name: field.name, value: field.value) }
         }
+        if let translation { translation.add(to: &headers) }
         headers.add(name: "aisbf-attempts", value: String(source.attempts))
         let elapsed = SystemClock.instant.milliseconds(since: started)
         headers.add(name: "server-timing", value: "first;dur=\(elapsed)")
@@ -245,9 +366,10 @@ final class BuyerAnswer: AnswerWriter {
     /// Nothing was written for a while.
     func keepAlive() {
         guard isEventStream, !isDetached, handler.isWritable, exchange?.isBetweenEvents ?? false else { return }
-        // One line end: a blank line behind it would be an event without data, which some programs take for one. Only
-        // whole events and lines go out here, so that it stands between them.
-        handler.write(.body(.byteBuffer(ByteBuffer(string: ": waiting\n"))))
+        var last: [UInt8] = []
+        if case .numbered(let bytes) = detour { last = Array(bytes.readableBytesView) }
+        // Only whole events and lines go out here, so that it stands between them.
+        handler.write(.body(.byteBuffer(ByteBuffer(bytes: dialect.keepAlive(after: last)))))
         handler.flushNow()
     }
 }

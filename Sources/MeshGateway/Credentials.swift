@@ -61,7 +61,8 @@ extension GatewayContext {
                 MeshError(
                     .rateLimited,
                     "\(unknown), and too many such keys came from this address; try again in \(seconds) s",
-                    retryAfterSeconds: seconds))
+                    // The same key does not become a good one.
+                    retryAfterSeconds: seconds, retries: .init(shouldRetry: false)))
         }
         wrongKeys.refused(place.address, now: now)
         return .failure(MeshError(.invalidAPIKey, unknown))

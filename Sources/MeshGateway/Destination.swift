@@ -75,7 +75,11 @@ extension GatewayContext {
         switch catalog.resolve(body.model, for: principal) {
         case .success(let route): return .route(route)
         case .failure(let error):
-            guard error.code == .modelNotFound, let suffix = ModelSuffix(body.model) else { throw error }
+            guard error.code == .modelNotFound else { throw error }
+            for alias in ModelAlias.targets(body.model) {
+                if let meant = meant(by: alias, body, preferences, headers, principal) { return meant }
+            }
+            guard let suffix = ModelSuffix(body.model) else { throw error }
             var preferences = preferences ?? RoutingPreferences()
             preferences.sort = .init(by: suffix.ordering)
             let targets = try targets([suffix.model] + preferences.models, principal)
@@ -83,6 +87,23 @@ extension GatewayContext {
                 .init(
                     body.model, policy: .standard, preferences: preferences, targets: targets, facts: Self.facts(body)))
         }
+    }
+
+    /// What another name for a policy or a pool means; nil where there is none.
+    private func meant(
+        by alias: String, _ body: BuyerBody, _ preferences: RoutingPreferences?, _ headers: HTTPHeaders,
+        _ principal: Principal
+    ) -> Destination? {
+        if let pool = pool(alias, principal) {
+            let sticky = market.book.stickiness(of: pool)
+            return .pool(
+                pool, PoolRequest(headers, body, session: preferences?.session, sticky: sticky, of: principal))
+        }
+        guard let name = PolicyName(alias),
+            case .success(let policy) = market.book.policy(name, for: principal.username)
+        else { return nil }
+        return .policy(
+            .init(alias, policy: policy, preferences: preferences, targets: nil, facts: Self.facts(body)))
     }
 
     /// What is known of the prompt: read only where somebody chooses by it.

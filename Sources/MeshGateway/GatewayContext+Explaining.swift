@@ -1,4 +1,5 @@
 import MeshAccounting
+import MeshDialects
 import MeshExchange
 import MeshModel
 import MeshRouting
@@ -39,7 +40,9 @@ extension GatewayContext {
                 need: WorkerNeed(model: destination.onlyModel, endpoint: endpoint), deadlines: deadlines),
             &destination, for: principal, subjects, from: request.place)
         let asker = Asker(principal: principal, requestID: request.requestID)
-        let need = WorkerNeed(model: destination.onlyModel, endpoint: endpoint)
+        let isMessages = endpoint == .messages
+        let passes = !isMessages || passesMessages(destination, principal)
+        let need = WorkerNeed(model: destination.onlyModel, endpoint: passes ? endpoint : nil)
         var told: RouteExplanation =
             switch destination {
             case .route(let route): dispatcher.explain(route, need, here: identity.key, for: asker)
@@ -55,14 +58,22 @@ extension GatewayContext {
             told.winner = nil
             told.error = refusal.told(at: SystemClock.wall)
         }
-        return .json(
-            told.document(body.model, endpoint, outlook, catalog.current, requestID: request.requestID))
+        var document = told.document(
+            body.model, endpoint, outlook, catalog.current, requestID: request.requestID)
+        if isMessages, case .object(var members) = document {
+            members.append(.init("served_as", .string(passes ? EndpointPath.messages.text : "/v1/chat/completions")))
+            // A model alone is no request that could lose anything.
+            let lost = passes || request.method == .GET ? [] : (try? MessagesRequest(request.body))?.warnings ?? []
+            members.append(.init("warnings", .strings(lost)))
+            document = .object(members)
+        }
+        return .json(document)
     }
 
     private func destination(
         _ body: BuyerBody, of endpoint: EndpointPath?, _ headers: HTTPHeaders, _ principal: Principal
     ) throws(MeshError) -> Destination {
-        guard endpoint == nil else {
+        guard endpoint == nil || endpoint == .messages else {
             if let chosen = try chosen(body.model, principal, headers) { return chosen }
             return .route(try catalog.resolve(body.model, for: principal).get())
         }

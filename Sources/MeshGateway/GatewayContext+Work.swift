@@ -12,8 +12,9 @@ extension GatewayContext {
     /// What a buyer's request asks of a worker, and where it may go.
     func work(
         _ hot: HotRoute, _ head: HTTPRequestHead, _ bytes: ByteBuffer, _ principal: Principal
-    ) throws(MeshError) -> (WorkRequest, Destination) {
+    ) throws(MeshError) -> BuyerWork {
         switch hot.call {
+        case .messages, .countTokens: return try messages(head, bytes, principal)
         case .chat:
             var body = try BuyerBody.read(bytes)
             let fields = try fields(of: body)
@@ -24,7 +25,7 @@ extension GatewayContext {
                 content: .chat(body), form: body.wantsStream ? .events : .document,
                 need: WorkerNeed(model: destination.onlyModel), deadlines: deadlines)
             request.mayResume = preferences?.mayResume ?? false
-            return (request, destination)
+            return BuyerWork(request: request, destination: destination)
         case .proxy(let endpoint):
             let call = try ProxyCall.read(head, endpoint, bytes)
             if let chosen = try chosen(call.model, principal, head.headers) {
@@ -32,7 +33,7 @@ extension GatewayContext {
                     content: call.content, form: call.wantsStream ? .events : .bytes,
                     need: WorkerNeed(model: nil, endpoint: endpoint, worker: call.worker),
                     mayRepeat: head.method == .GET || !endpoint.family.keepsState, deadlines: deadlines)
-                return (request, chosen)
+                return BuyerWork(request: request, destination: chosen)
             }
             let route = try proxyRoute(call, endpoint, principal)
             let model = route.model.isEmpty ? nil : route.model
@@ -44,12 +45,11 @@ extension GatewayContext {
                     "the request is \(payload.readableBytes) bytes as workers get it; at most \(Limits.workerFrameBytes) are carried"
                 )
             }
-            return (
-                WorkRequest(
-                    content: content, form: call.wantsStream ? .events : .bytes,
-                    need: WorkerNeed(model: model, endpoint: endpoint, worker: call.worker),
-                    mayRepeat: head.method == .GET || !endpoint.family.keepsState, deadlines: deadlines), .route(route)
-            )
+            let request = WorkRequest(
+                content: content, form: call.wantsStream ? .events : .bytes,
+                need: WorkerNeed(model: model, endpoint: endpoint, worker: call.worker),
+                mayRepeat: head.method == .GET || !endpoint.family.keepsState, deadlines: deadlines)
+            return BuyerWork(request: request, destination: .route(route))
         }
     }
 
@@ -116,6 +116,14 @@ extension GatewayContext {
         }
         return try known.resolve(endpoint: endpoint, for: principal).get()
     }
+}
+
+/// A buyer's request as it goes to whoever answers it.
+struct BuyerWork {
+    var request: WorkRequest
+    var destination: Destination
+    /// How its answer becomes one of the buyer's API; nil where it passes as it comes.
+    var translation: MessagesTranslation?
 }
 
 /// An upload that can go on: what it asks of a worker, and what of it is here.

@@ -20,6 +20,7 @@ package final class GatewayContext: Sendable {
     package let journal: Journal
     /// What buyers of this node asked with idempotency keys.
     let idempotent = IdempotencyBook()
+    package let crossOrigin: CrossOrigin
     /// The inference requests under way.
     let requests: RequestCount
     private let draining = Atomic<Bool>(false)
@@ -33,7 +34,8 @@ package final class GatewayContext: Sendable {
         identity: NodeFacts, authenticator: Authenticator, catalog: CatalogHolder, dispatcher: Dispatcher,
         market: Market, quotas: Quotas = Quotas(), usage: UsageBook = UsageBook(),
         deadlines: AnswerDeadlines, coldRoutes: any ColdRoutes, metrics: GatewayMetrics,
-        journal: Journal = .silent, requests: RequestCount = RequestCount()
+        journal: Journal = .silent, crossOrigin: CrossOrigin = CrossOrigin(["*"]),
+        requests: RequestCount = RequestCount()
     ) {
         self.identity = identity
         self.authenticator = authenticator
@@ -46,6 +48,7 @@ package final class GatewayContext: Sendable {
         self.coldRoutes = coldRoutes
         self.metrics = metrics
         self.journal = journal
+        self.crossOrigin = crossOrigin
         self.requests = requests
     }
 

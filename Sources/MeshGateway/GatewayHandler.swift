@@ -1,4 +1,5 @@
 import MeshAccounting
+import MeshDialects
 import MeshExchange
 import MeshModel
 import MeshRouting
@@ -54,6 +55,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     private var counted = 0
     /// Why the request that comes next did not become a WebSocket.
     private var upgradeRefusal: MeshError?
+    /// The page of another origin that reads the answer under way.
+    private var readingOrigin: String?
     var trace = RequestTrace()
 
     package init(shared: GatewayContext, carrier: Carrier, isLocalOperator: Bool = false) {
@@ -106,6 +109,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             head.uri = RequestTarget.originForm(head.uri)
             version = head.version
             trace = RequestTrace(head, at: now)
+            readingOrigin = shared.crossOrigin.reader(of: head)
             let judgement = RequestJudgement.of(
                 head, upgradeRefusal: upgradeRefusal, from: carrier.place, shared)
             upgradeRefusal = nil
@@ -249,6 +253,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         guard let request = arriving else { return }
         guard let hot = request.hot else { return startCold(request.head, request.bytes) }
         do throws(MeshError) {
+            let principal = shared.principal(hot.caller)
+            if hot.route.call == .countTokens { return answer(try shared.counted(request.bytes, principal)) }
             var once: IdempotentRequest?
             switch try shared.idempotency(hot, request.head, request.bytes) {
             case .first(let first)?: once = first
@@ -257,18 +263,18 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             case .refused(let error)?: throw error
             case nil: break
             }
-            let principal = shared.principal(hot.caller)
-            var (work, destination) = try shared.work(hot.route, request.head, request.bytes, principal)
+            var work = try shared.work(hot.route, request.head, request.bytes, principal)
             do throws(QuotaRefused) {
-                let admission = try shared.admit(work, &destination, hot, from: carrier.place)
-                start(work, destination, hot.caller, admission, once: once)
+                let admission = try shared.admit(work.request, &work.destination, hot, from: carrier.place)
+                start(
+                    work.request, work.destination, hot.caller, admission, translation: work.translation, once: once)
             } catch { answer(error.error, error.fields) }
         } catch { answer(error) }
     }
 
     private func start(
         _ request: WorkRequest, _ destination: Destination, _ caller: Caller, _ admission: Admission?,
-        upload: UploadFlow? = nil, once: IdempotentRequest? = nil
+        upload: UploadFlow? = nil, translation: MessagesTranslation? = nil, once: IdempotentRequest? = nil
     ) {
         guard let context else { return }
         guard machine.exchangeBegins(isDraining: shared.isDraining) else {
@@ -276,11 +282,12 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         }
         // The exchange has what it needs of it.
         let head = arriving?.head
+        let dialect = arriving?.hot?.route.dialect ?? .chat
         arriving = nil
         let requestID = RequestID.make(&dice)
         let asker = Asker(principal: shared.principal(caller), requestID: requestID, once: once?.mark.key)
         let answer = BuyerAnswer(
-            handler: self, requestID: requestID, form: request.form, upload: upload, once: once,
+            handler: self, requestID: requestID, request, in: dialect, translation, upload: upload, once: once,
             metadata: head.flatMap { shared.metadata($0, request, destination, for: asker) },
             meter: RequestMeter(
                 request, requestID: requestID, model: destination.model, for: caller, admission, shared.usage))
@@ -350,12 +357,17 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     /// The request fails where nobody was asked.
     private func answer(_ error: MeshError, _ fields: [(name: String, value: String)] = []) {
         let requestID = RequestID.make(&dice)
-        var response = Response.error(error, requestID: requestID)
+        let dialect = arriving.map { Dialect(uri: $0.head.uri, $0.head.headers) } ?? .chat
+        var response = Response.error(error, requestID: requestID, in: dialect)
         response.headers += fields
         // The answer to a HEAD has no body, or the next answer would begin inside it.
         answer(
             response, requestID: requestID, isHead: arriving?.head.method == .HEAD,
             code: error.code)
+    }
+
+    private func answer(_ response: Response) {
+        answer(response, requestID: RequestID.make(&dice), isHead: false, code: nil)
     }
 
     // MARK: Writing
@@ -375,6 +387,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         trace.wrote(status: status)
         var headers = headers
         if machine.answerBegins(isDraining: shared.isDraining) { headers.add(name: "connection", value: "close") }
+        if let readingOrigin { CrossOrigin.add(to: &headers, for: readingOrigin) }
         // What there is depends on who asks: no cache that others use may keep it.
         if !headers.contains(name: "cache-control") { headers.add(name: "cache-control", value: "private") }
         write(.head(HTTPResponseHead(version: version, status: .init(statusCode: status), headers: headers)))

@@ -6,6 +6,10 @@ import NIOHTTP1
 struct HotRoute: Hashable, Sendable {
     enum Call: Hashable, Sendable {
         case chat
+        /// Anthropic's: passed on to whoever offers it, else a chat.
+        case messages
+        /// What a prompt of it is counted as; nobody is asked.
+        case countTokens
         case proxy(EndpointPath)
     }
 
@@ -28,6 +32,13 @@ struct HotRoute: Hashable, Sendable {
         self.username = username
         if path == ["chat", "completions"] {
             guard head.method == .POST else { return nil }
+        } else if path.first == "messages" {
+            guard head.method == .POST else { return nil }
+            switch path.count {
+            case 1: call = .messages
+            case 2 where path[1] == "count_tokens": call = .countTokens
+            default: return nil
+            }
         } else {
             guard let endpoint = EndpointPath(segments: path) else { return nil }
             call = .proxy(endpoint)

@@ -29,17 +29,18 @@ package struct NodeRoutes: ColdRoutes {
             return try await route(request, context)
         } catch let error as MeshError {
             context.metrics.failed(error.code)
-            return .error(error, requestID: request.requestID)
+            return .error(error, requestID: request.requestID, in: request.dialect)
         } catch {
             context.metrics.failed(.internalError)
             return .error(
                 MeshError(.internalError, "the node failed to answer; its log has the request id"),
-                requestID: request.requestID)
+                requestID: request.requestID, in: request.dialect)
         }
     }
 
     private func route(_ request: Request, _ context: GatewayContext) async throws -> Response {
         let segments = request.segments
+        if let answer = context.crossOrigin.preflight(request) { return answer }
         if segments.starts(with: ["api", "admin", "v1"]) {
             return try await administration.respond(request, path: Array(segments.dropFirst(3)), context: context)
         }
@@ -63,6 +64,14 @@ package struct NodeRoutes: ColdRoutes {
         case let path where path.suffix(2) == ["coderai", "wss"] && path.contains("api"):
             // Asked for without an upgrade.
             throw WorkerAdmission.refusal
+        case ["api", "hello"], ["api", "version"]:
+            // What programs ask before anything else, to see whether somebody is there.
+            try requireRead(request)
+            return .json(["version": "0.0.0"])
+        case ["api", "tags"]:
+            try requireRead(request)
+            let caller = try context.inferenceCaller(request.headers, scope: nil, from: request.place).get()
+            return ModelRoutes(context: context, caller: caller).tags()
         default:
             if let (path, username) = BuyerPath.strip(segments), !path.isEmpty,
                 let answer = try await administration.usage.respond(path, scope: username, request, context)
@@ -89,42 +98,19 @@ package struct NodeRoutes: ColdRoutes {
         }
         let caller = try context.inferenceCaller(request.headers, scope: username, from: request.place).get()
         let principal = context.principal(caller)
+        if let answer = try ModelRoutes(context: context, caller: caller).respond(path, request) { return answer }
         switch path.first {
-        case "models":
-            guard request.method == .GET else {
-                throw MeshError(
-                    .methodNotAllowed, "models can only be read, with GET", allowedMethods: "GET, HEAD")
-            }
-            let catalog = context.catalog.current
-            guard path.count > 1 else {
-                let mayName = context.mayName(caller)
-                let listing = context.catalog.listing(for: principal).filter {
-                    mayName([$0.id] + $0.provider.names(of: $0.model.id))
-                }
-                let pools = context.market.book.pools(for: principal.username).filter { mayName([$0.modelName]) }
-                return .json([
-                    "object": "list",
-                    "data": .array(
-                        listing.map { $0.document(fullName: catalog.mark(of: $0.provider)) } + pools.map(\.document)),
-                ])
-            }
-            if let pool = context.pool(path.dropFirst().joined(separator: "/"), principal) {
-                return .json(pool.document)
-            }
-            // Sent as it is listed, or escaped: an id that looks like an escaped one may be either.
-            let raw = RequestPath.modelID(request.target).flatMap { PercentEncoding.plain($0) }
-            for id in [path[1], raw].compactMap(\.self) {
-                if let found = catalog.listed(id, for: principal) {
-                    return .json(found.document(fullName: catalog.mark(of: found.provider)))
-                }
-            }
-            throw MeshError(
-                .modelNotFound, "there is no model '\(path[1].prefix(256))'; GET /v1/models lists what there is")
         case "route" where path == ["route", "explain"]:
             return try context.explain(request, for: principal, context.subjects(caller))
         case "chat" where path == ["chat", "completions"]:
             throw MeshError(
                 .methodNotAllowed, "chat completions are requested with POST", allowedMethods: "POST")
+        case "messages":
+            guard path.count == 1 || path == ["messages", "count_tokens"] else {
+                throw MeshError(
+                    .notFound, "of the Messages API this node has /v1/messages and /v1/messages/count_tokens")
+            }
+            throw MeshError(.methodNotAllowed, "messages are requested with POST", allowedMethods: "POST")
         default:
             guard EndpointPath(segments: path) == nil else {
                 throw MeshError(
@@ -208,12 +194,16 @@ package struct NodeRoutes: ColdRoutes {
     }
 }
 
-/// `/v1/…`, `/api/v1/…` and `/api/u/{username}/…` are one API.
+/// `/v1/…`, `/api/v1/…` and `/api/u/{username}/…` are one API, which is at the root, too: some programs leave out `/v1`.
 enum BuyerPath {
+    /// What the API has at the root. Nothing that this node has there by itself is called so.
+    private static let atRoot: Set<String> = Set(
+        EndpointPath.Family.allCases.map(\.rawValue) + ["chat", "model", "models", "props"])
+
     /// Whether the API lies directly below `segments`.
     static func isBase(_ segments: [String]) -> Bool {
         switch segments {
-        case ["v1"], ["api", "v1"]: true
+        case [], ["v1"], ["api", "v1"]: true
         default:
             segments.starts(with: ["api", "u"]) && (segments.count == 3 || segments.count == 4 && segments[3] == "v1")
         }
@@ -221,6 +211,7 @@ enum BuyerPath {
 
     static func strip(_ segments: [String]) -> (path: [String], username: String?)? {
         if segments.first == "v1" { return (Array(segments.dropFirst()), nil) }
+        if let first = segments.first, atRoot.contains(first) { return (segments, nil) }
         guard segments.first == "api", segments.count >= 2 else { return nil }
         if segments[1] == "v1" { return (Array(segments.dropFirst(2)), nil) }
         guard segments[1] == "u", segments.count >= 4 else { return nil }

@@ -63,7 +63,7 @@ struct ProxyCall: Sendable {
         return type.first != " " && (kind == .form || kind == .bytes)
     }
 
-    private init(
+    init(
         _ head: HTTPRequestHead, _ endpoint: EndpointPath, _ body: Content.Body, inside known: String? = nil,
         streams wanted: Bool = false
     ) throws(MeshError) {
@@ -92,7 +92,7 @@ struct ProxyCall: Sendable {
             !Self.ownNames.contains(item.name.lowercased()) && !item.value.hasPrefix(KeyText.apiKey.rawValue)
         }
         let document = ProxyHead(
-            endpoint: endpoint, method: head.method.rawValue, accept: accept, ranges: Self.ranges(head),
+            endpoint: endpoint, method: head.method.rawValue, accept: accept, passed: Self.passed(head, endpoint),
             query: passed.map { ProxyHead.Item($0.name, $0.value) }, wantsStream: streams, worker: worker,
             contentType: try Self.contentType(head, of: body), isModelInside: inside != nil)
         content = .proxy(document, body)
@@ -119,12 +119,28 @@ struct ProxyCall: Sendable {
 
     /// What part of a file is asked for (RFC 9110, section 14.2). A value that cannot stand in a header is none, and
     /// neither is one in several lines: a server may always answer with the whole.
-    private static func ranges(_ head: HTTPRequestHead) -> [ProxyHead.Item] {
+    private static func passed(_ head: HTTPRequestHead, _ endpoint: EndpointPath) -> [ProxyHead.Item] {
+        if endpoint.family == .messages { return fields(ofMessages: head) }
         guard head.method == .GET, let range = single("range", head) else { return [] }
         let condition = single("if-range", head)
         // Without its condition a range could be cut from another version of the file.
         guard condition != nil || !head.headers.contains(name: "if-range") else { return [] }
         return [.init("range", range)] + (condition.map { [.init("if-range", $0)] } ?? [])
+    }
+
+    /// Each once: of those that stand there twice the values are one list (RFC 9110, section 5.3).
+    private static func fields(ofMessages head: HTTPRequestHead) -> [ProxyHead.Item] {
+        var fields: [ProxyHead.Item] = []
+        for (name, value) in head.headers where HeaderRule.isValue(value) {
+            let name = name.lowercased()
+            guard MessagesField.passes(name) else { continue }
+            if let known = fields.firstIndex(where: { $0.name == name }) {
+                fields[known].value += ", \(value)"
+            } else if fields.count < Limits.passedHeaders - 1 {
+                fields.append(.init(name, value))
+            }
+        }
+        return fields.filter { HeaderRule.isValue($0.value) }
     }
 
     private static func single(_ name: String, _ head: HTTPRequestHead) -> String? {

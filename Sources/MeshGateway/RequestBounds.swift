@@ -22,7 +22,7 @@ enum RequestBounds {
     /// Only inference takes large bodies, and only from callers whose key was found good.
     static func bodyLimit(_ route: HotRoute?) -> Int {
         switch route?.call {
-        case .chat: Limits.requestBodyBytes
+        case .chat, .messages, .countTokens: Limits.requestBodyBytes
         case .proxy: Limits.uploadBodyBytes
         case nil: Limits.coldBodyBytes
         }

@@ -50,6 +50,8 @@ struct RequestMeter {
     }
 
     var hold: QuotaHold? { admission?.hold }
+    /// Tokens of what was delivered, as this node counts them.
+    var countedTokens: Int64 { tally.tokens }
 
     mutating func began(_ head: AnswerHead) {
         status = head.status
@@ -59,6 +61,9 @@ struct RequestMeter {
         isServed = head.status < 400 && !isReplay
         isRead = request.need.answersText && AnswerTally.counts(head)
     }
+
+    /// Nothing of the answer that had begun has gone to the buyer.
+    mutating func withdrawn() { isServed = false }
 
     mutating func delivered(_ bytes: ByteBuffer) {
         if isRead { bytes.withUnsafeReadableBytes { tally.add($0) } }

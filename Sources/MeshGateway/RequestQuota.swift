@@ -169,6 +169,8 @@ extension HotRoute {
     var text: String {
         switch call {
         case .chat: "chat/completions"
+        case .messages: "messages"
+        case .countTokens: "messages/count_tokens"
         case .proxy(let endpoint): String(endpoint.text.dropFirst("/v1/".count))
         }
     }

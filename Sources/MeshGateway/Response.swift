@@ -1,3 +1,4 @@
+package import MeshDialects
 package import MeshModel
 package import MeshTransport
 package import MeshWire
@@ -27,18 +28,14 @@ package struct Response: Sendable {
 
     package static let noContent = Response(status: 204, contentType: "application/json", body: [])
 
-    package static func error(_ error: MeshError, requestID: String?) -> Response {
-        var response = json(error.document(requestID: requestID), status: error.status)
+    /// - Parameter mayRepeat: whether the request may be made twice when its first one was lost.
+    package static func error(
+        _ error: MeshError, requestID: String?, in dialect: Dialect = .chat, mayRepeat: Bool = true
+    ) -> Response {
+        let answer = dialect.answer(error, requestID: requestID, mayRepeat: mayRepeat)
+        var response = Response(status: answer.status, contentType: "application/json", body: answer.body)
         response.code = error.code
-        if let seconds = error.retryAfterSeconds { response.headers.append(("retry-after", String(seconds))) }
-        if let retries = error.retries {
-            response.headers.append(("x-should-retry", retries.shouldRetry ? "true" : "false"))
-            if let afterMs = retries.afterMs { response.headers.append(("retry-after-ms", String(afterMs))) }
-        }
-        if let methods = error.allowedMethods { response.headers.append(("allow", methods)) }
-        // Which encodings would do (RFC 7694, section 3).
-        if error.code == .unsupportedEncoding { response.headers.append(("accept-encoding", "identity")) }
-        if error.status == 401 { response.headers.append(("www-authenticate", "Bearer")) }
+        response.headers += answer.fields.map { ($0.name, $0.value) }
         return response
     }
 }

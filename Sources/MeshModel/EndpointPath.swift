@@ -6,13 +6,13 @@
 package struct EndpointPath: Hashable, Sendable {
     /// The first segment after `v1`.
     package enum Family: String, CaseIterable, Sendable {
-        case audio, completions, embeddings, files, images, moderations, pipelines, rerank, responses, video
+        case audio, completions, embeddings, files, images, messages, moderations, pipelines, rerank, responses, video
 
         /// Whether a second request may have to reach the worker that took the first: jobs and files live there.
         package var keepsState: Bool {
             switch self {
             case .files, .pipelines, .video: true
-            case .audio, .completions, .embeddings, .images, .moderations, .rerank, .responses: false
+            case .audio, .completions, .embeddings, .images, .messages, .moderations, .rerank, .responses: false
             }
         }
     }
@@ -20,6 +20,14 @@ package struct EndpointPath: Hashable, Sendable {
     package let family: Family
     /// With its leading slash.
     package let text: String
+
+    /// Anthropic's Messages.
+    package static let messages = EndpointPath(.messages)
+
+    private init(_ family: Family) {
+        self.family = family
+        text = "/v1/\(family.rawValue)"
+    }
 
     /// - Parameter segments: decoded, below `v1`.
     package init?(segments: some Collection<String>) {

@@ -41,7 +41,8 @@ extension ErrorCode {
             true
         case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accountDisabled, .notFound,
             .methodNotAllowed,
-            .modelAmbiguous, .conflict, .unsupportedEncoding, .headersTooLarge, .clientClosed, .nodeUnreachable,
+            .modelAmbiguous, .conflict, .unsupportedEncoding, .headersTooLarge, .contextOverflow, .clientClosed,
+            .nodeUnreachable,
             .nodeError, .streamInterrupted, .streamTooSlow, .storeFull, .internalError, .rateLimitExceeded,
             .insufficientQuota, .budgetExceeded, .limitForbids, .limitUnavailable:
             false
@@ -65,7 +66,7 @@ extension ErrorCode {
     package var mayComeFromWorker: Bool {
         switch self {
         case .invalidRequest, .invalidJSON, .notFound, .modelNotFound, .methodNotAllowed, .conflict, .bodyTooLarge,
-            .rateLimited, .rateLimitExceeded, .workerError, .workerBusy:
+            .rateLimited, .rateLimitExceeded, .workerError, .workerBusy, .contextOverflow:
             true
         case .insufficientQuota, .budgetExceeded, .limitForbids, .limitUnavailable, .invalidAPIKey, .insufficientScope,
             .accountDisabled, .accessDenied, .endpointNotOffered, .modelAmbiguous,

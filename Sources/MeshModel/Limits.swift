@@ -78,6 +78,18 @@ package enum Limits {
     package static let hostErrorBytes = 16 << 10
     package static let foreignWordsBytes = 500
     package static let retryAfterSeconds = 3_600
+    package static let capacityRetrySeconds = 30
+    package static let obeyedRetrySeconds = 60
+    package static let passedHeaders = 16
+    package static let crossOrigins = 32
+    package static let preflightHeaders = 64
+    package static let preflightSeconds = 600
+
+    // Translating between dialects (Docs/Decisions/0046-messages-pass-or-become-a-chat.md)
+    package static let translationWarnings = 16
+    package static let translatedCalls = 128
+    package static let translatedHeldBytes = 1 << 20
+    package static let translatedAnswerBytes = 16 << 20
 
     // Pools (Docs/Architecture/pools.md)
     package static let pools = 1_024

@@ -11,7 +11,7 @@ package enum ErrorCode: String, CaseIterable, Sendable {
     case modelNotFound = "model_not_found"
     case endpointNotOffered = "endpoint_not_offered"
     case methodNotAllowed = "method_not_allowed"
-    case modelAmbiguous = "model_ambiguous"
+    case modelAmbiguous = "ambiguous_model"
     case conflict = "conflict"
     case idempotencyInProgress = "idempotency_in_progress"
     case idempotencyNoAnswer = "idempotency_no_answer"
@@ -21,6 +21,7 @@ package enum ErrorCode: String, CaseIterable, Sendable {
     case headersTooLarge = "headers_too_large"
     case unsupportedEncoding = "unsupported_encoding"
     case frameLimit = "worker_frame_limit"
+    case contextOverflow = "context_length_exceeded"
     case rateLimited = "rate_limited"
     case rateLimitExceeded = "rate_limit_exceeded"
     case insufficientQuota = "insufficient_quota"
@@ -47,14 +48,15 @@ package enum ErrorCode: String, CaseIterable, Sendable {
     /// HTTP status the code travels with.
     package var status: Int {
         switch self {
-        case .invalidRequest, .invalidJSON: 400
+        // A program that gets 409 tries again.
+        case .invalidRequest, .invalidJSON, .modelAmbiguous, .contextOverflow: 400
         case .invalidAPIKey: 401
         case .budgetExceeded: 402
         case .insufficientScope, .accessDenied, .accountDisabled, .forwardRefused, .limitForbids: 403
         case .notFound, .modelNotFound, .endpointNotOffered: 404
         case .methodNotAllowed: 405
         case .requestTimeout: 408
-        case .modelAmbiguous, .conflict, .idempotencyInProgress, .idempotencyNoAnswer: 409
+        case .conflict, .idempotencyInProgress, .idempotencyNoAnswer: 409
         case .bodyTooLarge, .frameLimit: 413
         case .unsupportedEncoding: 415
         case .misdirected: 421
@@ -96,7 +98,8 @@ package enum ErrorCode: String, CaseIterable, Sendable {
         case .workerError, .workerBadAnswer, .workerLost, .workerTimeout, .nodeError: .ifRepeatable
         case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accountDisabled, .notFound,
             .methodNotAllowed,
-            .modelAmbiguous, .conflict, .requestTimeout, .unsupportedEncoding, .headersTooLarge, .clientClosed,
+            .modelAmbiguous, .conflict, .requestTimeout, .unsupportedEncoding, .headersTooLarge, .contextOverflow,
+            .clientClosed,
             .streamInterrupted, .streamTooSlow, .storeFull, .internalError, .rateLimitExceeded, .insufficientQuota,
             .budgetExceeded, .limitForbids, .limitUnavailable, .idempotencyInProgress, .idempotencyNoAnswer,
             .idempotencyKeyReused:

@@ -26,6 +26,8 @@ package struct NodeConfiguration: Sendable, Equatable {
         package var url: String
         /// PEM files; nil = plain HTTP.
         package var tls: TLSFiles?
+        /// Origins whose pages may call the buyer API; `*` for all.
+        package var origins: [String]
     }
 
     package struct TLSFiles: Sendable, Equatable {

@@ -6,6 +6,7 @@ package enum NodeConfigurationKey: String, CaseIterable, Sendable {
     case apiURL = "api.url"
     case apiCertificate = "api.tls.certificate"
     case apiKey = "api.tls.key"
+    case apiOrigins = "api.origins"
     case linkListen = "link.listen"
     case linkAdvertise = "link.advertise"
     case meshNetwork = "mesh.network"
@@ -25,7 +26,7 @@ package enum NodeConfigurationKey: String, CaseIterable, Sendable {
     /// Whether the key takes a list (comma-separated in the environment and in flags).
     package var isList: Bool {
         switch self {
-        case .linkAdvertise, .meshPeers, .meshAllow, .upstreamRanges: true
+        case .apiOrigins, .linkAdvertise, .meshPeers, .meshAllow, .upstreamRanges: true
         case .dataDirectory, .nodeName, .apiListen, .apiURL, .apiCertificate, .apiKey, .linkListen, .meshNetwork,
             .meshRegion, .meshDegree, .beaconInterval, .greetingGrace, .firstContent, .streamIdle, .logLevel,
             .logFormat,

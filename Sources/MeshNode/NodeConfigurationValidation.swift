@@ -36,7 +36,7 @@ struct NodeConfigurationValidation {
         return NodeConfiguration(
             dataDirectory: directory(home: home),
             nodeName: nodeName(),
-            api: .init(listen: listen, url: baseURL(listen: listen, secure: tls != nil), tls: tls),
+            api: .init(listen: listen, url: baseURL(listen: listen, secure: tls != nil), tls: tls, origins: origins()),
             link: .init(listen: linkListen, advertise: advertised(listen: linkListen)),
             mesh: mesh(),
             workerGreetingGraceMs: milliseconds(
@@ -183,6 +183,22 @@ struct NodeConfigurationValidation {
             }
             return nil
         }
+    }
+
+    /// As a browser writes them: a scheme, a host and a port that is not the usual one.
+    private mutating func origins() -> [String] {
+        guard let texts = list(.apiOrigins) else { return ["*"] }
+        if texts.count > Limits.crossOrigins { add(.apiOrigins, "has more than \(Limits.crossOrigins) origins") }
+        for (index, text) in texts.enumerated() where text != "*" && text != "none" {
+            let host = ["https://", "http://"].first(where: text.hasPrefix).map { text.dropFirst($0.count) }
+            let isOrigin = host.map { !$0.isEmpty && !$0.contains { "/ ?#@".contains($0) } } ?? false
+            if !isOrigin || text != text.lowercased() {
+                add(
+                    .apiOrigins, "'\(text)' is no origin, such as https://chat.example.org; or '*', or 'none'",
+                    index: index)
+            }
+        }
+        return texts
     }
 
     private mutating func ranges() -> [IPRange] {

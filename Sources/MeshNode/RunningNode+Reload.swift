@@ -63,6 +63,7 @@ struct NodeReload: Sendable {
         let pairs: [(NodeConfigurationKey, Bool)] = [
             (.dataDirectory, old.dataDirectory == new.dataDirectory), (.nodeName, old.nodeName == new.nodeName),
             (.apiListen, old.api.listen == new.api.listen), (.apiURL, old.api.url == new.api.url),
+            (.apiOrigins, old.api.origins == new.api.origins),
             (.apiCertificate, (old.api.tls == nil) == (new.api.tls == nil)),
             (.linkListen, old.link.listen == new.link.listen),
             (.linkAdvertise, old.link.advertise == new.link.advertise),

@@ -176,7 +176,7 @@ package final class RunningNode: Service {
             identity: NodeFacts(key: key, operatorKey: operatorKey, name: configuration.nodeName),
             authenticator: authenticator, catalog: catalog, dispatcher: dispatcher, market: market, quotas: quotas,
             usage: usage, deadlines: configuration.deadlines, coldRoutes: routes, metrics: GatewayMetrics(),
-            journal: journal,
+            journal: journal, crossOrigin: CrossOrigin(configuration.api.origins),
             requests: RequestCount(idle: idle))
         return Parts(
             gateway: gateway, control: control, links: links, endpoint: endpoint, forwards: forwards,

@@ -248,6 +248,7 @@ package struct Attempts: Sendable {
         case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accountDisabled, .notFound,
             .methodNotAllowed,
             .modelAmbiguous, .conflict, .requestTimeout, .bodyTooLarge, .unsupportedEncoding, .headersTooLarge,
+            .contextOverflow,
             .frameLimit, .clientClosed, .workerError, .streamInterrupted, .streamTooSlow, .storeFull, .internalError,
             .rateLimitExceeded, .insufficientQuota, .budgetExceeded, .limitForbids, .limitUnavailable,
             .idempotencyInProgress, .idempotencyNoAnswer, .idempotencyKeyReused:

@@ -33,7 +33,7 @@ package struct AnswerExchange: Sendable {
 
         package init(_ endpoint: EndpointPath?) {
             switch endpoint?.family {
-            case nil, .completions, .embeddings, .moderations, .rerank, .responses: self = .completions
+            case nil, .completions, .embeddings, .messages, .moderations, .rerank, .responses: self = .completions
             case .audio, .images: self = .media
             case .files, .pipelines, .video: self = .files
             }

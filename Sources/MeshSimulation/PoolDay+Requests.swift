@@ -186,10 +186,12 @@ extension PoolDay {
         let request = requests[number]
         // As buyers' programs do: two more tries, after the time that they were told.
         guard request.visits < 3, let seconds = retryAfterSeconds else {
-            // Whose key was refused is left alone, mended or not.
+            // What excuses a node is what it knows: whose key was refused is left alone, mended or not, and who failed it in
+            // this visit had his chance.
             let refused = entries[request.entry].refused[request.isByPolicy ? 1 : 0]
-            let could = market.seats.indices.filter {
-                market.serves($0, tokens: request.tokens) && refused[$0] <= clock
+            let could = market.seats.indices.filter { seat in
+                let isExcused = !isRestless && (refused[seat] > clock || request.seats.contains(seat))
+                return market.serves(seat, tokens: request.tokens) && !isExcused
             }
             tally.lost += could.isEmpty ? 0 : 1
             end(number, .refused)

@@ -20,7 +20,7 @@ package struct ProxyRequest: Sendable {
 
     private static let allowed = [
         "/chat/completions", "/completions", "/embeddings", "/models", "/images", "/audio", "/video", "/files",
-        "/responses", "/rerank", "/moderations", "/pipelines",
+        "/responses", "/rerank", "/moderations", "/pipelines", "/messages",
     ]
 
     /// - Parameter model: what the backend calls the model, where it has another name than the payload says.
@@ -43,7 +43,9 @@ package struct ProxyRequest: Sendable {
         if let type = fields.string("content_type", in: buffer), type.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) {
             request.contentType = type
         }
-        request.headers = Self.headers(fields, buffer).filter { method == "GET" || $0.name == "accept" }
+        request.headers = Self.headers(fields, buffer).filter {
+            method == "GET" || $0.name == "accept" || path == "/messages" && MessagesField.passes($0.name)
+        }
         if let query = fields.value("query_params", in: buffer), query.kind == .object,
             case .object(let members)? = try? JSONValue.parse(buffer, in: query.range)
         {
@@ -88,8 +90,13 @@ package struct ProxyRequest: Sendable {
             ("accept", members.string("accept", in: buffer)), ("range", members.string("range", in: buffer)),
             ("if-range", members.string("if-range", in: buffer)),
         ]
-        return named.compactMap { name, value in
-            guard let value, (1...256).contains(value.utf8.count),
+        let versions = members.compactMap { member -> (String, String?)? in
+            let name = String(decoding: JSONText.unescaped(member.name, in: buffer), as: UTF8.self)
+            guard MessagesField.passes(name), member.value.kind == .string else { return nil }
+            return (name, String(decoding: JSONText.unescaped(member.value, in: buffer), as: UTF8.self))
+        }
+        return (named + versions.prefix(Limits.passedHeaders)).compactMap { name, value in
+            guard let value, (1...1_024).contains(value.utf8.count),
                 value.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F })
             else { return nil }
             return (name, value)

@@ -24,7 +24,7 @@ import Testing
     private static func head(_ path: String, query: [ProxyHead.Item] = [], inside: Bool = true) throws -> ProxyHead {
         ProxyHead(
             endpoint: try #require(EndpointPath(path)), method: "POST", accept: "a/b",
-            ranges: [.init("range", "bytes=0-1")], query: query, wantsStream: true, worker: "00112233aabb",
+            passed: [.init("range", "bytes=0-1")], query: query, wantsStream: true, worker: "00112233aabb",
             contentType: "application/json", isModelInside: inside)
     }
 

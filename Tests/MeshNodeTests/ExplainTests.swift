@@ -96,7 +96,8 @@ import Testing
             try await shop.rotation(Self.rotation)
             if isStream {
                 shop.first.answers { worker, request in
-                    worker.chunk(request, "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n")
+                    worker.chunk(
+                        request, "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\n")
                     worker.done(request)
                 }
             }

@@ -61,14 +61,14 @@ import Testing
     private static let rows: [Row] = [
         Row(description: "the buyer's key", answer: says("invalid_api_key"), status: 502, code: "node_error"),
         Row(description: "scope", answer: says("insufficient_scope"), status: 502, code: "node_error"),
-        Row(description: "a name", answer: says("model_ambiguous"), status: 502, code: "node_error"),
+        Row(description: "a name", answer: says("ambiguous_model"), status: 502, code: "node_error"),
         Row(description: "a fault of this node", answer: says("internal_error"), status: 502, code: "node_error"),
         Row(description: "no code", answer: says("made_up", status: 401), status: 502, code: "node_error"),
         Row(description: "408 without an upload", answer: says("request_timeout"), status: 502, code: "node_error"),
         Row(description: "for somebody else", answer: says("forward_refused"), status: 503, code: "node_unreachable"),
         Row(
             description: "busy", answer: says("worker_busy"), status: 503, code: "worker_busy",
-            headers: ["retry-after": "3600"]),
+            headers: ["retry-after": "30"]),
         Row(description: "access", answer: says("access_denied"), status: 403, code: "access_denied"),
         // What it says its worker answered.
         Row(

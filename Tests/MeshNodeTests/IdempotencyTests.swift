@@ -98,7 +98,8 @@ import Testing
     @Test func aStreamIsGivenAgainWhole() async throws {
         try await TwoSellers.open { shop in
             shop.first.answers { worker, request in
-                worker.chunk(request, "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n")
+                worker.chunk(
+                    request, "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\n")
                 worker.done(request)
             }
             let first = try await Self.ask(shop.bob, key: "a", Self.streamed)

@@ -151,7 +151,7 @@ import Testing
             #expect(shop.worker.connection.pending.isEmpty && other.connection.pending.isEmpty)
             // Several could have what is asked for, and one of them is named.
             let several = try await shop.buyer.call("GET", "/v1/files/f-1")
-            #expect(several.status == 409 && several.errorMessage.contains("global@north/lab"), "\(several.text)")
+            #expect(several.status == 400 && several.errorMessage.contains("global@north/lab"), "\(several.text)")
             let named = try await Self.send(
                 shop.node.buyerPort, key: shop.buyer.key, "/v1/files/f-1?provider=lab", "", method: "GET", type: nil)
             shop.worker.answer(try await shop.worker.request("proxy"), payload: #"{"status_code":200,"body":"{}"}"#)

@@ -51,7 +51,7 @@ private func provider(
         #expect(reader.owners("seller@b/demo/m") == nil)
         let keys = [Self.honest, Self.namesake].map { ProviderKeyName.text($0.key) }
         let error = reader.error("demo/m")
-        #expect(error.hasPrefix("model_ambiguous"))
+        #expect(error.hasPrefix("ambiguous_model"))
         for (key, owner) in zip(keys, [seller, thief]) {
             #expect(error.contains("\(key)/m"), "\(error)")
             #expect(reader.owners("\(key)/m") == [owner])

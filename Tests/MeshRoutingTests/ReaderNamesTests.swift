@@ -91,7 +91,7 @@ private func provider(
         reader.sees([Self.den(), Self.shop])
         let error = reader.error("lab/m", bob)
         #expect(
-            error.hasPrefix("model_ambiguous") && error.contains("thief@d/lab/m") && error.contains("seller@b/lab/m"))
+            error.hasPrefix("ambiguous_model") && error.contains("thief@d/lab/m") && error.contains("seller@b/lab/m"))
     }
 
     // MARK: Models

@@ -69,7 +69,7 @@ private func principal(_ owner: PublicKey, _ username: String?, node: PublicKey 
         Case(name: "gpu/public", who: asAlice, expected: "model_not_found"),
         Case(name: "solo/s", who: asBob, expected: "carol@south/solo", model: "s"),
         // Ambiguous: neither own nor global. One's own settles it.
-        Case(name: "twin/t", who: asBob, expected: "model_ambiguous"),
+        Case(name: "twin/t", who: asBob, expected: "ambiguous_model"),
         Case(name: "twin/t", who: asAlice, expected: "alice@north/twin", model: "t"),
         // A full name means exactly one provider.
         Case(name: "carol@south/twin/t", who: asAlice, expected: "carol@south/twin", model: "t"),

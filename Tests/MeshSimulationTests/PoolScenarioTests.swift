@@ -43,7 +43,7 @@ import Testing
 
     /// The negative control: pools that hear of no failure ask who said no, and lose requests.
     @Test func theChecksCanFail() throws {
-        let report = try run(seed: 1, records: 20, rests: false)
+        let report = try run(seed: 11, records: 60, rests: false)
         #expect(report.checks.contains { $0.name == "nothing that must not be" && !$0.holds })
         #expect(report.checks.contains { $0.name.contains("is lost") && !$0.holds })
     }

@@ -24,7 +24,7 @@ package func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt 
 enum FuzzTarget: String, CaseIterable {
     case base64, eventStream = "event-stream", forwardAnswer = "forward-answer"
     case forwardPayload = "forward-payload", forwardSignature = "forward-signature", hardware, json
-    case linkFrame = "link-frame", multipart, path, percent, record, upload, workerFrame = "worker-frame"
+    case linkFrame = "link-frame", messages, multipart, path, percent, record, upload, workerFrame = "worker-frame"
     case workerSession = "worker-session"
 
     static let chosen: FuzzTarget = {
@@ -47,6 +47,7 @@ enum FuzzTarget: String, CaseIterable {
         case .hardware: HardwareTarget.run(input)
         case .json: JSONTarget.run(input)
         case .linkFrame: LinkFrameTarget.run(input)
+        case .messages: MessagesTarget.run(input)
         case .multipart: MultipartTarget.run(input)
         case .path: PathTarget.run(input)
         case .percent: PercentTarget.run(input)

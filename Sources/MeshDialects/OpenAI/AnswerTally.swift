@@ -42,7 +42,10 @@ package struct AnswerTally: Sendable {
 
     package var tokens: Int64 { estimate.tokens }
 
-    private static let ofChat = ["content", "text", "reasoning_content", "reasoning", "refusal", "arguments"].map(hash)
+    /// And of Messages.
+    private static let ofChat = [
+        "content", "text", "reasoning_content", "reasoning", "refusal", "arguments", "thinking", "partial_json",
+    ].map(hash)
     private static let ofResponses = ["delta"].map(hash)
     private static let id = hash("id")
 

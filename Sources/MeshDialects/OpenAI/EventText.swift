@@ -11,4 +11,9 @@ package enum EventText {
     }
 
     package static func event(_ json: [UInt8]) -> [UInt8] { line(json) + [0x0A, 0x0A] }
+
+    /// The same with a name.
+    package static func event(_ name: String, _ json: [UInt8]) -> [UInt8] {
+        Array("event: \(name)\n".utf8) + event(json)
+    }
 }

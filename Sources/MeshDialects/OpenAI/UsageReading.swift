@@ -34,6 +34,12 @@ package struct UsageReading: Hashable, Sendable {
             return nil
         }
         promptTokens = number("prompt_tokens", "input_tokens", of: fields) ?? promptTokens
+        // Messages counts what it had from a cache, or put there, beside the input.
+        if let input = number("input_tokens", of: fields), number("prompt_tokens", of: fields) == nil {
+            let read = number("cache_read_input_tokens", of: fields)
+            promptTokens = input + (read ?? 0) + (number("cache_creation_input_tokens", of: fields) ?? 0)
+            cachedTokens = read ?? cachedTokens
+        }
         completionTokens = number("completion_tokens", "output_tokens", of: fields) ?? completionTokens
         for name: StaticString in ["prompt_tokens_details", "input_tokens_details"] {
             guard let details = fields.value(name, in: bytes), details.kind == .object,

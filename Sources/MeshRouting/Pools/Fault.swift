@@ -114,6 +114,7 @@ extension Fault {
             .idempotencyInProgress, .idempotencyNoAnswer, .idempotencyKeyReused:
             // The request as it stands; whoever was asked next would do work that is done already.
             self = .client
+        case .contextOverflow: self = .context
         // What one does not have, or does not give to this buyer, another may.
         case .accessDenied, .modelNotFound, .endpointNotOffered, .bodyTooLarge, .frameLimit, .misdirected:
             self = .declined

@@ -67,7 +67,12 @@ extension QuotaRefusal {
                 .rateLimitExceeded,
                 "\(left); all of it is back in \(RateText.duration(whole)); please try again in \(seconds)s",
                 retryAfterSeconds: seconds, retries: .init(shouldRetry: true, afterMs: wait))
-        case .tokensPerDay, .tokensPerMonth, .moneyPerDay, .moneyPerMonth, .expires, .addresses, .models, .routes:
+        case .moneyPerDay, .moneyPerMonth:
+            let reset = resets.map { "; resets \($0.utcText)" } ?? ""
+            return MeshError(
+                exceeded, "spend limit reached (\(limit == .moneyPerDay ? "daily" : "monthly")\(reset)): \(left)",
+                retryAfterSeconds: seconds, retries: .init(shouldRetry: false))
+        case .tokensPerDay, .tokensPerMonth, .expires, .addresses, .models, .routes:
             return MeshError(
                 exceeded, "\(left); it resets at \(resets?.utcText ?? "no time")", retryAfterSeconds: seconds,
                 retries: .init(shouldRetry: false))

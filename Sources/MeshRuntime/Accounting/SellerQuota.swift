@@ -188,7 +188,7 @@ extension WorkerNeed {
     /// Whether what comes back is a text of tokens that are paid for.
     package var answersText: Bool {
         switch endpoint?.family {
-        case nil, .completions, .responses: true
+        case nil, .completions, .messages, .responses: true
         case .audio, .embeddings, .files, .images, .moderations, .pipelines, .rerank, .video: false
         }
     }

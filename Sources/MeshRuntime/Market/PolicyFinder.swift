@@ -100,6 +100,13 @@ extension PolicyMarket.Wish {
             let count = passedOver.count { $0 == reason }
             return count == 0 ? nil : "\(count) \(reason.rawValue)"
         }
+        // A program that is told so sends less; one that is told of an unknown model does not.
+        if outgrows(passedOver) {
+            return MeshError(
+                .contextOverflow,
+                "the prompt of about \(facts.tokens) tokens is longer than the window of every model that '\(name.cut(toUTF8Bytes: 128))' may choose"
+            )
+        }
         let mayPass = passedOver.contains(where: \.passes)
         let words = told.isEmpty ? "" : " (passed over: \(told.joined(separator: ", ")))"
         let isUnoffered = passedOver.allSatisfy { $0 == .endpoint }
@@ -107,6 +114,15 @@ extension PolicyMarket.Wish {
             mayPass ? .workerUnavailable : isUnoffered ? .endpointNotOffered : .modelNotFound,
             "'\(name.cut(toUTF8Bytes: 128))' leaves nobody for this request\(words)",
             parameter: mayPass ? nil : "model", retryAfterSeconds: mayPass ? 2 : nil)
+    }
+}
+
+extension PolicyMarket.Wish {
+    /// Whether the prompt alone is why nobody is left: a policy may ask for a window of its own, too.
+    private func outgrows(_ passedOver: [Exclusion]) -> Bool {
+        let others = passedOver.filter { $0 != .unauthorised }
+        let least = max(policy.rules.leastContext, preferences?.rules.leastContext ?? 0)
+        return least == 0 && facts.tokens > 0 && !others.isEmpty && others.allSatisfy { $0 == .context }
     }
 }
 

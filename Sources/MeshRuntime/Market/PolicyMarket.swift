@@ -68,6 +68,13 @@ package final class PolicyMarket: Sendable {
         return candidates.first { $0.key == key }
     }
 
+    /// Whether a candidate offers `endpoint`, without a decision.
+    package func offers(_ endpoint: EndpointPath, _ wish: Wish, for principal: Principal) -> Bool {
+        let view = view(takesTurn: false)
+        let query = view.query(wish, endpoint, principal)
+        return !view.index.decide(query, view.states, turn: view.turn, limit: 1).isEmpty
+    }
+
     /// Every candidate with its score or its one reason, as the next decision will see them.
     package func explain(
         _ wish: Wish, _ endpoint: EndpointPath?, for principal: Principal

@@ -61,6 +61,16 @@ package final class MarketBook: Sendable {
         }
     }
 
+    /// Names of the policies that somebody wrote and a user can name, each once.
+    package func policies(for username: String?) -> [String] {
+        edition.withLock { edition in
+            let scopes = (username.map { [OwnerScope(username: $0)] } ?? []) + [.global]
+            return scopes.flatMap { edition.policies.policies(of: $0) }.map(\.name).reduce(into: []) { names, name in
+                if !names.contains(name) { names.append(name) }
+            }
+        }
+    }
+
     package func stickiness(of pool: PoolID) -> Rotation.Stickiness {
         edition.withLock { $0.rotations[pool]?.rotation.settings.stickiness ?? .off }
     }

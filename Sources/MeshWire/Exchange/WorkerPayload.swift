@@ -21,8 +21,8 @@ package struct ProxyHead: Hashable, Sendable {
     package var endpoint: EndpointPath
     package var method: String
     package var accept: String?
-    /// `range` and `if-range` of a GET.
-    package var ranges: [Item]
+    /// `range` and `if-range` of a GET; of Messages the fields of that API.
+    package var passed: [Item]
     /// In the buyer's order; a name may stand in it several times.
     package var query: [Item]
     package var wantsStream: Bool
@@ -34,13 +34,13 @@ package struct ProxyHead: Hashable, Sendable {
     package var isModelInside: Bool
 
     package init(
-        endpoint: EndpointPath, method: String, accept: String? = nil, ranges: [Item] = [], query: [Item] = [],
+        endpoint: EndpointPath, method: String, accept: String? = nil, passed: [Item] = [], query: [Item] = [],
         wantsStream: Bool = false, worker: String? = nil, contentType: String? = nil, isModelInside: Bool = false
     ) {
         self.endpoint = endpoint
         self.method = method
         self.accept = accept
-        self.ranges = ranges
+        self.passed = passed
         self.query = query
         self.wantsStream = wantsStream
         self.worker = worker
@@ -51,7 +51,7 @@ package struct ProxyHead: Hashable, Sendable {
     /// The document up to where its body stands, or to its end brace where it has none; without that brace.
     /// - Parameter model: the id that the worker knows.
     package func opening(model: String?) -> [UInt8] {
-        let headers = (accept.map { [JSONValue.Member("accept", .string($0))] } ?? []) + ranges.map(Self.member)
+        let headers = (accept.map { [JSONValue.Member("accept", .string($0))] } ?? []) + passed.map(Self.member)
         var members: [JSONValue.Member] = [
             .init("endpoint_path", .string(endpoint.text)), .init("method", .string(method)),
             .init("headers", .object(headers)), .init("query_params", .object(parameters(model: model))),
@@ -146,7 +146,7 @@ package struct WorkerPayload: Hashable, Sendable {
         guard let path = fields.string("endpoint_path", in: raw), let endpoint = EndpointPath(path),
             endpoint.text == path, ["GET", "POST", "DELETE"].contains(fields.string("method", in: raw) ?? ""),
             ["body", "multipart", "body_base64", "upload"].filter(seen.contains).count <= 1,
-            areHeaders(fields.value("headers", in: raw), raw),
+            areHeaders(fields.value("headers", in: raw), raw, of: endpoint),
             [nil, .string].contains(fields.value("model", in: raw)?.kind)
         else { return nil }
         let model = fields.string("model", in: raw)
@@ -179,7 +179,9 @@ package struct WorkerPayload: Hashable, Sendable {
     }
 
     /// Nothing but those, each once, and nothing in them that would end a header.
-    private static func areHeaders(_ slice: JSONSlice?, _ raw: UnsafeRawBufferPointer) -> Bool {
+    private static func areHeaders(
+        _ slice: JSONSlice?, _ raw: UnsafeRawBufferPointer, of endpoint: EndpointPath
+    ) -> Bool {
         guard let slice else { return true }
         guard slice.kind == .object, let members = try? JSONScanner.fields(of: raw, in: slice.range) else {
             return false
@@ -187,7 +189,10 @@ package struct WorkerPayload: Hashable, Sendable {
         var seen: [String] = []
         return members.allSatisfy { member in
             let name = String(decoding: JSONText.unescaped(member.name, in: raw), as: UTF8.self)
-            guard headerNames.contains(name), !seen.contains(name), member.value.kind == .string else { return false }
+            let passes = headerNames.contains(name) || endpoint.family == .messages && MessagesField.passes(name)
+            guard passes, !seen.contains(name), seen.count < Limits.passedHeaders, member.value.kind == .string else {
+                return false
+            }
             seen.append(name)
             return HeaderRule.isValue(String(decoding: JSONText.unescaped(member.value, in: raw), as: UTF8.self))
         }

@@ -12,6 +12,7 @@ import Testing
                 .methodNotAllowed, .modelAmbiguous, .conflict, .requestTimeout, .unsupportedEncoding, .headersTooLarge,
                 .idempotencyInProgress, .idempotencyNoAnswer, .idempotencyKeyReused:
                 .client
+            case .contextOverflow: .context
             case .accessDenied, .modelNotFound, .endpointNotOffered, .bodyTooLarge, .frameLimit, .misdirected: .declined
             case .workerUnavailable, .draining, .workerBusy, .rateLimited: .busy
             case .workerError, .workerBadAnswer, .nodeError, .forwardRefused: .server

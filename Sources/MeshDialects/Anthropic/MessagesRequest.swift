@@ -1,0 +1,131 @@
+package import MeshModel
+package import MeshWire
+
+/// A request of Anthropic's Messages API as one of chat completions, for workers that do not offer the API itself. What has
+/// no counterpart is left out and named; what an answer would be wrong without is refused.
+package struct MessagesRequest: Sendable {
+    /// The chat request.
+    package let document: [UInt8]
+    /// Fields that could not cross, each once.
+    package private(set) var warnings: [String] = []
+    /// Sequences that the buyer wants to be told of.
+    package let stopSequences: [String]
+
+    /// Members that are this node's business: they were read before, and no worker gets them.
+    private static let own = ["provider", "models", "session_id", "aisbf"]
+
+    /// - Throws: `MeshError` that names what is wrong, or cannot be told to a worker of chat completions.
+    package init(_ body: [UInt8]) throws(MeshError) {
+        let value: JSONValue
+        do throws(JSONScanError) { value = try JSONValue.parse(body) } catch {
+            throw MeshError(.invalidJSON, "the request body is not a valid JSON object: \(error.description)")
+        }
+        guard let members = value.members else {
+            throw MeshError(.invalidJSON, "the request body is not a valid JSON object")
+        }
+        var losses = Losses()
+        var chat = ChatDocument()
+        stopSequences = (value["stop_sequences"]?.elements ?? []).compactMap(\.text)
+        var conversation = MessagesConversation()
+        if let system = value["system"] { try conversation.begin(system: system, &losses) }
+        try conversation.add(value["messages"], &losses)
+        for member in members where !Self.own.contains(member.name) {
+            Self.translate(member, of: value, into: &chat, &losses)
+        }
+        chat.set("messages", .array(conversation.messages))
+        document = chat.value.bytes
+        warnings = losses.names
+    }
+
+    private static func translate(
+        _ member: JSONValue.Member, of request: JSONValue, into chat: inout ChatDocument, _ losses: inout Losses
+    ) {
+        switch member.name {
+        case "messages", "system": break
+        case "model", "temperature", "top_p", "max_tokens": chat.set(member.name, member.value)
+        case "stream":
+            chat.set("stream", member.value)
+            // Programs of the API are told what was used without asking.
+            if member.value.flag == true { chat.set("stream_options", ["include_usage": true]) }
+        case "stop_sequences": if member.value.elements?.isEmpty == false { chat.set("stop", member.value) }
+        case "metadata":
+            if let user = member.value["user_id"]?.text { chat.set("user", .string(user)) }
+        case "tools": chat.set(tools: member.value.elements ?? [], choice: request["tool_choice"], &losses)
+        case "tool_choice": break
+        case "output_config", "output_format": chat.set(output: member, &losses)
+        case "thinking": if member.value["type"]?.text != "disabled" { losses.add("thinking") }
+        default: if member.value != .null { losses.add(member.name) }
+        }
+    }
+}
+
+/// Names of fields that could not cross.
+struct Losses {
+    private(set) var names: [String] = []
+
+    mutating func add(_ name: String) {
+        let isPlain =
+            (1...64).contains(name.utf8.count)
+            && name.utf8.allSatisfy {
+                (0x61...0x7A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x5F || $0 == 0x2E
+            }
+        let told = isPlain ? name : "other"
+        if !names.contains(told), names.count < Limits.translationWarnings { names.append(told) }
+    }
+
+    /// Where text is kept for a backend is its own affair: what it leaves out is no part of an answer.
+    mutating func note(cacheMarkOf block: JSONValue) {
+        if let mark = block["cache_control"], mark != .null { add("cache_control") }
+    }
+}
+
+/// The members of a chat request, in the order they are set.
+private struct ChatDocument {
+    private var members: [JSONValue.Member] = []
+
+    var value: JSONValue { .object(members) }
+
+    mutating func set(_ name: String, _ value: JSONValue) { members.append(.init(name, value)) }
+
+    mutating func set(tools: [JSONValue], choice: JSONValue?, _ losses: inout Losses) {
+        var functions: [JSONValue] = []
+        for tool in tools {
+            losses.note(cacheMarkOf: tool)
+            // Tools of a kind of their own are run by Anthropic, or have a form that only its models know.
+            guard let name = tool["name"]?.text, [nil, "custom"].contains(tool["type"]?.text) else {
+                losses.add("tools")
+                continue
+            }
+            var function: [JSONValue.Member] = [.init("name", .string(name))]
+            if let about = tool["description"], about.text != nil { function.append(.init("description", about)) }
+            function.append(.init("parameters", tool["input_schema"] ?? ["type": "object", "properties": [:]]))
+            if let strict = tool["strict"], strict.flag != nil { function.append(.init("strict", strict)) }
+            functions.append(["type": "function", "function": .object(function)])
+        }
+        guard !functions.isEmpty else { return }
+        set("tools", .array(functions))
+        guard let choice else { return }
+        if choice["disable_parallel_tool_use"]?.flag == true { set("parallel_tool_calls", false) }
+        switch choice["type"]?.text {
+        case "auto": set("tool_choice", "auto")
+        case "any": set("tool_choice", "required")
+        case "none": set("tool_choice", "none")
+        case "tool":
+            guard let name = choice["name"]?.text else { return losses.add("tool_choice") }
+            set("tool_choice", ["type": "function", "function": ["name": .string(name)]])
+        default: losses.add("tool_choice")
+        }
+    }
+
+    mutating func set(output: JSONValue.Member, _ losses: inout Losses) {
+        let format = output.name == "output_format" ? output.value : output.value["format"] ?? .null
+        if output.name == "output_config", output.value["effort"] != nil { losses.add("output_config.effort") }
+        guard format != .null else { return }
+        guard format["type"]?.text == "json_schema", let schema = format["schema"] else {
+            return losses.add(output.name)
+        }
+        set(
+            "response_format",
+            ["type": "json_schema", "json_schema": ["name": "answer", "strict": true, "schema": schema]])
+    }
+}

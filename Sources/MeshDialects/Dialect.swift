@@ -1,0 +1,107 @@
+package import MeshModel
+package import MeshWire
+
+/// The API in whose words a buyer is answered, chosen by the route alone: errors, what shows that a quiet stream lives, and
+/// how a stream ends. Routing, limits and usage see none of it.
+package enum Dialect: Hashable, Sendable, CaseIterable {
+    /// OpenAI's, of every route that has no other.
+    case chat
+    /// Anthropic's Messages.
+    case messages
+    /// OpenAI's Responses.
+    case responses
+
+    /// - Parameters:
+    ///   - path: segments of the request's path, whatever base it has; one that leads nowhere counts, too.
+    ///   - speaksAnthropic: whether the request says that it comes from a program of Anthropic's API, for routes that both
+    ///     APIs have.
+    package init(path: some Collection<some StringProtocol>, speaksAnthropic: Bool = false) {
+        var rest = path[...]
+        while let first = rest.first {
+            switch first {
+            case "v1", "api": rest = rest.dropFirst()
+            // Of a user's scope.
+            case "u": rest = rest.dropFirst(2)
+            case "messages":
+                self = .messages
+                return
+            case "responses":
+                self = .responses
+                return
+            case "models":
+                self = speaksAnthropic ? .messages : .chat
+                return
+            default:
+                self = .chat
+                return
+            }
+        }
+        self = .chat
+    }
+
+    // MARK: Streams
+
+    /// What stands behind the last event of a stream that is complete. A stream of Messages says in an event of its own
+    /// that it is.
+    package var end: [UInt8] {
+        switch self {
+        case .chat, .responses: OpenAIStream.done
+        case .messages: []
+        }
+    }
+
+    /// The last event of a stream that broke off.
+    package func failureEvent(_ error: MeshError, requestID: String?) -> [UInt8] {
+        switch self {
+        case .chat: OpenAIStream.failure(error, requestID: requestID)
+        case .messages: EventText.event("error", MessagesError.document(error, requestID: requestID).bytes)
+        case .responses: EventText.event("response.failed", Self.failedResponse(error, requestID: requestID).bytes)
+        }
+    }
+
+    /// What shows that a stream lives of which nothing came for a while; it may stand between any two events.
+    ///
+    /// A comment has one line end: a blank line behind it would be an event without data, which some programs take for one.
+    /// Programs of the Responses API wait for events and not for bytes.
+    /// - Parameter events: the last ones that were written, for the number that events of Responses have.
+    package func keepAlive(after events: [UInt8]) -> [UInt8] {
+        switch self {
+        case .chat: return Array(": waiting\n".utf8)
+        case .messages: return EventText.event("ping", Array(#"{"type":"ping"}"#.utf8))
+        case .responses:
+            let number = Self.lastNumber(in: events) ?? 0
+            return EventText.event("keepalive", Array(#"{"type":"keepalive","sequence_number":\#(number)}"#.utf8))
+        }
+    }
+
+    /// Whether `keepAlive` needs to know what was written before.
+    package var countsEvents: Bool { self == .responses }
+
+    private static func lastNumber(in events: [UInt8]) -> Int? {
+        let name = Array("\"sequence_number\":".utf8)
+        var last: Int?
+        var position = 0
+        while position + name.count <= events.count {
+            guard events[position] == name[0], events[position...].starts(with: name) else {
+                position += 1
+                continue
+            }
+            let digits = events[(position + name.count)...].drop { $0 == 0x20 }.prefix { (0x30...0x39).contains($0) }
+            if let number = Int(String(decoding: digits.prefix(12), as: UTF8.self)) { last = number }
+            position += name.count
+        }
+        return last
+    }
+
+    /// Programs go by `response.error.code`.
+    private static func failedResponse(_ error: MeshError, requestID: String?) -> JSONValue {
+        [
+            "type": "response.failed",
+            "response": [
+                "id": .string("resp_\(requestID?.split(separator: "_").last ?? "0")"), "object": "response",
+                "status": "failed", "output": [],
+                "error": ["code": .string(error.code.rawValue), "message": .string(error.message)],
+            ],
+        ]
+    }
+}

@@ -1,0 +1,59 @@
+import Foundation
+import Testing
+
+/// Anthropic's official SDK through two nodes: to a worker that has chat completions only, and to one that has the API.
+@Suite(.serialized) struct MessagesSDKTests {
+    private static let script = "\(Products.root)/Tests/EndToEndTests/Clients/messages_client.py"
+
+    /// A provider at node a, and its worker before a scripted backend.
+    private static func sell(
+        _ provider: String, at mesh: LocalMesh, backend: [String: Any]
+    ) async throws -> ChildProcess {
+        let created = try await mesh.run([
+            "provider", "create", provider, "--owner", "seller", "--access", "public", "--json", "--data-dir",
+            mesh.dataDirectory("a"),
+        ])
+        guard created.code == 0,
+            let document = try JSONSerialization.jsonObject(with: Data(created.output.utf8)) as? [String: Any],
+            var worker = document["worker"] as? [String: Any]
+        else { throw LocalMesh.Failure(description: created.output) }
+        worker["backend"] = backend
+        let data = try JSONSerialization.data(withJSONObject: worker)
+        let file = try mesh.directory.write(String(decoding: data, as: UTF8.self), to: "\(provider).json")
+        return try ChildProcess(Products.aisbf, ["worker", "run", "--config", file])
+    }
+
+    @Test func theSDKIsAnsweredByBothKindsOfWorkers() async throws {
+        try #require(
+            FileManager.default.isExecutableFile(atPath: Products.python),
+            "the SDK is not installed; run 'make venv', as 'make test' does")
+        let backend = try ChildProcess(Products.python, ["-u", Self.script, "serve"])
+        #expect(await eventually(within: 20) { backend.output.contains("\n") }, "\(backend.output)")
+        let port = backend.output.trimmingCharacters(in: .whitespacesAndNewlines)
+        let base: [String: Any] = ["kind": "openai", "base_url": "http://127.0.0.1:\(port)/v1"]
+        let mesh = try await LocalMesh.up()
+        let workers = [
+            try await Self.sell("shop", at: mesh, backend: base),
+            try await Self.sell("native", at: mesh, backend: base.merging(["endpoints": ["v1/messages"]]) { $1 }),
+        ]
+        for node in mesh.nodes where node.name != "c" {
+            let isListed = await eventually(within: 30) {
+                let answer = try? await Curl.run(
+                    ["-H", "authorization: Bearer \(node.key)", "\(node.url)/models"], within: 5)
+                return answer.map { $0.body.contains("shop/chat") && $0.body.contains("native/chat") } ?? false
+            }
+            #expect(isListed, "\(workers.map(\.output))")
+            // Its programs add /v1 by themselves.
+            let host = node.url.replacing("/v1", with: "")
+            let asked = try ChildProcess(Products.python, ["-u", Self.script, "ask", host, node.key])
+            let code = await asked.exitCode(within: 90)
+            #expect(code == 0, "at node \(node.name): \(asked.output)")
+        }
+        for worker in workers {
+            worker.kill(SIGTERM)
+            _ = await worker.exitCode(within: 15)
+        }
+        backend.kill(SIGKILL)
+        try await mesh.down()
+    }
+}
