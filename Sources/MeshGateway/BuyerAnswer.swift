@@ -316,6 +316,8 @@ final class BuyerAnswer: AnswerWriter {
         headers.reserveCapacity(8)
         headers.add(name: "content-type", value: contentType)
         headers.add(name: "x-request-id", value: requestID)
+        // As Anthropic's programs look for it.
+        if dialect == .messages { headers.add(name: "request-id", value: requestID) }
         if let place = source.place {
             headers.add(name: "aisbf-provider", value: place.provider.fullName)
             headers.add(name: "aisbf-node", value: nodeName(place))

@@ -34,7 +34,8 @@ package struct CrossOrigin: Sendable {
     }
 
     private static let exposed = [
-        "x-request-id", "x-should-retry", "retry-after", "retry-after-ms", "server-timing", "aisbf-provider",
+        "x-request-id", "request-id", "x-should-retry", "retry-after", "retry-after-ms", "server-timing",
+        "aisbf-provider",
         "aisbf-node", "aisbf-worker", "aisbf-attempts", "aisbf-translation", "aisbf-warnings",
         "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests",
         "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens",

@@ -376,6 +376,9 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         trace.answers(requestID, code, response.code, shared.metrics)
         var headers = HTTPHeaders(response.headers.map { ($0.name, $0.value) })
         headers.add(name: "x-request-id", value: requestID)
+        if let head = arriving?.head, Dialect(uri: head.uri, head.headers) == .messages {
+            headers.add(name: "request-id", value: requestID)
+        }
         if response.status != 204 { headers.add(name: "content-length", value: String(response.body.count)) }
         writeHead(status: response.status, headers: headers)
         if !isHead, !response.body.isEmpty { write(.body(.byteBuffer(ByteBuffer(bytes: response.body)))) }

@@ -35,6 +35,7 @@ import Testing
             let reply = try await connection.reply()
             #expect(reply.status == 200 && reply["content-type"] == "application/json")
             #expect(reply["aisbf-translation"] == "messages; chat/completions" && reply["aisbf-warnings"] == "top_k")
+            #expect(reply["request-id"] == reply["x-request-id"])
             #expect(reply.document?["model"]?.text == "lab/m1" && reply.document?["stop_reason"]?.text == "end_turn")
             #expect(reply.document?["content"] == [["type": "text", "text": "ho"]])
             #expect(reply.document?["usage"]?["input_tokens"]?.integer == 7)
@@ -147,6 +148,7 @@ import Testing
                 #expect(reply.document?["error"]?["type"]?.text == failure.type, "\(failure): \(reply.text)")
                 #expect(reply.errorMessage.contains(failure.says), "\(failure): \(reply.errorMessage)")
                 #expect(reply.document?["request_id"]?.text == reply["x-request-id"])
+                #expect(reply["request-id"] == reply["x-request-id"], "\(failure)")
                 #expect(reply["x-should-retry"] == "false", "\(failure)")
             }
         }

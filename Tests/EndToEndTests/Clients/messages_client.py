@@ -145,6 +145,7 @@ def conversation(client, model):
     message = whole.parse()
     assert message.content[-1].text == "Be\n\nbrief|Hello" and message.content[0].thinking == "hm", message
     assert message.stop_reason == "end_turn" and message.model == model, message
+    assert message._request_id == whole.headers["x-request-id"], message
     assert (message.usage.input_tokens, message.usage.cache_read_input_tokens, message.usage.output_tokens) == (20, 10, 7)
     assert whole.headers["aisbf-warnings"] == "cache_control", whole.headers
     with client.messages.stream(messages=question, **ask) as stream:
@@ -194,7 +195,7 @@ def failures(anthropic, host, key):
     assert "prompt is too long: 9 tokens > 8 maximum" in str(error) and count() == 1, error
     error = refused(ask("x", "shop/none"), anthropic.NotFoundError)
     assert error.body["error"]["type"] == "not_found_error" and count() == 1, error.body
-    assert error.body["request_id"].startswith("req_"), error.body
+    assert error.request_id.startswith("req_") and error.body["request_id"] == error.request_id, error.body
     error = refused(ask("limited"), anthropic.RateLimitError)
     assert "slow down" in str(error) and error.response.headers["x-should-retry"] == "true", error
     assert count() == 3
@@ -228,6 +229,12 @@ def ask(host, key):
     with client.messages.stream(model="native/chat", max_tokens=5, messages=[{"role": "user", "content": "x"}]) as stream:
         assert stream.get_final_message().id == "msg_own"
     print("native ok")
+    pages = list(client.models.list(limit=1))
+    names = [model.id for model in pages]
+    assert {"shop/chat", "native/chat", "claude/auto"} <= set(names) and len(names) == len(set(names)), names
+    assert client.models.retrieve("shop/chat").display_name == "shop/chat"
+    assert client.messages.create(model="claude/auto", max_tokens=5, messages=[{"role": "user", "content": "x"}]).content
+    print("models ok", len(names))
     failures(anthropic, host, key)
 
 
