@@ -87,7 +87,10 @@ final class BuyerAnswer: AnswerWriter {
     private func writeHead(_ head: AnswerHead, _ source: AnswerSource) {
         hasHead = true
         isEventStream = form == .events && head.isEventStream && head.status < 400
-        if isEventStream, dialect.countsEvents { detour = .numbered(ByteBuffer()) }
+        if isEventStream, translation == nil {
+            if dialect.countsEvents { detour = .numbered(ByteBuffer()) }
+            if meter.isChat { detour = .letter(ChatLetter(hasTools: meter.hasTools)) }
+        }
         var headers = responseHeaders(head.contentType, source)
         var passed: [AnswerField] = []
         for field in head.fields {
@@ -127,6 +130,10 @@ final class BuyerAnswer: AnswerWriter {
         case .numbered:
             detour = .numbered(bytes)
             deliver(bytes)
+        case .letter(var letter):
+            let mended = bytes.withUnsafeReadableBytes { letter.mended($0) }
+            detour = letter.isDone ? .none : .letter(letter)
+            deliver(mended.map { ByteBuffer(bytes: $0) } ?? bytes)
         case .refusal(var refusal):
             // Taken out so that it grows in its place.
             detour = .none
@@ -164,7 +171,7 @@ final class BuyerAnswer: AnswerWriter {
         let ended = detour
         detour = .none
         switch ended {
-        case .none, .numbered: break
+        case .none, .numbered, .letter: break
         case .refusal(let refusal):
             let answer = refusal.answer(in: dialect, requestID: requestID)
             writeHead(answer.head, source)
@@ -222,8 +229,10 @@ final class BuyerAnswer: AnswerWriter {
             once?.failed(.workerBadAnswer)
             return
         }
+        let hasMark = isEventStream && !totals.isInBody && dialect != .messages
+        if hasMark, meter.isChat, let usage = meter.usageEvent(totals) { deliver(ByteBuffer(bytes: usage)) }
         tellMetadata(isInBody: totals.isInBody)
-        if isEventStream, !totals.isInBody, dialect != .messages { deliver(ByteBuffer(bytes: dialect.end)) }
+        if hasMark { deliver(ByteBuffer(bytes: dialect.end)) }
         once?.ended(totals)
         finish()
     }

@@ -62,6 +62,19 @@ struct RequestMeter {
         isRead = request.need.answersText && AnswerTally.counts(head)
     }
 
+    /// Whether the answer is a chat's, as it was asked for.
+    var isChat: Bool { request.content.operation == .chatCompletions }
+    /// Whether tools may be called in it.
+    var hasTools: Bool { request.content.has("tools") || request.content.has("functions") }
+
+    /// What was used, as this node counts it, for a buyer who asked and was not told; nil where they did not or were.
+    func usageEvent(_ totals: AnswerTotals) -> [UInt8]? {
+        guard totals.promptTokens == nil, totals.completionTokens == nil, request.content.wantsUsage else { return nil }
+        return OpenAIStream.usage(
+            id: tally.answerID, model: model, at: SystemClock.wall.seconds, prompt: request.content.facts.tokens,
+            completion: tally.tokens)
+    }
+
     /// Nothing of the answer that had begun has gone to the buyer.
     mutating func withdrawn() { isServed = false }
 
