@@ -101,7 +101,7 @@ extension ErrorCode {
         case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accessDenied, .accountDisabled,
             .notFound, .modelNotFound, .endpointNotOffered, .methodNotAllowed, .modelAmbiguous, .conflict,
             .bodyTooLarge, .headersTooLarge, .unsupportedEncoding, .frameLimit, .contextOverflow, .limitForbids,
-            .clientClosed, .storeFull, .misdirected, .forwardRefused:
+            .clientClosed, .storeFull, .misdirected, .forwardRefused, .idempotencyNoAnswer, .idempotencyKeyReused:
             .useless
         // Not before the time that is told, which is longer than a program waits.
         case .insufficientQuota, .budgetExceeded: .useless
@@ -110,7 +110,7 @@ extension ErrorCode {
         // Nobody knows what was done.
         case .internalError: .useless
         case .requestTimeout: .helps(500)
-        case .rateLimited, .rateLimitExceeded, .limitUnavailable: .helps(1_000)
+        case .rateLimited, .rateLimitExceeded, .limitUnavailable, .idempotencyInProgress: .helps(1_000)
         case .workerBusy: .helps(1_000)
         case .workerUnavailable, .nodeUnreachable, .draining: .helps(2_000)
         case .workerError, .workerBadAnswer, .workerLost, .workerTimeout, .nodeError: .ifRepeatable(1_000)

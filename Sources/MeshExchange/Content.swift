@@ -45,6 +45,23 @@ package struct Content: Sendable {
         }
     }
 
+    /// Whether the body has a member of that name, whatever it is.
+    package func has(_ name: StaticString) -> Bool {
+        guard let body = json else { return false }
+        return body.bytes.withUnsafeReadableBytes { body.fields.value(name, in: $0) != nil }
+    }
+
+    /// Whether the body wants the stream to tell what was used.
+    package var wantsUsage: Bool {
+        guard let body = json else { return false }
+        return body.bytes.withUnsafeReadableBytes { raw in
+            guard let options = body.fields.value("stream_options", in: raw), options.kind == .object,
+                let members = try? JSONScanner.fields(of: raw, in: options.range)
+            else { return false }
+            return members.boolean("include_usage", in: raw) ?? false
+        }
+    }
+
     private var json: BuyerBody? {
         switch kind {
         case .chat(let body), .proxy(_, .json(let body)): body

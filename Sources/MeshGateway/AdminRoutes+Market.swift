@@ -1,3 +1,4 @@
+import MeshAccounting
 import MeshModel
 import MeshRouting
 import MeshRuntime
@@ -80,7 +81,8 @@ extension AdminRoutes {
             }
             owner = user.ownerKey
         }
-        return try context.explain(request, for: context.principal(owner, username))
+        return try context.explain(
+            request, for: context.principal(owner, username), [QuotaSubject(.user, username)])
     }
 
     private static func named(_ scope: OwnerScope, _ name: String) -> JSONValue {

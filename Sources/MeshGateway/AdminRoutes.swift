@@ -40,7 +40,7 @@ package struct AdminRoutes: Sendable {
         if isRead, path.first == "providers", !request.isLocalOperator {
             let caller = try context.caller(request.headers, from: request.place).get()
             if !caller.scopes.contains(.admin) {
-                return try await ownProviders(of: caller, Array(path.dropFirst()))
+                return try await ownProviders(of: caller, Array(path.dropFirst()), context)
             }
         }
         try Self.requireOperator(request, context)
@@ -72,18 +72,32 @@ package struct AdminRoutes: Sendable {
         }
     }
 
-    private func ownProviders(of caller: Caller, _ path: [String]) async throws -> Response {
+    private func ownProviders(
+        of caller: Caller, _ path: [String], _ context: GatewayContext
+    ) async throws -> Response {
         let own = try await administration.providers().filter { $0.ownerKey == caller.owner }
         if path.isEmpty {
             return .json(["providers": .array(own.map { views.provider($0).document(isOperator: false) })])
         }
-        guard path.count == 2,
+        guard path.count == 2 || path.count == 3 && path[2] == "why",
             let found = own.first(where: { $0.scope == OwnerScope(username: path[0]) && $0.providerID == path[1] })
         else {
             throw MeshError(
                 .notFound, "this key's owner has no such provider here; GET providers lists what there is")
         }
+        if path.count == 3 { return why(found, context) }
         return .json(views.provider(found).document(isOperator: false))
+    }
+
+    /// Why the workers of a provider get no requests.
+    private func why(_ provider: ProviderAccount, _ context: GatewayContext) -> Response {
+        let gates = views.gates(provider, context.quotas, context.market, isDraining: context.isDraining)
+        return .json([
+            "gates": .array(
+                gates.map {
+                    ["gate": .string($0.gate), "state": .string($0.state.rawValue), "words": .string($0.words)]
+                })
+        ])
     }
 
     private func users(_ request: Request, _ path: [String]) async throws -> Response {
@@ -122,6 +136,8 @@ package struct AdminRoutes: Sendable {
         case (2, .DELETE):
             try await administration.removeProvider(scope, path[1])
             return .noContent
+        case (3, .GET) where path[2] == "why":
+            return why(try await administration.provider(scope, path[1]), context)
         case (3, .POST) where path[2] == "rotate-token":
             let overlap = try request.document()["overlap_seconds"]?.integer ?? 0
             let rotated = try await administration.rotateToken(scope, path[1], overlapSeconds: overlap)

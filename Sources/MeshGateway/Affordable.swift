@@ -22,22 +22,41 @@ struct Affordable {
         return costs.count == 1 && first.currency == currency ? first.most : nil
     }
 
-    func narrowed(_ destination: Destination, _ candidates: (PolicyMarket.Wish) -> [Prices]) -> Destination {
+    /// - Parameters:
+    ///   - candidates: what those ask that a policy may choose.
+    ///   - members: those of a pool.
+    func narrowed(
+        _ destination: Destination, _ candidates: (PolicyMarket.Wish) -> [Prices],
+        _ members: (PoolID) -> [(provider: CatalogProvider, model: String)]
+    ) -> Destination {
         switch destination {
-        // Its owner chose the members.
-        case .pool: destination
+        case .pool(let pool, let request): .pool(pool, narrowed(request, members(pool)))
         case .route(let route): .route(narrowed(route))
         case .policy(let wish): .policy(narrowed(wish, candidates(wish)))
         }
     }
 
-    /// Of several sellers of one model those whom the caller can pay; nobody pays for what is theirs, or has no price.
+    /// Of the members of a pool those whom the caller can pay. Where there are none the limit says so.
+    func narrowed(
+        _ request: PoolRequest, _ members: [(provider: CatalogProvider, model: String)]
+    ) -> PoolRequest {
+        let unpayable = members.filter { !isPayable($0.provider, $0.model) }
+        guard unpayable.count < members.count else { return request }
+        var request = request
+        request.unpayable = unpayable.map { PoolOffer(provider: $0.provider.key, model: $0.model) }
+        return request
+    }
+
+    /// Nobody pays for what is theirs, or has no price.
+    private func isPayable(_ provider: CatalogProvider, _ model: String) -> Bool {
+        provider.owner == caller || provider.prices[model: model].map(isAffordable) ?? true
+    }
+
+    /// Of several sellers of one model those whom the caller can pay.
     func narrowed(_ route: Route) -> Route {
         guard route.providers.count > 1 else { return route }
         var route = route
-        let good = route.providers.filter { provider in
-            provider.owner == caller || provider.prices[model: route.model].map(isAffordable) ?? true
-        }
+        let good = route.providers.filter { isPayable($0, route.model) }
         // Where nobody is, the limit says so.
         if !good.isEmpty { route.providers = good }
         return route

@@ -11,6 +11,8 @@ enum AnswerDetour {
     case refusal(HeldRefusal)
     /// A stream whose events are numbered: the last ones that were written.
     case numbered(ByteBuffer)
+    /// A chat's stream, as long as something that programs need may be lacking in it.
+    case letter(ChatLetter)
     /// A chat's stream that becomes one of messages.
     case events(MessagesStream)
     /// A chat completion that becomes a message, held until it is whole.
@@ -19,7 +21,7 @@ enum AnswerDetour {
     /// Whether bytes are held or become others.
     var isTaken: Bool {
         switch self {
-        case .none, .numbered: false
+        case .none, .numbered, .letter: false
         case .refusal, .events, .document: true
         }
     }

@@ -29,15 +29,25 @@ final class BuyerAnswer: AnswerWriter {
     private var detour = AnswerDetour.none
     private let translation: MessagesTranslation?
     private var meter: RequestMeter
+    /// Keeps the answer, where the buyer gave an idempotency key.
+    private let once: IdempotentRequest?
+    /// What is told in the answer of its way, where the buyer asked for that.
+    private var metadata: RouterMetadata?
+    private var tail: ObjectTail?
+    /// The buyer has left, and may come again for the answer: it goes on without a connection.
+    private var isDetached = false
 
     init(
         handler: GatewayHandler, requestID: String, _ request: WorkRequest, in dialect: Dialect,
-        _ translation: MessagesTranslation?, upload: UploadFlow?, meter: RequestMeter
+        _ translation: MessagesTranslation?, upload: UploadFlow?, once: IdempotentRequest?,
+        metadata: RouterMetadata?, meter: RequestMeter
     ) {
         self.translation = translation
         form = request.form
         mayRepeat = request.mayRepeat
         self.dialect = dialect
+        self.metadata = metadata
+        self.once = once
         self.meter = meter
         self.handler = handler
         self.requestID = requestID
@@ -51,7 +61,7 @@ final class BuyerAnswer: AnswerWriter {
 
     // MARK: What comes of it
 
-    var isWritable: Bool { handler.isWritable }
+    var isWritable: Bool { isDetached || handler.isWritable }
 
     func answerIsPending() {}
 
@@ -77,7 +87,10 @@ final class BuyerAnswer: AnswerWriter {
     private func writeHead(_ head: AnswerHead, _ source: AnswerSource) {
         hasHead = true
         isEventStream = form == .events && head.isEventStream && head.status < 400
-        if isEventStream, dialect.countsEvents { detour = .numbered(ByteBuffer()) }
+        if isEventStream, translation == nil {
+            if dialect.countsEvents { detour = .numbered(ByteBuffer()) }
+            if meter.isChat { detour = .letter(ChatLetter(hasTools: meter.hasTools)) }
+        }
         var headers = responseHeaders(head.contentType, source)
         var passed: [AnswerField] = []
         for field in head.fields {
@@ -88,6 +101,10 @@ final class BuyerAnswer: AnswerWriter {
         if isEventStream {
             headers.add(name: "cache-control", value: "no-store")
             headers.add(name: "x-accel-buffering", value: "no")
+        } else if metadata != nil, translation == nil, head.status < 400, head.contentType.hasPrefix("application/json")
+        {
+            // Its end is put off, and its length with it.
+            tail = ObjectTail()
         } else if let length = head.length {
             headers.add(name: "content-length", value: String(length))
         }
@@ -96,13 +113,15 @@ final class BuyerAnswer: AnswerWriter {
                 headers.add(name: field.name, value: field.value)
             }
         }
-        handler.writeHead(status: head.status, headers: headers)
+        once?.began(status: head.status, fields: headers.map { ($0.name, $0.value) })
+        if !isDetached { handler.writeHead(status: head.status, headers: headers) }
     }
 
     func answerContinued(_ bytes: ByteBuffer) {
         meter.delivered(bytes)
         guard case .none = detour else { return take(bytes) }
-        deliver(bytes)
+        guard tail != nil else { return deliver(bytes) }
+        if let passed = tail?.pass(bytes.readableBytesView), !passed.isEmpty { deliver(ByteBuffer(bytes: passed)) }
     }
 
     private func take(_ bytes: ByteBuffer) {
@@ -111,6 +130,10 @@ final class BuyerAnswer: AnswerWriter {
         case .numbered:
             detour = .numbered(bytes)
             deliver(bytes)
+        case .letter(var letter):
+            let mended = bytes.withUnsafeReadableBytes { letter.mended($0) }
+            detour = letter.isDone ? .none : .letter(letter)
+            deliver(mended.map { ByteBuffer(bytes: $0) } ?? bytes)
         case .refusal(var refusal):
             // Taken out so that it grows in its place.
             detour = .none
@@ -148,7 +171,7 @@ final class BuyerAnswer: AnswerWriter {
         let ended = detour
         detour = .none
         switch ended {
-        case .none, .numbered: break
+        case .none, .numbered, .letter: break
         case .refusal(let refusal):
             let answer = refusal.answer(in: dialect, requestID: requestID)
             writeHead(answer.head, source)
@@ -182,6 +205,8 @@ final class BuyerAnswer: AnswerWriter {
     }
 
     private func deliver(_ bytes: ByteBuffer) {
+        once?.delivered(bytes)
+        guard !isDetached else { return }
         handler.shared.metrics.delivered(bytes.readableBytes)
         handler.write(.body(.byteBuffer(bytes)))
     }
@@ -200,8 +225,15 @@ final class BuyerAnswer: AnswerWriter {
     func answerEnded(_ totals: AnswerTotals) {
         upload?.discard()
         counted(totals, handler.trace.code, exchange?.source)
-        if detour.isTaken, endDetour(totals) { return }
-        if isEventStream, !totals.isInBody, dialect != .messages { deliver(ByteBuffer(bytes: dialect.end)) }
+        if detour.isTaken, endDetour(totals) {
+            once?.failed(.workerBadAnswer)
+            return
+        }
+        let hasMark = isEventStream && !totals.isInBody && dialect != .messages
+        if hasMark, meter.isChat, let usage = meter.usageEvent(totals) { deliver(ByteBuffer(bytes: usage)) }
+        tellMetadata(isInBody: totals.isInBody)
+        if hasMark { deliver(ByteBuffer(bytes: dialect.end)) }
+        once?.ended(totals)
         finish()
     }
 
@@ -211,6 +243,8 @@ final class BuyerAnswer: AnswerWriter {
         // Of an answer that was held nobody has had anything.
         if !hasHead { meter.withdrawn() }
         counted(nil, error.code, source)
+        once?.failed(error.code)
+        guard !isDetached else { return finish() }
         guard hasHead else { return refuse(error, source) }
         guard isEventStream else { return cutOff() }
         // Content is out: the failure is the stream's last event, never silence.
@@ -222,6 +256,7 @@ final class BuyerAnswer: AnswerWriter {
         let error = MeshError(.streamTooSlow, "the stream was cut because it was not read for too long")
         failed(error)
         counted(nil, error.code, exchange?.source)
+        once?.failed(error.code)
         guard isEventStream, let closing else { return cutOff() }
         upload?.revoke()
         exchange = nil
@@ -229,6 +264,23 @@ final class BuyerAnswer: AnswerWriter {
         if !detour.isTaken { handler.write(.body(.byteBuffer(closing))) }
         handler.write(.body(.byteBuffer(ByteBuffer(bytes: dialect.failureEvent(error, requestID: requestID)))))
         handler.closeAfterStream()
+    }
+
+    /// Of streams only those that end with `[DONE]` have a place for it.
+    private func tellMetadata(isInBody: Bool) {
+        guard let metadata, hasHead, let source = exchange?.source else { return }
+        let served = source.place.map {
+            RouterMetadata.Endpoint(model: $0.model ?? metadata.requested, provider: $0.provider.fullName)
+        }
+        let document = metadata.document(
+            served: served, status: 200, attempt: source.attempts,
+            region: handler.shared.catalog.current.node(handler.shared.identity.key)?.region ?? "",
+            milliseconds: SystemClock.instant.milliseconds(since: started))
+        if isEventStream {
+            if !isInBody, dialect != .messages { deliver(ByteBuffer(bytes: RouterMetadata.chunk(document))) }
+        } else if let end = tail?.end(adding: RouterMetadata.name, document), !end.isEmpty {
+            deliver(ByteBuffer(bytes: end))
+        }
     }
 
     private func counted(_ totals: AnswerTotals?, _ code: ErrorCode?, _ source: AnswerSource?) {
@@ -242,6 +294,7 @@ final class BuyerAnswer: AnswerWriter {
     }
 
     private func refuse(_ error: MeshError, _ source: AnswerSource) {
+        guard !isDetached else { return finish() }
         // Told in a frame of the worker protocol, or in the first event of a stream.
         let isOverflow =
             error.code == .workerError && ContextWords.tellOfLength(error.message, status: error.statusOverride ?? 400)
@@ -310,6 +363,11 @@ final class BuyerAnswer: AnswerWriter {
     func buyerLeft() {
         guard let exchange else { return }
         trace(exchange.source)
+        guard once == nil || upload != nil else {
+            // Whoever comes again with the key gets the answer. What holds this object until then is the exchange.
+            isDetached = true
+            return exchange.writable()
+        }
         counted(nil, .clientClosed, exchange.source)
         upload?.revoke()
         self.exchange = nil
@@ -318,7 +376,7 @@ final class BuyerAnswer: AnswerWriter {
 
     /// Nothing was written for a while.
     func keepAlive() {
-        guard isEventStream, handler.isWritable, exchange?.isBetweenEvents ?? false else { return }
+        guard isEventStream, !isDetached, handler.isWritable, exchange?.isBetweenEvents ?? false else { return }
         var last: [UInt8] = []
         if case .numbered(let bytes) = detour { last = Array(bytes.readableBytesView) }
         // Only whole events and lines go out here, so that it stands between them.

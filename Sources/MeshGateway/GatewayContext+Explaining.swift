@@ -1,3 +1,4 @@
+import MeshAccounting
 import MeshDialects
 import MeshExchange
 import MeshModel
@@ -9,8 +10,10 @@ import NIOHTTP1
 
 /// `…/route/explain`: where a request would go, for whoever may make it.
 extension GatewayContext {
-    /// - Parameter principal: for whom the request would be made.
-    func explain(_ request: Request, for principal: Principal) throws -> Response {
+    /// - Parameters:
+    ///   - principal: for whom the request would be made.
+    ///   - subjects: whose limits it would have to keep.
+    func explain(_ request: Request, for principal: Principal, _ subjects: [QuotaSubject]) throws -> Response {
         guard request.method == .POST || request.method == .GET else {
             throw MeshError(
                 .methodNotAllowed, "where a request would go is asked with GET or POST",
@@ -29,12 +32,18 @@ extension GatewayContext {
             bytes = ByteBuffer(bytes: body.bytes)
         }
         let body = try BuyerBody.read(bytes)
-        let destination = try destination(body, of: endpoint, request.headers, principal)
+        var destination = try destination(body, of: endpoint, request.headers, principal)
+        let asked = destination
+        let outlook = outlook(
+            WorkRequest(
+                content: .chat(body), form: .document,
+                need: WorkerNeed(model: destination.onlyModel, endpoint: endpoint), deadlines: deadlines),
+            &destination, for: principal, subjects, from: request.place)
         let asker = Asker(principal: principal, requestID: request.requestID)
         let isMessages = endpoint == .messages
         let passes = !isMessages || passesMessages(destination, principal)
         let need = WorkerNeed(model: destination.onlyModel, endpoint: passes ? endpoint : nil)
-        let told: RouteExplanation =
+        var told: RouteExplanation =
             switch destination {
             case .route(let route): dispatcher.explain(route, need, here: identity.key, for: asker)
             case .policy(let wish): market.explain(wish, need, for: asker)
@@ -44,7 +53,13 @@ extension GatewayContext {
                         strategy: .rotation, winner: nil, candidates: [],
                         error: MeshError(.modelNotFound, "the rotation '\(pool.name)' has just been removed"))
             }
-        var document = told.document(body.model, endpoint, catalog.current, requestID: request.requestID)
+        told.leaveOut(of: asked, all: destination)
+        if let refusal = outlook.refusal {
+            told.winner = nil
+            told.error = refusal.told(at: SystemClock.wall)
+        }
+        var document = told.document(
+            body.model, endpoint, outlook, catalog.current, requestID: request.requestID)
         if isMessages, case .object(var members) = document {
             members.append(.init("served_as", .string(passes ? EndpointPath.messages.text : "/v1/chat/completions")))
             // A model alone is no request that could lose anything.
@@ -82,10 +97,35 @@ extension GatewayContext {
     }
 }
 
+extension QuotaOutlook {
+    fileprivate func document(_ subject: QuotaSubject, _ standing: QuotaStanding) -> JSONValue {
+        func amount(_ value: Int64) -> JSONValue {
+            standing.limit.isMoney
+                ? .string(FixedPoint.shortText(value, digits: 6)) : .integer(value)
+        }
+        return [
+            "subject": .string(subject.kind.rawValue), "limit": .string(standing.limit.rawValue),
+            "amount": amount(standing.amount), "remaining": amount(standing.remaining),
+            "resets_in_ms": .integer(standing.resetMs),
+            "refuses": .boolean(refusal.map { $0.subject == subject && $0.limit == standing.limit } ?? false),
+        ]
+    }
+}
+
 extension RouteExplanation {
+    /// Those of a route whom the caller cannot pay any more.
+    fileprivate mutating func leaveOut(of asked: Destination, all destination: Destination) {
+        guard case .route(let before) = asked, case .route(let after) = destination else { return }
+        for provider in before.providers where !after.providers.contains(where: { $0.key == provider.key }) {
+            guard candidates.count < Limits.explainedCandidates else { return }
+            candidates.append(.init(provider: provider, model: before.model, standing: .excluded(.budget)))
+        }
+    }
+
     /// - Parameter requested: the model as it was asked for.
     func document(
-        _ requested: String, _ endpoint: EndpointPath?, _ catalog: Catalog, requestID: String
+        _ requested: String, _ endpoint: EndpointPath?, _ outlook: QuotaOutlook, _ catalog: Catalog,
+        requestID: String
     ) -> JSONValue {
         let namer = CandidateNamer(catalog: catalog)
         return [
@@ -94,6 +134,7 @@ extension RouteExplanation {
             "summary": .string(summary(namer)), "waits": .boolean(waits),
             "winner": winner.map { namer.document($0) } ?? .null,
             "candidates": .array(candidates.map { namer.document($0, wins: isWinner($0)) }),
+            "limits": .array(outlook.standings.map { outlook.document($0.subject, $0.standing) }),
             "error": error.flatMap { $0.document(requestID: requestID)["error"] } ?? .null,
         ]
     }

@@ -18,6 +18,8 @@ package final class GatewayContext: Sendable {
     package let coldRoutes: any ColdRoutes
     package let metrics: GatewayMetrics
     package let journal: Journal
+    /// What buyers of this node asked with idempotency keys.
+    let idempotent = IdempotencyBook()
     package let crossOrigin: CrossOrigin
     /// The inference requests under way.
     let requests: RequestCount

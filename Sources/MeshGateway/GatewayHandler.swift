@@ -1,3 +1,4 @@
+import MeshAccounting
 import MeshDialects
 import MeshExchange
 import MeshModel
@@ -198,7 +199,10 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         guard let request = arriving, let hot = request.hot else { return }
         let principal = shared.principal(hot.caller)
         do throws(MeshError) {
-            guard var work = try shared.upload(hot.route, request.head, beginning: request.bytes, principal) else {
+            // What is to be known again has to be whole.
+            guard try IdempotencyKey.of(request.head) == nil,
+                var work = try shared.upload(hot.route, request.head, beginning: request.bytes, principal)
+            else {
                 return perform(machine.staysCollected())
             }
             let admission: Admission?
@@ -246,37 +250,45 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     // MARK: Inference
 
     private func startAnswer() {
-        guard let hot = arriving?.hot else {
-            if let request = arriving { startCold(request.head, request.bytes) }
-            return
-        }
-        // Taken: what is kept of it from here on is the exchange's.
-        guard let request = arriving.take() else { return }
+        guard let request = arriving else { return }
+        guard let hot = request.hot else { return startCold(request.head, request.bytes) }
         do throws(MeshError) {
             let principal = shared.principal(hot.caller)
             if hot.route.call == .countTokens { return answer(try shared.counted(request.bytes, principal)) }
+            var once: IdempotentRequest?
+            switch try shared.idempotency(hot, request.head, request.bytes) {
+            case .first(let first)?: once = first
+            case .replay(let kept)?:
+                return answer(Response(kept), requestID: RequestID.make(&dice), isHead: false, code: nil)
+            case .refused(let error)?: throw error
+            case nil: break
+            }
             var work = try shared.work(hot.route, request.head, request.bytes, principal)
             do throws(QuotaRefused) {
                 let admission = try shared.admit(work.request, &work.destination, hot, from: carrier.place)
-                start(work.request, work.destination, hot.caller, admission, translation: work.translation)
+                start(
+                    work.request, work.destination, hot.caller, admission, translation: work.translation, once: once)
             } catch { answer(error.error, error.fields) }
         } catch { answer(error) }
     }
 
     private func start(
         _ request: WorkRequest, _ destination: Destination, _ caller: Caller, _ admission: Admission?,
-        upload: UploadFlow? = nil, translation: MessagesTranslation? = nil
+        upload: UploadFlow? = nil, translation: MessagesTranslation? = nil, once: IdempotentRequest? = nil
     ) {
         guard let context else { return }
         guard machine.exchangeBegins(isDraining: shared.isDraining) else {
             return answer(MeshError(.draining, "this node is shutting down; use another node", retryAfterSeconds: 5))
         }
         // The exchange has what it needs of it.
+        let head = arriving?.head
         let dialect = arriving?.hot?.route.dialect ?? .chat
         arriving = nil
         let requestID = RequestID.make(&dice)
+        let asker = Asker(principal: shared.principal(caller), requestID: requestID, once: once?.mark.key)
         let answer = BuyerAnswer(
-            handler: self, requestID: requestID, request, in: dialect, translation, upload: upload,
+            handler: self, requestID: requestID, request, in: dialect, translation, upload: upload, once: once,
+            metadata: head.flatMap { shared.metadata($0, request, destination, for: asker) },
             meter: RequestMeter(
                 request, requestID: requestID, model: destination.model, for: caller, admission, shared.usage))
         running = answer
@@ -284,8 +296,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         shared.requests.began()
         answer.begin(
             shared.exchange(
-                request, to: destination, for: Asker(principal: shared.principal(caller), requestID: requestID),
-                upload: upload,
+                request, to: destination, for: asker, upload: upload,
                 writer: answer, eventLoop: context.eventLoop))
     }
 

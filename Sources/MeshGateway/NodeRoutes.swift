@@ -100,7 +100,8 @@ package struct NodeRoutes: ColdRoutes {
         let principal = context.principal(caller)
         if let answer = try ModelRoutes(context: context, caller: caller).respond(path, request) { return answer }
         switch path.first {
-        case "route" where path == ["route", "explain"]: return try context.explain(request, for: principal)
+        case "route" where path == ["route", "explain"]:
+            return try context.explain(request, for: principal, context.subjects(caller))
         case "chat" where path == ["chat", "completions"]:
             throw MeshError(
                 .methodNotAllowed, "chat completions are requested with POST", allowedMethods: "POST")

@@ -1,4 +1,5 @@
 import MeshAccounting
+import MeshDialects
 import MeshExchange
 import MeshModel
 import MeshRouting
@@ -29,6 +30,8 @@ struct RequestMeter {
     private var firstContent: Instant?
     private var status = 0
     private var isOver = false
+    /// Whether another node gave the answer of an earlier request: nobody worked for this one.
+    private var isReplay = false
 
     init(
         _ request: WorkRequest, requestID: String, model: String, for caller: Caller, _ admission: Admission?,
@@ -51,6 +54,22 @@ struct RequestMeter {
         status = head.status
         firstContent = SystemClock.instant
         answer.began(head)
+        isReplay = head.fields.contains(AnswerField.replayed)
+        if isReplay { answer.withdrawn() }
+    }
+
+    /// Whether the answer is a chat's, as it was asked for.
+    var isChat: Bool { request.content.operation == .chatCompletions }
+    /// Whether tools may be called in it.
+    var hasTools: Bool { request.content.has("tools") || request.content.has("functions") }
+
+    /// What was used, as this node counts it, for a buyer who asked and was not told; nil where they did not or were.
+    mutating func usageEvent(_ totals: AnswerTotals) -> [UInt8]? {
+        guard totals.promptTokens == nil, totals.completionTokens == nil, request.content.wantsUsage else { return nil }
+        let tokens = answer.tokens(told: nil)
+        return OpenAIStream.usage(
+            id: answer.answerID(), model: model, at: SystemClock.wall.seconds, prompt: request.content.facts.tokens,
+            completion: tokens)
     }
 
     mutating func delivered(_ bytes: ByteBuffer) { answer.delivered(bytes) }
@@ -64,7 +83,8 @@ struct RequestMeter {
         isOver = true
         guard answer.isServed else {
             admission?.end(nil)
-            return usage.add(group(ending, ending.code ?? .workerError, money: nil), took(UsageAmounts()))
+            let code = ending.code ?? (isReplay ? nil : .workerError)
+            return usage.add(group(ending, code, money: nil), took(UsageAmounts()))
         }
         let place = ending.source?.place
         var amounts = took(UsageAmounts())

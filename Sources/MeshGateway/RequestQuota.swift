@@ -14,18 +14,18 @@ struct QuotaRefused: Error {
 
 extension GatewayContext {
     /// Whose limits a request of `caller` has to keep.
-    private func subjects(_ caller: Caller) -> [QuotaSubject] {
+    func subjects(_ caller: Caller) -> [QuotaSubject] {
         [QuotaSubject(.key, caller.keyID), QuotaSubject(.user, caller.username)]
     }
 
     /// A rotation or policy of this node, which may have limits of its own, for all who use it.
-    private func subjects(_ destination: Destination, _ caller: Caller) -> [QuotaSubject] {
+    private func subjects(_ destination: Destination, _ username: String) -> [QuotaSubject] {
         switch destination {
         case .route: return []
         case .pool(let pool, _): return [QuotaSubject(.rotation, "\(pool.scope.username)/\(pool.name)")]
         case .policy(let wish):
             guard case .named(let name)? = PolicyName(wish.name),
-                let owner = market.book.owner(ofPolicy: name, for: caller.username)
+                let owner = market.book.owner(ofPolicy: name, for: username)
             else { return [] }
             return [QuotaSubject(.policy, "\(owner.username)/\(name)")]
         }
@@ -50,23 +50,9 @@ extension GatewayContext {
     func admit(
         _ request: WorkRequest, _ destination: inout Destination, _ hot: HotRequest, from place: ConnectionPlace
     ) throws(QuotaRefused) -> Admission? {
-        let subjects = subjects(hot.caller) + self.subjects(destination, hot.caller)
+        let subjects = subjects(hot.caller) + self.subjects(destination, hot.caller.username)
         guard let needs = quotas.needs(subjects) else { return nil }
-        var estimate = QuotaEstimate.nothing
-        if needs.tokens {
-            let facts = destination.facts ?? request.content.facts
-            func cost(_ prices: [Prices]) -> QuotaEstimate {
-                QuotaEstimate(
-                    prompt: facts.tokens, answer: facts.longestAnswer, answers: request.need.answersText,
-                    images: request.images, milliseconds: request.assumedMediaMs, prices: prices)
-            }
-            if needs.money, let left = quotas.moneyLeft(subjects) {
-                let affordable = Affordable(
-                    left: left.microUnits, currency: left.currency, caller: hot.caller.owner, cost: { cost([$0]) })
-                destination = affordable.narrowed(destination) { prices($0, principal(hot.caller)) }
-            }
-            estimate = cost(needs.money ? prices(destination, hot.caller) : [])
-        }
+        let estimate = estimate(request, &destination, for: principal(hot.caller), needs, subjects)
         let asked = QuotaRequest(
             address: place.remote.flatMap { .init($0) }, route: hot.route.text, models: destination.names)
         switch quotas.admit(asked, estimate, for: subjects) {
@@ -76,6 +62,41 @@ extension GatewayContext {
             let now = SystemClock.wall
             throw QuotaRefused(error: refusal.told(at: now), fields: RateLimitFields.of(refusal, at: now))
         }
+    }
+
+    /// What a request may use at the most. Whom its caller cannot pay any more is left out of the destination.
+    private func estimate(
+        _ request: WorkRequest, _ destination: inout Destination, for caller: Principal,
+        _ needs: (tokens: Bool, money: Bool), _ subjects: [QuotaSubject]
+    ) -> QuotaEstimate {
+        guard needs.tokens else { return .nothing }
+        let facts = destination.facts ?? request.content.facts
+        func cost(_ prices: [Prices]) -> QuotaEstimate {
+            QuotaEstimate(
+                prompt: facts.tokens, answer: facts.longestAnswer, answers: request.need.answersText,
+                images: request.images, milliseconds: request.assumedMediaMs, prices: prices)
+        }
+        if needs.money, let left = quotas.moneyLeft(subjects) {
+            let affordable = Affordable(
+                left: left.microUnits, currency: left.currency, caller: caller.owner, cost: { cost([$0]) })
+            destination = affordable.narrowed(destination, { prices($0, caller) }, { market.members(of: $0) })
+        }
+        return cost(needs.money ? prices(destination, caller) : [])
+    }
+
+    /// What the limits of `subjects`, and those of the destination, would say to a request. Takes nothing.
+    func outlook(
+        _ request: WorkRequest, _ destination: inout Destination, for caller: Principal, _ subjects: [QuotaSubject],
+        from place: ConnectionPlace
+    ) -> QuotaOutlook {
+        let subjects = subjects + self.subjects(destination, caller.username ?? "")
+        guard let needs = quotas.needs(subjects) else { return QuotaOutlook() }
+        let estimate = estimate(request, &destination, for: caller, needs, subjects)
+        let route = request.need.endpoint.map { String($0.text.dropFirst("/v1/".count)) } ?? "chat/completions"
+        return quotas.outlook(
+            QuotaRequest(
+                address: place.remote.flatMap { .init($0) }, route: route, models: destination.names), estimate,
+            for: subjects)
     }
 
     /// Whoever looks at usage sees what was refused, too.
@@ -92,14 +113,16 @@ extension GatewayContext {
     }
 
     /// What those ask who may answer; nobody pays for what is theirs.
-    private func prices(_ destination: Destination, _ caller: Caller) -> [Prices] {
+    private func prices(_ destination: Destination, _ caller: Principal) -> [Prices] {
         switch destination {
         case .route(let route):
             return route.providers.filter { $0.owner != caller.owner }.compactMap { $0.prices[model: route.model] }
-        case .pool(let pool, _):
-            return market.members(of: pool).filter { $0.provider.owner != caller.owner }
-                .compactMap { $0.provider.prices[model: $0.model] }
-        case .policy(let wish): return prices(wish, principal(caller))
+        case .pool(let pool, let request):
+            return market.members(of: pool).filter { member in
+                member.provider.owner != caller.owner
+                    && !request.unpayable.contains(PoolOffer(provider: member.provider.key, model: member.model))
+            }.compactMap { $0.provider.prices[model: $0.model] }
+        case .policy(let wish): return prices(wish, caller)
         }
     }
 

@@ -36,7 +36,8 @@ extension ErrorCode {
         switch self {
         case .accessDenied, .modelNotFound, .endpointNotOffered, .requestTimeout, .bodyTooLarge, .frameLimit,
             .rateLimited, .workerError, .workerBadAnswer, .workerUnavailable, .workerBusy, .workerLost, .workerTimeout,
-            .misdirected, .forwardRefused, .draining:
+            .misdirected, .forwardRefused, .draining, .idempotencyInProgress, .idempotencyNoAnswer,
+            .idempotencyKeyReused:
             true
         case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accountDisabled, .notFound,
             .methodNotAllowed,
@@ -72,7 +73,8 @@ extension ErrorCode {
             .requestTimeout, .unsupportedEncoding, .headersTooLarge, .frameLimit, .clientClosed, .workerBadAnswer,
             .workerUnavailable, .workerLost,
             .workerTimeout, .nodeUnreachable, .nodeError, .misdirected, .forwardRefused, .streamInterrupted,
-            .streamTooSlow, .draining, .storeFull, .internalError:
+            .streamTooSlow, .draining, .storeFull, .internalError, .idempotencyInProgress, .idempotencyNoAnswer,
+            .idempotencyKeyReused:
             false
         }
     }

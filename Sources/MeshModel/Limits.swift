@@ -104,7 +104,7 @@ package enum Limits {
     package static let poolSeats = 65_536
     package static let poolSeatsPerMember = 16
     package static let poolCooldownMs: Int64 = 3_600_000
-    package static let poolDownMs: Int64 = 1_800_000
+    package static let poolFullAttempts = 3
     package static let poolFullMs: Int64 = 1_000
     package static let poolFullLongestMs: Int64 = 8_000
     package static let poolRampMs: Int64 = 30_000
@@ -126,6 +126,14 @@ package enum Limits {
     package static let routeRetryReserve = 100
     package static let retryReserve = 10
     package static let retryReserveMs: Int64 = 60_000
+
+    // Idempotency keys (Docs/Decisions/0042-an-idempotency-key-is-kept-where-it-is-called.md)
+    package static let idempotencyKeyBytes = 255
+    package static let idempotencyKeys = 16_384
+    package static let idempotencyKeysPerOwner = 1_024
+    package static let idempotencyBytes = 64 << 20
+    package static let idempotencyAnswerBytes = 1 << 20
+    package static let idempotencyMs: Int64 = 3_600_000
 
     // Quotas (Docs/Decisions/0037-quotas-are-held-and-taken-in-slices.md)
     package static let quotas = 4_096
@@ -434,7 +442,7 @@ package enum Limits {
     package static let upstreamAddressesTried = 3
     package static let upstreamNameMs: Int64 = 10_000
     package static let upstreamKeys = 16
-    package static let upstreamKeyRestMs: Int64 = 1_800_000
+    package static let refusedKeyRestMs: Int64 = 1_800_000
     package static let upstreamKeyTrialMs: Int64 = 60_000
     package static let upstreamKeyLimitedSeconds = 5
     package static let upstreamSecretBytes = 8

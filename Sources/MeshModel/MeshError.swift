@@ -13,6 +13,9 @@ package enum ErrorCode: String, CaseIterable, Sendable {
     case methodNotAllowed = "method_not_allowed"
     case modelAmbiguous = "ambiguous_model"
     case conflict = "conflict"
+    case idempotencyInProgress = "idempotency_in_progress"
+    case idempotencyNoAnswer = "idempotency_no_answer"
+    case idempotencyKeyReused = "idempotency_key_reused"
     case requestTimeout = "request_timeout"
     case bodyTooLarge = "body_too_large"
     case headersTooLarge = "headers_too_large"
@@ -53,10 +56,11 @@ package enum ErrorCode: String, CaseIterable, Sendable {
         case .notFound, .modelNotFound, .endpointNotOffered: 404
         case .methodNotAllowed: 405
         case .requestTimeout: 408
-        case .conflict: 409
+        case .conflict, .idempotencyInProgress, .idempotencyNoAnswer: 409
         case .bodyTooLarge, .frameLimit: 413
         case .unsupportedEncoding: 415
         case .misdirected: 421
+        case .idempotencyKeyReused: 422
         case .rateLimited, .rateLimitExceeded, .insufficientQuota: 429
         case .headersTooLarge: 431
         case .clientClosed: 499
@@ -97,7 +101,8 @@ package enum ErrorCode: String, CaseIterable, Sendable {
             .modelAmbiguous, .conflict, .requestTimeout, .unsupportedEncoding, .headersTooLarge, .contextOverflow,
             .clientClosed,
             .streamInterrupted, .streamTooSlow, .storeFull, .internalError, .rateLimitExceeded, .insufficientQuota,
-            .budgetExceeded, .limitForbids, .limitUnavailable:
+            .budgetExceeded, .limitForbids, .limitUnavailable, .idempotencyInProgress, .idempotencyNoAnswer,
+            .idempotencyKeyReused:
             .never
         }
     }

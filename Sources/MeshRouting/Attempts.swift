@@ -250,7 +250,8 @@ package struct Attempts: Sendable {
             .modelAmbiguous, .conflict, .requestTimeout, .bodyTooLarge, .unsupportedEncoding, .headersTooLarge,
             .contextOverflow,
             .frameLimit, .clientClosed, .workerError, .streamInterrupted, .streamTooSlow, .storeFull, .internalError,
-            .rateLimitExceeded, .insufficientQuota, .budgetExceeded, .limitForbids, .limitUnavailable:
+            .rateLimitExceeded, .insufficientQuota, .budgetExceeded, .limitForbids, .limitUnavailable,
+            .idempotencyInProgress, .idempotencyNoAnswer, .idempotencyKeyReused:
             4
         }
     }

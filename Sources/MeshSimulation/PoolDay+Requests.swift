@@ -22,12 +22,16 @@ extension PoolDay {
         let isLong = random.next() % 20 == 0
         let tokens = isLong ? 10_000 + Int(random.next() % 100_000) : 100 + Int(random.next() % 6_000)
         var asked = PoolRequest(priority: Int(random.next() % 3), isShort: tokens < 1_000)
-        let pool = Int(random.next() % 2)
-        if pool == 1, random.next() % 10 < 7 { asked.session = random.next() % 200 }
-        requests.append(
-            Request(
-                entry: Int(random.next() % UInt64(entries.count)), pool: pool, tokens: tokens,
-                estimate: tokens * (70 + Int(random.next() % 60)) / 100, asked: asked, arrived: clock))
+        let pool = Int(random.next() % UInt64(ids.count + market.policies.count))
+        let isByPolicy = pool >= ids.count
+        if !isByPolicy, market.rotations[pool].settings.stickiness != .off, random.next() % 10 < 7 {
+            asked.session = random.next() % 200
+        }
+        var request = Request(
+            entry: Int(random.next() % UInt64(entries.count)), pool: pool, tokens: tokens,
+            estimate: tokens * (70 + Int(random.next() % 60)) / 100, asked: asked, arrived: clock)
+        request.isByPolicy = isByPolicy
+        requests.append(request)
         let number = requests.count - 1
         queue.insert(.arrive(number), at: after(Int64(random.next() % 3_000)))
         // Some close the window.
@@ -37,9 +41,9 @@ extension PoolDay {
     mutating func buyerGoes(_ number: Int) {
         guard requests[number].end == nil, requests[number].visits > 0 else { return }
         let entry = requests[number].entry
-        if let ticket = requests[number].waits {
+        if !requests[number].isByPolicy, let ticket = requests[number].waits {
             entries[entry].waiting[ticket] = nil
-            entries[entry].pools.leave(Self.ids[requests[number].pool], ticket, now: clock)
+            entries[entry].pools.leave(ids[requests[number].pool], ticket, now: clock)
         }
         if let attempt = requests[number].attempt { over(attempt, .cancelled) }
         end(number, .cancelled)
@@ -59,6 +63,7 @@ extension PoolDay {
     /// A buyer's program asks, for the first time or again.
     mutating func ask(_ number: Int) {
         guard requests[number].end == nil else { return }
+        guard isReachable(number) else { return }
         requests[number].visits += 1
         requests[number].asked.tried = []
         requests[number].asked.exceeded = nil
@@ -77,12 +82,24 @@ extension PoolDay {
         choose(number)
     }
 
+    /// Whether the buyer's node is up, or another that he turns to; nobody hears of a request while all are dead.
+    private mutating func isReachable(_ number: Int) -> Bool {
+        guard !entries[requests[number].entry].isUp else { return true }
+        if let other = entries.firstIndex(where: \.isUp) {
+            requests[number].entry = other
+            return true
+        }
+        queue.insert(.arrive(number), at: after(1_000))
+        return false
+    }
+
     mutating func choose(_ number: Int) {
+        if requests[number].isByPolicy { return decide(number) }
         let request = requests[number]
-        let id = Self.ids[request.pool]
+        let id = ids[request.pool]
         let facts = entries[request.entry].leaves[request.pool].indices.map { self.facts($0, request) }
         let isWhole =
-            request.asked.tried.isEmpty && tally.isWhole(entries[request.entry].pools, request, facts, clock)
+            request.asked.tried.isEmpty && tally.isWhole(entries[request.entry].pools, id, request, facts, clock)
         let choice = entries[request.entry].pools.choose(id, request.asked, now: clock) { facts[$0] }
         switch choice {
         case .ask(let pick)?: send(number, pick, facts, isWhole: isWhole)
@@ -99,7 +116,7 @@ extension PoolDay {
 
     private mutating func send(_ number: Int, _ pick: PoolPick, _ facts: [MemberFacts], isWhole: Bool) {
         let request = requests[number]
-        let id = Self.ids[request.pool]
+        let id = ids[request.pool]
         let entry = entries[request.entry]
         if let since = request.waitedSince {
             tally.longestWaitMs = max(tally.longestWaitMs, clock.milliseconds(since: since))
@@ -121,12 +138,28 @@ extension PoolDay {
         tally.chosen(request, pick)
         let attempt = entries[request.entry].pools.began(id, pick, at: market.seats[seat].node, now: clock)
         let fate = market.fate(seat, tokens: request.tokens, now: clock)
-        attempts.append(Attempt(request: number, seat: seat, attempt: attempt, isWhole: isWhole))
+        attempts.append(Attempt(request: number, seat: seat, attempt: attempt, began: clock, isWhole: isWhole))
         requests[number].seats.append(seat)
         entries[request.entry].underWay[seat] += 1
         market.seats[seat].underWay += 1
         requests[number].attempt = attempts.count - 1
         trace("ask", number, seat)
+        queue.insert(.shows(attempts.count - 1, fate.fault), at: after(fate.afterMs))
+    }
+
+    /// The same for a place that a policy chose.
+    mutating func sendByPolicy(_ number: Int, _ key: CandidateKey, _ seat: Int) {
+        let request = requests[number]
+        if request.seats.contains(seat) { tally.broken("a place was asked twice for one request") }
+        let fate = market.fate(seat, tokens: request.tokens, now: clock)
+        attempts.append(Attempt(request: number, seat: seat, attempt: nil, began: clock, isWhole: false))
+        requests[number].seats.append(seat)
+        entries[request.entry].underWay[seat] += 1
+        entries[request.entry].desk?.began(key)
+        market.seats[seat].underWay += 1
+        requests[number].attempt = attempts.count - 1
+        tally.byPolicy += 1
+        trace("decide", number, seat)
         queue.insert(.shows(attempts.count - 1, fate.fault), at: after(fate.afterMs))
     }
 
@@ -145,11 +178,21 @@ extension PoolDay {
     }
 
     private mutating func refuse(_ number: Int, _ told: PoolExhaustion) {
+        refuse(number, retryAfterSeconds: told.retryAfterSeconds)
+    }
+
+    mutating func refuse(_ number: Int, retryAfterSeconds: Int?) {
         tally.refusals += 1
         let request = requests[number]
         // As buyers' programs do: two more tries, after the time that they were told.
-        guard request.visits < 3, let seconds = told.retryAfterSeconds else {
-            let could = market.seats.indices.filter { market.serves($0, tokens: request.tokens) }
+        guard request.visits < 3, let seconds = retryAfterSeconds else {
+            // What excuses a node is what it knows: whose key was refused is left alone, mended or not, and who failed it in
+            // this visit had his chance.
+            let refused = entries[request.entry].refused[request.isByPolicy ? 1 : 0]
+            let could = market.seats.indices.filter { seat in
+                let isExcused = !isRestless && (refused[seat] > clock || request.seats.contains(seat))
+                return market.serves(seat, tokens: request.tokens) && !isExcused
+            }
             tally.lost += could.isEmpty ? 0 : 1
             end(number, .refused)
             return
@@ -167,18 +210,25 @@ extension PoolDay {
         }
         let request = requests[attempts[number].request]
         attempts[number].hasContent = true
-        let news = entries[request.entry].pools.answered(
-            Self.ids[request.pool], &attempts[number].attempt, now: clock)
-        if news == .returned { entries[request.entry].probes[attempts[number].seat] = nil }
-        tally.heard(news)
-        drain(request.entry)
+        if var attempt = attempts[number].attempt {
+            let news = entries[request.entry].pools.answered(ids[request.pool], &attempt, now: clock)
+            attempts[number].attempt = attempt
+            if news == .returned { entries[request.entry].probes[attempts[number].seat] = nil }
+            tally.heard(news)
+            drain(request.entry)
+        } else {
+            let candidate = key(of: attempts[number].seat)
+            entries[request.entry].desk?.answered(candidate, afterMs: clock.milliseconds(since: attempts[number].began))
+        }
         queue.insert(.ends(number), at: after(300 + Int64(random.next() % 15_000)))
     }
 
     mutating func ends(_ number: Int) {
         guard !attempts[number].isOver else { return }
         let request = attempts[number].request
-        tally.served(requests[request].pool, attempts[number])
+        if let leaf = attempts[number].attempt?.pick.leaf, attempts[number].isWhole {
+            tally.served(requests[request].pool, leaf)
+        }
         over(number, .served)
         end(request, .served)
         drain(requests[request].entry)
@@ -187,18 +237,23 @@ extension PoolDay {
     mutating func fail(_ number: Int, _ fault: Fault) {
         let (request, hasContent) = (attempts[number].request, attempts[number].hasContent)
         over(number, isRestless ? .cancelled : .failed(fault))
-        if case .rateLimit(let seconds?) = fault {
+        // What a policy hears is not told to pools.
+        if case .rateLimit(let seconds?) = fault, attempts[number].attempt != nil {
             let until = after(Int64(seconds) * 1_000)
             let entry = requests[request].entry
             entries[entry].told[attempts[number].seat] = max(entries[entry].told[attempts[number].seat], until)
+        }
+        if fault == .credentials {
+            let way = requests[request].isByPolicy ? 1 : 0
+            entries[requests[request].entry].refused[way][attempts[number].seat] = after(Limits.refusedKeyRestMs)
         }
         requests[request].attempt = nil
         if hasContent {
             end(request, .interrupted)
         } else {
-            requests[request].asked.tried.append(attempts[number].attempt.tried(fault))
+            if let attempt = attempts[number].attempt { requests[request].asked.tried.append(attempt.tried(fault)) }
             if fault == .context {
-                let window = PoolMarket.sellers[market.seats[attempts[number].seat].seller].window
+                let window = market.sellers[market.seats[attempts[number].seat].seller].window
                 requests[request].asked.exceeded = max(requests[request].asked.exceeded ?? 0, window)
             }
             choose(request)
@@ -215,9 +270,15 @@ extension PoolDay {
         if entries[request.entry].probes[attempt.seat]?.attempt == number {
             entries[request.entry].probes[attempt.seat] = nil
         }
-        let news = entries[request.entry].pools.ended(
-            Self.ids[request.pool], attempt.attempt, outcome, now: clock)
-        tally.heard(news)
+        guard let turn = attempt.attempt else {
+            let candidate = key(of: attempt.seat)
+            entries[request.entry].desk?.ended(candidate)
+            if case .failed(let fault) = outcome {
+                entries[request.entry].desk?.failed(candidate, fault, now: clock)
+            }
+            return
+        }
+        tally.heard(entries[request.entry].pools.ended(ids[request.pool], turn, outcome, now: clock))
     }
 
     // MARK: Who waits
@@ -240,6 +301,7 @@ extension PoolDay {
 
     mutating func tick(_ number: Int) {
         entries[number].scheduledTick = nil
+        guard entries[number].isUp else { return }
         entries[number].pools.tick(now: clock)
         drain(number)
     }

@@ -19,6 +19,8 @@ struct PoolDay: Sendable {
         case asks(Int)
         case tick(Int)
         case buyerGoes(Int)
+        /// A node dies, or is there again.
+        case nodeChanges(Int)
     }
 
     /// A node that buyers ask.
@@ -31,10 +33,16 @@ struct PoolDay: Sendable {
         /// Until when each seat said that it wants nothing; which of them is being tried out since when.
         var told: [Instant]
         var probes: [(attempt: Int, since: Instant)?]
+        /// Until when each is left alone because its key was refused, by pools and by policies.
+        var refused: [[Instant]]
         /// The seats of each leaf of each pool, in the order in which they were placed.
-        var leaves: [[[Int]]] = [[], []]
+        var leaves: [[[Int]]] = []
         var waiting: [PoolTicket: Int] = [:]
         var scheduledTick: Instant?
+        var desk: PolicyDesk?
+        /// Second attempts that policies may make.
+        var repeats = RetryBudget(limit: Limits.routeRetryBudget, reserve: Limits.routeRetryReserve)
+        var isUp = true
     }
 
     struct Request: Sendable {
@@ -44,9 +52,12 @@ struct PoolDay: Sendable {
             case interrupted
             case refused
             case cancelled
+            /// The node that the buyer asked died.
+            case lostNode
         }
 
         var entry: Int
+        /// The number of its pool; behind those, of its policy.
         var pool: Int
         var tokens: Int
         var estimate: Int
@@ -56,17 +67,23 @@ struct PoolDay: Sendable {
         var attempt: Int?
         /// Those that were asked in this visit.
         var seats: [Int] = []
+        /// Whether it is for a policy.
+        var isByPolicy = false
         var waits: PoolTicket?
         /// When its first wait of this visit began.
         var waitedSince: Instant?
         var end: End?
         var ends = 0
+
+        var isUnderWay: Bool { end == nil && (attempt != nil || waits != nil) }
     }
 
     struct Attempt: Sendable {
         var request: Int
         var seat: Int
-        var attempt: PoolAttempt
+        /// In a pool; nil where a policy chose.
+        var attempt: PoolAttempt?
+        var began: Instant
         /// Whether it is a first one, and all members had the shares that their owner gave them.
         var isWhole: Bool
         var hasContent = false
@@ -74,6 +91,8 @@ struct PoolDay: Sendable {
     }
 
     let isRestless: Bool
+    /// What buyers ask for.
+    let ids: [PoolID]
     var market: PoolMarket
     var random: SeededGenerator
     var clock = Instant(nanoseconds: 0)
@@ -86,30 +105,46 @@ struct PoolDay: Sendable {
     var traceHash = Bytes16.zero
 
     static let dayMs: Int64 = 86_400_000
-    static let ids = [PoolID(scope: .global, name: "even"), PoolID(scope: .global, name: "chat")]
 
-    /// - Parameter isRestless: the negative control: nobody rests, whatever becomes of requests.
-    init(nodes: Int, requests: Int, seed: UInt64, isRestless: Bool) {
+    /// - Parameters:
+    ///   - nodesDie: whether nodes lose their power now and then.
+    ///   - isRestless: the negative control: nobody rests, whatever becomes of requests.
+    init(nodes: Int, requests: Int, market: PoolMarket, seed: UInt64, nodesDie: Bool = false, isRestless: Bool) {
         self.isRestless = isRestless
+        self.market = market
+        ids = market.ids
         left = requests
-        market = PoolMarket(seed: seed)
         random = SeededGenerator(seed: ~seed)
-        let count = market.seats.count
-        for _ in 0..<nodes {
-            var entry = Entry(
-                pools: Pools(seed: random.next()), isThere: Array(repeating: true, count: count),
-                isLeaving: Array(repeating: false, count: count), underWay: Array(repeating: 0, count: count),
-                told: Array(repeating: clock, count: count), probes: Array(repeating: nil, count: count))
-            let rotations = PoolMarket.rotations()
-            for (id, rotation) in zip(Self.ids, rotations) {
-                entry.pools.set(id, rotation) { name in rotations.first { $0.name == name } }
-            }
-            entries.append(entry)
-            place(entries.count - 1)
+        for number in 0..<nodes {
+            entries.append(entry())
+            place(number)
+            if nodesDie { queue.insert(.nodeChanges(number), at: after(draw(3_600_000...20_000_000))) }
         }
-        tally.start(entries[0].pools)
-        for seat in market.seats.indices { queue.insert(.changes(seat), at: after(market.draw(60_000...10_000_000))) }
+        if !entries.isEmpty { tally.start(entries[0].pools, ids) }
+        for seat in market.seats.indices {
+            queue.insert(.changes(seat), at: after(self.market.draw(60_000...10_000_000)))
+        }
         queue.insert(.burst, at: after(1_000))
+    }
+
+    /// A node that knows nothing yet of anybody.
+    private mutating func entry() -> Entry {
+        let count = market.seats.count
+        var entry = Entry(
+            pools: Pools(seed: random.next()), isThere: market.seats.map { $0.mode != .gone },
+            isLeaving: market.seats.map { $0.mode == .leaving }, underWay: Array(repeating: 0, count: count),
+            told: Array(repeating: clock, count: count), probes: Array(repeating: nil, count: count),
+            refused: Array(repeating: Array(repeating: clock, count: count), count: 2))
+        let rotations = market.rotations + market.inner
+        for (id, rotation) in zip(ids, market.rotations) {
+            entry.pools.set(id, rotation) { name in rotations.first { $0.name == name } }
+        }
+        entry.leaves = ids.map { _ in [] }
+        return entry
+    }
+
+    mutating func draw(_ range: ClosedRange<Int64>) -> Int64 {
+        range.lowerBound + Int64(random.next() % UInt64(range.upperBound - range.lowerBound + 1))
     }
 
     func after(_ milliseconds: Int64) -> Instant { clock.advanced(byMilliseconds: milliseconds) }
@@ -130,6 +165,7 @@ struct PoolDay: Sendable {
         case .ends(let number): ends(number)
         case .changes(let seat): changes(seat)
         case .hears(let entry, let seat, let isThere, let isLeaving):
+            guard entries[entry].isUp else { return }
             entries[entry].isThere[seat] = isThere
             entries[entry].isLeaving[seat] = isLeaving
             place(entry)
@@ -137,6 +173,7 @@ struct PoolDay: Sendable {
         case .asks(let number): asksAgain(number)
         case .tick(let entry): tick(entry)
         case .buyerGoes(let number): buyerGoes(number)
+        case .nodeChanges(let number): nodeChanges(number)
         }
     }
 
@@ -150,8 +187,18 @@ struct PoolDay: Sendable {
     // MARK: Sellers
 
     private mutating func changes(_ number: Int) {
+        // Its node is dead, and nothing happens there.
+        if let host = market.seats[number].host, !entries[host].isUp {
+            queue.insert(.changes(number), at: after(60_000))
+            return
+        }
         let time = market.change(number, now: clock)
         queue.insert(.changes(number), at: after(time))
+        tellOthers(number)
+    }
+
+    /// What a seat is in now is heard of everywhere, a moment later.
+    private mutating func tellOthers(_ number: Int) {
         let mode = market.seats[number].mode
         trace("mode", number)
         for entry in entries.indices {
@@ -166,13 +213,47 @@ struct PoolDay: Sendable {
         }
     }
 
+    // MARK: Nodes
+
+    private mutating func nodeChanges(_ number: Int) {
+        trace("node", number)
+        let hosted = market.seats.indices.filter { market.seats[$0].host == number }
+        guard entries[number].isUp else {
+            entries[number] = entry()
+            for seat in hosted {
+                market.seats[seat].mode = .well
+                tellOthers(seat)
+                entries[number].isThere[seat] = true
+            }
+            place(number)
+            queue.insert(.nodeChanges(number), at: after(draw(3_600_000...20_000_000)))
+            return
+        }
+        entries[number].isUp = false
+        tally.deaths += 1
+        for seat in hosted where market.seats[seat].mode != .gone {
+            market.seats[seat].mode = .gone
+            tellOthers(seat)
+        }
+        // Its buyers' connections break with it.
+        for request in requests.indices where requests[request].entry == number && requests[request].isUnderWay {
+            if let attempt = requests[request].attempt, !attempts[attempt].isOver {
+                attempts[attempt].isOver = true
+                market.seats[attempts[attempt].seat].underWay -= 1
+            }
+            end(request, .lostNode)
+        }
+        queue.insert(.nodeChanges(number), at: after(draw(1_000...600_000)))
+    }
+
     private mutating func place(_ number: Int) {
-        for (pool, id) in Self.ids.enumerated() {
+        layOut(number)
+        for (pool, id) in ids.enumerated() {
             let names = entries[number].pools.tree(id)?.leaves.map(\.provider) ?? []
             var places: [PoolPlaces] = []
             var leaves: [[Int]] = []
             for name in names {
-                let seller = PoolMarket.sellers.firstIndex { $0.name == name }
+                let seller = market.seller(name)
                 let seats = market.seats.indices.filter {
                     market.seats[$0].seller == seller && entries[number].isThere[$0]
                 }
@@ -194,8 +275,8 @@ struct PoolDay: Sendable {
         var (can, full): ([Int], [Int]) = ([], [])
         for (number, seat) in seats.enumerated() where !entry.isLeaving[seat] {
             can.append(number)
-            let places = PoolMarket.sellers[market.seats[seat].seller].places
-            facts.window = PoolMarket.sellers[market.seats[seat].seller].window
+            let places = market.sellers[market.seats[seat].seller].places
+            facts.window = market.sellers[market.seats[seat].seller].window
             let free = places.map { max($0 - entry.underWay[seat], 0) } ?? .max
             if free == 0 { full.append(number) }
             facts.free = facts.free == .max || free == .max ? .max : facts.free + free

@@ -8,6 +8,7 @@ struct PoolMarket: Sendable {
         var name: String
         /// Tokens of its window.
         var window: Int
+        /// Nodes that it has workers at.
         var nodes: Int
         /// Requests that it takes at once at one node; nil: any number.
         var places: Int?
@@ -33,20 +34,25 @@ struct PoolMarket: Sendable {
     struct Seat: Sendable {
         var seller: Int
         var node: PublicKey
+        /// Which of the nodes that buyers ask it is at; nil: at none of them.
+        var host: Int?
         var mode = Mode.well
         var underWay = 0
     }
 
-    static let sellers = [
+    private static let builtIn = [
         Seller(name: "a", window: 131_072, nodes: 2, places: 6), Seller(name: "b", window: 32_768, nodes: 1, places: 6),
         Seller(name: "c", window: 16_384, nodes: 2, places: 3), Seller(name: "d", window: 16_384, nodes: 1, places: 4),
         Seller(name: "hosted", window: 200_000, nodes: 2, places: nil, isHosted: true),
     ]
 
+    /// The names that stand for a seller in a rotation.
+    func seller(_ name: String) -> Int? { sellers.firstIndex { $0.name == name } }
+
     static func key(_ seller: Int) -> RecordKey { RecordKey(Bytes16(high: 0x706f_6f6c, low: UInt64(seller))) }
 
     /// `even` shares by weight alone, `chat` keeps conversations together; both have the same sellers.
-    static func rotations() -> [Rotation] {
+    private static func rotations() -> [Rotation] {
         var even = Rotation.Settings()
         even.stickiness = .off
         let home = Rotation(name: "home", members: [member("c", 1), member("d", 1)])
@@ -62,18 +68,37 @@ struct PoolMarket: Sendable {
         Rotation.Member(.provider(name, model: "m"), weight: weight, tier: tier)
     }
 
+    let sellers: [Seller]
+    /// What buyers ask for, and the rotations that only stand in others.
+    let rotations: [Rotation]
+    let inner: [Rotation]
+    let policies: [Policy]
     var seats: [Seat] = []
     var random: SeededGenerator
 
     init(seed: UInt64) {
-        random = SeededGenerator(seed: seed)
-        for (number, seller) in Self.sellers.enumerated() {
+        let rotations = Self.rotations()
+        self.init(
+            sellers: Self.builtIn, rotations: Array(rotations.prefix(2)), inner: Array(rotations.dropFirst(2)),
+            policies: [], seed: seed)
+        for (number, seller) in sellers.enumerated() {
             for node in 0..<seller.nodes {
                 let raw = Bytes16(high: UInt64(number), low: UInt64(node))
                 seats.append(Seat(seller: number, node: PublicKey(Bytes32(high: raw, low: .zero))))
             }
         }
     }
+
+    init(sellers: [Seller], rotations: [Rotation], inner: [Rotation], policies: [Policy], seed: UInt64) {
+        self.sellers = sellers
+        self.rotations = rotations
+        self.inner = inner
+        self.policies = policies
+        random = SeededGenerator(seed: seed)
+    }
+
+    /// The pools of buyers, in their order.
+    var ids: [PoolID] { rotations.map { PoolID(scope: .global, name: $0.name) } }
 
     mutating func draw(_ range: ClosedRange<Int64>) -> Int64 {
         range.lowerBound + Int64(random.next() % UInt64(range.upperBound - range.lowerBound + 1))
@@ -82,7 +107,7 @@ struct PoolMarket: Sendable {
     /// What becomes of a seat next, and for how long.
     mutating func change(_ number: Int, now: Instant) -> Int64 {
         let seat = seats[number]
-        let isHosted = Self.sellers[seat.seller].isHosted
+        let isHosted = sellers[seat.seller].isHosted
         guard seat.mode == .well || seat.mode == .leaving else {
             seats[number].mode = .well
             return draw(600_000...10_000_000)
@@ -118,14 +143,14 @@ struct PoolMarket: Sendable {
     /// Whether a request would be served there now.
     func serves(_ number: Int, tokens: Int) -> Bool {
         let seat = seats[number]
-        let seller = Self.sellers[seat.seller]
+        let seller = sellers[seat.seller]
         return seat.mode == .well && tokens <= seller.window && seller.places.map { seat.underWay < $0 } ?? true
     }
 
     /// How a request fares that reaches a seat, and after how many milliseconds its fate shows: content, or a failure.
     mutating func fate(_ number: Int, tokens: Int, now: Instant) -> (afterMs: Int64, fault: Fault?) {
         let seat = seats[number]
-        let seller = Self.sellers[seat.seller]
+        let seller = sellers[seat.seller]
         switch seat.mode {
         case .gone: return (draw(1...20), .transport)
         case .leaving: return (draw(1...50), .busy)

@@ -1,5 +1,6 @@
 import MeshModel
 import MeshRouting
+import MeshTopology
 
 extension Scenario {
     /// Of `records`, each stands for three hundred requests.
@@ -11,8 +12,8 @@ extension Scenario {
     ) { parameters in
         var report = ScenarioReport("pools", parameters)
         var day = PoolDay(
-            nodes: min(parameters.nodes, 64), requests: parameters.records * requestsPerRecord, seed: parameters.seed,
-            isRestless: !parameters.rests)
+            nodes: min(parameters.nodes, 64), requests: parameters.records * requestsPerRecord,
+            market: PoolMarket(seed: parameters.seed), seed: parameters.seed, isRestless: !parameters.rests)
         day.run()
         day.tell(&report)
         return report
@@ -20,6 +21,17 @@ extension Scenario {
 }
 
 extension PoolDay {
+    /// The day of a topology's market: as many requests as its rotations' shares need to show.
+    static func day(of topology: Topology, _ parameters: ScenarioParameters) -> PoolDay? {
+        let market = PoolMarket(topology, seed: parameters.seed)
+        guard !market.rotations.isEmpty || !market.policies.isEmpty, !market.seats.isEmpty else { return nil }
+        return PoolDay(
+            nodes: topology.nodes.count, requests: topologyRequests, market: market, seed: parameters.seed,
+            nodesDie: topology.nodes.count > 1, isRestless: !parameters.rests)
+    }
+
+    private static let topologyRequests = 6_000
+
     func tell(_ report: inout ScenarioReport) {
         let all = requests.count
         func count(_ end: Request.End) -> Int { requests.count { $0.end == end } }
@@ -28,6 +40,11 @@ extension PoolDay {
         report.add("broken off behind content", Int64(count(.interrupted)), "")
         report.add("buyers who left", Int64(count(.cancelled)), "")
         report.add("refused in the end", Int64(count(.refused)), "")
+        if tally.deaths > 0 {
+            report.add("nodes that died", Int64(tally.deaths), "")
+            report.add("broken off with their node", Int64(count(.lostNode)), "")
+        }
+        if tally.byPolicy > 0 { report.add("attempts that policies chose", Int64(tally.byPolicy), "") }
         report.add("told to come again", Int64(tally.refusals - count(.refused)), "")
         report.add("attempts per 1000 requests", Int64(attempts.count * 1_000 / max(all, 1)), "")
         report.add("benched", Int64(tally.benched), "")
@@ -40,15 +57,20 @@ extension PoolDay {
         report.add("conversations that stayed", Int64(tally.stayed * 1_000 / max(tally.sessions, 1)), "of 1000")
         report.add("first attempts with all there", Int64(tally.firsts.flatMap { $0 }.reduce(0, +)), "")
         report.add("virtual time", clock.milliseconds(since: Instant(nanoseconds: 0)), "ms")
-        let errors = Self.ids.indices.map(tally.largestError)
         report.require(
             "every request has one end", requests.allSatisfy { $0.ends == 1 },
             "\(requests.count { $0.ends != 1 }) have not")
         report.require("no request is lost that somebody could have served", tally.lost == 0, "\(tally.lost)")
         report.require(
             "at most 1.1 attempts per request", attempts.count * 10 <= all * 11, "\(attempts.count) for \(all)")
-        report.require("shares as configured", errors[0] <= Self.shareError, "\(errors[0]) of 1000 off")
-        report.require("also with conversations", errors[1] <= Self.sessionError, "\(errors[1]) of 1000 off")
+        let even = market.rotations.indices.filter { market.rotations[$0].settings.stickiness == .off }
+        let sticky = market.rotations.indices.filter { market.rotations[$0].settings.stickiness != .off }
+        for (name, pools, bound) in [
+            ("shares as configured", even, Self.shareError), ("also with conversations", sticky, Self.sessionError),
+        ] {
+            guard let error = pools.map(tally.largestError).max() else { continue }
+            report.require(name, error <= bound, "\(error) of 1000 off")
+        }
         report.require("nothing that must not be", tally.breaches.isEmpty, tally.breaches.first ?? "")
         report.traceHash = traceHash
     }

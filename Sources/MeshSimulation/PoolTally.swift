@@ -15,6 +15,9 @@ struct PoolTally: Sendable {
     var returned = 0
     var sessions = 0
     var stayed = 0
+    /// Attempts that policies chose; nodes that died.
+    var byPolicy = 0
+    var deaths = 0
     var longestQueue = 0
     var longestWaitMs: Int64 = 0
     /// What must never happen and did.
@@ -27,8 +30,8 @@ struct PoolTally: Sendable {
 
     mutating func broken(_ what: String) { if breaches.count < 100 { breaches.append(what) } }
 
-    mutating func start(_ pools: Pools) {
-        shares = PoolDay.ids.map { id in
+    mutating func start(_ pools: Pools, _ ids: [PoolID]) {
+        shares = ids.map { id in
             let explained = pools.explain(id, PoolRequest(), now: Instant(nanoseconds: 0)) { _ in MemberFacts() }
             return explained.map(Self.shares) ?? []
         }
@@ -45,8 +48,10 @@ struct PoolTally: Sendable {
     }
 
     /// Whether every member has the share that its owner gave it, for this request and now.
-    func isWhole(_ pools: Pools, _ request: PoolDay.Request, _ facts: [MemberFacts], _ now: Instant) -> Bool {
-        let explained = pools.explain(PoolDay.ids[request.pool], PoolRequest(), now: now) { facts[$0] }
+    func isWhole(
+        _ pools: Pools, _ id: PoolID, _ request: PoolDay.Request, _ facts: [MemberFacts], _ now: Instant
+    ) -> Bool {
+        let explained = pools.explain(id, PoolRequest(), now: now) { facts[$0] }
         return explained.map { Self.shares($0) == shares[request.pool] } ?? false
     }
 
@@ -62,10 +67,7 @@ struct PoolTally: Sendable {
         lastMembers[key] = pick.leaf
     }
 
-    mutating func served(_ pool: Int, _ attempt: PoolDay.Attempt) {
-        guard attempt.isWhole else { return }
-        firsts[pool][attempt.attempt.pick.leaf] += 1
-    }
+    mutating func served(_ pool: Int, _ leaf: Int) { firsts[pool][leaf] += 1 }
 
     mutating func heard(_ news: PoolNews?) {
         switch news {

@@ -166,7 +166,17 @@ private struct TopologyRun {
         let agreed = simulation.run(forMs: Self.startMs) { $0.isConverged && isWhole($0) }
         report.require("all agree in the end", agreed != nil, "\(simulation.differing) differ")
         report.finish(simulation)
+        trade(&report)
         return report
+    }
+
+    /// A day of buyers, where the topology says what they choose from.
+    private func trade(_ report: inout ScenarioReport) {
+        guard var day = PoolDay.day(of: topology, parameters) else { return }
+        day.run()
+        let mesh = report.traceHash
+        day.tell(&report)
+        report.traceHash = Sodium.shared.hash16(mesh.bytes + day.traceHash.bytes, key: [])
     }
 
     private func changeWorker(_ simulation: inout Simulation, _ report: inout ScenarioReport) {

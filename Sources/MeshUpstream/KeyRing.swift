@@ -95,7 +95,7 @@ package struct KeyRing: Hashable, Sendable {
     }
 
     package mutating func refused(_ key: Int, _ failure: BackendFailure, now: Instant) {
-        rest(key, .refused(failure), milliseconds: Limits.upstreamKeyRestMs, now: now)
+        rest(key, .refused(failure), milliseconds: Limits.refusedKeyRestMs, now: now)
         lastTrial = now
     }
 

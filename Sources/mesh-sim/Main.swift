@@ -8,7 +8,7 @@ import MeshTopology
 struct MeshSim: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mesh-sim", abstract: "Runs many mesh nodes in virtual time and checks what must hold.",
-        subcommands: [Run.self, Replay.self, List.self])
+        subcommands: [Run.self, Sweep.self, Replay.self, List.self])
 }
 
 struct List: ParsableCommand {
@@ -50,6 +50,12 @@ struct ScenarioArguments: ParsableArguments {
     private static let usual = "spread"
 
     func report() throws -> ScenarioReport {
+        let (scenario, parameters) = try prepared()
+        return scenario.run(parameters)
+    }
+
+    /// What is to be run, and how; the seed can be set anew for each run.
+    func prepared() throws -> (Scenario, ScenarioParameters) {
         let chosen: Scenario
         var records = records ?? 20
         if let file {
@@ -65,7 +71,7 @@ struct ScenarioArguments: ParsableArguments {
         parameters.speaksFirst = speaksFirst
         parameters.keepsNames = !forgetsNames
         parameters.rests = !restless
-        return chosen.run(parameters)
+        return (chosen, parameters)
     }
 
     private static func topology(_ path: String) throws -> Topology {
@@ -90,6 +96,43 @@ struct Run: ParsableCommand {
         let report = try arguments.report()
         print(json ? ReportText.json(report) : ReportText.plain(report))
         if !report.holds { throw ExitCode(1) }
+    }
+}
+
+struct Sweep: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract:
+            "Runs a scenario or a topology file with many seeds, and names those with which something does not hold.")
+
+    @OptionGroup var arguments: ScenarioArguments
+    @Option(help: "How many seeds, 1 to 1000000, beginning with --seed.") var seeds = 100
+
+    func validate() throws {
+        guard (1...1_000_000).contains(seeds) else { throw ValidationError("--seeds takes 1 to 1000000") }
+        guard arguments.seed <= UInt64.max - UInt64(seeds) else { throw ValidationError("--seed is too large") }
+    }
+
+    func run() throws {
+        var (scenario, parameters) = try arguments.prepared()
+        var failed = 0
+        var extremes: [(name: String, unit: String, least: Int64, most: Int64)] = []
+        for seed in arguments.seed..<arguments.seed + UInt64(seeds) {
+            parameters.seed = seed
+            let report = scenario.run(parameters)
+            for check in report.checks where !check.holds { print("seed \(seed): \(check.name) (\(check.detail))") }
+            failed += report.holds ? 0 : 1
+            for figure in report.figures {
+                guard let known = extremes.firstIndex(where: { $0.name == figure.name }) else {
+                    extremes.append((figure.name, figure.unit, figure.value, figure.value))
+                    continue
+                }
+                extremes[known].least = min(extremes[known].least, figure.value)
+                extremes[known].most = max(extremes[known].most, figure.value)
+            }
+        }
+        for figure in extremes { print("  \(figure.name): \(figure.least) to \(figure.most) \(figure.unit)") }
+        print("\(scenario.name): \(seeds) seeds, \(failed) failed")
+        if failed > 0 { throw ExitCode(1) }
     }
 }
 

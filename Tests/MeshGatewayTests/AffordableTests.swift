@@ -58,4 +58,30 @@ import Testing
             }
         }
     }
+
+    // MARK: Pools
+
+    private static func seller(_ number: UInt64, _ prices: Prices?, owner: PublicKey = PublicKey(.zero))
+        -> CatalogProvider
+    {
+        CatalogProvider(
+            key: RecordKey(Bytes16(high: 1, low: number)), advertHash: .zero, owner: owner, providerID: "p\(number)",
+            scope: .global, homeNode: PublicKey(.zero), homeName: "north", access: .everyone, attachKeys: [],
+            prices: PriceList(prices.map { [PriceList.Entry(model: "", prices: $0)] } ?? []))
+    }
+
+    /// Of a pool's members those who are too dear are left out; where all are, the limit says so.
+    @Test func membersThatAreTooDearAreLeftOut() {
+        let stranger = PublicKey(Bytes32(high: Bytes16(high: 0, low: 9), low: .zero))
+        let cheap = Self.seller(1, Self.dollars(1, 2), owner: stranger)
+        let dear = Self.seller(2, Self.dollars(900_000, 900_000), owner: stranger)
+        let own = Self.seller(3, Self.dollars(900_000, 900_000))
+        let free = Self.seller(4, nil, owner: stranger)
+        func unpayable(_ members: [CatalogProvider]) -> [RecordKey] {
+            Self.affordable(left: 10_000).narrowed(PoolRequest(), members.map { ($0, "m") }).unpayable.map(\.provider)
+        }
+        #expect(unpayable([cheap, dear, own, free]) == [dear.key])
+        #expect(unpayable([cheap, own]) == [])
+        #expect(unpayable([dear]) == [])
+    }
 }

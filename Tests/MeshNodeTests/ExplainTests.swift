@@ -89,4 +89,39 @@ import Testing
             #expect(nobody.status == 404)
         }
     }
+
+    /// In the answer itself, for who asks for it.
+    @Test(arguments: [false, true]) func theWayIsToldInTheAnswer(isStream: Bool) async throws {
+        try await TwoSellers.open { shop in
+            try await shop.rotation(Self.rotation)
+            if isStream {
+                shop.first.answers { worker, request in
+                    worker.chunk(
+                        request, "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\n")
+                    worker.done(request)
+                }
+            }
+            let body = #"{"model":"rotation/pair","stream":\#(isStream),"messages":[]}"#
+            let reply = try await shop.bob.call(
+                "POST", Buyer.chat, headers: ["x-openrouter-metadata: Enabled"], body: body)
+            #expect(reply.status == 200, "\(reply.text)")
+            let document: JSONValue?
+            if isStream {
+                let events = reply.text.split(separator: "\n\n").map { String($0.dropFirst("data: ".count)) }
+                #expect(events.last == "[DONE]")
+                document = try JSONValue.parse(Array(events.dropLast().last?.utf8 ?? "".utf8))
+            } else {
+                document = reply.document
+                #expect(document?["id"]?.text == "x")
+            }
+            let told = try #require(document?["openrouter_metadata"], "\(reply.text)")
+            #expect(told["requested"]?.text == "rotation/pair")
+            #expect(told["attempt"]?.integer == 1)
+            #expect(told["endpoints"]?["total"]?.integer == 2)
+            let selected = told["endpoints"]?["available"]?.elements?.filter { $0["selected"] == .boolean(true) } ?? []
+            #expect(selected.map { $0["provider"]?.text } == [reply["aisbf-provider"]])
+            let plain = try await shop.bob.ask(body)
+            #expect(!plain.text.contains("openrouter_metadata"))
+        }
+    }
 }

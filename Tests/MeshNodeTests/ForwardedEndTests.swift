@@ -7,7 +7,7 @@ import Testing
 
 /// How the end of an answer crosses a link: in trailers, or, from a node that sends none, in the stream itself.
 @Suite(.serialized, .nodeLog) struct ForwardedEndTests {
-    private static let word = #"data: {"choices":[{"delta":{"content":"a"}}]}"# + "\n\n"
+    private static let word = #"data: {"choices":[{"delta":{"role":"assistant","content":"a"}}]}"# + "\n\n"
     private static let done = "data: [DONE]\n\n"
 
     private struct Row: Sendable, CustomStringConvertible {

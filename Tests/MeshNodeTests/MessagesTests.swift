@@ -230,6 +230,29 @@ import Testing
         }
     }
 
+    /// However the worker is found: by a rotation, a policy or an alias.
+    @Test(arguments: [false, true]) func rotationsAndPoliciesChooseLikewise(passes: Bool) async throws {
+        try await Shop.open(capabilities: #"{"openai_compat":{"messages":\#(passes)}}"#) { shop in
+            _ = try await shop.node.administer("POST", "rotations", #"{"name":"one","members":["lab/m1"]}"#)
+            for name in ["rotation/one", "auto:cheap", "claude/one", "claude/auto"] {
+                let connection = try await Self.start(
+                    shop, #"{"model":"\#(name)","messages":[{"role":"user","content":"hi"}]}"#)
+                defer { connection.close() }
+                let request = try await shop.worker.request(passes ? "proxy" : "chat.completions")
+                let model = passes ? request["payload"]?["body"]?["model"] : request["payload"]?["model"]
+                #expect(model?.text == "m1", "\(name)")
+                shop.worker.answer(
+                    request,
+                    payload: passes
+                        ? #"{"status_code":200,"body":{"type":"message","content":[]}}"#
+                        : #"{"choices":[{"index":0,"message":{"content":"ho"},"finish_reason":"stop"}]}"#)
+                let reply = try await connection.reply()
+                #expect(reply.status == 200 && reply.document?["type"]?.text == "message", "\(name): \(reply.text)")
+                #expect((reply["aisbf-translation"] == nil) == passes, "\(name)")
+            }
+        }
+    }
+
     @Test(arguments: [false, true]) func explainSaysWhatBecomesOfIt(passes: Bool) async throws {
         try await Shop.open(capabilities: #"{"openai_compat":{"messages":\#(passes)}}"#) { shop in
             let reply = try await shop.buyer.call(

@@ -79,6 +79,37 @@ import Testing
             #expect(refused.status == 402 && refused.errorCode == "budget_exceeded", "\(refused.text)")
         }
     }
+
+    /// The same among the members of a rotation; and an explanation says so, and what is left.
+    @Test func aDearMemberKeepsNobodyFromTheOthers() async throws {
+        try await TwoSellers.open { shop in
+            try await Self.prices(shop, den: #"{"m2":{"input":"900000","output":"900000"}}"#)
+            try await shop.rotation(
+                #"{"name":"pair","members":[{"target":"lab","weight":1},{"target":"den/m2","weight":3}]}"#)
+            _ = try await shop.node.administer("PUT", "limits/user/bob", #"{"money_per_month":"1"}"#)
+            let before = shop.second.count
+            for _ in 0..<4 {
+                let reply = try await shop.bob.ask(Self.chat("rotation/pair"))
+                #expect(reply.status == 200 && reply["aisbf-provider"] == "global@north/lab", "\(reply.text)")
+            }
+            #expect(shop.second.count == before)
+            func explain(_ model: String) async throws -> JSONValue {
+                let reply = try await shop.bob.call("POST", "/v1/route/explain", body: Self.chat(model))
+                return try #require(reply.document)
+            }
+            let told = try await explain("rotation/pair")
+            #expect(told["winner"]?["provider"]?.text == "global@north/lab", "\(told)")
+            #expect(told["candidates"]?.elements?.map { $0["reason"]?.text } == [nil, "budget"], "\(told)")
+            let limits = told["limits"]?.elements ?? []
+            let month = try #require(limits.first { $0["limit"]?.text == "money_per_month" })
+            #expect(month["subject"]?.text == "user" && month["amount"]?.text == "1")
+            #expect(month["refuses"] == .boolean(false))
+            let dear = try await explain("den/m2")
+            #expect(dear["winner"] == .null)
+            #expect(dear["error"]?["code"]?.text == "budget_exceeded", "\(dear)")
+            #expect(dear["limits"]?.elements?.contains { $0["refuses"] == .boolean(true) } ?? false, "\(dear)")
+        }
+    }
 }
 
 /// Of the day before this one, in seconds.

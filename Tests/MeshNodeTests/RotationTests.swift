@@ -37,6 +37,36 @@ import Testing
         }
     }
 
+    /// A member whose worker was lost three times over rests for a minute, and is back as soon as a worker is.
+    @Test func whoWasLostIsBackWithItsWorker() async throws {
+        try await TwoSellers.open { shop in
+            try await shop.rotation(#"{"name":"pair","members":["lab",{"target":"den/m2","tier":1}]}"#)
+            shop.first.answers(Serving.silent)
+            var waiting: [RawConnection] = []
+            for _ in 0..<3 { waiting.append(try await shop.bob.start(#"{"model":"rotation/pair","messages":[]}"#)) }
+            try await eventually("the worker has them") { shop.first.count == 3 }
+            shop.first.worker.connection.close()
+            for connection in waiting {
+                let reply = try await connection.reply()
+                #expect(reply.status == 200 && reply["aisbf-provider"] == "global@north/den", "\(reply.text)")
+            }
+            #expect(try await shop.ask()["aisbf-provider"] == "global@north/den")
+            let made = try await shop.node.administer("POST", "providers/global/lab/tokens", "{}")
+            let token = made["registration_token"]?.text ?? ""
+            let worker = try await eventually("a worker is admitted again", within: 20) {
+                try? await ScriptedWorker.attach(
+                    shop.node.buyerPort, provider: "lab", token: token, client: "w-lab", models: ["m1"])
+            }
+            let again = Serving(worker)
+            let running = Task { await again.run() }
+            defer { running.cancel() }
+            // Well before its rest would be over.
+            try await eventually("the member is asked again", within: 20) {
+                try await shop.ask()["aisbf-provider"] == "global@north/lab"
+            }
+        }
+    }
+
     @Test func whenAllHaveFailedTheBuyerHearsOfEach() async throws {
         try await TwoSellers.open { shop in
             try await shop.rotation(Self.pair)

@@ -16,6 +16,31 @@ import Testing
             shop.node.buyerPort, provider: "rig", token: token, client: client, username: "alice")
     }
 
+    @Test func whyItsWorkersGetNothing() async throws {
+        try await Shop.open { shop in
+            let (alice, token) = try await Self.seller(shop)
+            func gates() async throws -> [String: String] {
+                let reply = try await alice.call("GET", "/api/admin/v1/providers/alice/rig/why")
+                let gates = reply.document?["gates"]?.elements ?? []
+                return Dictionary(
+                    gates.map { ($0["gate"]?.text ?? "", $0["state"]?.text ?? "") }, uniquingKeysWith: { $1 })
+            }
+            let alone = try await gates()
+            #expect(alone["workers"] == "closed", "\(alone)")
+            #expect(alone["advert"] == "open" && alone["node"] == "open" && alone["access"] == "open")
+            let worker = try await Self.attach(shop, token)
+            try await eventually("the worker's models") { try await gates()["models"] == "open" }
+            let there = try await gates()
+            #expect(there["workers"] == "open" && there["places"] == "open" && there["limits"] == "open", "\(there)")
+            _ = try await shop.node.administer("PUT", "limits/provider/alice/rig", #"{"requests_per_minute":0}"#)
+            #expect(try await gates()["limits"] == "closed")
+            try await shop.node.user("eve")
+            let eve = try await shop.node.key(of: "eve")
+            #expect(try await eve.call("GET", "/api/admin/v1/providers/alice/rig/why").status == 404)
+            _ = worker
+        }
+    }
+
     @Test func whyAWorkerIsAwayIsShownToItsOwnerAndToNobodyElse() async throws {
         try await Shop.open { shop in
             let (alice, token) = try await Self.seller(shop)

@@ -52,7 +52,15 @@ struct PreparedNode: Sendable {
     let directory = "/tmp/aisbf-\(UInt32.random(in: 0 ... .max))"
     let summary: NodeSummary
 
-    init(_ name: String) async throws {
+    /// - Parameter other: a node of the same operator.
+    init(_ name: String, operatorOf other: PreparedNode? = nil) async throws {
+        if let other {
+            try FileManager.default.createDirectory(
+                atPath: "\(directory)/keys", withIntermediateDirectories: true,
+                attributes: [.posixPermissions: 0o700])
+            try FileManager.default.copyItem(
+                atPath: "\(other.directory)/keys/operator.key", toPath: "\(directory)/keys/operator.key")
+        }
         summary = try NodeEntry.initialise(try await Self.configuration(name, directory))
     }
 

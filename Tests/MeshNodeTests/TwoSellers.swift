@@ -11,6 +11,7 @@ final class Serving: Sendable {
     private let answer: Mutex<Answer>
     private let served = Mutex(0)
     private let seen = Mutex<JSONValue?>(nil)
+    private let requested = Mutex<JSONValue?>(nil)
 
     init(_ worker: ScriptedWorker, answer: @escaping Answer = Serving.well) {
         self.worker = worker
@@ -28,14 +29,17 @@ final class Serving: Sendable {
 
     /// What the last request held.
     var latest: JSONValue? { seen.withLock { $0 } }
+    /// The last request, for who answers it later.
+    var asked: JSONValue? { requested.withLock { $0 } }
     var count: Int { served.withLock { $0 } }
     func answers(_ next: @escaping Answer) { answer.withLock { $0 = next } }
 
     func run() async {
         while !Task.isCancelled {
             guard let request = try? await worker.request("chat.completions") else { continue }
-            served.withLock { $0 += 1 }
             seen.withLock { $0 = request["payload"] }
+            requested.withLock { $0 = request }
+            served.withLock { $0 += 1 }
             answer.withLock { $0 }(worker, request)
         }
     }

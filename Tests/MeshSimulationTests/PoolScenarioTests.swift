@@ -20,6 +20,12 @@ import Testing
         #expect(report.holds, "\(ReportText.plain(report))")
     }
 
+    /// A request that met nobody but full members, where one of another tier was free.
+    @Test func whoIsFullCostsNoAttempt() throws {
+        let report = try run(seed: 5_072, records: 20)
+        #expect(report.holds, "\(ReportText.plain(report))")
+    }
+
     /// Enough goes wrong in it for that to mean something.
     @Test func somethingHappens() throws {
         let report = try run(seed: 1)
@@ -37,7 +43,7 @@ import Testing
 
     /// The negative control: pools that hear of no failure ask who said no, and lose requests.
     @Test func theChecksCanFail() throws {
-        let report = try run(seed: 1, records: 20, rests: false)
+        let report = try run(seed: 11, records: 60, rests: false)
         #expect(report.checks.contains { $0.name == "nothing that must not be" && !$0.holds })
         #expect(report.checks.contains { $0.name.contains("is lost") && !$0.holds })
     }

@@ -22,7 +22,7 @@ import Testing
         return try Topology.parse(text).get()
     }
 
-    @Test(arguments: ["single", "triangle"], 1...3 as ClosedRange<UInt64>)
+    @Test(arguments: ["single", "triangle", "pool"], 1...3 as ClosedRange<UInt64>)
     func everyShippedFileHolds(name: String, seed: UInt64) throws {
         let report = run(try shipped(name), seed: seed)
         #expect(report.holds, "\(ReportText.plain(report))")
@@ -33,6 +33,23 @@ import Testing
         let triangle = try shipped("triangle")
         #expect(ReportText.json(run(triangle, seed: 9)) == ReportText.json(run(triangle, seed: 9)))
         #expect(run(triangle, seed: 9).traceHash != run(triangle, seed: 10).traceHash)
+    }
+
+    /// Buyers choose by the rotation and the policy of `pool.yaml` for a day, while workers and whole nodes go and come.
+    @Test func aMarketIsTradedIn() throws {
+        let report = run(try shipped("pool"), seed: 5)
+        #expect(report.holds, "\(ReportText.plain(report))")
+        for name in ["nodes that died", "attempts that policies chose", "found well again", "served"] {
+            #expect(try #require(report.figures.first { $0.name == name }).value > 0, "\(name)")
+        }
+        let triangle = run(try shipped("triangle"))
+        #expect(!triangle.figures.contains { $0.name == "served" }, "it has nothing to choose from")
+    }
+
+    /// The negative control: pools that hear of no failure ask whoever said no.
+    @Test func aMarketThatLearnsNothingIsFoundOut() throws {
+        let report = run(try shipped("pool")) { $0.rests = false }
+        #expect(!report.holds)
     }
 
     /// The negative control of what is said and when.

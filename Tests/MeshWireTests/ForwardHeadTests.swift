@@ -70,4 +70,15 @@ import Testing
             #expect(ForwardPath(text) == nil)
         }
     }
+
+    /// Golden: what is signed beside a request.
+    @Test func whatKeepsItFromBeingDoneTwice() {
+        let once = Bytes16(high: 0x0123_4567_89ab_cdef, low: 0xfedc_ba98_7654_3210)
+        #expect(ForwardSpend.text(once: nil) == "none")
+        #expect(ForwardSpend.text(once: once) == "none; once=0123456789abcdeffedcba9876543210")
+        #expect(ForwardSpend.once(in: ForwardSpend.text(once: once)) == once)
+        for text in ["none", "", "none; once=", "none; once=01", "once=0123456789abcdeffedcba9876543210"] {
+            #expect(ForwardSpend.once(in: text) == nil, "\(text)")
+        }
+    }
 }

@@ -103,10 +103,15 @@ struct ProviderCommand: AsyncParsableCommand {
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show one provider with its tokens and workers.")
         @OptionGroup var name: ProviderName
+        @Flag(help: "Say why its workers get no requests: every gate on their way, and how it stands.") var why = false
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
 
         func run() async throws {
+            if why {
+                return output.printList(
+                    try await admin.client().get("\(name.path)/why"), key: "gates", .gates, empty: "nothing is known")
+            }
             let answer = try await admin.client().get(name.path)
             if output.json { return Console.print(answer.pretty) }
             let provider = ProviderDocument(answer)

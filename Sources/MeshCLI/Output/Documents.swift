@@ -86,6 +86,9 @@ extension TableLayout {
         ("BUSY", "in_flight"), ("TOK/S", "tokens_per_second"), ("FIRST MS", "first_content_ms"),
     ])
 
+    /// What stands between workers and requests.
+    static let gates = TableLayout([("GATE", "gate"), ("STATE", "state"), ("WHY", "words")])
+
     static let prices = TableLayout([
         ("MODEL", "model"), ("CURRENCY", "currency"), ("INPUT / M", "input"), ("CACHED / M", "cached_input"),
         ("OUTPUT / M", "output"), ("REQUEST", "request"), ("IMAGE", "image"), ("SECOND", "second"),

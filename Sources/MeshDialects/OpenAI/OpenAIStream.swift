@@ -11,6 +11,22 @@ package enum OpenAIStream {
         EventText.event(error.document(requestID: requestID).bytes)
     }
 
+    /// The last chunk of a stream whose buyer wants to know what was used, counted by a node.
+    package static func usage(
+        id: String?, model: String, at seconds: Int64, prompt: Int64, completion: Int64
+    ) -> [UInt8] {
+        let chunk: JSONValue = [
+            "id": .string(id ?? "chatcmpl-0"), "object": "chat.completion.chunk", "created": .integer(seconds),
+            "model": .string(model), "choices": [],
+            "usage": [
+                "prompt_tokens": .integer(prompt), "completion_tokens": .integer(completion),
+                "total_tokens": .integer(prompt + completion),
+            ],
+            "aisbf": ["is_estimated": true],
+        ]
+        return EventText.event(chunk.bytes)
+    }
+
     /// Stands between the words of one that broke off and those of who goes on: a chunk without a choice, as that of
     /// `usage` is, which programs pass over.
     package static func resumed(provider: String, node: String, worker: String?, attempt: Int) -> [UInt8] {

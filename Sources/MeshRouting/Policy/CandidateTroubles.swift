@@ -18,6 +18,12 @@ package struct CandidateKey: Hashable, Sendable {
 package struct CandidateTroubles: Sendable {
     private struct Trouble {
         var failures = 0
+        /// Until when it is left alone, because it said so or because its key was refused.
+        var toldUntil: Instant?
+        /// When it was asked all the same.
+        var askedEarly: Instant?
+        /// Whether it was out of reach in all of them.
+        var wasOnlyLost = true
         /// Nil when it is not passed over.
         var until: Instant?
     }
@@ -39,16 +45,19 @@ package struct CandidateTroubles: Sendable {
         case .none, .full: return false
         case .count:
             trouble.failures += 1
+            trouble.wasOnlyLost = trouble.wasOnlyLost && fault == .transport
             if trouble.failures >= Limits.policyFailures {
                 let doublings = Int64(min(trouble.failures - Limits.policyFailures, 4))
                 restMs = min(Limits.policyRestMs << doublings, Limits.policyRestLongestMs)
             }
-        case .rest(let seconds): restMs = min(Int64(seconds ?? 1) * 1_000, Limits.policyRestLongestMs)
-        case .down: restMs = Limits.policyRestLongestMs
+        case .rest, .down:
+            restMs = fault.restMs ?? Limits.policyRestMs
+            trouble.wasOnlyLost = false
         }
         guard troubles[key] != nil || makeRoom() else { return false }
         if restMs > 0 {
             let until = now.advanced(byMilliseconds: restMs)
+            if fault.restMs != nil { trouble.toldUntil = max(trouble.toldUntil ?? until, until) }
             trouble.until = max(trouble.until ?? until, until)
             soonest = min(soonest ?? until, until)
         }
@@ -57,6 +66,43 @@ package struct CandidateTroubles: Sendable {
     }
 
     package mutating func answered(_ key: CandidateKey) { troubles.removeValue(forKey: key) }
+
+    /// Those that are passed over.
+    package var passedOver: [CandidateKey] { troubles.filter { $0.value.until != nil }.map(\.key) }
+
+    /// Those of whom it is held that they were out of reach, and nothing else.
+    package var lost: [CandidateKey] { troubles.filter { $0.value.wasOnlyLost }.map(\.key) }
+
+    /// Those that may be asked although they are passed over, when nobody else is left: not by their own word or
+    /// for a refused key, and not just now.
+    package func mayBeAskedEarly(now: Instant) -> [CandidateKey] {
+        troubles.filter { _, trouble in
+            let asked = trouble.askedEarly.map { now.milliseconds(since: $0) } ?? .max
+            let isTold = trouble.toldUntil.map { now < $0 } ?? false
+            return trouble.until != nil && !isTold && asked >= Limits.poolEarlyAskMs
+        }.map(\.key)
+    }
+
+    /// Of those the one that was not asked for the longest time, of several the first of `keys`; nil where there is none.
+    package mutating func askEarly(_ keys: [CandidateKey], now: Instant) -> CandidateKey? {
+        let may = mayBeAskedEarly(now: now)
+        let never = Instant(nanoseconds: .min)
+        var best: (key: CandidateKey, asked: Instant)?
+        for key in keys where may.contains(key) {
+            let asked = troubles[key]?.askedEarly ?? never
+            if best.map({ asked < $0.asked }) ?? true { best = (key, asked) }
+        }
+        if let best { troubles[best.key]?.askedEarly = now }
+        return best?.key
+    }
+
+    /// It was gone and is back: chosen from again, and the next failure has it passed over again.
+    package mutating func cameBack(_ key: CandidateKey) {
+        guard let trouble = troubles[key], trouble.wasOnlyLost else { return }
+        troubles[key]?.until = nil
+        troubles[key]?.failures = min(trouble.failures, Limits.policyFailures - 1)
+        soonest = troubles.values.compactMap(\.until).min()
+    }
 
     /// Those whose time is over. What they have failed before counts until they answer.
     package mutating func returned(now: Instant) -> [CandidateKey] {

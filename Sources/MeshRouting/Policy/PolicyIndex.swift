@@ -200,6 +200,10 @@ package struct PolicyIndex: Sendable {
         }
     }
 
+    package func number(of key: CandidateKey) -> Int? {
+        number(provider: key.provider, node: key.node, model: key.model)
+    }
+
     package func candidate(_ number: Int) -> PolicyCandidate {
         let row = rows[number]
         let node = nodes[Int(row.node)]

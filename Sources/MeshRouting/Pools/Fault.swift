@@ -39,6 +39,16 @@ package enum Fault: Hashable, Sendable {
         case down
     }
 
+    /// For how long the member takes nothing, where its own word says so: in pools and policies alike. Nil where it said
+    /// no time, or nothing of the kind.
+    package var restMs: Int64? {
+        switch consequence.penalty {
+        case .none, .full, .count, .rest(nil): nil
+        case .rest(let seconds?): Int64(min(max(seconds, 1), Limits.retryAfterSeconds)) * 1_000
+        case .down: Limits.refusedKeyRestMs
+        }
+    }
+
     package struct Consequence: Hashable, Sendable {
         package var penalty: Penalty
         /// Whether another member may be asked.
@@ -100,7 +110,9 @@ extension Fault {
         // In a stream there is no status.
         case .workerError where ContextWords.tellOfLength(error.message, status: 400): self = .context
         case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accountDisabled, .notFound,
-            .methodNotAllowed, .modelAmbiguous, .conflict, .requestTimeout, .unsupportedEncoding, .headersTooLarge:
+            .methodNotAllowed, .modelAmbiguous, .conflict, .requestTimeout, .unsupportedEncoding, .headersTooLarge,
+            .idempotencyInProgress, .idempotencyNoAnswer, .idempotencyKeyReused:
+            // The request as it stands; whoever was asked next would do work that is done already.
             self = .client
         case .contextOverflow: self = .context
         // What one does not have, or does not give to this buyer, another may.

@@ -132,7 +132,7 @@ struct HealthBoard: Sendable {
 
     mutating func down(_ place: Int, now: Instant) {
         entries[place].isDown = true
-        entries[place].recovery.rest(until: now.advanced(byMilliseconds: Limits.poolDownMs))
+        entries[place].recovery.rest(until: now.advanced(byMilliseconds: Limits.refusedKeyRestMs))
     }
 
     // MARK: Probes

@@ -15,6 +15,12 @@ struct Recovery: Hashable, Sendable {
     /// When it was found well again; nil once that is long ago.
     private var returned: Instant?
 
+    /// Its time is over now, if it rests: one request shows whether it is well.
+    mutating func end(now: Instant) {
+        guard let until, now < until else { return }
+        self.until = now
+    }
+
     /// It rests, at least until then: a later time is never forgotten for an earlier one.
     mutating func rest(until instant: Instant) {
         until = until.map { max($0, instant) } ?? instant
@@ -49,6 +55,8 @@ struct MemberHealth: Hashable, Sendable {
     private var older = Tally()
     private var newer = Tally()
     private var newerSince: Instant?
+    /// Whether it was out of reach in all the failures that count, and did nothing wrong in any.
+    private var wasOnlyLost = true
 
     private struct Tally: Hashable, Sendable {
         var all = 0
@@ -57,32 +65,56 @@ struct MemberHealth: Hashable, Sendable {
 
     mutating func succeeded(_ settings: Rotation.Settings, now: Instant) {
         inARow = 0
+        if recovery.until == nil { wasOnlyLost = true }
         count(isFailure: false, settings, now)
         if recovery.isOver(now: now) { level = 0 }
     }
 
     /// A failure while it takes requests. Those that come in late, while it rests, say nothing new.
     /// - Returns: whether it is benched now.
-    mutating func failed(_ settings: Rotation.Settings, _ random: inout SeededGenerator, now: Instant) -> Bool {
+    mutating func failed(
+        _ fault: Fault, _ settings: Rotation.Settings, _ random: inout SeededGenerator, now: Instant
+    ) -> Bool {
         guard recovery.until == nil else { return false }
         inARow += 1
+        wasOnlyLost = wasOnlyLost && fault == .transport
         count(isFailure: true, settings, now)
         let all = older.all + newer.all
         let isTooOften =
             all >= settings.errorMinimum && (older.failed + newer.failed) * 100 >= all * settings.errorPercent
         guard inARow >= settings.failures || isTooOften else { return false }
+        // Of those that failed between others that were served nothing more is known.
+        if inARow < settings.failures { wasOnlyLost = false }
         bench(settings, &random, now: now)
         return true
     }
 
     /// The request that was to show whether it is well has failed.
-    mutating func probeFailed(_ settings: Rotation.Settings, _ random: inout SeededGenerator, now: Instant) {
+    mutating func probeFailed(
+        _ fault: Fault, _ settings: Rotation.Settings, _ random: inout SeededGenerator, now: Instant
+    ) {
+        wasOnlyLost = wasOnlyLost && fault == .transport
         bench(settings, &random, now: now)
     }
 
     mutating func probeSucceeded(now: Instant) {
         recovery.open(now: now)
         forget()
+        wasOnlyLost = true
+    }
+
+    /// Whether it is held against it that it was out of reach, and nothing else: over once it is back.
+    func isOnlyLost(now: Instant) -> Bool {
+        guard wasOnlyLost, inARow > 0 || recovery.until != nil else { return false }
+        if case .resting = recovery.phase(now: now) { return true }
+        return inARow > 0
+    }
+
+    /// It is back, as somebody else or with a new connection. If it rests, one request shows whether it is well.
+    mutating func returned(now: Instant) {
+        guard isOnlyLost(now: now) else { return }
+        recovery.end(now: now)
+        inARow = 0
     }
 
     private mutating func bench(_ settings: Rotation.Settings, _ random: inout SeededGenerator, now: Instant) {

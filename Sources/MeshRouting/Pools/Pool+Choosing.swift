@@ -7,13 +7,14 @@ extension Pool {
         _ request: PoolRequest, _ commons: inout PoolCommons, now: Instant, facts: (Int) -> MemberFacts
     ) -> PoolChoice {
         let isRetry = !request.tried.isEmpty
+        noticeReturns(now: now, facts: facts)
         if !isRetry, request.ticket == nil { budget.requestBegan() }
         if isRetry {
-            guard request.tried.count < settings.attempts else { return exhausted(.attempts, request, &commons, now) }
+            guard settings.mayAskMore(request) else { return exhausted(.attempts, request, &commons, now) }
             guard budget.spend(now: now) else { return exhausted(.retryBudget, request, &commons, now) }
         }
         // Who met somebody full, or has one attempt left, goes where all was well lately, in whatever tier.
-        let isLast = isRetry && request.tried.count == settings.attempts - 1
+        let isLast = isRetry && request.spent == settings.attempts - 1
         let scope: Scope = isLast || request.tried.last?.wasFull == true ? .surely : .others
         survey(request, scope, commons.board, now, facts)
         if scope == .surely, groups[0].serving == nil { survey(request, .others, commons.board, now, facts) }
@@ -221,13 +222,15 @@ extension Pool {
         }
     }
 
-    /// Of those that rest for their failures the one that will be back first. One request at a time, and not many: what
-    /// rests by its own word is left alone.
+    /// Of those that rest for their failures the one that was not asked for the longest time; of several the one that will
+    /// be back first. One request at a time, and not many: what rests by its own word, or for its key, is left alone.
     private func leastBad() -> Int? {
-        var best: (leaf: Int, until: Instant)?
+        var best: (leaf: Int, early: Early)?
         for leaf in leaves.indices where leaves[leaf].twin == nil {
-            guard let early = standings[leaf].early, best.map({ early.until < $0.until }) ?? true else { continue }
-            best = (leaf, early.until)
+            guard let early = standings[leaf].early, best.map({ early.isBetter(than: $0.early) }) ?? true else {
+                continue
+            }
+            best = (leaf, early)
         }
         return best?.leaf
     }

@@ -24,7 +24,9 @@ extension Pool {
         guard let (leaf, seat) = seat(attempt.pick, attempt.node), endProbe(attempt, &commons) else { return nil }
         let place = leaves[leaf].seats[seat].place
         leaves[leaf].seats[seat].health.probeSucceeded(now: now)
-        if !isResting(place, commons, now) { commons.board.open(place, now: now) }
+        if !isResting(place, commons, now) {
+            commons.board.open(place, now: now)
+        }
         wake(for: nil, isNew: true, &commons, now)
         return .returned
     }
@@ -65,15 +67,14 @@ extension Pool {
             return nil
         case .count:
             if wasProbe {
-                leaves[leaf].seats[seat].health.probeFailed(settings, &random, now: now)
+                leaves[leaf].seats[seat].health.probeFailed(fault, settings, &random, now: now)
             } else {
-                let isBenched = leaves[leaf].seats[seat].health.failed(settings, &random, now: now)
+                let isBenched = leaves[leaf].seats[seat].health.failed(fault, settings, &random, now: now)
                 guard isBenched else { return nil }
             }
             return leaves[leaf].seats[seat].health.recovery.until.map { .benched(until: $0) }
-        case .rest(let seconds):
-            let told = seconds.map { Int64(min(max($0, 1), Limits.retryAfterSeconds)) * 1_000 }
-            commons.board.rest(place, until: now.advanced(byMilliseconds: told ?? settings.cooldownMs))
+        case .rest:
+            commons.board.rest(place, until: now.advanced(byMilliseconds: fault.restMs ?? settings.cooldownMs))
             return commons.board[place].recovery.until.map { .rests(until: $0) }
         case .down:
             commons.board.down(place, now: now)

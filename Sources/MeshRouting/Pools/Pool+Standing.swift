@@ -22,7 +22,7 @@ extension Pool {
             standing.reason = never
             return standing
         }
-        guard leaves[number].provider != nil else {
+        guard let provider = leaves[number].provider else {
             standing.reason = .unauthorised
             return standing
         }
@@ -40,6 +40,10 @@ extension Pool {
         if facts.exclusion == .draining { standing.isIn = false }
         if let exclusion = facts.exclusion, !exclusion.passes {
             standing.reason = exclusion
+        } else if !request.unpayable.isEmpty,
+            request.unpayable.contains(PoolOffer(provider: provider, model: leaves[number].model))
+        {
+            standing.reason = .budget
         } else if let exceeded = request.exceeded, let window = facts.window, window <= exceeded {
             standing.reason = .context
         } else if facts.seats.areNone(of: leaves[number].placed) {
@@ -92,11 +96,7 @@ extension Pool {
             return
         case (.resting(let until), _):
             standing.soonest = earlier(standing.soonest, until)
-            let asked = entry.askedEarly.map { now.milliseconds(since: $0) } ?? .max
-            let isFirst = standing.early.map { until < $0.until } ?? true
-            if !isTried, !isFull, isFirst, asked >= Limits.poolEarlyAskMs, !entry.isProbed(now: now) {
-                standing.early = (number, until)
-            }
+            if !isTried, !isFull { ask(early: number, until, entry, now, &standing) }
             return
         case (.halfOpen(let first), .halfOpen(let second)): since = max(first, second)
         case (.halfOpen(let first), .open): since = first
@@ -108,6 +108,16 @@ extension Pool {
         } else if !isTried, !isFull, standing.halfOpen.map({ since < $0.since }) ?? true {
             standing.halfOpen = (number, since)
         }
+    }
+
+    /// A seat that rests may be asked all the same when nobody else is left: the one that was not for the longest time.
+    private func ask(
+        early number: Int, _ until: Instant, _ entry: HealthBoard.Entry, _ now: Instant, _ standing: inout Standing
+    ) {
+        let asked = entry.askedEarly.map { now.milliseconds(since: $0) } ?? .max
+        guard asked >= Limits.poolEarlyAskMs, !entry.isProbed(now: now) else { return }
+        let early = Early(seat: number, until: until, asked: entry.askedEarly)
+        if standing.early.map(early.isBetter(than:)) ?? true { standing.early = early }
     }
 
     /// Places that are kept for others are none.

@@ -24,6 +24,8 @@ struct Pool: Sendable {
         let place: Int
         var health = MemberHealth()
         var underWay = 0
+        /// Whether it was gone when last looked at.
+        var isAway = false
     }
 
     struct Leaf: Sendable {
@@ -51,13 +53,26 @@ struct Pool: Sendable {
         /// Its seat that has been half open for the longest time, and whose probe is free.
         var halfOpen: (seat: Int, since: Instant)?
         /// The seat that rests and may be asked all the same, when nobody else is left.
-        var early: (seat: Int, until: Instant)?
+        var early: Early?
         var soonest: Instant?
         /// Whether it is open, whatever this request may need.
         var isIn = false
         /// Whether one of its seats is being tried out; whether one is open and has no free place.
         var isBusy = false
         var isFull = false
+    }
+
+    /// A seat that rests: until when, and when it was asked all the same for the last time.
+    struct Early: Sendable {
+        var seat: Int
+        var until: Instant
+        var asked: Instant?
+
+        func isBetter(than other: Early) -> Bool {
+            let never = Instant(nanoseconds: .min)
+            let (own, others) = (asked ?? never, other.asked ?? never)
+            return own == others ? until < other.until : own < others
+        }
     }
 
     /// One group for one request.
@@ -167,7 +182,8 @@ struct Pool: Sendable {
         }
         var seats: [Seat] = []
         for key in keys ?? [] where !seats.contains(where: { $0.key == key }) {
-            if let known = leaves[number].seats.first(where: { $0.key == key }) {
+            if var known = leaves[number].seats.first(where: { $0.key == key }) {
+                known.comes(now)
                 seats.append(known)
             } else if let place = board.hold(key) {
                 seats.append(Seat(key: key, place: place))
@@ -180,6 +196,8 @@ struct Pool: Sendable {
             if isPlain || seats.count >= 2 * Limits.poolSeatsPerMember {
                 board.release(old.key, underWay: old.underWay)
             } else {
+                var old = old
+                old.isAway = true
                 seats.append(old)
             }
         }
@@ -197,6 +215,21 @@ struct Pool: Sendable {
         }
     }
 
+    /// A member that was out of reach and is back is no worse for it. Only those are looked at of whom that is held.
+    /// - Parameter facts: of each leaf, for the request of the moment.
+    mutating func noticeReturns(now: Instant, facts: (Int) -> MemberFacts) {
+        for number in leaves.indices {
+            for seat in 0..<leaves[number].placed where leaves[number].seats[seat].health.isOnlyLost(now: now) {
+                let facts = facts(number)
+                if facts.exclusion == .absent || !facts.seats.contains(seat) {
+                    leaves[number].seats[seat].isAway = true
+                } else {
+                    leaves[number].seats[seat].comes(now)
+                }
+            }
+        }
+    }
+
     // MARK: Who waits
 
     mutating func wake(for leaf: Int?, isNew: Bool, _ commons: inout PoolCommons, _ now: Instant) {
@@ -210,4 +243,13 @@ struct Pool: Sendable {
     }
 
     mutating func tick(_ commons: inout PoolCommons, now: Instant) { commons.woken += queue.tick(now: now) }
+}
+
+extension Pool.Seat {
+    /// It can be asked.
+    fileprivate mutating func comes(_ now: Instant) {
+        guard isAway else { return }
+        isAway = false
+        health.returned(now: now)
+    }
 }

@@ -91,6 +91,17 @@ package struct MemberFacts: Hashable, Sendable {
     }
 }
 
+/// What a member sells.
+package struct PoolOffer: Hashable, Sendable {
+    package var provider: RecordKey
+    package var model: String
+
+    package init(provider: RecordKey, model: String) {
+        self.provider = provider
+        self.model = model
+    }
+}
+
 /// A request as a pool sees it.
 package struct PoolRequest: Hashable, Sendable {
     /// Where a request has been already.
@@ -114,8 +125,13 @@ package struct PoolRequest: Hashable, Sendable {
     package var tried: [Tried] = []
     /// The largest window that it was said to be too long for.
     package var exceeded: Int?
+    /// Members that ask for more than its caller has left.
+    package var unpayable: [PoolOffer] = []
     /// When it has waited.
     package var ticket: PoolTicket?
+
+    /// How many of them were attempts: who has no free place has done nothing, and says so at once.
+    var spent: Int { tried.count { !$0.wasFull } }
 
     package init(session: UInt64? = nil, priority: Int = 1, isShort: Bool = false) {
         self.session = session

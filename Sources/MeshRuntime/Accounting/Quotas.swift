@@ -116,6 +116,23 @@ package final class Quotas: Sendable {
         }
     }
 
+    /// What the limits of `subjects` would say to a request. It is tried on a copy of the ledger.
+    package func outlook(
+        _ request: QuotaRequest, _ estimate: QuotaEstimate, for subjects: [QuotaSubject]
+    ) -> QuotaOutlook {
+        guard !isUnused else { return QuotaOutlook() }
+        let now = SystemClock.now
+        var ledger = state.withLock { $0.ledger }
+        let standings = subjects.flatMap { subject in
+            ledger.standings(of: subject, now: now).map { (subject, $0) }
+        }
+        var outlook = QuotaOutlook(standings: standings)
+        if case .failure(let refusal) = ledger.admit(request, estimate, for: subjects, now: now) {
+            outlook.refusal = refusal
+        }
+        return outlook
+    }
+
     fileprivate func settle(_ hold: QuotaHold.ID, _ use: QuotaUse?) {
         let running = state.withLock { state in
             if let use {

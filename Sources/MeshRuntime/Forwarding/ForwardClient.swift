@@ -55,7 +55,7 @@ package final class ForwardClient: RemoteDispatch {
         let path = ForwardPath(provider: place.provider.key, operation: request.content.operation).text
         let fields = ForwardFields(
             requestID: place.asker.requestID, attempt: attempt, destination: place.host, principal: proof,
-            spend: "none",
+            spend: ForwardSpend.text(once: place.asker.once),
             maxHops: Limits.forwardHops)
         let upload = request.upload.map { RemoteUpload($0, fields: fields, signer: signer) }
         let head = ForwardHead(

@@ -16,10 +16,13 @@ package protocol RemoteDispatch: Sendable {
 package struct Asker: Sendable {
     package var principal: Principal
     package var requestID: String
+    /// What its buyer's idempotency key is known by; nil where there is none.
+    package var once: Bytes16?
 
-    package init(principal: Principal, requestID: String) {
+    package init(principal: Principal, requestID: String, once: Bytes16? = nil) {
         self.principal = principal
         self.requestID = requestID
+        self.once = once
     }
 }
 

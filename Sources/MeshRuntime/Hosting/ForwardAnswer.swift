@@ -23,16 +23,19 @@ final class ForwardAnswer: AnswerWriter, Sendable {
     /// Whether the entry node reads how the answer ended behind it.
     private let readsTrailers: Bool
     private let admission: SellerAdmission?
+    /// Keeps the answer, where the buyer gave an idempotency key.
+    private let once: IdempotentRequest?
     private let state: NIOLoopBoundBox<State>
     private let whenOver: @Sendable (ErrorCode?, AnswerTotals?) -> Void
 
     /// - Parameter admission: what is held for the node that asks.
     init(
-        forward: IncomingForward, readsTrailers: Bool, admission: SellerAdmission?,
+        forward: IncomingForward, readsTrailers: Bool, admission: SellerAdmission?, once: IdempotentRequest?,
         whenOver: @escaping @Sendable (ErrorCode?, AnswerTotals?) -> Void
     ) {
         self.forward = forward
         self.admission = admission
+        self.once = once
         self.whenOver = whenOver
         self.readsTrailers = readsTrailers
         state = NIOLoopBoundBox(State(), eventLoop: forward.eventLoop)
@@ -73,11 +76,13 @@ final class ForwardAnswer: AnswerWriter, Sendable {
         if head.status >= 400 { state.value.failure = .workerError }
         admission?.began(head)
         let answer = ForwardAnswerHead.answer(head, worker: source.place?.worker)
+        once?.began(status: answer.status, fields: answer.fields)
         forward.respond(status: answer.status, headers: answer.fields)
     }
 
     func answerContinued(_ bytes: ByteBuffer) {
         admission?.delivered(bytes)
+        once?.delivered(bytes)
         forward.write(bytes)
     }
 
@@ -103,6 +108,23 @@ final class ForwardAnswer: AnswerWriter, Sendable {
         forward.reset()
     }
 
+    /// What was answered before, again. Nothing was used for it.
+    static func replay(_ kept: KeptAnswer, to forward: IncomingForward, readsTrailers: Bool) {
+        forward.respond(status: kept.status, headers: kept.fields + [KeptAnswer.mark])
+        forward.write(kept.body)
+        let isStream =
+            kept.status < 400
+            && kept.fields.contains { $0.name == "content-type" && $0.value.hasPrefix("text/event-stream") }
+        let ending = ForwardAnswerEnd.complete(kept.totals)
+        switch ending.telling(readsTrailers: readsTrailers, isStream: isStream) {
+        case .trailers: forward.end(trailers: ending.trailers)
+        case .lastEvent:
+            forward.write(ByteBuffer(bytes: OpenAIStream.end(ending, requestID: forward.requestID)))
+            forward.end()
+        case .plainEnd, .reset: forward.end()
+        }
+    }
+
     /// The end, in trailers where the entry node reads them. For one that does not, the end of a stream of events
     /// stands in the stream.
     private func end(_ ending: ForwardAnswerEnd) {
@@ -120,6 +142,7 @@ final class ForwardAnswer: AnswerWriter, Sendable {
         guard !state.value.isOver else { return }
         state.value.isOver = true
         state.value.exchange = nil
+        if let failure { once?.failed(failure) } else { once?.ended(totals ?? AnswerTotals()) }
         whenOver(failure ?? state.value.failure, totals)
     }
 

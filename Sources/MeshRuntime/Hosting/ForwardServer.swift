@@ -19,6 +19,7 @@ package final class ForwardServer: Sendable {
     private let dispatcher: Dispatcher
     private let proofs: PrincipalProofs
     private let replays = ReplayGuard()
+    private let idempotent = IdempotencyBook()
     private let deadlines: AnswerDeadlines
     private let journal: Journal
     private let usage: UsageBook
@@ -90,6 +91,8 @@ package final class ForwardServer: Sendable {
     private struct Checked: Sendable {
         var provider: CatalogProvider
         var request: WorkRequest
+        /// What the buyer's idempotency key is known by, and the request itself.
+        var once: (mark: IdempotencyMark, fingerprint: Bytes32)?
         /// Nil where the body is whole.
         var upload: (check: UploadCheck, verified: VerifiedForward)?
     }
@@ -151,7 +154,17 @@ package final class ForwardServer: Sendable {
             request: WorkRequest(
                 content: .document(body, path.operation), form: payload.form, need: need,
                 mayRepeat: !(need.endpoint?.family.keepsState ?? false), deadlines: head.deadlines),
-            upload: upload)
+            once: hasUpload ? nil : Self.once(verified, owner, path: forward.path, digest), upload: upload)
+    }
+
+    /// Of an upload nobody knows yet what it will be.
+    private static func once(
+        _ verified: VerifiedForward, _ owner: PublicKey, path: String, _ digest: [UInt8]
+    ) -> (mark: IdempotencyMark, fingerprint: Bytes32)? {
+        guard let key = ForwardSpend.once(in: verified.fields.spend),
+            let fingerprint = Bytes32(Sodium.shared.sha256(Array(path.utf8) + digest))
+        else { return nil }
+        return (IdempotencyMark(owner: owner, key: key), fingerprint)
     }
 
     private static func payload(
@@ -161,6 +174,21 @@ package final class ForwardServer: Sendable {
     }
 
     private func start(_ forward: IncomingForward, _ head: ForwardHead, _ checked: Checked) {
+        let verdict = checked.once.map {
+            idempotent.begin($0.mark, $0.fingerprint, mayRepeat: checked.request.mayRepeat)
+        }
+        switch verdict {
+        case .first(let once)?: serve(forward, head, checked, once)
+        case .replay(let kept)?: ForwardAnswer.replay(kept, to: forward, readsTrailers: head.readsTrailers)
+        case .refused(let error)?: refuse(forward, error)
+        case nil: serve(forward, head, checked, nil)
+        }
+    }
+
+    /// - Parameter once: keeps the answer, where the buyer gave an idempotency key.
+    private func serve(
+        _ forward: IncomingForward, _ head: ForwardHead, _ checked: Checked, _ once: IdempotentRequest?
+    ) {
         let admission: SellerAdmission?
         do throws(MeshError) {
             // What this other node may ask for its buyers, all of them together.
@@ -180,8 +208,9 @@ package final class ForwardServer: Sendable {
         }
         let started = SystemClock.instant
         let (key, model) = (checked.provider.key, checked.request.need.model)
-        let answer = ForwardAnswer(forward: forward, readsTrailers: head.readsTrailers, admission: admission) {
-            [self] code, totals in
+        let answer = ForwardAnswer(
+            forward: forward, readsTrailers: head.readsTrailers, admission: admission, once: once
+        ) { [self] code, totals in
             admission?.ended(totals)
             requests.ended()
             upload?.close()

@@ -66,7 +66,7 @@ package final class Market: Sendable {
     func finder(
         _ pool: PoolID, _ need: WorkerNeed, _ shape: PoolRequest, for asker: Asker, eventLoop: any EventLoop
     ) -> any PlaceFinder {
-        let attempts = book.current.rotations[pool]?.rotation.settings.attempts ?? Limits.forwardAttempts
+        let attempts = book.current.rotations[pool]?.rotation.settings.placesAsked ?? Limits.forwardAttempts
         return PoolFinder(
             market: self, pool: pool, need: need, shape: shape, asker: asker,
             attempts: attempts, node: node, eventLoop: eventLoop)

@@ -49,9 +49,18 @@ final class PolicyFinder: PlaceFinder {
         let limit = state.value.found.isEmpty ? Limits.forwardAttempts : Limits.policyChoices
         let candidates = market.decide(
             wish, need.endpoint, for: asker.principal, exceeded: state.value.exceeded, limit: limit)
-        let place = place(among: candidates, isSecondTurn: false) ?? place(among: candidates, isSecondTurn: true)
+        let place =
+            place(among: candidates, isSecondTurn: false) ?? place(among: candidates, isSecondTurn: true) ?? leastBad()
         if let place { state.value.found.append(place) }
         found(place.map { [$0] } ?? [])
+    }
+
+    /// Nobody else is left.
+    private func leastBad() -> PolicyPlace? {
+        let candidate = market.leastBad(
+            wish, need.endpoint, for: asker.principal, exceeded: state.value.exceeded,
+            asked: state.value.found.map(\.key))
+        return candidate.flatMap { place(among: [$0], isSecondTurn: false) }
     }
 
     /// The best candidate's place. One that was asked already has its second turn when all others had theirs, with
@@ -59,8 +68,7 @@ final class PolicyFinder: PlaceFinder {
     private func place(among candidates: [PolicyCandidate], isSecondTurn: Bool) -> PolicyPlace? {
         let found = state.value.found
         for candidate in candidates {
-            let key = CandidateKey(
-                provider: candidate.provider.key, node: candidate.node.key, model: candidate.model)
+            let key = candidate.key
             guard found.contains(where: { $0.key == key }) == isSecondTurn else { continue }
             var need = need
             need.model = candidate.model

@@ -8,30 +8,10 @@ import Synchronization
 /// decision looks at what it found when it began; nobody waits for it.
 package final class PolicyMarket: Sendable {
     private struct State {
-        /// Of the catalog that the index is of.
+        /// Of the catalog that the desk is of.
         var serial: UInt64 = 0
         var isLayingOut = false
-        var index: PolicyIndex
-        var states: PolicyStates
-        var ratios = TokenRatios()
-        var troubles = CandidateTroubles()
-        var turn: UInt64
-    }
-
-    /// What one decision looks at.
-    private struct View {
-        var index: PolicyIndex
-        var states: PolicyStates
-        var ratios: TokenRatios
-        var turn: UInt64
-
-        func query(
-            _ wish: Wish, _ endpoint: EndpointPath?, _ principal: Principal, exceeded: UInt32 = 0
-        ) -> PolicyQuery {
-            PolicyQuery(
-                index, policy: wish.policy, preferences: wish.preferences, targets: wish.targets, facts: wish.facts,
-                endpoint: endpoint, principal: principal, ratios: ratios, exceeded: exceeded)
-        }
+        var desk: PolicyDesk
     }
 
     private let catalog: CatalogHolder
@@ -39,8 +19,7 @@ package final class PolicyMarket: Sendable {
 
     package init(catalog: CatalogHolder, seed: UInt64) {
         self.catalog = catalog
-        let index = PolicyIndex(catalog.current)
-        state = Mutex(State(index: index, states: PolicyStates(index), turn: seed))
+        state = Mutex(State(desk: PolicyDesk(catalog.current, turn: seed)))
     }
 
     /// What a request says, for a decision.
@@ -72,10 +51,21 @@ package final class PolicyMarket: Sendable {
         limit: Int = Limits.policyChoices
     ) -> [PolicyCandidate] {
         let view = view(takesTurn: true)
-        let query = view.query(wish, endpoint, principal, exceeded: exceeded)
-        return view.index.decide(query, view.states, turn: view.turn, limit: limit).map {
-            view.index.candidate($0.candidate)
-        }
+        return view.decide(view.query(wish, endpoint, principal, exceeded: exceeded), limit: limit)
+    }
+
+    /// Of those that rest the one that is asked all the same, because nobody else is left; nil where that may not be.
+    /// - Parameter asked: those that were asked for this request.
+    func leastBad(
+        _ wish: Wish, _ endpoint: EndpointPath?, for principal: Principal, exceeded: UInt32, asked: [CandidateKey]
+    ) -> PolicyCandidate? {
+        let now = SystemClock.instant
+        guard let view = state.withLock({ $0.desk.earlyView(now: now) }) else { return nil }
+        let candidates = view.decide(
+            view.query(wish, endpoint, principal, exceeded: exceeded), limit: Limits.policyChoices
+        ).filter { !asked.contains($0.key) }
+        let key = state.withLock { $0.desk.askEarly(candidates.map(\.key), now: now) }
+        return candidates.first { $0.key == key }
     }
 
     /// Whether a candidate offers `endpoint`, without a decision.
@@ -97,14 +87,9 @@ package final class PolicyMarket: Sendable {
         )
     }
 
-    private func view(takesTurn: Bool) -> View {
+    private func view(takesTurn: Bool) -> PolicyDesk.View {
         layOutAnew()
-        return state.withLock { state in
-            for key in state.troubles.returned(now: SystemClock.instant) { change(key, &state) { $0.exclusion = nil } }
-            let turn = state.turn &+ 1
-            if takesTurn { state.turn = turn }
-            return View(index: state.index, states: state.states, ratios: state.ratios, turn: turn)
-        }
+        return state.withLock { $0.desk.view(takesTurn: takesTurn, now: SystemClock.instant) }
     }
 
     /// After a change of the catalog. A few candidates are laid out at once, and are all that is chosen from. Many are laid
@@ -114,7 +99,7 @@ package final class PolicyMarket: Sendable {
         let (isDue, isQuick) = state.withLock { state in
             let isDue = state.serial != serial && !state.isLayingOut
             if isDue { state.isLayingOut = true }
-            return (isDue, state.index.count <= Limits.policyCandidatesAtOnce)
+            return (isDue, state.desk.count <= Limits.policyCandidatesAtOnce)
         }
         guard isDue else { return }
         if isQuick { return layOut(known, serial) }
@@ -124,8 +109,7 @@ package final class PolicyMarket: Sendable {
     private func layOut(_ known: Catalog, _ serial: UInt64) {
         let index = PolicyIndex(known)
         state.withLock { state in
-            state.states = state.states.carried(from: state.index, to: index)
-            state.index = index
+            state.desk.layOut(index)
             state.serial = serial
             state.isLayingOut = false
         }
@@ -133,35 +117,25 @@ package final class PolicyMarket: Sendable {
 
     // MARK: What became of it
 
-    func began(_ key: CandidateKey) { change(key) { $0.underWay += 1 } }
+    func began(_ key: CandidateKey) { state.withLock { $0.desk.began(key) } }
 
-    func ended(_ key: CandidateKey) { change(key) { $0.underWay = max($0.underWay - 1, 0) } }
+    func ended(_ key: CandidateKey) { state.withLock { $0.desk.ended(key) } }
 
     func answered(_ key: CandidateKey, afterMs: Int64) {
-        state.withLock { state in
-            state.troubles.answered(key)
-            change(key, &state) { candidate in
-                candidate.exclusion = nil
-                let known = candidate.speed.latencyMs.p50
-                let next = known == 0 ? max(afterMs, 1) : known + (max(afterMs, 1) - known) / 8
-                candidate.speed.latencyMs = Percentiles(all: next)
-            }
-        }
+        state.withLock { $0.desk.answered(key, afterMs: afterMs) }
     }
 
     func failed(_ key: CandidateKey, _ fault: Fault) {
-        state.withLock { state in
-            guard state.troubles.failed(key, fault, now: SystemClock.instant) else { return }
-            change(key, &state) { $0.exclusion = .cooling }
-        }
+        state.withLock { $0.desk.failed(key, fault, now: SystemClock.instant) }
     }
+}
 
-    private func change(_ key: CandidateKey, _ body: (inout CandidateState) -> Void) {
-        state.withLock { change(key, &$0, body) }
-    }
-
-    private func change(_ key: CandidateKey, _ state: inout State, _ body: (inout CandidateState) -> Void) {
-        guard let number = state.index.number(provider: key.provider, node: key.node, model: key.model) else { return }
-        state.states.update(number, body)
+extension PolicyDesk.View {
+    fileprivate func query(
+        _ wish: PolicyMarket.Wish, _ endpoint: EndpointPath?, _ principal: Principal, exceeded: UInt32 = 0
+    ) -> PolicyQuery {
+        PolicyQuery(
+            index, policy: wish.policy, preferences: wish.preferences, targets: wish.targets, facts: wish.facts,
+            endpoint: endpoint, principal: principal, ratios: ratios, exceeded: exceeded)
     }
 }

@@ -11,13 +11,13 @@ import MeshWire
 package struct NodeViews: Sendable {
     package let facts: NodeView.Facts
     private let control: ControlPlane
-    private let catalog: CatalogHolder
-    private let sessions: SessionTable
-    private let clock: ClockJudge
+    let catalog: CatalogHolder
+    let sessions: SessionTable
+    let clock: ClockJudge
     private let store: StoreWatch
-    private let links: NodeLinks
+    let links: NodeLinks
     private let rules: MeshRules
-    private let upstreams: Upstreams
+    let upstreams: Upstreams
     private let certificates: @Sendable () -> [CertificateView]
 
     /// - Parameter certificates: of the public listener, with their dates.

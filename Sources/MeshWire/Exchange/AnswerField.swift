@@ -8,13 +8,17 @@ package struct AnswerField: Hashable, Sendable {
         self.name = name
         self.value = value
     }
+
+    /// Says of an answer that it was given before, to the same request.
+    package static let replayed = AnswerField("aisbf-idempotent-replay", "true")
 }
 
 /// Which of a worker's reply headers a buyer may see. A list of what passes, so that cookies, hop-by-hop fields,
 /// lengths and encodings that the node sets itself, and whatever comes next year, do not.
 package enum AnswerFieldRule {
     private static let names: Set<String> = [
-        "accept-ranges", "content-disposition", "content-language", "content-range", "etag", "last-modified",
+        "accept-ranges", AnswerField.replayed.name, "content-disposition", "content-language", "content-range", "etag",
+        "last-modified",
         "retry-after", "retry-after-ms", "x-job-id", "x-task-id", "x-progress", "x-seed", "x-should-retry",
     ]
 

@@ -90,3 +90,19 @@ package struct ForwardPath: Hashable, Sendable {
 
     package var text: String { "/mesh/v1/forward/\(provider)/\(operation.rawValue)" }
 }
+
+/// `aisbf-spend`: what a forwarded request may cost, which is always nothing yet, and what keeps it from being done twice.
+/// It is signed in every release, and none before looked into it.
+package enum ForwardSpend {
+    package static let none = "none"
+    private static let prefix = "none; once="
+
+    /// - Parameter once: what its buyer's idempotency key is known by; nil where there is none.
+    package static func text(once: Bytes16?) -> String { once.map { "\(prefix)\($0)" } ?? none }
+
+    /// Nil where nothing of the kind is told.
+    package static func once(in text: String) -> Bytes16? {
+        guard text.hasPrefix(prefix) else { return nil }
+        return bytesOfHex(text.dropFirst(prefix.count)).flatMap { Bytes16($0) }
+    }
+}

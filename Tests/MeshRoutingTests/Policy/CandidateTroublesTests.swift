@@ -40,7 +40,8 @@ import Testing
         #expect(returned(4_999).isEmpty)
         #expect(returned(5_000) == [Self.key("a")])
         #expect(failed(Self.key("b"), .credentials, 0))
-        #expect(returned(Limits.policyRestLongestMs) == [Self.key("b")])
+        #expect(returned(Limits.refusedKeyRestMs - 1).isEmpty)
+        #expect(returned(Limits.refusedKeyRestMs) == [Self.key("b")])
         for fault in [Fault.client, .context, .buyer, .node, .busy, .declined] {
             for _ in 0..<8 { #expect(!failed(Self.key("c"), fault, 0)) }
         }
@@ -59,6 +60,42 @@ import Testing
         #expect(failed(Self.key("c"), .rateLimit(retryAfterSeconds: 1), 0))
         #expect(!failed(Self.key("d"), .credentials, 0), "no room to call it back from")
         #expect(returned(1_000) == [Self.key("c")])
-        #expect(returned(Limits.policyRestLongestMs) == [Self.key("a")])
+        #expect(returned(Limits.refusedKeyRestMs) == [Self.key("a")])
+    }
+
+    /// That it was out of reach is forgiven to whoever is there again; the next failure counts as before.
+    @Test(arguments: [
+        ([Fault.transport, .transport, .transport], true), ([.transport, .transport, .server], false),
+        ([.credentials], false), ([.rateLimit(retryAfterSeconds: 60)], false),
+    ])
+    func whoWasOutOfReachIsForgiven(faults: [Fault], isForgiven: Bool) {
+        var troubles = CandidateTroubles()
+        let key = Self.key("m")
+        for fault in faults { _ = troubles.failed(key, fault, now: Self.at(0)) }
+        #expect(troubles.passedOver == [key])
+        #expect(troubles.lost == (isForgiven ? [key] : []))
+        troubles.cameBack(key)
+        #expect(troubles.passedOver == (isForgiven ? [] : [key]))
+        let isPassedOver = troubles.failed(key, .transport, now: Self.at(1))
+        #expect(isPassedOver == (faults.count == 3), "the next one is the third, or comes behind it")
+    }
+
+    /// Where nobody else is left: who rests for its failures, each once in a while, in turn; never who asked for a rest, or
+    /// whose key was refused.
+    @Test func theLeastBadIsAskedNowAndThen() {
+        var troubles = CandidateTroubles()
+        let keys = ["failing", "slow", "told", "refused"].map(Self.key)
+        for _ in 0..<3 {
+            _ = troubles.failed(keys[0], .server, now: Self.at(0))
+            _ = troubles.failed(keys[1], .timeout, now: Self.at(0))
+        }
+        _ = troubles.failed(keys[2], .rateLimit(retryAfterSeconds: 600), now: Self.at(0))
+        _ = troubles.failed(keys[3], .credentials, now: Self.at(0))
+        func ask(_ milliseconds: Int64) -> CandidateKey? { troubles.askEarly(keys, now: Self.at(milliseconds)) }
+        #expect(ask(0) == keys[0])
+        #expect(ask(1) == keys[1])
+        #expect(ask(2) == nil)
+        #expect(ask(Limits.poolEarlyAskMs) == keys[0])
+        #expect(ask(Limits.poolEarlyAskMs) == nil)
     }
 }

@@ -288,4 +288,81 @@ import Testing
         rig.place([[0], [10]])
         #expect(rig.reason(0) == .cooling && rig.restMs(0) == rest)
     }
+
+    // MARK: Back again
+
+    /// What a member is forgiven when it is there again: that it was out of reach, and nothing else.
+    @Test(arguments: [
+        ([Fault.transport, .transport, .transport], true), ([.transport, .server, .transport], false),
+        ([.timeout, .timeout, .timeout], false), ([.server, .server, .server], false),
+    ])
+    func whoWasOutOfReachIsForgiven(faults: [Fault], isForgiven: Bool) throws {
+        for isByCatalog in [true, false] {
+            var rig = Self.rig(2)
+            for fault in faults { try Self.fail(0, times: 1, in: &rig, fault) }
+            #expect(rig.reason(0) == .cooling)
+            Self.leave(0, isByCatalog, &rig)
+            rig.nowMs += 5_000
+            rig.run()
+            Self.comeBack(0, isByCatalog, &rig)
+            rig.nowMs += 5_000
+            // Half open: one request shows whether it is well, the other goes elsewhere.
+            let first = try rig.must(PoolRequest(isShort: true))
+            let second = try rig.must(PoolRequest(isShort: true))
+            #expect((first.pick.reason == .probe) == isForgiven, "\(faults)")
+            #expect(second.pick.leaf == 1)
+            rig.end(first, .served)
+            #expect((rig.reason(0) == nil) == isForgiven)
+        }
+    }
+
+    private static func leave(_ leaf: Int, _ isByCatalog: Bool, _ rig: inout PoolRig) {
+        if isByCatalog { rig.place([[], [10]]) } else { rig.facts[leaf].exclusion = .absent }
+    }
+
+    private static func comeBack(_ leaf: Int, _ isByCatalog: Bool, _ rig: inout PoolRig) {
+        if isByCatalog { rig.place([[0], [10]]) } else { rig.facts[leaf].exclusion = nil }
+    }
+
+    /// One that fails again at once rests for twice as long, as after any probe.
+    @Test func whoComesBackIllRestsLonger() throws {
+        var rig = Self.rig(2)
+        try Self.fail(0, times: 3, in: &rig, .transport)
+        Self.leave(0, true, &rig)
+        Self.comeBack(0, true, &rig)
+        let probe = try rig.must(PoolRequest(isShort: true))
+        #expect(probe.pick.reason == .probe)
+        rig.end(probe, .failed(.transport))
+        let rest = try #require(rig.restMs(0))
+        #expect((108_000...132_000).contains(rest))
+    }
+
+    /// Failures that did not bench it yet go with the connection.
+    @Test func twoLostConnectionsAreForgottenWithTheThird() throws {
+        var rig = Self.rig(2)
+        try Self.fail(0, times: 2, in: &rig, .transport)
+        Self.leave(0, true, &rig)
+        Self.comeBack(0, true, &rig)
+        try Self.fail(0, times: 2, in: &rig, .transport)
+        #expect(rig.reason(0) == nil)
+    }
+
+    // MARK: Money
+
+    /// Who asks for more than its caller has left takes no turn for that request, and keeps its share of the others.
+    @Test func whoCannotBePaidIsLeftOut() {
+        var rig = Self.rig(2)
+        var poor = PoolRequest()
+        poor.unpayable = [PoolOffer(provider: PoolRig.key(0), model: "x")]
+        #expect(rig.reason(0, poor) == .budget)
+        #expect(rig.reason(0) == nil)
+        for _ in 0..<20 { #expect(rig.run(poor) == 1) }
+        var broke = poor
+        broke.unpayable.append(PoolOffer(provider: PoolRig.key(1), model: "x"))
+        guard case .exhausted(let told) = rig.choose(broke) else {
+            Issue.record("somebody was asked whom nobody can pay")
+            return
+        }
+        #expect(told.reasons == [.budget, .budget])
+    }
 }

@@ -24,6 +24,7 @@ import Testing
         var answered = 0
         var broken: [String] = []
         let members: Int
+        let cooldownMs: Int64
 
         init(seed: UInt64) {
             random = SeededGenerator(seed: seed)
@@ -33,6 +34,7 @@ import Testing
             settings.queueLength = Int(random.next() % 8)
             settings.attempts = 1 + Int(random.next() % 4)
             settings.cooldownMs = 1_000 + Int64(random.next() % 60_000)
+            cooldownMs = settings.cooldownMs
             settings.queueMs = Int64(random.next() % 20_000)
             settings.spillMs = Int64(random.next() % 2_000)
             var weights: [(Int, Int)] = []
@@ -142,7 +144,11 @@ import Testing
         mutating func answer(_ place: Int) {
             let news = rig.pools.answered(rig.id, &underWay[place].attempt, now: rig.now)
             takeWoken()
-            if news == .returned { probes.removeAll { $0.leaf == underWay[place].attempt.pick.leaf } }
+            guard news == .returned else { return }
+            let leaf = underWay[place].attempt.pick.leaf
+            probes.removeAll { $0.leaf == leaf }
+            // It was well when it was asked: whatever it rests for from now on is something new.
+            seen[leaf] = nil
         }
 
         mutating func end(_ place: Int) {
@@ -161,8 +167,9 @@ import Testing
                 .rateLimit(retryAfterSeconds: nil), .rateLimit(retryAfterSeconds: Int(random.next() % 100)),
             ]
             guard random.next() % 2 == 0 else {
-                rig.end(attempt, random.next() % 10 == 0 ? .cancelled : .served)
+                let news = rig.end(attempt, random.next() % 10 == 0 ? .cancelled : .served)
                 takeWoken()
+                if news == .returned { seen[leaf] = nil }
                 answered += 1
                 return
             }
@@ -171,9 +178,9 @@ import Testing
             takeWoken()
             switch news {
             case .rests(let until):
+                told[leaf] = max(told[leaf], rig.now.advanced(byMilliseconds: fault.restMs ?? cooldownMs))
                 require(until >= told[leaf], "\(leaf) forgot a later time")
-                told[leaf] = until
-            case .down: told[leaf] = max(told[leaf], rig.now.advanced(byMilliseconds: Limits.poolDownMs))
+            case .down: told[leaf] = max(told[leaf], rig.now.advanced(byMilliseconds: Limits.refusedKeyRestMs))
             case .benched, .returned, nil: break
             }
             guard fault.consequence.goesOn else {
