@@ -49,6 +49,8 @@ import Testing
         let mayBeSaid: [ErrorCode] = [
             .accessDenied, .modelNotFound, .endpointNotOffered, .bodyTooLarge, .frameLimit, .rateLimited, .workerError,
             .workerBadAnswer, .workerUnavailable, .workerBusy, .workerLost, .workerTimeout, .draining,
+            // What it knows of requests with a key that other entry nodes brought.
+            .idempotencyInProgress, .idempotencyNoAnswer, .idempotencyKeyReused,
         ]
         let told = ErrorCode(ofHost: code.rawValue, hasUpload: false)
         switch code {
