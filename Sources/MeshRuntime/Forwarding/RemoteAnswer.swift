@@ -32,7 +32,9 @@ final class RemoteAnswer: ForwardReceiver {
         var cause: FailureCause?
     }
 
-    private let node: String
+    private let calledNode: String
+    /// Its name for the words of a failure.
+    private var node: String { ForeignWords.cleaned(calledNode, limit: 64) }
     private let isChat: Bool
     private let receiver: any AnswerReceiver
     private let upload: RemoteUpload?
@@ -40,7 +42,7 @@ final class RemoteAnswer: ForwardReceiver {
 
     /// - Parameter node: what the hosting node is called.
     init(node: String, isChat: Bool, receiver: any AnswerReceiver, upload: RemoteUpload?) {
-        self.node = ForeignWords.cleaned(node, limit: 64)
+        calledNode = node
         self.isChat = isChat
         self.receiver = receiver
         self.upload = upload

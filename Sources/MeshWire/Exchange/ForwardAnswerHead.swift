@@ -129,25 +129,60 @@ package enum ForwardAnswerEnd: Hashable, Sendable {
         return parts.joined(separator: ", ")
     }
 
+    /// Read of the bytes where they stand: every forwarded answer has it.
     private static func totals(_ text: String) -> AnswerTotals {
         var totals = AnswerTotals()
+        var text = text
         guard text.utf8.count <= 512 else { return totals }
-        for part in text.split(separator: ",") {
-            let pair = part.drop { $0 == " " }.split(separator: "=", maxSplits: 1)
-            guard pair.count == 2 else { continue }
-            let number = pair[1].utf8.count <= 15 ? Int64(pair[1]).flatMap { $0 >= 0 ? $0 : nil } : nil
-            switch pair[0] {
-            case "prompt": totals.promptTokens = number
-            case "cached": totals.cachedTokens = number
-            case "completion": totals.completionTokens = number
-            case "total": totals.totalTokens = number
-            case "bytes": totals.bytes = number ?? 0
-            case "first": totals.firstContentMs = number
-            case "duration": totals.durationMs = number ?? 0
-            case "finish": totals.finishReason = AnswerTotals.isWord(String(pair[1])) ? String(pair[1]) : nil
-            default: break
+        text.withUTF8 { bytes in
+            var start = 0
+            while start < bytes.count {
+                let end = bytes[start...].firstIndex(of: UInt8(ascii: ",")) ?? bytes.count
+                while start < end, bytes[start] == UInt8(ascii: " ") { start += 1 }
+                if let equals = bytes[start..<end].firstIndex(of: UInt8(ascii: "=")) {
+                    set(bytes[start..<equals], bytes[(equals + 1)..<end], in: &totals)
+                }
+                start = end + 1
             }
         }
         return totals
+    }
+
+    private static func set(
+        _ name: Slice<UnsafeBufferPointer<UInt8>>, _ value: Slice<UnsafeBufferPointer<UInt8>>,
+        in totals: inout AnswerTotals
+    ) {
+        func isNamed(_ word: StaticString) -> Bool {
+            word.withUTF8Buffer { $0.count == name.count && $0.elementsEqual(name) }
+        }
+        if isNamed("prompt") {
+            totals.promptTokens = number(value)
+        } else if isNamed("cached") {
+            totals.cachedTokens = number(value)
+        } else if isNamed("completion") {
+            totals.completionTokens = number(value)
+        } else if isNamed("total") {
+            totals.totalTokens = number(value)
+        } else if isNamed("bytes") {
+            totals.bytes = number(value) ?? 0
+        } else if isNamed("first") {
+            totals.firstContentMs = number(value)
+        } else if isNamed("duration") {
+            totals.durationMs = number(value) ?? 0
+        } else if isNamed("finish") {
+            let word = String(decoding: value, as: UTF8.self)
+            totals.finishReason = AnswerTotals.isWord(word) ? word : nil
+        }
+    }
+
+    /// Of at most 15 digits.
+    private static func number(_ digits: Slice<UnsafeBufferPointer<UInt8>>) -> Int64? {
+        guard (1...15).contains(digits.count) else { return nil }
+        var number: Int64 = 0
+        for digit in digits {
+            guard UInt8(ascii: "0")...UInt8(ascii: "9") ~= digit else { return nil }
+            number = number * 10 + Int64(digit - UInt8(ascii: "0"))
+        }
+        return number
     }
 }
