@@ -36,18 +36,32 @@ package enum HTTPMessageSignature {
     /// `("a" "b");created=1;…`: the value of the `Signature-Input` member and of `@signature-params`. Texts must be
     /// printable ASCII without quotes and backslashes; the mesh signs nothing else.
     package static func serialize(components: [String], parameters: Parameters) -> String {
-        var text = "("
+        var text = ""
+        // Long enough for a forward's: appended to, it stays where it is.
+        text.reserveCapacity(512)
+        text += "("
         for (index, component) in components.enumerated() {
-            if index > 0 { text += " " }
-            text += "\"" + component + "\""
+            text += index > 0 ? " \"" : "\""
+            text += component
+            text += "\""
         }
         text += ")"
-        if let created = parameters.created { text += ";created=" + String(created) }
-        if let expires = parameters.expires { text += ";expires=" + String(expires) }
-        if let nonce = parameters.nonce { text += ";nonce=\"" + nonce + "\"" }
-        if let keyID = parameters.keyID { text += ";keyid=\"" + keyID + "\"" }
-        if let algorithm = parameters.algorithm { text += ";alg=\"" + algorithm + "\"" }
-        if let tag = parameters.tag { text += ";tag=\"" + tag + "\"" }
+        func add(_ name: String, _ value: String?) {
+            guard let value else { return }
+            text += name
+            text += value
+        }
+        func addQuoted(_ name: String, _ value: String?) {
+            guard value != nil else { return }
+            add(name, value)
+            text += "\""
+        }
+        add(";created=", parameters.created.map { String($0) })
+        add(";expires=", parameters.expires.map { String($0) })
+        addQuoted(";nonce=\"", parameters.nonce)
+        addQuoted(";keyid=\"", parameters.keyID)
+        addQuoted(";alg=\"", parameters.algorithm)
+        addQuoted(";tag=\"", parameters.tag)
         return text
     }
 

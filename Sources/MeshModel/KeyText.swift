@@ -65,6 +65,7 @@ package enum Base32 {
 
     package static func text(_ bytes: [UInt8]) -> String {
         var output: [UInt8] = []
+        output.reserveCapacity((bytes.count * 8 + 4) / 5)
         var buffer: UInt32 = 0
         var bits = 0
         for byte in bytes {
