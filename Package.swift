@@ -80,7 +80,7 @@ let package = Package(
         ring("MeshDialects", ["MeshModel", "MeshWire"]),
         ring("MeshSessions", ["MeshModel", "MeshWire", "MeshDialects"]),
         ring("MeshRouting", ["MeshModel", "MeshWire", "MeshGossip", .collections]),
-        ring("MeshAccounting", ["MeshModel", "MeshWire"]),
+        ring("MeshAccounting", ["MeshModel", "MeshWire", .deque]),
         // Ring 2
         ring("MeshBroker", ["MeshModel", "MeshWire", "MeshGossip", "MeshRouting", .collections]),
         ring("MeshTopology", ["MeshModel", "MeshWire", "MeshRouting", .yams]),

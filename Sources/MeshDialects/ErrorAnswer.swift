@@ -60,17 +60,17 @@ extension Dialect {
                 case .messages: said.isMessages && status == 400 && overflow.isAnthropics
                 }
             if isAlreadySaid { return nil }
-            let error = MeshError(.contextOverflow, overflow.message(in: self))
-            return (400, document(of: error, saidAs: self, requestID))
+            return (400, document(overflow: overflow.message(in: self), requestID: requestID).bytes)
         }
         guard self == .messages, !said.isMessages else { return nil }
         return (status, MessagesError.document(words, status: status, requestID: requestID).bytes)
     }
 
-    private func document(of error: MeshError, saidAs dialect: Dialect, _ requestID: String?) -> [UInt8] {
-        switch dialect {
-        case .chat, .responses: error.document(requestID: requestID).bytes
-        case .messages: MessagesError.document(error.message, status: 400, requestID: requestID).bytes
+    /// A backend's own refusal: Messages do not name a code of this node's for it.
+    private func document(overflow message: String, requestID: String?) -> JSONValue {
+        switch self {
+        case .chat, .responses: MeshError(.contextOverflow, message).document(requestID: requestID)
+        case .messages: MessagesError.document(message, status: 400, requestID: requestID)
         }
     }
 }

@@ -25,13 +25,8 @@ extension GatewayContext {
             if !available.contains(endpoint) { available.append(endpoint) }
         }
         return RouterMetadata(
-            requested: destination.asked, strategy: explained?.strategy.metadata ?? "direct", available: available)
+            requested: destination.model, strategy: explained?.strategy.metadata ?? "direct", available: available)
     }
-}
-
-extension Destination {
-    /// The model as the buyer named it, as far as that is known here.
-    fileprivate var asked: String { model }
 }
 
 extension RouteExplanation.Strategy {

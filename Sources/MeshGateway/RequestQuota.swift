@@ -92,10 +92,10 @@ extension GatewayContext {
         let subjects = subjects + self.subjects(destination, caller.username ?? "")
         guard let needs = quotas.needs(subjects) else { return QuotaOutlook() }
         let estimate = estimate(request, &destination, for: caller, needs, subjects)
-        let route = request.need.endpoint.map { String($0.text.dropFirst("/v1/".count)) } ?? "chat/completions"
         return quotas.outlook(
             QuotaRequest(
-                address: place.remote.flatMap { .init($0) }, route: route, models: destination.names), estimate,
+                address: place.remote.flatMap { .init($0) }, route: request.need.route, models: destination.names),
+            estimate,
             for: subjects)
     }
 
@@ -171,7 +171,7 @@ extension HotRoute {
         case .chat: "chat/completions"
         case .messages: "messages"
         case .countTokens: "messages/count_tokens"
-        case .proxy(let endpoint): String(endpoint.text.dropFirst("/v1/".count))
+        case .proxy(let endpoint): endpoint.route
         }
     }
 }

@@ -21,6 +21,9 @@ package struct EndpointPath: Hashable, Sendable {
     /// With its leading slash.
     package let text: String
 
+    /// As rules and limits name it: below the base path.
+    package var route: String { String(text.dropFirst("/v1/".count)) }
+
     /// Anthropic's Messages.
     package static let messages = EndpointPath(.messages)
 

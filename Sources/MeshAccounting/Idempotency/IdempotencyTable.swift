@@ -1,3 +1,4 @@
+internal import DequeModule
 package import MeshModel
 
 /// Who asked, and what the request was called by whoever asked.
@@ -161,24 +162,20 @@ package struct IdempotencyTable<Answer: Sendable>: Sendable {
 
     /// Tickets in their order, some of which are forgotten by now.
     private struct Line: Sendable {
-        private var tickets: [Ticket] = []
-        private var head = 0
+        private var tickets: Deque<Ticket> = []
 
         mutating func append(_ ticket: Ticket, of entries: [IdempotencyMark: Entry]) {
-            if tickets.count > 2 * entries.count + Self.slack {
-                tickets = tickets[head...].filter { Self.isCurrent($0, entries) }
-                head = 0
-            }
+            if tickets.count > 2 * entries.count + Self.slack { tickets.removeAll { !Self.isCurrent($0, entries) } }
             tickets.append(ticket)
         }
 
         /// The oldest that is still what it stands here for.
         mutating func first(of entries: [IdempotencyMark: Entry]) -> Ticket? {
-            while head < tickets.count, !Self.isCurrent(tickets[head], entries) { head += 1 }
-            return head < tickets.count ? tickets[head] : nil
+            while let oldest = tickets.first, !Self.isCurrent(oldest, entries) { tickets.removeFirst() }
+            return tickets.first
         }
 
-        mutating func removeFirst() { head = min(head + 1, tickets.count) }
+        mutating func removeFirst() { _ = tickets.popFirst() }
 
         private static func isCurrent(_ ticket: Ticket, _ entries: [IdempotencyMark: Entry]) -> Bool {
             entries[ticket.mark]?.number == ticket.number

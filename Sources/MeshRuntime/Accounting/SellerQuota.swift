@@ -180,5 +180,5 @@ extension WorkerNeed {
     }
 
     /// As rules name it: below the base path.
-    var route: String { endpoint.map { String($0.text.dropFirst("/v1/".count)) } ?? "chat/completions" }
+    package var route: String { endpoint?.route ?? "chat/completions" }
 }

@@ -114,7 +114,7 @@ final class ForwardAnswer: AnswerWriter, Sendable {
         forward.write(kept.body)
         let isStream =
             kept.status < 400
-            && kept.fields.contains { $0.name == "content-type" && $0.value.hasPrefix("text/event-stream") }
+            && kept.fields.contains { $0.name == "content-type" && AnswerHead.isEventStream($0.value) }
         let ending = ForwardAnswerEnd.complete(kept.totals)
         switch ending.telling(readsTrailers: readsTrailers, isStream: isStream) {
         case .trailers: forward.end(trailers: ending.trailers)

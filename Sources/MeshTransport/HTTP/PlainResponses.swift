@@ -61,8 +61,8 @@ struct PlainResponses {
             joined.writeString("HTTP/1.1 \(code) \(head.status.reasonPhrase)\r\n")
         }
         for (name, value) in head.headers {
-            if case .none = framing, Self.frames(name) { continue }
-            if Self.isTransferEncoding(name) { continue }
+            if case .none = framing, Self.isSame(name, "content-length") { continue }
+            if Self.isSame(name, "transfer-encoding") { continue }
             joined.writeString(name)
             joined.writeStaticString(": ")
             joined.writeString(value)
@@ -72,12 +72,9 @@ struct PlainResponses {
         joined.writeStaticString("\r\n")
     }
 
-    private static func frames(_ name: String) -> Bool {
-        name.utf8.count == 14 && name.lowercased() == "content-length"
-    }
-
-    private static func isTransferEncoding(_ name: String) -> Bool {
-        name.utf8.count == 17 && name.lowercased() == "transfer-encoding"
+    /// - Parameter word: in lower case.
+    private static func isSame(_ name: String, _ word: String) -> Bool {
+        name.utf8.count == word.utf8.count && name.lowercased() == word
     }
 
     private mutating func add(_ data: IOData, _ allocator: ByteBufferAllocator) -> [Piece] {

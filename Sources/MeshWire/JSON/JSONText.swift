@@ -64,7 +64,6 @@ package enum JSONText {
 
     /// Appends `text` (UTF-8) as a quoted JSON string.
     package static func appendQuoted(_ text: some Collection<UInt8>, to output: inout [UInt8]) {
-        let digits = Array("0123456789abcdef".utf8)
         output.append(UInt8(ascii: "\""))
         for byte in text {
             switch byte {
@@ -75,7 +74,8 @@ package enum JSONText {
             case 0x09: output += Array("\\t".utf8)
             case 0..<0x20:
                 output += Array("\\u00".utf8)
-                output += [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+                let digits: StaticString = "0123456789abcdef"
+                output += [digits.utf8Start[Int(byte >> 4)], digits.utf8Start[Int(byte & 15)]]
             default: output.append(byte)
             }
         }
