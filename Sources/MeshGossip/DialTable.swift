@@ -92,6 +92,19 @@ struct DialTable: Sendable {
 
     mutating func wake(_ now: Instant) { nextDeadline = nextDeadline.map { min($0, now) } ?? now }
 
+    /// `key` was seen to live: that it did not answer before says nothing about now.
+    mutating func seen(_ key: PublicKey, now: Instant) {
+        let node = TargetID.node(key)
+        let addresses = (targets[node]?.addresses ?? []).map(TargetID.address)
+        let resolved = targets.compactMap { $0.value.resolved == key ? $0.key : nil }
+        for id in [node] + addresses + resolved {
+            guard let target = targets[id], target.dialling == nil else { continue }
+            targets[id]?.tried = nil
+            targets[id]?.due = min(target.due, now)
+        }
+        wake(now)
+    }
+
     mutating func remove(_ id: TargetID) { targets.removeValue(forKey: id) }
 
     /// Whether `address` is being dialled, for this target or another: an address of the configuration may be a member's,

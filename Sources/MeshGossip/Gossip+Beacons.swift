@@ -13,7 +13,10 @@ extension Gossip {
         let life = record.envelope.expires.milliseconds - record.envelope.issued.milliseconds
         leases[record.key] = Lease(
             record: record, beacon: beacon, expires: now.instant.advanced(byMilliseconds: life))
-        if !wasAlive { effects.append(.livenessChanged(record.signer, alive: true)) }
+        if !wasAlive {
+            dials.seen(record.signer, now: now.instant)
+            effects.append(.livenessChanged(record.signer, alive: true))
+        }
         wants.satisfied(record.key, version: record.version)
         return .accepted(record)
     }

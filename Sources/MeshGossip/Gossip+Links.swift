@@ -23,6 +23,7 @@ extension Gossip {
             effects.append(.rejected(rejection, from: peer, blamed: false))
         case .ignored, .stale, .equivocation: break
         }
+        if !dialled { dials.seen(peer, now: now.instant) }
         guard isUsable(RecordFacts.descriptorKey(of: peer, cryptography: configuration.cryptography)) else {
             drop(id, .notAdmitted)
             dials.failed(peer, address: address, due: backoff(peer, address: address, now: now))

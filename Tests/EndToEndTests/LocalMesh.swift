@@ -47,6 +47,9 @@ struct LocalMesh {
         }.joined(separator: "\n")
     }
 
+    /// What every process of this mesh wrote.
+    var logs: String { (try? Self.logs(directory)) ?? "" }
+
     func log(_ name: String) -> String {
         (try? String(contentsOfFile: "\(directory.path)/s/logs/\(name).log", encoding: .utf8)) ?? ""
     }

@@ -137,12 +137,13 @@ struct GossipFixture {
 extension Gossip {
     /// A link from `peer`, whose descriptor is plain.
     mutating func connect(
-        _ peer: SigningKey, link: UInt64, dialled: Bool = false, at milliseconds: Int64 = 0
+        _ peer: SigningKey, link: UInt64, dialled: Bool = false, at milliseconds: Int64 = 0,
+        address: String = "host:7443"
     ) -> [Effect] {
         handle(
             .linkUp(
                 LinkID(raw: link), peer: peer.publicKey, dialled: dialled, address: nil,
-                descriptor: GossipFixture.descriptor(peer)),
+                descriptor: GossipFixture.descriptor(peer, addresses: [address])),
             now: GossipFixture.now(milliseconds))
     }
 

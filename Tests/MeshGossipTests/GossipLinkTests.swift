@@ -70,6 +70,29 @@ import Testing
         #expect(dials(gossip.handle(.reach(key), now: GossipFixture.now(Limits.reachAgainMs))) == ["host:7443"])
     }
 
+    /// A node that was not up yet when it was dialled, and came up a moment later: it may have dialled us, or only its
+    /// beacon came by another node. Its address may be the configuration's, whose key nobody knew.
+    @Test(arguments: [true, false], [true, false])
+    func whoWasSeenToLiveIsDialledAtOnce(hasKey: Bool, isLinked: Bool) throws {
+        let key = fixture.home.publicKey
+        var gossip = GossipFixture.gossip {
+            $0.staticPeers = [.init(key: hasKey ? key : nil, address: "host:7443")]
+        }
+        #expect(dials(gossip.connect(fixture.host, link: 7, address: "relay:7443")).contains("host:7443"))
+        _ = gossip.handle(.dialFailed(hasKey ? key : nil, address: "host:7443"), now: GossipFixture.now(1))
+        var effects: [Gossip.Effect]
+        if isLinked {
+            effects = gossip.connect(fixture.home, link: 1, at: 20)
+        } else {
+            effects = gossip.push([GossipFixture.descriptor(fixture.home)], link: 7, at: 20)
+            effects += gossip.push([GossipFixture.beacon(fixture.home)], link: 7, at: 20)
+        }
+        effects += gossip.handle(.tick, now: GossipFixture.now(21))
+        effects += gossip.handle(.reach(key), now: GossipFixture.now(22))
+        #expect(dials(effects) == ["host:7443"], "once, and before its back-off is over")
+        #expect(!effects.contains(.unreachable(key)))
+    }
+
     /// Whoever asks has looked for the link and did not find one that takes requests.
     @Test func reachOfALinkedNodeIsAnsweredToo() {
         var gossip = GossipFixture.gossip()
