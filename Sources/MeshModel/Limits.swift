@@ -398,6 +398,9 @@ package enum Limits {
     package static let linkStreamWindowBytes = 256 << 10
     package static let linkConnectionWindowBytes = 8 << 20
     package static let linkStreamWriteBytes = 256 << 10
+    package static let linkFramePayloadBytes = 16 << 10
+    package static let linkTurnBytes = 256 << 10
+    package static let linkFields = 128
     package static let linkHeaderBytes = 16 << 10
     package static let linkGoodbyeMs: Int64 = 500
     package static let linkDials = 64

@@ -119,7 +119,8 @@ struct LinkNode {
 
     static func start(
         network: NetworkID = network, admission: LinkAdmission = LinkAdmission(isOpen: true), wrongPin: Bool = false,
-        timing: LinkEndpoint.Timing = .init(), shows: @escaping @Sendable () -> Bool = { true },
+        timing: LinkEndpoint.Timing = .init(), protocols: [LinkProtocol] = LinkProtocol.allCases,
+        shows: @escaping @Sendable () -> Bool = { true },
         serve: @escaping @Sendable (IncomingForward) -> Void = { _ in }
     ) async throws -> LinkNode {
         let key = SigningKey.random()
@@ -137,18 +138,19 @@ struct LinkNode {
         let endpoint = try LinkEndpoint(
             configuration: .init(
                 signer: key, network: network, cryptography: Sodium.shared, identity: identity, admission: admission,
-                descriptor: { shows() ? descriptor : [] }, now: wallNow, timing: timing),
+                descriptor: { shows() ? descriptor : [] }, now: wallNow, timing: timing,
+                protocols: protocols),
             group: MultiThreadedEventLoopGroup.singleton, delegate: log)
         let port = try await endpoint.bind(host: "127.0.0.1", port: 0).get()
         return LinkNode(key: key, log: log, endpoint: endpoint, port: port)
     }
 
     /// Two nodes with a link from the first to the second.
-    static func pair(serve: @escaping @Sendable (IncomingForward) -> Void = { _ in }) async throws -> (
-        LinkNode, LinkNode, Link
-    ) {
-        let dialler = try await start()
-        let server = try await start(serve: serve)
+    static func pair(
+        _ way: LinkProtocol = .frames, serve: @escaping @Sendable (IncomingForward) -> Void = { _ in }
+    ) async throws -> (LinkNode, LinkNode, Link) {
+        let dialler = try await start(protocols: [way], serve: serve)
+        let server = try await start(protocols: [way], serve: serve)
         dialler.endpoint.dial(address: server.address, expected: server.key.publicKey)
         await eventually("no link") {
             dialler.endpoint.link(to: server.key.publicKey) != nil && server.log.read { $0.established.count } == 1

@@ -41,9 +41,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Flood.allCases)
-    func framesThatNobodyDealsWithWaitInBoundedSpace(_ flood: Flood) async throws {
-        let (dialler, server, link) = try await LinkNode.pair()
+    @Test(arguments: Flood.allCases, LinkProtocol.allCases)
+    func framesThatNobodyDealsWithWaitInBoundedSpace(_ flood: Flood, _ way: LinkProtocol) async throws {
+        let (dialler, server, link) = try await LinkNode.pair(way)
         server.log.state.withLock { $0.holdsFrames = true }
         let victim = try #require(server.log.read { $0.established.first })
         let frame = flood.frame

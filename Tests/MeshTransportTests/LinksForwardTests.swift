@@ -7,9 +7,9 @@ import Synchronization
 import Testing
 
 @Suite(.serialized) struct LinksForwardTests {
-    @Test(arguments: [0, 1_024, 3 << 20])
-    func answersAForward(_ size: Int) async throws {
-        let (dialler, server, link) = try await LinkNode.pair { forward in
+    @Test(arguments: [0, 1, 1_024, 16 << 10, 3 << 20], LinkProtocol.allCases)
+    func answersAForward(_ size: Int, _ way: LinkProtocol) async throws {
+        let (dialler, server, link) = try await LinkNode.pair(way) { forward in
             forward.collectBody(limit: 8 << 20, deadlineMs: 10_000) { result in
                 guard case .success(let body) = result else { return forward.reset() }
                 forward.respond(status: 201, headers: [("x-seen", forward.headers.first?.1 ?? "")])
@@ -29,8 +29,9 @@ import Testing
         await server.stop()
     }
 
-    @Test func aBodyOverTheLimitIsRefused() async throws {
-        let (dialler, server, link) = try await LinkNode.pair { forward in
+    @Test(arguments: LinkProtocol.allCases)
+    func aBodyOverTheLimitIsRefused(_ way: LinkProtocol) async throws {
+        let (dialler, server, link) = try await LinkNode.pair(way) { forward in
             forward.collectBody(limit: 1_000, deadlineMs: 10_000) { result in
                 #expect(result == .failure(.bodyTooLarge))
                 forward.respond(status: 413, headers: [])
@@ -45,9 +46,10 @@ import Testing
         await server.stop()
     }
 
-    @Test func aPausedReceiverStopsTheSender() async throws {
+    @Test(arguments: LinkProtocol.allCases)
+    func aPausedReceiverStopsTheSender(_ way: LinkProtocol) async throws {
         let written = Mutex(0)
-        let (dialler, server, link) = try await LinkNode.pair { forward in
+        let (dialler, server, link) = try await LinkNode.pair(way) { forward in
             let chunk = ByteBuffer(repeating: 1, count: 16 << 10)
             let fill: @Sendable () -> Void = {
                 while forward.isWritable, written.withLock({ $0 }) < 16 << 20 {
@@ -75,9 +77,10 @@ import Testing
         await server.stop()
     }
 
-    @Test func cancelReachesTheOtherSide() async throws {
+    @Test(arguments: LinkProtocol.allCases)
+    func cancelReachesTheOtherSide(_ way: LinkProtocol) async throws {
         let cancelled = Mutex(0)
-        let (dialler, server, link) = try await LinkNode.pair { forward in
+        let (dialler, server, link) = try await LinkNode.pair(way) { forward in
             forward.onCancelled { cancelled.withLock { $0 += 1 } }
             forward.respond(status: 200, headers: [])
         }
@@ -90,8 +93,9 @@ import Testing
         await server.stop()
     }
 
-    @Test func aThousandCancelsLeaveTheLinkUp() async throws {
-        let (dialler, server, link) = try await LinkNode.pair { $0.respond(status: 200, headers: []) }
+    @Test(arguments: LinkProtocol.allCases)
+    func aThousandCancelsLeaveTheLinkUp(_ way: LinkProtocol) async throws {
+        let (dialler, server, link) = try await LinkNode.pair(way) { $0.respond(status: 200, headers: []) }
         for _ in 0..<1_000 {
             let answer = AnswerLog()
             let call = link.openForward(headers: [], body: ByteBuffer(repeating: 1, count: 100), receiver: answer)
@@ -105,8 +109,9 @@ import Testing
         await server.stop()
     }
 
-    @Test func aLostSocketAndAResetAreTold() async throws {
-        let (dialler, server, link) = try await LinkNode.pair { forward in
+    @Test(arguments: LinkProtocol.allCases)
+    func aLostSocketAndAResetAreTold(_ way: LinkProtocol) async throws {
+        let (dialler, server, link) = try await LinkNode.pair(way) { forward in
             forward.respond(status: 200, headers: [])
             if forward.headers.first?.0 == "x-reset" { forward.reset() }
         }
@@ -124,8 +129,8 @@ import Testing
         await dialler.stop()
     }
 
-    @Test func theAcceptingSideOpensNoForwards() async throws {
-        let (dialler, server, _) = try await LinkNode.pair()
+    @Test func overHTTP2TheAcceptingSideOpensNoForwards() async throws {
+        let (dialler, server, _) = try await LinkNode.pair(.http2)
         #expect(server.endpoint.link(to: dialler.key.publicKey) == nil)
         let answer = AnswerLog()
         let link = try #require(server.log.read { $0.established.first })
@@ -135,9 +140,55 @@ import Testing
         await server.stop()
     }
 
-    @Test func drainLetsOpenForwardsFinish() async throws {
+    /// Both ask at once, on one connection, and each gets its own answers.
+    @Test func framesCarryForwardsBothWays() async throws {
+        let serve: @Sendable (IncomingForward) -> Void = { forward in
+            forward.collectBody(limit: 1 << 20, deadlineMs: 10_000) { result in
+                guard case .success(let body) = result else { return forward.reset() }
+                forward.respond(status: 200, headers: [])
+                forward.write(body)
+                forward.end()
+            }
+        }
+        let (dialler, server, there) = try await LinkNode.pair(.frames, serve: serve)
+        let back = try #require(server.endpoint.link(to: dialler.key.publicKey))
+        let answers = (0..<200).map { _ in AnswerLog() }
+        for (index, answer) in answers.enumerated() {
+            let body = ByteBuffer(repeating: UInt8(index), count: 5_000 + index)
+            _ = (index % 2 == 0 ? there : back).openForward(headers: [], body: body, receiver: answer)
+        }
+        await eventually("all answered") { answers.allSatisfy { $0.read { $0.ends.count } == 1 } }
+        for (index, answer) in answers.enumerated() {
+            #expect(answer.read { $0.body } == Array(repeating: UInt8(index), count: 5_000 + index))
+        }
+        await dialler.stop()
+        await server.stop()
+    }
+
+    /// Nodes of two versions: the newer one speaks what the older one can.
+    @Test(arguments: [true, false])
+    func anOlderPeerIsServedOverHTTP2(dials: Bool) async throws {
+        let serve: @Sendable (IncomingForward) -> Void = { forward in
+            forward.respond(status: 200, headers: [])
+            forward.end()
+        }
+        let older = try await LinkNode.start(protocols: [.http2], serve: serve)
+        let newer = try await LinkNode.start(serve: serve)
+        let (dialler, server) = dials ? (older, newer) : (newer, older)
+        dialler.endpoint.dial(address: server.address, expected: server.key.publicKey)
+        await eventually("no link") { dialler.endpoint.link(to: server.key.publicKey) != nil }
+        let link = try #require(dialler.endpoint.link(to: server.key.publicKey))
+        let answer = AnswerLog()
+        _ = link.openForward(headers: [], body: ByteBuffer(), receiver: answer)
+        await eventually("answer") { answer.read { $0.ends } == [nil] }
+        await dialler.stop()
+        await server.stop()
+    }
+
+    @Test(arguments: LinkProtocol.allCases)
+    func drainLetsOpenForwardsFinish(_ way: LinkProtocol) async throws {
         let held = Mutex<IncomingForward?>(nil)
-        let (dialler, server, link) = try await LinkNode.pair { forward in held.withLock { $0 = forward } }
+        let (dialler, server, link) = try await LinkNode.pair(way) { forward in held.withLock { $0 = forward } }
         let answer = AnswerLog()
         _ = link.openForward(headers: [], body: ByteBuffer(), receiver: answer)
         await eventually("arrived") { held.withLock { $0 != nil } }

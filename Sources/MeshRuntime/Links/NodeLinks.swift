@@ -121,7 +121,7 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
         logger.info(
             "link established", metadata: ["link.peer": "\(link.peer.nodeID)", "link.dialled": "\(link.dialled)"])
         live.record(Int64(state.withLock { $0.links.count }))
-        if link.dialled { waiters.reached(link.peer, link) }
+        if link.opensForwards { waiters.reached(link.peer, link) }
         if let address = link.address { journal.linked(address) }
         journal.forgetKnocks { $0.node == link.peer }
         if case .nodeDescriptor(let body) = descriptor.body {

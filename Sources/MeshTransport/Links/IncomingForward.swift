@@ -1,32 +1,29 @@
 package import NIOCore
-internal import NIOHPACK
+internal import Synchronization
 
 /// One forward that a peer opened. Usable from any thread; calls after its end do nothing.
 package final class IncomingForward: Sendable {
     package let link: Link
     package let eventLoop: any EventLoop
-    package let method: String
+    package let method = "POST"
     package let path: String
     /// Regular fields, in the order they came, without pseudo-headers.
     package let headers: [(String, String)]
-    private let channel: any Channel
+    private let writable = Atomic(true)
     private let stream: NIOLoopBound<RequestStream>
 
-    init(
-        link: Link, channel: any Channel, stream: RequestStream, method: String, path: String,
-        headers: [(String, String)]
-    ) {
+    init(link: Link, stream: RequestStream, path: String, headers: [(String, String)]) {
         self.link = link
-        self.channel = channel
-        self.eventLoop = channel.eventLoop
-        self.method = method
+        eventLoop = link.eventLoop
         self.path = path
         self.headers = headers
-        self.stream = NIOLoopBound(stream, eventLoop: channel.eventLoop)
+        self.stream = NIOLoopBound(stream, eventLoop: link.eventLoop)
     }
 
+    func setWritable(_ isWritable: Bool) { writable.store(isWritable, ordering: .relaxed) }
+
     /// False: the peer reads slower than this side writes; write on when `onWritabilityChanged` says true.
-    package var isWritable: Bool { channel.isWritable }
+    package var isWritable: Bool { writable.load(ordering: .relaxed) }
 
     /// Reads the whole request body, once. `then` runs on the event loop, with a failure when the body has more than
     /// `limit` bytes, is not whole after `deadlineMs`, or the peer gave up.
@@ -56,7 +53,7 @@ package final class IncomingForward: Sendable {
 
     package func end(trailers: [(String, String)] = []) { onLoop { $0.end(trailers: trailers) } }
 
-    /// RST_STREAM: the answer is cut, and the peer can tell.
+    /// Ends the stream: the answer is cut, and the peer can tell.
     package func reset() { onLoop { $0.reset() } }
 
     /// `body` runs on the event loop once when the peer cancels or the link breaks before the end of the answer; at

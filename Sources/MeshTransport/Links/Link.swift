@@ -9,8 +9,10 @@ internal import Synchronization
 package final class Link: Sendable {
     package let id: LinkID
     package let peer: PublicKey
-    /// This side opened the connection, and so may open forwards on it.
+    /// This side opened the connection.
     package let dialled: Bool
+    /// This side may open forwards on it.
+    package let opensForwards: Bool
     /// The address that was dialled; nil on the accepting side.
     package let address: String?
     package let eventLoop: any EventLoop
@@ -33,13 +35,14 @@ package final class Link: Sendable {
     }
 
     /// On the connection's event loop.
-    init(id: LinkID, peer: PublicKey, connection: LinkConnection, eventLoop: any EventLoop) {
+    init(id: LinkID, peer: PublicKey, connection: LinkConnection) {
         self.id = id
         self.peer = peer
-        self.dialled = connection.dialled
-        self.address = connection.dialledAddress
-        self.eventLoop = eventLoop
-        self.connection = NIOLoopBound(connection, eventLoop: eventLoop)
+        dialled = connection.dialled
+        opensForwards = connection.opensForwards
+        address = connection.dialledAddress
+        eventLoop = connection.eventLoop
+        self.connection = NIOLoopBound(connection, eventLoop: connection.eventLoop)
     }
 
     /// Queues a frame behind those sent before; a peer that reads so slowly that more than

@@ -3,26 +3,22 @@ internal import MeshGossip
 internal import MeshModel
 internal import MeshWire
 internal import NIOCore
-internal import NIOHPACK
-internal import NIOHTTP2
 
-/// One TLS + HTTP/2 connection of a link, behind `NIOHTTP2Handler` on its event loop: handshake, pings, the link
-/// stream's frames, and the forwards opened here. Closes with one reason and reports it once.
-final class LinkConnection: ChannelInboundHandler {
-    typealias InboundIn = HTTP2Frame
-    typealias OutboundOut = HTTP2Frame
-
+/// One connection of a link, whatever carries its streams, on its event loop: handshake, pings, the link stream's frames,
+/// and the forwards opened here. Closes with one reason and reports it once.
+final class LinkConnection {
     static let linkPath = "/mesh/v1/link"
 
     let endpoint: LinkEndpoint
     let target: LinkTarget
+    let eventLoop: any EventLoop
     private(set) var link: Link?
-    /// No new forwards: the peer sent GOAWAY.
+    /// The peer takes no new forwards.
     private(set) var isGoingAway = false
     private var handshake: LinkHandshake
-    private var multiplexer: NIOHTTP2Handler.StreamMultiplexer?
+    private var carrier: (any LinkCarrier)?
+    private var remote: SocketAddress?
     private var stream: LinkStream?
-    private var context: ChannelHandlerContext?
     private var reason: LinkFailure?
     private var hasReported = false
     private var isDraining = false
@@ -31,7 +27,7 @@ final class LinkConnection: ChannelInboundHandler {
     private var pingDeadline: Scheduled<Void>?
     private var pings: UInt64 = 0
     private var openStreams = 0
-    /// The peer has read this side's proof. Streams are read in any order: a forward that came together with the proof
+    /// The peer has read this side's proof. Where streams are read in any order, a forward that came together with the proof
     /// could be met before it, as a stranger's.
     private var isConfirmed = false
     /// Forwards that wait for it.
@@ -42,10 +38,12 @@ final class LinkConnection: ChannelInboundHandler {
     private var knock: LinkKnock?
 
     var dialled: Bool { target.dialled }
+    var opensForwards: Bool { dialled || carrier?.opensBothWays == true }
     var dialledAddress: String? { target.dialled ? target.address : nil }
 
-    init(endpoint: LinkEndpoint, target: LinkTarget, peerSPKI: [UInt8]) {
+    init(endpoint: LinkEndpoint, target: LinkTarget, peerSPKI: [UInt8], eventLoop: any EventLoop) {
         self.endpoint = endpoint
+        self.eventLoop = eventLoop
         self.target = target
         handshake = LinkHandshake(
             configuration: endpoint.handshakeConfiguration(), isInitiator: target.dialled,
@@ -53,70 +51,46 @@ final class LinkConnection: ChannelInboundHandler {
             peerSPKI: peerSPKI, expected: target.expected)
     }
 
-    func handlerAdded(context: ChannelHandlerContext) {
-        self.context = context
+    func begin(on channel: any Channel, _ carrier: any LinkCarrier) {
+        self.carrier = carrier
+        remote = channel.remoteAddress
+        isConfirmed = carrier.keepsOrder
         handshakeTimer = after(endpoint.timing.handshakeMs) { $0.handshakeTimedOut() }
         target.reached(.secured)
     }
 
-    /// With the HTTP/2 handler in place: the dialler opens the link stream.
-    func start(multiplexer: NIOHTTP2Handler.StreamMultiplexer) {
-        self.multiplexer = multiplexer
-        guard dialled, let loop = context?.eventLoop else { return }
-        let bound = NIOLoopBound(self, eventLoop: loop)
-        multiplexer.createStreamChannel(promise: nil) { channel in
-            channel.eventLoop.makeCompletedFuture {
-                try channel.pipeline.syncOperations.addHandler(LinkStream(connection: bound.value, isClient: true))
-            }
+    // MARK: What the carrier reports
+
+    func ponged(_ number: UInt64) {
+        if number == pings {
+            pingDeadline?.cancel()
+            pingDeadline = nil
         }
+        // The first ping left behind the proof.
+        confirm()
     }
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        switch unwrapInboundIn(data).payload {
-        case .ping(let data, true):
-            if data.integer == pings {
-                pingDeadline?.cancel()
-                pingDeadline = nil
-            }
-            // The first ping left behind the proof.
-            confirm()
-        case .goAway:
-            isGoingAway = true
-            if let link { endpoint.unlist(link) }
-        case .data, .headers, .ping, .priority, .rstStream, .settings, .pushPromise, .windowUpdate, .alternativeService,
-            .origin:
-            break
-        }
+    func peerRefusesStreams() {
+        isGoingAway = true
+        if let link { endpoint.unlist(link) }
     }
 
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if let error = error as? NIOHTTP2Errors.StreamError, error.streamID != .rootStream { return }
-        if error is NIOHTTP2Errors.NoSuchStream || error is NIOHTTP2Errors.StreamClosed { return }
-        if error is NIOHTTP2Errors.ExcessiveControlFrames || error is NIOHTTP2Errors.ExcessiveRSTFrames
-            || error is NIOHTTP2Errors.ExcessiveEmptyDataFrames || error is NIOHTTP2Errors.ExcessiveNumberOfGlitches
-        {
-            return close(.flooding, sayGoodbye: false)
-        }
-        close(link == nil ? .malformed : .linkLost, sayGoodbye: false)
+    /// Bytes that no peer sends; before there is a link nothing else is said of them.
+    func broken(_ failure: LinkFailure) {
+        close(link == nil || failure == .flooding ? failure : .linkLost, sayGoodbye: false)
     }
 
-    func channelInactive(context: ChannelHandlerContext) {
+    /// The connection is gone.
+    func ended() {
         finish(reason ?? (link == nil ? .closed : .linkLost))
-        context.fireChannelInactive()
-    }
-
-    func handlerRemoved(context: ChannelHandlerContext) {
-        finish(reason ?? .linkLost)
-        self.context = nil
-        multiplexer = nil
+        carrier = nil
+        stream = nil
     }
 
     /// `body` on this connection after `milliseconds`, unless it is gone by then.
-    private func after(_ milliseconds: Int64, _ body: @escaping @Sendable (LinkConnection) -> Void) -> Scheduled<Void>?
-    {
-        guard let loop = context?.eventLoop else { return nil }
-        let bound = NIOLoopBound(self, eventLoop: loop)
-        return loop.scheduleTask(in: .milliseconds(milliseconds)) { body(bound.value) }
+    private func after(_ milliseconds: Int64, _ body: @escaping @Sendable (LinkConnection) -> Void) -> Scheduled<Void> {
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        return eventLoop.scheduleTask(in: .milliseconds(milliseconds)) { body(bound.value) }
     }
 }
 
@@ -159,12 +133,7 @@ extension LinkConnection {
 
     func drainOutbox() {
         guard let link, let stream, reason == nil else { return }
-        var wrote = false
-        while stream.isWritable, let bytes = link.nextFrame() {
-            stream.write(bytes)
-            wrote = true
-        }
-        if wrote { stream.flush() }
+        while stream.isWritable, let bytes = link.nextFrame() { stream.write(bytes) }
     }
 
     private func perform(_ action: LinkHandshake.Action) {
@@ -173,13 +142,11 @@ extension LinkConnection {
         case .knocked(let knock): self.knock = knock
         case .failed(let failure): closeAfterGoodbye(failure)
         case .established(let peer, let descriptor, let offset):
-            guard let context else { return }
             guard endpoint.hasRoom(for: target) else { return close(.tooManyLinks, sayGoodbye: true) }
             handshakeTimer?.cancel()
-            let link = Link(
-                id: endpoint.nextLinkID(), peer: peer, connection: self, eventLoop: context.eventLoop)
+            let link = Link(id: endpoint.nextLinkID(), peer: peer, connection: self)
             self.link = link
-            endpoint.list(link, target, remote: context.remoteAddress)
+            endpoint.list(link, target, remote: remote)
             ping()
             endpoint.delegate.linkEstablished(link, descriptor: descriptor, clockOffsetMs: offset)
         }
@@ -197,12 +164,10 @@ extension LinkConnection {
     }
 
     private func ping() {
-        guard reason == nil, let context else { return }
+        guard reason == nil else { return }
         if pingDeadline == nil {
             pings += 1
-            let frame = HTTP2Frame(
-                streamID: .rootStream, payload: .ping(HTTP2PingData(withInteger: pings), ack: false))
-            context.writeAndFlush(wrapOutboundOut(frame), promise: nil)
+            carrier?.ping(pings)
             pingDeadline = after(endpoint.timing.pingTimeoutMs) { $0.close(.pingTimeout, sayGoodbye: false) }
         }
         schedulePing()
@@ -218,14 +183,14 @@ extension LinkConnection {
         }
         reason = failure
         if let link { endpoint.unlist(link) }
-        context?.close(promise: nil)
+        carrier?.close()
     }
 
     private func closeAfterGoodbye(_ failure: LinkFailure) {
         guard reason == nil else { return }
         reason = failure
         if let link { endpoint.unlist(link) }
-        _ = after(Limits.linkGoodbyeMs) { $0.context?.close(promise: nil) }
+        _ = after(Limits.linkGoodbyeMs) { $0.carrier?.close() }
     }
 
     private func finish(_ failure: LinkFailure) {
@@ -244,14 +209,12 @@ extension LinkConnection {
         endpoint.delegate.linkClosed(link, reason: failure)
     }
 
-    /// GOAWAY: no new streams; the connection closes when the open ones are done.
+    /// No new streams; the connection closes when the open ones are done.
     func drain() {
-        guard reason == nil, !isDraining, let context else { return }
+        guard reason == nil, !isDraining else { return }
         isDraining = true
         if let link { endpoint.unlist(link) }
-        let frame = HTTP2Frame(
-            streamID: .rootStream, payload: .goAway(lastStreamID: .maxID, errorCode: .noError, opaqueData: nil))
-        context.writeAndFlush(wrapOutboundOut(frame), promise: nil)
+        carrier?.refuseStreams()
         closeWhenDrained()
     }
 
@@ -281,11 +244,11 @@ extension LinkConnection {
         _ call: ForwardCall, path: String, headers: [(name: String, value: String)], body: ByteBuffer,
         hasUpload: Bool, receiver: any ForwardReceiver
     ) {
-        guard let multiplexer, let context, dialled, link != nil, reason == nil else {
+        guard let carrier, let link, link.opensForwards, reason == nil else {
             return receiver.forwardEnded(.notEstablished, trailers: [])
         }
         guard !isGoingAway, !isDraining else { return receiver.forwardEnded(.goaway, trailers: []) }
-        // One stream is the link's; beyond the peer's bound SwiftNIO would queue without end.
+        // One stream is the link's; what is more than the peer's bound would only be refused over there.
         guard openStreams + unopened.count < Limits.linkStreams - 1 else {
             return receiver.forwardEnded(.refusedStream, trailers: [])
         }
@@ -295,22 +258,10 @@ extension LinkConnection {
             }
             return
         }
-        var fields = HPACKHeaders([
-            (":method", "POST"), (":scheme", "https"), (":path", path), (":authority", "mesh"),
-        ])
-        for header in headers { fields.add(name: header.name, value: header.value, indexing: .nonIndexable) }
         openStreams += 1
-        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
-        let head = fields
-        let opened = context.eventLoop.makePromise(of: (any Channel).self)
-        opened.futureResult.whenFailure { _ in call.failToOpen(receiver, connection: bound) }
-        multiplexer.createStreamChannel(promise: opened) { channel in
-            channel.eventLoop.makeCompletedFuture {
-                let stream = ForwardStream(
-                    connection: bound.value, call: call, receiver: receiver, headers: head, body: body,
-                    hasUpload: hasUpload)
-                try channel.pipeline.syncOperations.addHandler(stream)
-            }
-        }
+        carrier.open(
+            ForwardStream(
+                connection: self, call: call, receiver: receiver, head: StreamFields(path: path, headers), body: body,
+                hasUpload: hasUpload))
     }
 }

@@ -16,11 +16,14 @@ package final class LinkEndpoint: Sendable {
         package var descriptor: @Sendable () -> [UInt8]
         package var now: @Sendable () -> Now
         package var timing: Timing
+        /// What it speaks, the preferred one first.
+        package var protocols: [LinkProtocol]
 
         package init(
             signer: any MessageSigner, network: NetworkID, cryptography: any RecordCryptography,
             identity: TLSIdentity, admission: LinkAdmission, descriptor: @escaping @Sendable () -> [UInt8],
-            now: @escaping @Sendable () -> Now, timing: Timing = Timing()
+            now: @escaping @Sendable () -> Now, timing: Timing = Timing(),
+            protocols: [LinkProtocol] = LinkProtocol.allCases
         ) {
             self.signer = signer
             self.network = network
@@ -30,6 +33,7 @@ package final class LinkEndpoint: Sendable {
             self.descriptor = descriptor
             self.now = now
             self.timing = timing
+            self.protocols = protocols
         }
     }
 
@@ -74,7 +78,7 @@ package final class LinkEndpoint: Sendable {
         self.configuration = configuration
         self.group = group
         self.delegate = delegate
-        tls = try LinkTLS(identity: configuration.identity)
+        tls = try LinkTLS(identity: configuration.identity, protocols: configuration.protocols)
         state = Mutex(State(admission: configuration.admission))
     }
 
@@ -200,7 +204,7 @@ extension LinkEndpoint {
             if isFirst, link.dialled { state.dials -= 1 }
             if !link.dialled { state.accepted += 1 }
             state.links.append(link)
-            if link.dialled { state.forwardLinks[link.peer, default: []].append(link) }
+            if link.opensForwards { state.forwardLinks[link.peer, default: []].append(link) }
         }
     }
 

@@ -1,5 +1,6 @@
 internal import MeshGossip
 internal import MeshModel
+internal import MeshWire
 internal import NIOCore
 internal import NIOHTTP2
 internal import NIOTLS
@@ -37,7 +38,7 @@ final class LinkTarget: Sendable {
     }
 }
 
-/// Waits for TLS, then puts HTTP/2 and the link's connection in its own place. Until then every failure is its.
+/// Waits for TLS, then puts what the two have agreed to speak, and the link's connection, in its own place. Until then every failure is its.
 final class LinkGate: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
 
@@ -64,31 +65,46 @@ final class LinkGate: ChannelInboundHandler, RemovableChannelHandler {
         guard case .handshakeCompleted(let negotiated)? = event as? TLSUserEvent else {
             return context.fireUserInboundEventTriggered(event)
         }
-        guard negotiated == LinkTLS.protocolName, let spki = certificate.spkiHash else { return fail(.tls, context) }
-        let connection = LinkConnection(endpoint: endpoint, target: target, peerSPKI: spki)
+        guard let chosen = negotiated.flatMap(LinkProtocol.init(rawValue:)), let spki = certificate.spkiHash else {
+            return fail(.tls, context)
+        }
+        let connection = LinkConnection(
+            endpoint: endpoint, target: target, peerSPKI: spki, eventLoop: context.eventLoop)
+        do {
+            over()
+            switch chosen {
+            case .frames:
+                try context.pipeline.syncOperations.addHandler(
+                    FrameCarrier(connection: connection), position: .after(self))
+            case .http2: try addHTTP2(connection, context)
+            }
+            context.pipeline.syncOperations.removeHandler(self, promise: nil)
+        } catch {
+            isOver = false
+            fail(.tls, context)
+        }
+    }
+
+    private func addHTTP2(_ connection: LinkConnection, _ context: ChannelHandlerContext) throws {
         let bound = NIOLoopBound(connection, eventLoop: context.eventLoop)
         let http = NIOHTTP2Handler(
             mode: target.dialled ? .client : .server, eventLoop: context.eventLoop,
             connectionConfiguration: LinkSettings.connection, streamConfiguration: LinkSettings.stream
         ) { channel in
             channel.eventLoop.makeCompletedFuture {
-                try channel.pipeline.syncOperations.addHandler(RequestStream(connection: bound.value))
+                let stream = HTTP2Stream(RequestStream(connection: bound.value), role: .answerer)
+                try channel.pipeline.syncOperations.addHandler(stream)
             }
         }
-        do {
-            let pipeline = context.pipeline.syncOperations
-            let coalescer = FlushCoalescer()
-            try pipeline.addHandler(coalescer, position: .after(self))
-            let splitter = ReadSplitter()
-            try pipeline.addHandler(splitter, position: .after(coalescer))
-            try pipeline.addHandler(http, position: .after(splitter))
-            try pipeline.addHandler(connection, position: .after(http))
-            over()
-            try connection.start(multiplexer: http.syncMultiplexer())
-            pipeline.removeHandler(self, promise: nil)
-        } catch {
-            fail(.tls, context)
-        }
+        let carrier = HTTP2Carrier(connection: connection)
+        let pipeline = context.pipeline.syncOperations
+        let coalescer = FlushCoalescer()
+        try pipeline.addHandler(coalescer, position: .after(self))
+        let splitter = ReadSplitter()
+        try pipeline.addHandler(splitter, position: .after(coalescer))
+        try pipeline.addHandler(http, position: .after(splitter))
+        try pipeline.addHandler(carrier, position: .after(http))
+        try carrier.start(multiplexer: http.syncMultiplexer())
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { fail(.tls, context) }

@@ -1,16 +1,12 @@
+internal import MeshWire
 internal import NIOCore
-internal import NIOHPACK
-internal import NIOHTTP2
 
 /// A stream the peer opened: the link stream, a forward, or something that is refused.
-final class RequestStream: ChannelInboundHandler {
-    typealias InboundIn = HTTP2Frame.FramePayload
-    typealias OutboundOut = HTTP2Frame.FramePayload
-
+final class RequestStream: StreamReader {
     private enum Kind {
         case unknown
-        case link
-        case forward
+        case link(LinkStream)
+        case forward(IncomingForward)
         case refused
     }
 
@@ -23,7 +19,7 @@ final class RequestStream: ChannelInboundHandler {
 
     private let connection: LinkConnection
     private var kind = Kind.unknown
-    private var context: ChannelHandlerContext?
+    private var port: (any StreamPort)?
     private var body = ByteBuffer()
     private var hasWholeBody = false
     private var collection: Collection?
@@ -31,60 +27,51 @@ final class RequestStream: ChannelInboundHandler {
     private var hasResponded = false
     private var hasEnded = false
     private var isCancelled = false
-    private var isFlushDue = false
     private var cancelCallback: (@Sendable () -> Void)?
     var writabilityCallback: (@Sendable (Bool) -> Void)?
 
     init(connection: LinkConnection) { self.connection = connection }
 
-    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+    func opened(_ port: any StreamPort) { self.port = port }
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        if case .link = kind { return context.fireChannelRead(data) }
-        switch unwrapInboundIn(data) {
-        case .headers(let payload):
-            if payload.endStream { hasWholeBody = true }
-            if case .unknown = kind {
-                opened(payload.headers, context)
-            } else if hasWholeBody {
-                bodyEnded(trailers: payload.headers.map { ($0.name, $0.value) })
-            }
-        case .data(let payload):
-            if payload.endStream { hasWholeBody = true }
-            if case .byteBuffer(var buffer) = payload.data, case .forward = kind { read(&buffer) }
-            if hasWholeBody { bodyEnded(trailers: []) }
-        case .rstStream, .priority, .settings, .pushPromise, .ping, .goAway, .windowUpdate, .alternativeService,
-            .origin:
-            break
+    func read(_ fields: StreamFields, isLast: Bool) {
+        if case .link(let stream) = kind { return stream.read(fields, isLast: isLast) }
+        if isLast { hasWholeBody = true }
+        if case .unknown = kind {
+            begin(fields)
+        } else if isLast {
+            bodyEnded(trailers: fields.fields)
         }
     }
 
-    private func opened(_ head: HPACKHeaders, _ context: ChannelHandlerContext) {
-        let path = head.first(name: ":path") ?? ""
-        let method = head.first(name: ":method") ?? ""
-        switch path {
-        case LinkConnection.linkPath where method == "POST" && connection.mayOpenLinkStream:
-            kind = .link
-            let stream = LinkStream(connection: connection, isClient: false)
-            do {
-                try context.pipeline.syncOperations.addHandler(stream)
-            } catch {
-                context.close(promise: nil)
-            }
-        case let path where method == "POST" && LinkPath.isForward(path):
-            guard let link = connection.link else { return connection.strangerStreamOpened() }
-            kind = .forward
-            connection.forwardOpened()
-            // The body waits, in the peer's window, until somebody asks for it.
-            if !hasWholeBody { try? context.channel.syncOptions?.setOption(.autoRead, value: false) }
-            let fields = head.compactMap { $0.name.hasPrefix(":") ? nil : ($0.name, $0.value) }
-            connection.endpoint.delegate.forwardArrived(
-                IncomingForward(
-                    link: link, channel: context.channel, stream: self, method: method, path: path, headers: fields))
-        default:
-            guard connection.link != nil else { return connection.strangerStreamOpened() }
-            refuse(path == LinkConnection.linkPath ? 403 : 404)
+    func read(_ bytes: ByteBuffer, isLast: Bool) {
+        if case .link(let stream) = kind { return stream.read(bytes, isLast: isLast) }
+        if isLast { hasWholeBody = true }
+        if case .forward = kind {
+            var bytes = bytes
+            read(&bytes)
         }
+        if isLast { bodyEnded(trailers: []) }
+    }
+
+    private func begin(_ head: StreamFields) {
+        guard let port else { return }
+        if head.path == LinkConnection.linkPath, connection.mayOpenLinkStream {
+            let stream = LinkStream(connection: connection)
+            kind = .link(stream)
+            port.write(StreamFields(status: 200), isLast: false)
+            return stream.opened(port)
+        }
+        guard let link = connection.link else { return connection.strangerStreamOpened() }
+        guard LinkPath.isForward(head.path) else {
+            return refuse(head.path == LinkConnection.linkPath ? 403 : 404)
+        }
+        let forward = IncomingForward(link: link, stream: self, path: head.path, headers: head.fields)
+        kind = .forward(forward)
+        connection.forwardOpened()
+        // The body waits, in the peer's window, until somebody asks for it.
+        if !hasWholeBody { port.setReading(false) }
+        connection.endpoint.delegate.forwardArrived(forward)
     }
 
     private func refuse(_ status: Int) {
@@ -105,24 +92,27 @@ final class RequestStream: ChannelInboundHandler {
         if let rest { rest.bodyEnded(trailers: trailers) } else { finishCollection() }
     }
 
-    func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if case .link = kind { return context.fireChannelWritabilityChanged() }
-        writabilityCallback?(context.channel.isWritable)
+    func writabilityChanged(_ isWritable: Bool) {
+        switch kind {
+        case .link(let stream): stream.writabilityChanged(isWritable)
+        case .forward(let forward):
+            forward.setWritable(isWritable)
+            writabilityCallback?(isWritable)
+        case .unknown, .refused: break
+        }
     }
 
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if case .link = kind { return context.fireErrorCaught(error) }
-        cancelled(ForwardFailure(error))
-    }
-
-    func channelInactive(context: ChannelHandlerContext) {
-        cancelled(.linkLost)
-        if case .forward = kind { connection.forwardClosed() }
-        context.fireChannelInactive()
-    }
-
-    func handlerRemoved(context: ChannelHandlerContext) {
-        self.context = nil
+    func closed(_ failure: ForwardFailure?) {
+        let kind = kind
+        self.kind = .refused
+        switch kind {
+        case .link(let stream): stream.closed(failure)
+        case .forward:
+            cancelled(failure ?? .linkLost)
+            connection.forwardClosed()
+        case .unknown, .refused: break
+        }
+        port = nil
         cancelCallback = nil
         writabilityCallback = nil
         rest = nil
@@ -135,20 +125,18 @@ extension RequestStream {
         limit: Int, prefix: Int?, deadlineMs: Int64,
         then: @escaping @Sendable (Result<ByteBuffer, ForwardFailure>) -> Void
     ) {
-        guard let context, !isCancelled else { return then(.failure(.linkLost)) }
+        guard let port, !isCancelled else { return then(.failure(.linkLost)) }
         var pending = Collection(limit: limit, prefix: prefix, then: then)
         if !hasWholeBody {
-            let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
-            pending.deadline = context.eventLoop.scheduleTask(in: .milliseconds(deadlineMs)) {
+            let loop = connection.eventLoop
+            let bound = NIOLoopBound(self, eventLoop: loop)
+            pending.deadline = loop.scheduleTask(in: .milliseconds(deadlineMs)) {
                 bound.value.failCollection(.timeout)
             }
         }
         collection = pending
         finishCollection()
-        if collection != nil {
-            try? context.channel.syncOptions?.setOption(.autoRead, value: true)
-            context.read()
-        }
+        if collection != nil { port.setReading(true) }
     }
 
     private func finishCollection() {
@@ -170,19 +158,16 @@ extension RequestStream {
     }
 
     func continueBody(_ receiver: any ForwardBodyReceiver) {
-        guard let context, !hasResponded, !isCancelled, !hasWholeBody else { return }
+        guard let port, !hasResponded, !isCancelled, !hasWholeBody else { return }
         // A peer that did not wait to be asked.
         guard body.readableBytes == 0 else { return reset() }
         rest = receiver
-        context.writeAndFlush(
-            wrapOutboundOut(.headers(.init(headers: HPACKHeaders([(":status", "100")])))), promise: nil)
+        port.write(StreamFields(status: 100), isLast: false)
         setReading(true)
     }
 
     func setReading(_ isReading: Bool) {
-        guard let context, !isCancelled else { return }
-        try? context.channel.syncOptions?.setOption(.autoRead, value: isReading)
-        if isReading { context.read() }
+        if !isCancelled { port?.setReading(isReading) }
     }
 
     private func failCollection(_ failure: ForwardFailure) {
@@ -191,57 +176,42 @@ extension RequestStream {
         collection.deadline?.cancel()
         body = ByteBuffer()
         // Nobody will look at the rest: let the window hold it back.
-        try? context?.channel.syncOptions?.setOption(.autoRead, value: false)
+        port?.setReading(false)
         collection.then(.failure(failure))
     }
 
     func respondLater() {
-        guard let context, !hasResponded, !isCancelled else { return }
-        context.write(wrapOutboundOut(.headers(.init(headers: HPACKHeaders([(":status", "102")])))), promise: nil)
-        scheduleFlush(context)
+        guard !hasResponded, !isCancelled else { return }
+        port?.write(StreamFields(status: 102), isLast: false)
     }
 
     func respond(status: Int, headers: [(String, String)]) {
-        guard let context, !hasResponded, !isCancelled else { return }
+        guard let port, !hasResponded, !isCancelled else { return }
         hasResponded = true
-        var fields = HPACKHeaders([(":status", String(status))])
-        for (name, value) in headers { fields.add(name: name, value: value, indexing: .nonIndexable) }
-        context.write(wrapOutboundOut(.headers(.init(headers: fields))), promise: nil)
-        scheduleFlush(context)
+        port.write(StreamFields(status: status, headers), isLast: false)
     }
 
     func write(_ bytes: ByteBuffer) {
-        guard let context, hasResponded, !hasEnded, !isCancelled, bytes.readableBytes > 0 else { return }
-        context.write(wrapOutboundOut(.data(.init(data: .byteBuffer(bytes)))), promise: nil)
-        scheduleFlush(context)
+        guard let port, hasResponded, !hasEnded, !isCancelled, bytes.readableBytes > 0 else { return }
+        port.write(bytes, isLast: false, sent: nil)
     }
 
     func end(trailers: [(String, String)]) {
-        guard let context, hasResponded, !hasEnded, !isCancelled else { return }
+        guard let port, hasResponded, !hasEnded, !isCancelled else { return }
         hasEnded = true
         cancelCallback = nil
-        let last: HTTP2Frame.FramePayload =
-            trailers.isEmpty
-            ? .data(.init(data: .byteBuffer(ByteBuffer()), endStream: true))
-            : .headers(.init(headers: HPACKHeaders(trailers), endStream: true))
-        guard !hasWholeBody else {
-            context.write(wrapOutboundOut(last), promise: nil)
-            return scheduleFlush(context)
+        if trailers.isEmpty {
+            port.write(ByteBuffer(), isLast: true, sent: nil)
+        } else {
+            port.write(StreamFields(trailers), isLast: true)
         }
-        // An answer before the end of the request: the rest of the request is not wanted. The stream closes when the
-        // answer has left, for closing drops what the peer's window still holds back.
-        let sent = context.eventLoop.makePromise(of: Void.self)
-        let channel = context.channel
-        sent.futureResult.whenComplete { _ in channel.close(promise: nil) }
-        context.write(wrapOutboundOut(last), promise: sent)
-        scheduleFlush(context)
     }
 
     func reset() {
-        guard let context, !isCancelled else { return }
+        guard let port, !isCancelled else { return }
         isCancelled = true
         cancelCallback = nil
-        context.close(promise: nil)
+        port.close()
     }
 
     func onCancelled(_ body: @escaping @Sendable () -> Void) {
@@ -255,16 +225,5 @@ extension RequestStream {
         let callback = cancelCallback
         cancelCallback = nil
         callback?()
-    }
-
-    /// One flush per turn of the event loop, however many writes it held.
-    private func scheduleFlush(_ context: ChannelHandlerContext) {
-        guard !isFlushDue else { return }
-        isFlushDue = true
-        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
-        context.eventLoop.execute {
-            bound.value.isFlushDue = false
-            bound.value.context?.flush()
-        }
     }
 }

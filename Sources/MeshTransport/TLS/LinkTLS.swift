@@ -2,29 +2,35 @@ internal import NIOCore
 internal import NIOSSL
 internal import Synchronization
 
-/// TLS of node links: version 1.3 only, ALPN `h2`, a certificate from both sides. Every certificate is accepted here;
+/// How a link's streams share its connection, named as in ALPN (RFC 7301).
+package enum LinkProtocol: String, CaseIterable, Sendable {
+    /// Frames of its own.
+    case frames = "aisbf-link/1"
+    /// HTTP/2, for nodes that speak nothing else.
+    case http2 = "h2"
+}
+
+/// TLS of node links: version 1.3 only, ALPN names how streams are carried, a certificate from both sides. Every certificate is accepted here;
 /// trust is decided by the link handshake, which needs the hash of what was shown.
 struct LinkTLS: Sendable {
     private let server: NIOSSLContext
     private let client: NIOSSLContext
 
-    static let protocolName = "h2"
-
-    init(identity: TLSIdentity) throws {
+    init(identity: TLSIdentity, protocols: [LinkProtocol]) throws {
         var server = TLSConfiguration.makeServerConfiguration(
             certificateChain: [.certificate(identity.certificate)], privateKey: .privateKey(identity.privateKey))
-        Self.harden(&server)
+        Self.harden(&server, protocols)
         var client = TLSConfiguration.makeClientConfiguration()
         client.certificateChain = [.certificate(identity.certificate)]
         client.privateKey = .privateKey(identity.privateKey)
-        Self.harden(&client)
+        Self.harden(&client, protocols)
         self.server = try NIOSSLContext(configuration: server)
         self.client = try NIOSSLContext(configuration: client)
     }
 
-    private static func harden(_ configuration: inout TLSConfiguration) {
+    private static func harden(_ configuration: inout TLSConfiguration, _ protocols: [LinkProtocol]) {
         configuration.minimumTLSVersion = .tlsv13
-        configuration.applicationProtocols = [protocolName]
+        configuration.applicationProtocols = protocols.map(\.rawValue)
         // A dead peer never answers close_notify; its forwards must fail now, not five seconds later.
         configuration.shutdownTimeout = .milliseconds(250)
         // Asks for the peer's certificate; the verification itself is replaced by the handlers' callback.

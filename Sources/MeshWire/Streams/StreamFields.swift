@@ -1,0 +1,102 @@
+package import MeshModel
+
+/// What a stream says beside its bytes: a request's path and fields, an answer's status and fields, or the fields behind
+/// a body.
+package struct StreamFields: Sendable {
+    /// 100 to 599; 0 where it is not an answer's head.
+    package var status: Int
+    /// Of a request; empty elsewhere.
+    package var path: String
+    /// Names in lower case.
+    package var fields: [(name: String, value: String)]
+
+    package init(status: Int = 0, path: String = "", _ fields: [(name: String, value: String)] = []) {
+        self.status = status
+        self.path = path
+        self.fields = fields
+    }
+
+    /// Status (2 bytes), path (2 bytes of length), and each field: a byte with the length of its name, two with that of
+    /// its value, both texts. Nil when it is more than a peer would take.
+    package var bytes: [UInt8]? {
+        guard fields.count <= Limits.linkFields, path.utf8.count <= Limits.linkHeaderBytes else { return nil }
+        var size = 4 + path.utf8.count
+        for field in fields {
+            guard field.name.utf8.count <= 0xFF, field.value.utf8.count <= 0xFFFF else { return nil }
+            size += 3 + field.name.utf8.count + field.value.utf8.count
+        }
+        guard size <= Limits.linkHeaderBytes else { return nil }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(size)
+        func put(_ number: Int) {
+            bytes.append(UInt8(truncatingIfNeeded: number >> 8))
+            bytes.append(UInt8(truncatingIfNeeded: number))
+        }
+        put(status)
+        put(path.utf8.count)
+        bytes.append(contentsOf: path.utf8)
+        for field in fields {
+            bytes.append(UInt8(truncatingIfNeeded: field.name.utf8.count))
+            put(field.value.utf8.count)
+            bytes.append(contentsOf: field.name.utf8)
+            bytes.append(contentsOf: field.value.utf8)
+        }
+        return bytes
+    }
+
+    /// Strict: names are tokens in lower case, values have no control bytes, nothing is left over.
+    package init(_ bytes: UnsafeRawBufferPointer) throws(StreamFault) {
+        var rest = Cursor(bytes: bytes)
+        status = try rest.number(2)
+        guard status == 0 || (100...599).contains(status) else { throw .fields }
+        path = try rest.text(rest.number(2), where: Self.isPath)
+        fields = []
+        while !rest.isEmpty {
+            guard fields.count < Limits.linkFields else { throw .fields }
+            let nameLength = try rest.number(1)
+            let valueLength = try rest.number(2)
+            guard nameLength > 0 else { throw .fields }
+            let name = try rest.text(nameLength, where: Self.isName)
+            fields.append((name, try rest.text(valueLength, where: Self.isValue)))
+        }
+    }
+
+    private static func isPath(_ byte: UInt8) -> Bool { byte > 0x20 && byte < 0x7F }
+
+    /// RFC 9110 section 5.6.2, without capitals.
+    private static func isName(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
+        case UInt8(ascii: "!"), UInt8(ascii: "#"), UInt8(ascii: "$"), UInt8(ascii: "%"), UInt8(ascii: "&"),
+            UInt8(ascii: "'"), UInt8(ascii: "*"), UInt8(ascii: "+"), UInt8(ascii: "-"), UInt8(ascii: "."),
+            UInt8(ascii: "^"), UInt8(ascii: "_"), UInt8(ascii: "`"), UInt8(ascii: "|"), UInt8(ascii: "~"):
+            true
+        default: false
+        }
+    }
+
+    private static func isValue(_ byte: UInt8) -> Bool { byte >= 0x20 && byte != 0x7F || byte == 0x09 }
+
+    private struct Cursor {
+        var bytes: UnsafeRawBufferPointer
+        var at = 0
+
+        var isEmpty: Bool { at == bytes.count }
+
+        mutating func number(_ width: Int) throws(StreamFault) -> Int {
+            guard bytes.count - at >= width else { throw .fields }
+            var number = 0
+            for index in at..<(at + width) { number = number << 8 | Int(bytes[index]) }
+            at += width
+            return number
+        }
+
+        mutating func text(_ length: Int, where isGood: (UInt8) -> Bool) throws(StreamFault) -> String {
+            guard bytes.count - at >= length else { throw .fields }
+            let part = UnsafeRawBufferPointer(rebasing: bytes[at..<(at + length)])
+            at += length
+            guard part.allSatisfy(isGood), let text = String(validating: part, as: UTF8.self) else { throw .fields }
+            return text
+        }
+    }
+}
