@@ -72,7 +72,9 @@ final class FrameCarrier: ChannelInboundHandler, LinkCarrier {
         context.fireChannelInactive()
     }
 
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { connection.broken(.closed) }
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        connection.broken(connection.link == nil ? .closed : .linkLost)
+    }
 
     private func loseStreams() {
         isOver = true

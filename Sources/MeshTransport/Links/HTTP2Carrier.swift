@@ -76,7 +76,7 @@ final class HTTP2Carrier: ChannelInboundHandler, LinkCarrier {
         {
             return connection.broken(.flooding)
         }
-        connection.broken(.malformed)
+        connection.broken(connection.link == nil ? .malformed : .linkLost)
     }
 
     func channelInactive(context: ChannelHandlerContext) {

@@ -75,10 +75,8 @@ final class LinkConnection {
         if let link { endpoint.unlist(link) }
     }
 
-    /// Bytes that no peer sends; before there is a link nothing else is said of them.
-    func broken(_ failure: LinkFailure) {
-        close(link == nil || failure == .flooding ? failure : .linkLost, sayGoodbye: false)
-    }
+    /// There is no way on with this connection.
+    func broken(_ failure: LinkFailure) { close(failure, sayGoodbye: false) }
 
     /// The connection is gone.
     func ended() {
