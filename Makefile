@@ -75,10 +75,10 @@ demo-failover: build ## kill the worker that serves, before and after its first 
 
 test: setup venv ## build and run every test
 	@$(SWIFT) build --build-tests
-	# One after the other: tests with real processes and deadlines would starve each other on two cores. Those with whole
-	# nodes mostly wait, so the others run beside them. Two 'swift test' would fight over the build database.
+	# One after the other in each of three processes: tests with real nodes mostly wait, and more of them at once would
+	# starve each other on two cores. Several 'swift test' would fight over the build database.
 	bundle=$$($(SWIFT) build --show-bin-path)/aisbf-meshPackageTests.xctest
-	NO_COLOR=1 Tests/run.sh --split '^(EndToEndTests|MeshNodeTests)\.' "$$bundle" --testing-library swift-testing --no-parallel
+	NO_COLOR=1 Tests/run.sh --split '^MeshNodeTests\.' --split '^EndToEndTests\.' "$$bundle" --testing-library swift-testing --no-parallel
 
 # The optimiser has its own faults, and nodes in the field run what it made. Not part of `make test`: a release build takes
 # longer than all end-to-end tests.

@@ -3,27 +3,38 @@
 # and why: whoever sees the end of a long log only must find it there. Ends as the command ended.
 #
 #   Tests/run.sh swift test --no-parallel
-#   Tests/run.sh --split PATTERN .build/debug/aisbf-meshPackageTests.xctest --no-parallel
+#   Tests/run.sh --split PATTERN [--split PATTERN…] .build/debug/aisbf-meshPackageTests.xctest --no-parallel
 #
-# With --split the tests that match run in one process, and all others beside them in another: the ones with whole nodes
-# wait most of their time, the others compute. What the others print follows when both are done.
+# With --split the tests that match each pattern run in a process of their own, and all others beside them in another: the
+# ones with whole nodes wait most of their time, the others compute. What the others print follows when all are done.
 set -uo pipefail
 log=${TEST_LOG:-.build/test.log}
 mkdir -p "$(dirname "$log")"
 status=0
-if [[ ${1:-} == --split ]]; then
-  pattern=$2
+patterns=()
+while [[ ${1:-} == --split ]]; do
+  patterns+=("$2")
   shift 2
-  "$@" --skip "$pattern" >"$log.others" 2>&1 &
-  others=$!
-  # Whoever stops this stops both.
-  trap 'kill "$others" 2>/dev/null; exit 130' INT TERM
-  "$@" --filter "$pattern" 2>&1 | tee "$log"
+done
+if ((${#patterns[@]} > 0)); then
+  skips=()
+  for pattern in "${patterns[@]}"; do skips+=(--skip "$pattern"); done
+  "$@" "${skips[@]}" >"$log.0" 2>&1 &
+  others=($!)
+  for ((i = 1; i < ${#patterns[@]}; i++)); do
+    "$@" --filter "${patterns[i]}" >"$log.$i" 2>&1 &
+    others+=($!)
+  done
+  # Whoever stops this stops all.
+  trap 'kill "${others[@]}" 2>/dev/null; exit 130' INT TERM
+  "$@" --filter "${patterns[0]}" 2>&1 | tee "$log"
   status=${PIPESTATUS[0]}
-  wait "$others" || status=$?
+  for other in "${others[@]}"; do wait "$other" || status=$?; done
   trap - INT TERM
-  tee -a "$log" <"$log.others"
-  rm -f "$log.others"
+  for ((i = 0; i < ${#patterns[@]}; i++)); do
+    tee -a "$log" <"$log.$i"
+    rm -f "$log.$i"
+  done
 else
   "$@" 2>&1 | tee "$log"
   status=${PIPESTATUS[0]}
