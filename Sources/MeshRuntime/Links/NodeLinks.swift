@@ -6,7 +6,7 @@ package import MeshModel
 package import MeshTransport
 package import MeshWire
 import Metrics
-import NIOCore
+package import NIOCore
 import Synchronization
 
 /// Joins the links of `MeshTransport` with the control plane: frames and link events go in, frames and dials come
@@ -71,7 +71,9 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
     package var all: [Link] { state.withLock { Array($0.links.values) }.sorted { $0.id < $1.id } }
 
     /// A link on which requests can be forwarded to `node`.
-    package func link(to node: PublicKey) -> Link? { state.withLock { $0.endpoint }?.link(to: node) }
+    package func link(to node: PublicKey, on eventLoop: (any EventLoop)? = nil) -> Link? {
+        state.withLock { $0.endpoint }?.link(to: node, on: eventLoop)
+    }
 
     /// The same, made now if it must be.
     /// - Parameter body: called once, on any thread: with nil when there is no link within `Limits.reachMs`.

@@ -142,8 +142,14 @@ package final class LinkEndpoint: Sendable {
             .whenFailure { self.attemptFailed(target, LinkFailure(connecting: $0)) }
     }
 
-    /// An established link on which forwards to `peer` can be opened.
-    package func link(to peer: PublicKey) -> Link? { state.withLock { $0.forwardLinks[peer]?.last } }
+    /// An established link on which forwards to `peer` can be opened; of several the one on `eventLoop`, where nothing has to
+    /// change threads, else the newest.
+    package func link(to peer: PublicKey, on eventLoop: (any EventLoop)? = nil) -> Link? {
+        state.withLock { state in
+            guard let links = state.forwardLinks[peer] else { return nil }
+            return links.last { $0.eventLoop === eventLoop } ?? links.last
+        }
+    }
 
     /// Every established link, oldest first.
     package var links: [Link] { state.withLock { $0.links } }
