@@ -166,11 +166,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         let route = request.hot?.route
         switch refusal {
         case .tooLarge: fails(RequestBounds.tooLarge(request.head, route))
-        case .noRoom:
-            fails(
-                MeshError(
-                    .rateLimited, "this node takes in as many large requests as it can hold; try again shortly",
-                    retryAfterSeconds: 1))
+        case .noRoom: fails(RequestBounds.noRoom)
         case .needsUpload: fails(RequestBounds.needsUpload(route))
         }
     }
@@ -247,14 +243,27 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         if isReading, carrier.kind == .stream { context.channel.read() }
     }
 
+    /// A body that came compressed is kept as it was before.
+    private func unpack() throws(MeshError) {
+        guard let request = arriving, request.bytes.readableBytes > 0,
+            let encoding = try BodyEncoding(request.head.headers)
+        else { return }
+        let bytes = try encoding.inflated(request.bytes, limit: RequestBounds.bodyLimit(request.hot?.route))
+        arriving?.bytes = bytes
+        guard count(bytes.readableBytes) else { throw RequestBounds.noRoom }
+    }
+
     // MARK: Inference
 
     private func startAnswer() {
+        do throws(MeshError) { try unpack() } catch { return answer(error) }
         guard let request = arriving else { return }
         guard let hot = request.hot else { return startCold(request.head, request.bytes) }
         do throws(MeshError) {
             let principal = shared.principal(hot.caller)
-            if hot.route.call == .countTokens { return answer(try shared.counted(request.bytes, principal)) }
+            if case .countTokens(let dialect) = hot.route.call {
+                return answer(try shared.counted(request.bytes, in: dialect, principal))
+            }
             var once: IdempotentRequest?
             switch try shared.idempotency(hot, request.head, request.bytes) {
             case .first(let first)?: once = first
@@ -274,7 +283,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
 
     private func start(
         _ request: WorkRequest, _ destination: Destination, _ caller: Caller, _ admission: Admission?,
-        upload: UploadFlow? = nil, translation: MessagesTranslation? = nil, once: IdempotentRequest? = nil
+        upload: UploadFlow? = nil, translation: Translation? = nil, once: IdempotentRequest? = nil
     ) {
         guard let context else { return }
         guard machine.exchangeBegins(isDraining: shared.isDraining) else {
