@@ -123,7 +123,8 @@ let package = Package(
         ring(
             "MeshGateway",
             [
-                "CZlib", "CZstd", "MeshModel", "MeshWire", "MeshCrypto", "MeshRouting", "MeshDialects", "MeshAccounting", "MeshSessions",
+                "CZlib", "CZstd", "MeshModel", "MeshWire", "MeshCrypto", "MeshRouting", "MeshDialects",
+                "MeshAccounting", "MeshSessions",
                 "MeshBroker", "MeshExchange",
                 "MeshTransport", "MeshRuntime", "MeshTelemetry", .nio("NIOCore"), .nio("NIOHTTP1"),
                 .nio("NIOWebSocket"),

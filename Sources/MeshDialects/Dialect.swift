@@ -109,13 +109,12 @@ package enum Dialect: Hashable, Sendable, CaseIterable {
 
     /// Programs go by `response.error.code`: by these words they wait, stop, or make the prompt shorter.
     static func failedReason(_ error: MeshError) -> JSONValue {
-        let code: ErrorCode =
-            switch error.code {
-            case .budgetExceeded: .insufficientQuota
-            case .rateLimited, .workerBusy: .rateLimitExceeded
-            default: error.code
-            }
-        var message = error.code == .contextOverflow ? ContextOverflow(error.message).message(in: .responses) : error.message
+        let words: [ErrorCode: ErrorCode] = [
+            .budgetExceeded: .insufficientQuota, .rateLimited: .rateLimitExceeded, .workerBusy: .rateLimitExceeded,
+        ]
+        let code = words[error.code] ?? error.code
+        var message =
+            error.code == .contextOverflow ? ContextOverflow(error.message).message(in: .responses) : error.message
         if code == .rateLimitExceeded, let seconds = error.retryAfterSeconds {
             message += "; please try again in \(seconds)s"
         }

@@ -26,6 +26,14 @@ enum BodyEncoding: String, CaseIterable, Sendable {
         self = encoding
     }
 
+    /// A request's body as it was before it was compressed; nil where it was not.
+    static func unpacked(
+        _ bytes: ByteBuffer, _ head: HTTPRequestHead, _ hot: HotRequest?
+    ) throws(MeshError) -> ByteBuffer? {
+        guard bytes.readableBytes > 0, let encoding = try BodyEncoding(head.headers) else { return nil }
+        return try encoding.inflated(bytes, limit: RequestBounds.bodyLimit(hot?.route))
+    }
+
     /// The body as it was before.
     /// - Parameter limit: its most bytes.
     /// - Throws: `MeshError` where it would be longer, longer than anything is that somebody wrote, or is broken.

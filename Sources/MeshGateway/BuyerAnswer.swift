@@ -15,7 +15,7 @@ final class BuyerAnswer: AnswerWriter {
     let requestID: String
     /// What of the request is still on its way from the buyer.
     private let upload: UploadFlow?
-    private let form: AnswerForm
+    private var form: AnswerForm
     let dialect: Dialect
     private let mayRepeat: Bool
     let handler: GatewayHandler
@@ -27,7 +27,11 @@ final class BuyerAnswer: AnswerWriter {
     private var hasHead = false
     /// What becomes of bytes that are not passed on as they come.
     private var detour = AnswerDetour.none
-    private let translation: Translation?
+    private var translation: Translation?
+    /// Asks those who take the request in another form; nil where there are none, or they were asked.
+    private var askOthers: ((BuyerAnswer) throws(MeshError) -> (BuyerWork, Exchange))?
+    /// Candidates that were asked in the first form.
+    private var earlierAttempts = 0
     private var meter: RequestMeter
     /// Keeps the answer, where the buyer gave an idempotency key.
     private let once: IdempotentRequest?
@@ -54,9 +58,30 @@ final class BuyerAnswer: AnswerWriter {
         self.upload = upload
     }
 
-    func begin(_ exchange: Exchange) {
+    /// - Parameter others: asks those who take the request in another form, where nobody answers in the first.
+    func begin(
+        _ exchange: Exchange, others: ((BuyerAnswer) throws(MeshError) -> (BuyerWork, Exchange))? = nil
+    ) {
+        askOthers = others
         self.exchange = exchange
         exchange.start()
+    }
+
+    /// - Returns: whether others are asked in place of those who failed.
+    private func asksOthers(after error: MeshError, attempts: Int) -> Bool {
+        guard !hasHead, error.code.retry != .never, let askOthers else { return false }
+        self.askOthers = nil
+        do throws(MeshError) {
+            let (work, exchange) = try askOthers(self)
+            form = work.request.form
+            translation = work.translation
+            detour = .none
+            earlierAttempts = attempts
+            meter.asksAgain(work.request)
+            self.exchange = exchange
+            exchange.start()
+            return true
+        } catch { return false }
     }
 
     // MARK: What comes of it
@@ -243,6 +268,7 @@ final class BuyerAnswer: AnswerWriter {
 
     func answerFailed(_ error: MeshError, from source: AnswerSource) {
         trace(source)
+        if asksOthers(after: error, attempts: source.attempts) { return }
         failed(error)
         // Of an answer that was held nobody has had anything.
         if !hasHead { meter.withdrawn() }
@@ -327,6 +353,7 @@ final class BuyerAnswer: AnswerWriter {
     private func finish() {
         upload?.revoke()
         exchange = nil
+        askOthers = nil
         handler.answerIsOver()
     }
 
@@ -352,7 +379,7 @@ final class BuyerAnswer: AnswerWriter {
             for field in RateLimitFields.of(hold) { headers.add(name: field.name, value: field.value) }
         }
         if let translation { translation.add(to: &headers) }
-        headers.add(name: "aisbf-attempts", value: String(source.attempts))
+        headers.add(name: "aisbf-attempts", value: String(earlierAttempts + source.attempts))
         let elapsed = SystemClock.instant.milliseconds(since: started)
         headers.add(name: "server-timing", value: "first;dur=\(elapsed)")
         return headers

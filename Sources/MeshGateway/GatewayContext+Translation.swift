@@ -27,14 +27,28 @@ extension GatewayContext {
             let request = WorkRequest(
                 content: call.content, form: body.wantsStream ? .events : .bytes,
                 need: WorkerNeed(model: destination.onlyModel, endpoint: endpoint), deadlines: deadlines)
-            return BuyerWork(request: request, destination: destination)
+            var work = BuyerWork(request: request, destination: destination)
+            if destination.isMixed {
+                let isResumable = preferences?.mayResume ?? false
+                work.otherForm = { [self, body] () throws(MeshError) in
+                    try asChat(endpoint, bytes, body, to: destination, mayResume: isResumable)
+                }
+            }
+            return work
         }
+        return try asChat(endpoint, bytes, body, to: destination, mayResume: preferences?.mayResume ?? false)
+    }
+
+    /// The same as a chat.
+    private func asChat(
+        _ endpoint: EndpointPath, _ bytes: ByteBuffer, _ body: BuyerBody, to destination: Destination, mayResume: Bool
+    ) throws(MeshError) -> BuyerWork {
         let translated = try Translated(Array(bytes.readableBytesView), of: endpoint, served: destination.onlyModel)
         let chat = try BuyerBody.read(ByteBuffer(bytes: translated.document))
         var request = WorkRequest(
             content: .chat(chat), form: body.wantsStream ? .events : .document,
             need: WorkerNeed(model: destination.onlyModel), deadlines: deadlines)
-        request.mayResume = preferences?.mayResume ?? false
+        request.mayResume = mayResume
         let tokens = destination.facts?.tokens ?? request.content.facts.tokens
         return BuyerWork(
             request: request, destination: destination,

@@ -126,6 +126,8 @@ struct BuyerWork {
     var destination: Destination
     /// How its answer becomes one of the buyer's API; nil where it passes as it comes.
     var translation: Translation?
+    /// The same request in another form, for those who do not take this one; nil where there are none.
+    var otherForm: (@Sendable () throws(MeshError) -> BuyerWork)?
 }
 
 /// An upload that can go on: what it asks of a worker, and what of it is here.

@@ -245,10 +245,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
 
     /// A body that came compressed is kept as it was before.
     private func unpack() throws(MeshError) {
-        guard let request = arriving, request.bytes.readableBytes > 0,
-            let encoding = try BodyEncoding(request.head.headers)
+        guard let request = arriving, let bytes = try BodyEncoding.unpacked(request.bytes, request.head, request.hot)
         else { return }
-        let bytes = try encoding.inflated(request.bytes, limit: RequestBounds.bodyLimit(request.hot?.route))
         arriving?.bytes = bytes
         guard count(bytes.readableBytes) else { throw RequestBounds.noRoom }
     }
@@ -276,14 +274,16 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             do throws(QuotaRefused) {
                 let admission = try shared.admit(work.request, &work.destination, hot, from: carrier.place)
                 start(
-                    work.request, work.destination, hot.caller, admission, translation: work.translation, once: once)
+                    work.request, work.destination, hot.caller, admission, translation: work.translation,
+                    otherForm: work.otherForm, once: once)
             } catch { answer(error.error, error.fields) }
         } catch { answer(error) }
     }
 
     private func start(
         _ request: WorkRequest, _ destination: Destination, _ caller: Caller, _ admission: Admission?,
-        upload: UploadFlow? = nil, translation: Translation? = nil, once: IdempotentRequest? = nil
+        upload: UploadFlow? = nil, translation: Translation? = nil,
+        otherForm: (@Sendable () throws(MeshError) -> BuyerWork)? = nil, once: IdempotentRequest? = nil
     ) {
         guard let context else { return }
         guard machine.exchangeBegins(isDraining: shared.isDraining) else {
@@ -303,10 +303,16 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         running = answer
         trace.begins(requestID, request, buyer: caller.username, model: destination.model)
         shared.requests.began()
-        answer.begin(
-            shared.exchange(
-                request, to: destination, for: asker, upload: upload,
-                writer: answer, eventLoop: context.eventLoop))
+        let (gateway, eventLoop) = (shared, context.eventLoop)
+        let first = gateway.exchange(
+            request, to: destination, for: asker, upload: upload, writer: answer, eventLoop: eventLoop)
+        guard let otherForm else { return answer.begin(first) }
+        answer.begin(first) { answer throws(MeshError) in
+            let work = try otherForm()
+            let second = gateway.exchange(
+                work.request, to: destination, for: asker, upload: nil, writer: answer, eventLoop: eventLoop)
+            return (work, second)
+        }
     }
 
     /// The answer is written; the connection takes the next request.

@@ -41,7 +41,8 @@ extension ErrorCode {
             true
         case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accountDisabled, .notFound,
             .methodNotAllowed,
-            .modelAmbiguous, .previousResponseNotFound, .conflict, .unsupportedEncoding, .headersTooLarge, .contextOverflow, .clientClosed,
+            .modelAmbiguous, .previousResponseNotFound, .conflict, .unsupportedEncoding, .headersTooLarge,
+            .contextOverflow, .clientClosed,
             .nodeUnreachable,
             .nodeError, .streamInterrupted, .streamTooSlow, .storeFull, .internalError, .rateLimitExceeded,
             .insufficientQuota, .budgetExceeded, .limitForbids, .limitUnavailable:

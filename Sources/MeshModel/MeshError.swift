@@ -99,7 +99,8 @@ package enum ErrorCode: String, CaseIterable, Sendable {
         case .workerError, .workerBadAnswer, .workerLost, .workerTimeout, .nodeError: .ifRepeatable
         case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accountDisabled, .notFound,
             .methodNotAllowed,
-            .modelAmbiguous, .previousResponseNotFound, .conflict, .requestTimeout, .unsupportedEncoding, .headersTooLarge, .contextOverflow,
+            .modelAmbiguous, .previousResponseNotFound, .conflict, .requestTimeout, .unsupportedEncoding,
+            .headersTooLarge, .contextOverflow,
             .clientClosed,
             .streamInterrupted, .streamTooSlow, .storeFull, .internalError, .rateLimitExceeded, .insufficientQuota,
             .budgetExceeded, .limitForbids, .limitUnavailable, .idempotencyInProgress, .idempotencyNoAnswer,

@@ -24,7 +24,8 @@ package func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt 
 enum FuzzTarget: String, CaseIterable {
     case base64, eventStream = "event-stream", forwardAnswer = "forward-answer"
     case forwardPayload = "forward-payload", forwardSignature = "forward-signature", hardware, json
-    case linkFrame = "link-frame", messages, multipart, path, percent, record, responses, upload, workerFrame = "worker-frame"
+    case linkFrame = "link-frame", messages, multipart, path, percent, record, responses, upload, workerFrame =
+        "worker-frame"
     case workerSession = "worker-session"
 
     static let chosen: FuzzTarget = {

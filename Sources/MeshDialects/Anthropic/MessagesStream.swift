@@ -20,7 +20,9 @@ package struct MessagesStream: TranslatedStream {
         if end.isEmpty, reason == "end_turn" { return output + failure(TurnEnd.nothing) }
         let delta: JSONValue = [
             "type": "message_delta",
-            "delta": ["stop_reason": .string(end.isRefusal ? "refusal" : reason), "stop_sequence": .optional(sequence)],
+            "delta": [
+                "stop_reason": .string(end.isRefusal ? "refusal" : reason), "stop_sequence": .optional(sequence),
+            ],
             "usage": context.usage(end.usage, outputTokens: outputTokens),
         ]
         output += EventText.event("message_delta", delta.bytes)
