@@ -23,11 +23,11 @@ class Backend(Chats):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if self.path.endswith("/responses"):
-            self.responses(body)
+            self.native(body)
         else:
             self.chat(body)
 
-    def responses(self, body):
+    def native(self, body):
         response = {"id": "resp_own", "object": "response", "created_at": 1, "status": "completed", "model": "chat",
                     "output": [{"id": "msg_own", "type": "message", "role": "assistant", "status": "completed", "content": [
                         {"type": "output_text", "text": json.dumps(sorted(body)), "annotations": []}]}],
