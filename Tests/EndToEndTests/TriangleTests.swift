@@ -97,7 +97,8 @@ import Testing
                 #"{"model":"demo/demo-chat","stream":true,"messages":[{"role":"user","content":"Hi"}]}"#,
                 "\(node.url)/chat/completions",
             ])
-        #expect(await eventually(within: 10) { buyer.output.contains(#""content":""#) }, "\(buyer.output)\n\(mesh.logs)")
+        let hasBegun = await eventually(within: 10) { buyer.output.contains(#""content":""#) }
+        #expect(hasBegun, "\(buyer.output)\n\(mesh.logs)")
         let worker = try #require(mesh.pid(of: "\(mesh.directory.path)/s/workers/demo-worker.json") ?? workerPID(mesh))
         kill(worker, SIGKILL)
         #expect(await buyer.exitCode(within: 25) != nil)

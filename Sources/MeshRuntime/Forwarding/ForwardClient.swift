@@ -25,7 +25,9 @@ package final class ForwardClient: RemoteDispatch {
     package func forward(
         _ request: WorkRequest, to place: ForwardPlace, attempt: Int, receiver: any AnswerReceiver
     ) -> any AttemptHandle {
-        if let link = links.link(to: place.host, on: receiver.eventLoop) { return open(request, to: place, attempt, receiver, over: link) }
+        if let link = links.link(to: place.host, on: receiver.eventLoop) {
+            return open(request, to: place, attempt, receiver, over: link)
+        }
         let pending = PendingForward()
         links.reach(place.host, on: receiver.eventLoop) { [self] link in
             pending.begin {
