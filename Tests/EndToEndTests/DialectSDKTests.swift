@@ -52,6 +52,14 @@ import Testing
             let asked = try ChildProcess(Products.python, ["-u", Self.script(api), "ask", base, node.key])
             let code = await asked.exitCode(within: 90)
             #expect(code == 0, "at node \(node.name): \(asked.output)")
+            // What programs are written with, at the node where the worker is not.
+            guard api == "messages", node.name == "b" else { continue }
+            for library in ["langchain", "litellm", "pydantic"] {
+                let program = try ChildProcess(
+                    Products.python, ["-u", Self.script("programs"), base, node.key, library])
+                let code = await program.exitCode(within: 120)
+                #expect(code == 0, "\(library): \(program.output)")
+            }
         }
         for worker in workers {
             worker.kill(SIGTERM)
