@@ -75,8 +75,12 @@ run: build ## three nodes on this machine, one streamed answer through node b, t
 demo-failover: build ## kill the worker that serves, before and after its first word, and show what the buyer saw
 	@exec $$($(SWIFT) build -c release --show-bin-path)/aisbf local failover Topology/pool.yaml
 
-test: setup venv ## build and run every test
-	@$(SWIFT) build --build-tests
+test: setup ## build and run every test
+	@$(MAKE) --no-print-directory venv & python=$$!
+	trap 'kill $$python 2>/dev/null || true' EXIT
+	$(SWIFT) build --build-tests
+	wait $$python
+	trap - EXIT
 	# One after the other in each of three processes: tests with real nodes mostly wait, and more of them at once would
 	# starve each other on two cores. Several 'swift test' would fight over the build database.
 	bundle=$$($(SWIFT) build --show-bin-path)/aisbf-meshPackageTests.xctest

@@ -121,7 +121,11 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
                 metadata: ["clock.offset_ms": "\(clock.medianOffsetMs(now: now))"])
         }
         logger.info(
-            "link established", metadata: ["link.peer": "\(link.peer.nodeID)", "link.dialled": "\(link.dialled)"])
+            "link established",
+            metadata: [
+                "link.peer": "\(link.peer.nodeID)", "link.dialled": "\(link.dialled)",
+                "link.protocol": "\(link.way.rawValue)",
+            ])
         live.record(Int64(state.withLock { $0.links.count }))
         if link.opensForwards { waiters.reached(link.peer, link) }
         if let address = link.address { journal.linked(address) }

@@ -10,8 +10,7 @@ final class FrameCarrier: ChannelInboundHandler, LinkCarrier {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    let opensBothWays = true
-    let keepsOrder = true
+    let way = LinkProtocol.frames
     private let connection: LinkConnection
     private var context: ChannelHandlerContext?
     private var streams: [UInt64: FrameStream] = [:]

@@ -10,8 +10,7 @@ final class HTTP2Carrier: ChannelInboundHandler, LinkCarrier {
     typealias InboundIn = HTTP2Frame
     typealias OutboundOut = HTTP2Frame
 
-    let opensBothWays = false
-    let keepsOrder = false
+    let way = LinkProtocol.http2
     private let connection: LinkConnection
     private var multiplexer: NIOHTTP2Handler.StreamMultiplexer?
     private var context: ChannelHandlerContext?
@@ -141,16 +140,19 @@ final class HTTP2Stream: ChannelInboundHandler, StreamPort {
 
     private static func fields(_ headers: HPACKHeaders) -> StreamFields? {
         var fields = StreamFields()
+        var isPost = true
         for header in headers {
             switch header.name {
             case ":status":
                 guard let status = Int(header.value) else { return nil }
                 fields.status = status
             case ":path": fields.path = header.value
-            case ":method": if header.value != "POST" { fields.path = "" }
+            case ":method": isPost = header.value == "POST"
             default: if !header.name.hasPrefix(":") { fields.fields.append((header.name, header.value)) }
             }
         }
+        // Nothing on a link is asked for otherwise: such a request is for nobody.
+        if !isPost { fields.path = "" }
         return fields
     }
 

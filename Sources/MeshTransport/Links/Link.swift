@@ -11,8 +11,10 @@ package final class Link: Sendable {
     package let peer: PublicKey
     /// This side opened the connection.
     package let dialled: Bool
+    /// How its streams are carried.
+    package let way: LinkProtocol
     /// This side may open forwards on it.
-    package let opensForwards: Bool
+    package var opensForwards: Bool { dialled || way == .frames }
     /// The address that was dialled; nil on the accepting side.
     package let address: String?
     package let eventLoop: any EventLoop
@@ -39,7 +41,7 @@ package final class Link: Sendable {
         self.id = id
         self.peer = peer
         dialled = connection.dialled
-        opensForwards = connection.opensForwards
+        way = connection.way
         address = connection.dialledAddress
         eventLoop = connection.eventLoop
         self.connection = NIOLoopBound(connection, eventLoop: connection.eventLoop)

@@ -38,7 +38,7 @@ final class LinkConnection {
     private var knock: LinkKnock?
 
     var dialled: Bool { target.dialled }
-    var opensForwards: Bool { dialled || carrier?.opensBothWays == true }
+    var way: LinkProtocol { carrier?.way ?? .http2 }
     var dialledAddress: String? { target.dialled ? target.address : nil }
 
     init(endpoint: LinkEndpoint, target: LinkTarget, peerSPKI: [UInt8], eventLoop: any EventLoop) {
@@ -54,7 +54,7 @@ final class LinkConnection {
     func begin(on channel: any Channel, _ carrier: any LinkCarrier) {
         self.carrier = carrier
         remote = channel.remoteAddress
-        isConfirmed = carrier.keepsOrder
+        isConfirmed = carrier.way == .frames
         handshakeTimer = after(endpoint.timing.handshakeMs) { $0.handshakeTimedOut() }
         target.reached(.secured)
     }

@@ -28,10 +28,7 @@ protocol StreamPort: AnyObject {
 
 /// The way in which a link's streams share its connection.
 protocol LinkCarrier: AnyObject {
-    /// Whether whoever accepted the connection may open forwards on it too.
-    var opensBothWays: Bool { get }
-    /// Whether streams are read in the order in which they were opened.
-    var keepsOrder: Bool { get }
+    var way: LinkProtocol { get }
     /// The dialler's link stream; whoever accepted gets it opened.
     func openLinkStream()
     /// - Parameter reader: hears `opened`, or `closed` with what prevented it.
