@@ -37,7 +37,7 @@ import Testing
     {
         try await Place.open(holdSeconds: 30) { place, worker in
             _ = try await place.node.administer(
-                "POST", "rotations", #"{"name":"alone","members":["lab"],"queue_ms":30000}"#)
+                "POST", "rotations", #"{"name":"alone","members":["lab"],"settings":{"queue_ms":30000}}"#)
             try await place.leaves(worker)
             let body = #"{"model":"\#(model)","messages":[]}"#
             let connections = [try await place.bob.start(body), try await place.bob.start(body)]

@@ -69,13 +69,13 @@ extension Market {
         var winner: RouteExplanation.Winner?
         // Whose own limits let nothing in.
         var limited: [CandidateKey] = []
-        for (candidate, _) in chosen where winner == nil {
+        for (number, (candidate, _)) in chosen.enumerated() where winner == nil || number < Limits.policyChoices {
             var need = need
             need.model = candidate.model
             let places = dispatcher.places(candidate.route, need, at: candidate.node.key, here: node, for: asker)
-            winner = places.first { dispatcher.refusal(of: $0, need) == nil }
-                .map { .init($0, model: candidate.model, here: node) }
-            if winner == nil, !places.isEmpty { limited.append(candidate.key) }
+            let open = places.first { dispatcher.refusal(of: $0, need) == nil }
+            if open == nil, !places.isEmpty { limited.append(candidate.key) }
+            winner = winner ?? open.map { .init($0, model: candidate.model, here: node) }
         }
         var candidates = chosen.prefix(Limits.explainedCandidates).enumerated().map { number, choice in
             RouteExplanation.Candidate(

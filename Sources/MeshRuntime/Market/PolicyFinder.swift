@@ -12,6 +12,8 @@ final class PolicyFinder: PlaceFinder {
         var found: [PolicyPlace] = []
         /// The largest window that the prompt was said to be too long for.
         var exceeded: UInt32 = 0
+        /// Whether somebody was chosen who is not there: the catalog has not heard of it yet.
+        var hasLeft = false
     }
 
     let looking = ExchangeStateMachine.Looking.always
@@ -81,8 +83,10 @@ final class PolicyFinder: PlaceFinder {
         let limit = state.value.found.isEmpty ? Limits.forwardAttempts : Limits.policyChoices
         let candidates = market.decide(
             wish, need.endpoint, for: asker.principal, exceeded: state.value.exceeded, limit: limit)
-        return place(among: candidates, isSecondTurn: false) ?? place(among: candidates, isSecondTurn: true)
-            ?? leastBad()
+        let place = place(among: candidates, isSecondTurn: false) ?? place(among: candidates, isSecondTurn: true)
+        let found = state.value.found
+        state.value.hasLeft = place == nil && candidates.contains { new in !found.contains { $0.key == new.key } }
+        return place ?? leastBad()
     }
 
     /// Whether somebody may be back before it has waited long enough.
@@ -93,7 +97,8 @@ final class PolicyFinder: PlaceFinder {
 
     /// When the first is back who would do.
     private var soonest: Instant? {
-        market.soonest(
+        if state.value.hasLeft { return SystemClock.instant }
+        return market.soonest(
             wish, need.endpoint, for: asker.principal, exceeded: state.value.exceeded,
             asked: state.value.found.map(\.key))
     }
@@ -125,9 +130,14 @@ final class PolicyFinder: PlaceFinder {
     func none() -> MeshError {
         let (chosen, excluded) = market.explain(wish, need.endpoint, for: asker.principal)
         var error = wish.nobody(passedOver: chosen.isEmpty ? excluded.map(\.1) : [])
-        if error.retryAfterSeconds != nil, let soonest {
-            error.retryAfterSeconds = PoolExhaustion.seconds(inMs: soonest.milliseconds(since: SystemClock.instant))
+        guard error.code != .contextOverflow, let soonest else { return error }
+        if error.code != .workerUnavailable {
+            error = MeshError(
+                .workerUnavailable,
+                "nobody whom '\(wish.name.cut(toUTF8Bytes: 128))' may choose is there now; one has just left, try again shortly"
+            )
         }
+        error.retryAfterSeconds = PoolExhaustion.seconds(inMs: soonest.milliseconds(since: SystemClock.instant))
         return error
     }
 }
