@@ -34,6 +34,8 @@ setup: ## install what is missing (apt, and pip for the SDK test); does nothing 
 	missing=()
 	[[ -e /usr/include/sodium.h || -e /usr/local/include/sodium.h ]] || missing+=(libsodium-dev)
 	[[ -e /usr/include/openssl/ssl.h || -e /usr/local/include/openssl/ssl.h ]] || missing+=(libssl-dev)
+	[[ -e /usr/include/zlib.h || -e /usr/local/include/zlib.h ]] || missing+=(zlib1g-dev)
+	[[ -e /usr/include/zstd.h || -e /usr/local/include/zstd.h ]] || missing+=(libzstd-dev)
 	[[ -e /usr/include/sqlite3.h || -e /usr/local/include/sqlite3.h ]] || missing+=(libsqlite3-dev)
 	command -v curl >/dev/null || missing+=(curl)
 	command -v openssl >/dev/null || missing+=(openssl)

@@ -72,6 +72,8 @@ let package = Package(
     targets: [
         // Ring 0
         .systemLibrary(name: "CSodium"),
+        .systemLibrary(name: "CZlib"),
+        .systemLibrary(name: "CZstd"),
         ring("MeshModel"),
         .target(
             name: "MeshWire", dependencies: ["MeshModel", .protobuf], exclude: ["Protos"], swiftSettings: strict),
@@ -121,7 +123,8 @@ let package = Package(
         ring(
             "MeshGateway",
             [
-                "MeshModel", "MeshWire", "MeshCrypto", "MeshRouting", "MeshDialects", "MeshAccounting", "MeshSessions",
+                "CZlib", "CZstd", "MeshModel", "MeshWire", "MeshCrypto", "MeshRouting", "MeshDialects",
+                "MeshAccounting", "MeshSessions",
                 "MeshBroker", "MeshExchange",
                 "MeshTransport", "MeshRuntime", "MeshTelemetry", .nio("NIOCore"), .nio("NIOHTTP1"),
                 .nio("NIOWebSocket"),
@@ -214,7 +217,7 @@ let package = Package(
             "MeshGatewayTests",
             [
                 "MeshGateway", "MeshRuntime", "MeshRouting", "MeshAccounting", "MeshSessions", "MeshWire", "MeshModel",
-                .nio("NIOHTTP1"),
+                .nio("NIOCore"), .nio("NIOHTTP1"),
             ]),
         tests(
             "MeshNodeTests",

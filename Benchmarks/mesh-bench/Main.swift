@@ -8,7 +8,8 @@ import NIOPosix
 struct MeshBench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mesh-bench", abstract: "Measure a node against nginx and a direct connection on this machine.",
-        subcommands: [Run.self, SoakCommand.self, Choose.self, Tokens.self], defaultSubcommand: Run.self)
+        subcommands: [Run.self, SoakCommand.self, Choose.self, Tokens.self, Translate.self], defaultSubcommand: Run.self
+    )
 }
 
 struct Run: AsyncParsableCommand {

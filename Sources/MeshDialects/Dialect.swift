@@ -41,21 +41,25 @@ package enum Dialect: Hashable, Sendable, CaseIterable {
 
     // MARK: Streams
 
-    /// What stands behind the last event of a stream that is complete. A stream of Messages says in an event of its own
-    /// that it is.
+    /// What stands behind the last event of a stream that is complete. Streams of Messages and of Responses say in an event of
+    /// their own that they are.
     package var end: [UInt8] {
         switch self {
-        case .chat, .responses: OpenAIStream.done
-        case .messages: []
+        case .chat: OpenAIStream.done
+        case .messages, .responses: []
         }
     }
 
     /// The last event of a stream that broke off.
-    package func failureEvent(_ error: MeshError, requestID: String?) -> [UInt8] {
+    /// - Parameter events: the last ones that were written, for the number that events of Responses have.
+    package func failureEvent(_ error: MeshError, requestID: String?, after events: [UInt8] = []) -> [UInt8] {
         switch self {
-        case .chat: OpenAIStream.failure(error, requestID: requestID)
-        case .messages: EventText.event("error", MessagesError.document(error, requestID: requestID).bytes)
-        case .responses: EventText.event("response.failed", Self.failedResponse(error, requestID: requestID).bytes)
+        case .chat: return OpenAIStream.failure(error, requestID: requestID)
+        case .messages: return EventText.event("error", MessagesError.document(error, requestID: requestID).bytes)
+        case .responses:
+            let number = Self.lastNumber(in: events).map { $0 + 1 } ?? 0
+            return EventText.event(
+                "response.failed", Self.failedResponse(error, requestID: requestID, number: number).bytes)
         }
     }
 
@@ -93,15 +97,27 @@ package enum Dialect: Hashable, Sendable, CaseIterable {
         return last
     }
 
-    /// Programs go by `response.error.code`.
-    private static func failedResponse(_ error: MeshError, requestID: String?) -> JSONValue {
+    private static func failedResponse(_ error: MeshError, requestID: String?, number: Int) -> JSONValue {
         [
-            "type": "response.failed",
+            "type": "response.failed", "sequence_number": .integer(number),
             "response": [
-                "id": .string("resp_\(requestID?.split(separator: "_").last ?? "0")"), "object": "response",
-                "status": "failed", "output": [],
-                "error": ["code": .string(error.code.rawValue), "message": .string(error.message)],
+                "id": .string("resp_\(AnswerMark(requestID: requestID ?? "0").text)"), "object": "response",
+                "status": "failed", "output": [], "error": failedReason(error),
             ],
         ]
+    }
+
+    /// Programs go by `response.error.code`: by these words they wait, stop, or make the prompt shorter.
+    static func failedReason(_ error: MeshError) -> JSONValue {
+        let words: [ErrorCode: ErrorCode] = [
+            .budgetExceeded: .insufficientQuota, .rateLimited: .rateLimitExceeded, .workerBusy: .rateLimitExceeded,
+        ]
+        let code = words[error.code] ?? error.code
+        var message =
+            error.code == .contextOverflow ? ContextOverflow(error.message).message(in: .responses) : error.message
+        if code == .rateLimitExceeded, let seconds = error.retryAfterSeconds {
+            message += "; please try again in \(seconds)s"
+        }
+        return ["code": .string(code.rawValue), "message": .string(message)]
     }
 }

@@ -15,7 +15,9 @@ extension Dialect {
         var fields = RetryContract(error, mayRepeat: mayRepeat).fields
         if let methods = error.allowedMethods { fields.append(AnswerField("allow", methods)) }
         // Which encodings would do (RFC 7694, section 3).
-        if error.code == .unsupportedEncoding { fields.append(AnswerField("accept-encoding", "identity")) }
+        if error.code == .unsupportedEncoding {
+            fields.append(AnswerField("accept-encoding", "identity, gzip, deflate, zstd"))
+        }
         if error.status == 401 { fields.append(AnswerField("www-authenticate", "Bearer")) }
         return ErrorAnswer(
             status: status(of: error), fields: fields, body: document(error, requestID: requestID).bytes)

@@ -99,7 +99,8 @@ extension ErrorCode {
         switch self {
         // The request, its key or its node would have to be another one.
         case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accessDenied, .accountDisabled,
-            .notFound, .modelNotFound, .endpointNotOffered, .methodNotAllowed, .modelAmbiguous, .conflict,
+            .notFound, .modelNotFound, .endpointNotOffered, .methodNotAllowed, .modelAmbiguous,
+            .previousResponseNotFound, .conflict,
             .bodyTooLarge, .headersTooLarge, .unsupportedEncoding, .frameLimit, .contextOverflow, .limitForbids,
             .clientClosed, .storeFull, .misdirected, .forwardRefused, .idempotencyNoAnswer, .idempotencyKeyReused:
             .useless

@@ -13,9 +13,9 @@ enum AnswerDetour {
     case numbered(ByteBuffer)
     /// A chat's stream, as long as something that programs need may be lacking in it.
     case letter(ChatLetter)
-    /// A chat's stream that becomes one of messages.
-    case events(MessagesStream)
-    /// A chat completion that becomes a message, held until it is whole.
+    /// A chat's stream that becomes one of the buyer's API.
+    case events(any TranslatedStream)
+    /// A chat completion that becomes an answer of the buyer's API, held until it is whole.
     case document(AnswerHead, ByteBuffer)
 
     /// Whether bytes are held or become others.

@@ -15,7 +15,7 @@ final class BuyerAnswer: AnswerWriter {
     let requestID: String
     /// What of the request is still on its way from the buyer.
     private let upload: UploadFlow?
-    private let form: AnswerForm
+    private var form: AnswerForm
     let dialect: Dialect
     private let mayRepeat: Bool
     let handler: GatewayHandler
@@ -27,7 +27,11 @@ final class BuyerAnswer: AnswerWriter {
     private var hasHead = false
     /// What becomes of bytes that are not passed on as they come.
     private var detour = AnswerDetour.none
-    private let translation: MessagesTranslation?
+    private var translation: Translation?
+    /// Asks those who take the request in another form; nil where there are none, or they were asked.
+    private var askOthers: ((BuyerAnswer) throws(MeshError) -> (BuyerWork, Exchange))?
+    /// Candidates that were asked in the first form.
+    private var earlierAttempts = 0
     private var meter: RequestMeter
     /// Keeps the answer, where the buyer gave an idempotency key.
     private let once: IdempotentRequest?
@@ -39,7 +43,7 @@ final class BuyerAnswer: AnswerWriter {
 
     init(
         handler: GatewayHandler, requestID: String, _ request: WorkRequest, in dialect: Dialect,
-        _ translation: MessagesTranslation?, upload: UploadFlow?, once: IdempotentRequest?,
+        _ translation: Translation?, upload: UploadFlow?, once: IdempotentRequest?,
         metadata: RouterMetadata?, meter: RequestMeter
     ) {
         self.translation = translation
@@ -54,9 +58,30 @@ final class BuyerAnswer: AnswerWriter {
         self.upload = upload
     }
 
-    func begin(_ exchange: Exchange) {
+    /// - Parameter others: asks those who take the request in another form, where nobody answers in the first.
+    func begin(
+        _ exchange: Exchange, others: ((BuyerAnswer) throws(MeshError) -> (BuyerWork, Exchange))? = nil
+    ) {
+        askOthers = others
         self.exchange = exchange
         exchange.start()
+    }
+
+    /// - Returns: whether others are asked in place of those who failed.
+    private func asksOthers(after error: MeshError, attempts: Int) -> Bool {
+        guard !hasHead, error.code.retry != .never, let askOthers else { return false }
+        self.askOthers = nil
+        do throws(MeshError) {
+            let (work, exchange) = try askOthers(self)
+            form = work.request.form
+            translation = work.translation
+            detour = .none
+            earlierAttempts = attempts
+            meter.asksAgain(work.request)
+            self.exchange = exchange
+            exchange.start()
+            return true
+        } catch { return false }
     }
 
     // MARK: What comes of it
@@ -79,7 +104,7 @@ final class BuyerAnswer: AnswerWriter {
                 detour = .document(head, ByteBuffer())
                 return
             }
-            detour = .events(MessagesStream(translation.context(requestID)))
+            detour = .events(translation.stream(requestID, served: source.place?.model))
         }
         writeHead(head, source)
     }
@@ -145,7 +170,10 @@ final class BuyerAnswer: AnswerWriter {
                 let translated = try stream.append(Array(bytes.readableBytesView))
                 detour = .events(stream)
                 if !translated.isEmpty { deliver(ByteBuffer(bytes: translated)) }
-            } catch { breakOff(error) }
+            } catch {
+                detour = .events(stream)
+                breakOff(error)
+            }
         case .document(let head, var body):
             detour = .none
             body.writeImmutableBuffer(bytes)
@@ -180,8 +208,9 @@ final class BuyerAnswer: AnswerWriter {
             deliver(ByteBuffer(bytes: stream.finish(totals, outputTokens: meter.countedTokens())))
         case .document(var head, let body):
             guard let translation else { return false }
-            let answer = MessagesAnswer.message(
-                of: Array(body.readableBytesView), translation.context(requestID), outputTokens: meter.countedTokens())
+            let answer = translation.document(
+                of: Array(body.readableBytesView), requestID, served: source.place?.model,
+                outputTokens: meter.countedTokens())
             switch answer {
             case .success(let message):
                 head.contentType = "application/json"
@@ -232,7 +261,7 @@ final class BuyerAnswer: AnswerWriter {
             once?.failed(.workerBadAnswer)
             return
         }
-        let hasMark = isEventStream && !totals.isInBody && dialect != .messages
+        let hasMark = isEventStream && !totals.isInBody && dialect == .chat
         if hasMark, meter.isChat, let usage = meter.usageEvent(totals) { deliver(ByteBuffer(bytes: usage)) }
         tellMetadata(isInBody: totals.isInBody)
         if hasMark { deliver(ByteBuffer(bytes: dialect.end)) }
@@ -242,6 +271,7 @@ final class BuyerAnswer: AnswerWriter {
 
     func answerFailed(_ error: MeshError, from source: AnswerSource) {
         trace(source)
+        if asksOthers(after: error, attempts: source.attempts) { return }
         failed(error)
         // Of an answer that was held nobody has had anything.
         if !hasHead { meter.withdrawn() }
@@ -251,7 +281,7 @@ final class BuyerAnswer: AnswerWriter {
         guard hasHead else { return refuse(error, source) }
         guard isEventStream else { return cutOff() }
         // Content is out: the failure is the stream's last event, never silence.
-        deliver(ByteBuffer(bytes: dialect.failureEvent(error, requestID: requestID)))
+        deliver(ByteBuffer(bytes: failureEvent(error)))
         finish()
     }
 
@@ -265,8 +295,20 @@ final class BuyerAnswer: AnswerWriter {
         exchange = nil
         // What is translated goes out in whole events only.
         if !detour.isTaken { handler.write(.body(.byteBuffer(closing))) }
-        handler.write(.body(.byteBuffer(ByteBuffer(bytes: dialect.failureEvent(error, requestID: requestID)))))
+        handler.write(.body(.byteBuffer(ByteBuffer(bytes: failureEvent(error)))))
         handler.closeAfterStream()
+    }
+
+    /// The last event of a stream that broke off.
+    private func failureEvent(_ error: MeshError) -> [UInt8] {
+        switch detour {
+        case .events(var stream):
+            detour = .none
+            return stream.failure(error)
+        case .numbered(let last):
+            return dialect.failureEvent(error, requestID: requestID, after: Array(last.readableBytesView))
+        case .none, .letter, .refusal, .document: return dialect.failureEvent(error, requestID: requestID)
+        }
     }
 
     /// Of streams only those that end with `[DONE]` have a place for it.
@@ -280,7 +322,7 @@ final class BuyerAnswer: AnswerWriter {
             region: handler.shared.catalog.current.node(handler.shared.identity.key)?.region ?? "",
             milliseconds: SystemClock.instant.milliseconds(since: started))
         if isEventStream {
-            if !isInBody, dialect != .messages { deliver(ByteBuffer(bytes: RouterMetadata.chunk(document))) }
+            if !isInBody, dialect == .chat { deliver(ByteBuffer(bytes: RouterMetadata.chunk(document))) }
         } else if let end = tail?.end(adding: RouterMetadata.name, document), !end.isEmpty {
             deliver(ByteBuffer(bytes: end))
         }
@@ -314,6 +356,7 @@ final class BuyerAnswer: AnswerWriter {
     private func finish() {
         upload?.revoke()
         exchange = nil
+        askOthers = nil
         handler.answerIsOver()
     }
 
@@ -339,7 +382,7 @@ final class BuyerAnswer: AnswerWriter {
             for field in RateLimitFields.of(hold) { headers.add(name: field.name, value: field.value) }
         }
         if let translation { translation.add(to: &headers) }
-        headers.add(name: "aisbf-attempts", value: String(source.attempts))
+        headers.add(name: "aisbf-attempts", value: String(earlierAttempts + source.attempts))
         if let wait = source.wait {
             headers.add(name: "aisbf-queue", value: "position=\(wait.position); waited_ms=\(wait.milliseconds)")
         }
@@ -392,10 +435,19 @@ final class BuyerAnswer: AnswerWriter {
     /// Nothing was written for a while.
     func keepAlive() {
         guard isEventStream, !isDetached, handler.isWritable, exchange?.isBetweenEvents ?? false else { return }
-        var last: [UInt8] = []
-        if case .numbered(let bytes) = detour { last = Array(bytes.readableBytesView) }
         // Only whole events and lines go out here, so that it stands between them.
-        handler.write(.body(.byteBuffer(ByteBuffer(bytes: dialect.keepAlive(after: last)))))
+        handler.write(.body(.byteBuffer(ByteBuffer(bytes: keepAliveEvent()))))
         handler.flushNow()
+    }
+
+    private func keepAliveEvent() -> [UInt8] {
+        switch detour {
+        case .events(var stream):
+            detour = .none
+            defer { detour = .events(stream) }
+            return stream.keepAlive()
+        case .numbered(let last): return dialect.keepAlive(after: Array(last.readableBytesView))
+        case .none, .letter, .refusal, .document: return dialect.keepAlive(after: [])
+        }
     }
 }

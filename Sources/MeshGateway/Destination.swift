@@ -22,6 +22,14 @@ enum Destination {
         }
     }
 
+    /// Whether those who may answer are different sellers, of whom some may take what others do not.
+    var isMixed: Bool {
+        switch self {
+        case .route(let route): route.providers.count > 1
+        case .pool, .policy: true
+        }
+    }
+
     /// The one id that all places have for the model.
     var onlyModel: String? {
         switch self {

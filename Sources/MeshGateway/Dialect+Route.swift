@@ -14,7 +14,9 @@ extension HotRoute {
     var dialect: Dialect {
         switch call {
         case .chat: .chat
-        case .messages, .countTokens: .messages
+        case .messages: .messages
+        case .responses: .responses
+        case .countTokens(let dialect): dialect
         case .proxy(let endpoint): endpoint.family == .responses ? .responses : .chat
         }
     }

@@ -40,8 +40,8 @@ extension GatewayContext {
                 need: WorkerNeed(model: destination.onlyModel, endpoint: endpoint), deadlines: deadlines),
             &destination, for: principal, subjects, from: request.place)
         let asker = Asker(principal: principal, requestID: request.requestID)
-        let isMessages = endpoint == .messages
-        let passes = !isMessages || passesMessages(destination, principal)
+        let translatable = endpoint.flatMap { [.messages, .responses].contains($0) ? $0 : nil }
+        let passes = translatable.map { self.passes($0, destination, principal) } ?? true
         let need = WorkerNeed(model: destination.onlyModel, endpoint: passes ? endpoint : nil)
         var told: RouteExplanation =
             switch destination {
@@ -60,11 +60,12 @@ extension GatewayContext {
         }
         var document = told.document(
             body.model, endpoint, outlook, catalog.current, requestID: request.requestID)
-        if isMessages, case .object(var members) = document {
-            members.append(.init("served_as", .string(passes ? EndpointPath.messages.text : "/v1/chat/completions")))
+        if let translatable, case .object(var members) = document {
+            members.append(.init("served_as", .string(passes ? translatable.text : "/v1/chat/completions")))
             // A model alone is no request that could lose anything.
-            let lost = passes || request.method == .GET ? [] : (try? MessagesRequest(request.body))?.warnings ?? []
-            members.append(.init("warnings", .strings(lost)))
+            let asked = passes || request.method == .GET
+            let lost = asked ? nil : try? Translated(request.body, of: translatable, served: destination.onlyModel)
+            members.append(.init("warnings", .strings(lost?.warnings ?? [])))
             document = .object(members)
         }
         return .json(document)
@@ -73,7 +74,7 @@ extension GatewayContext {
     private func destination(
         _ body: BuyerBody, of endpoint: EndpointPath?, _ headers: HTTPHeaders, _ principal: Principal
     ) throws(MeshError) -> Destination {
-        guard endpoint == nil || endpoint == .messages else {
+        guard endpoint == nil || endpoint == .messages || endpoint == .responses else {
             if let chosen = try chosen(body.model, principal, headers) { return chosen }
             return .route(try catalog.resolve(body.model, for: principal).get())
         }

@@ -14,7 +14,9 @@ extension GatewayContext {
         _ hot: HotRoute, _ head: HTTPRequestHead, _ bytes: ByteBuffer, _ principal: Principal
     ) throws(MeshError) -> BuyerWork {
         switch hot.call {
-        case .messages, .countTokens: return try messages(head, bytes, principal)
+        case .messages: return try translatable(.messages, head, bytes, principal)
+        case .responses: return try translatable(.responses, head, bytes, principal)
+        case .countTokens: throw MeshError(.notFound, "there is nothing at this path")
         case .chat:
             var body = try BuyerBody.read(bytes)
             let fields = try fields(of: body)
@@ -123,7 +125,9 @@ struct BuyerWork {
     var request: WorkRequest
     var destination: Destination
     /// How its answer becomes one of the buyer's API; nil where it passes as it comes.
-    var translation: MessagesTranslation?
+    var translation: Translation?
+    /// The same request in another form, for those who do not take this one; nil where there are none.
+    var otherForm: (@Sendable () throws(MeshError) -> BuyerWork)?
 }
 
 /// An upload that can go on: what it asks of a worker, and what of it is here.

@@ -166,11 +166,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         let route = request.hot?.route
         switch refusal {
         case .tooLarge: fails(RequestBounds.tooLarge(request.head, route))
-        case .noRoom:
-            fails(
-                MeshError(
-                    .rateLimited, "this node takes in as many large requests as it can hold; try again shortly",
-                    retryAfterSeconds: 1))
+        case .noRoom: fails(RequestBounds.noRoom)
         case .needsUpload: fails(RequestBounds.needsUpload(route))
         }
     }
@@ -247,14 +243,25 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         if isReading, carrier.kind == .stream { context.channel.read() }
     }
 
+    /// A body that came compressed is kept as it was before.
+    private func unpack() throws(MeshError) {
+        guard let request = arriving, let bytes = try BodyEncoding.unpacked(request.bytes, request.head, request.hot)
+        else { return }
+        arriving?.bytes = bytes
+        guard count(bytes.readableBytes) else { throw RequestBounds.noRoom }
+    }
+
     // MARK: Inference
 
     private func startAnswer() {
+        do throws(MeshError) { try unpack() } catch { return answer(error) }
         guard let request = arriving else { return }
         guard let hot = request.hot else { return startCold(request.head, request.bytes) }
         do throws(MeshError) {
             let principal = shared.principal(hot.caller)
-            if hot.route.call == .countTokens { return answer(try shared.counted(request.bytes, principal)) }
+            if case .countTokens(let dialect) = hot.route.call {
+                return answer(try shared.counted(request.bytes, in: dialect, principal))
+            }
             var once: IdempotentRequest?
             switch try shared.idempotency(hot, request.head, request.bytes) {
             case .first(let first)?: once = first
@@ -267,14 +274,16 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             do throws(QuotaRefused) {
                 let admission = try shared.admit(work.request, &work.destination, hot, from: carrier.place)
                 start(
-                    work.request, work.destination, hot.caller, admission, translation: work.translation, once: once)
+                    work.request, work.destination, hot.caller, admission, translation: work.translation,
+                    otherForm: work.otherForm, once: once)
             } catch { answer(error.error, error.fields) }
         } catch { answer(error) }
     }
 
     private func start(
         _ request: WorkRequest, _ destination: Destination, _ caller: Caller, _ admission: Admission?,
-        upload: UploadFlow? = nil, translation: MessagesTranslation? = nil, once: IdempotentRequest? = nil
+        upload: UploadFlow? = nil, translation: Translation? = nil,
+        otherForm: (@Sendable () throws(MeshError) -> BuyerWork)? = nil, once: IdempotentRequest? = nil
     ) {
         guard let context else { return }
         guard machine.exchangeBegins(isDraining: shared.isDraining) else {
@@ -295,10 +304,16 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         running = answer
         trace.begins(requestID, request, buyer: caller.username, model: destination.model)
         shared.requests.began()
-        answer.begin(
-            shared.exchange(
-                request, to: destination, for: asker, upload: upload,
-                writer: answer, eventLoop: context.eventLoop))
+        let (gateway, eventLoop) = (shared, context.eventLoop)
+        let first = gateway.exchange(
+            request, to: destination, for: asker, upload: upload, writer: answer, eventLoop: eventLoop)
+        guard let otherForm else { return answer.begin(first) }
+        answer.begin(first) { answer throws(MeshError) in
+            let work = try otherForm()
+            let second = gateway.exchange(
+                work.request, to: destination, for: asker, upload: nil, writer: answer, eventLoop: eventLoop)
+            return (work, second)
+        }
     }
 
     /// The answer is written; the connection takes the next request.

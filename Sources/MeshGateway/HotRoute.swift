@@ -1,3 +1,4 @@
+import MeshDialects
 import MeshModel
 import MeshRuntime
 import NIOHTTP1
@@ -8,8 +9,10 @@ struct HotRoute: Hashable, Sendable {
         case chat
         /// Anthropic's: passed on to whoever offers it, else a chat.
         case messages
-        /// What a prompt of it is counted as; nobody is asked.
-        case countTokens
+        /// OpenAI's Responses: likewise.
+        case responses
+        /// What a prompt of either is counted as; nobody is asked.
+        case countTokens(Dialect)
         case proxy(EndpointPath)
     }
 
@@ -36,9 +39,15 @@ struct HotRoute: Hashable, Sendable {
             guard head.method == .POST else { return nil }
             switch path.count {
             case 1: call = .messages
-            case 2 where path[1] == "count_tokens": call = .countTokens
+            case 2 where path[1] == "count_tokens": call = .countTokens(.messages)
             default: return nil
             }
+        } else if path == ["responses"] {
+            guard head.method == .POST else { return nil }
+            call = .responses
+        } else if path == ["responses", "input_tokens"] {
+            guard head.method == .POST else { return nil }
+            call = .countTokens(.responses)
         } else {
             guard let endpoint = EndpointPath(segments: path) else { return nil }
             call = .proxy(endpoint)

@@ -111,6 +111,8 @@ package struct NodeRoutes: ColdRoutes {
                     .notFound, "of the Messages API this node has /v1/messages and /v1/messages/count_tokens")
             }
             throw MeshError(.methodNotAllowed, "messages are requested with POST", allowedMethods: "POST")
+        case "responses" where path == ["responses"] || path == ["responses", "input_tokens"]:
+            throw MeshError(.methodNotAllowed, "responses are requested with POST", allowedMethods: "POST")
         default:
             guard EndpointPath(segments: path) == nil else {
                 throw MeshError(

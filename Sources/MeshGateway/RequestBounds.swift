@@ -10,19 +10,26 @@ enum RequestBounds {
             return MeshError(
                 .headersTooLarge, "the request's headers are larger than \(Limits.requestHeaderBytes >> 10) KiB")
         }
-        if let encoding = head.headers.first(name: "content-encoding"), encoding.lowercased() != "identity" {
-            return MeshError(
-                .unsupportedEncoding,
-                "the request body is compressed ('\(encoding.prefix(64))'), which this node does not take; send it as it is, without content-encoding"
-            )
-        }
-        return nil
+        do throws(MeshError) { _ = try BodyEncoding(head.headers) } catch { return error }
+        return Self.webSocket(head)
+    }
+
+    /// Why a request for a WebSocket of the Responses API gets none: its programs try that first, and go on with HTTP when they
+    /// are told 426, and not when they are told 404.
+    private static func webSocket(_ head: HTTPRequestHead) -> MeshError? {
+        guard head.method == .GET, head.headers.contains(name: "upgrade"),
+            let (segments, _) = RequestPath.parse(head.uri), let (path, _) = BuyerPath.strip(segments),
+            path == ["responses"]
+        else { return nil }
+        return MeshError(
+            .endpointNotOffered, "responses are not made over a WebSocket here; POST them to this path",
+            statusOverride: 426)
     }
 
     /// Only inference takes large bodies, and only from callers whose key was found good.
     static func bodyLimit(_ route: HotRoute?) -> Int {
         switch route?.call {
-        case .chat, .messages, .countTokens: Limits.requestBodyBytes
+        case .chat, .messages, .responses, .countTokens: Limits.requestBodyBytes
         case .proxy: Limits.uploadBodyBytes
         case nil: Limits.coldBodyBytes
         }
@@ -36,6 +43,10 @@ enum RequestBounds {
         return MeshError(
             .bodyTooLarge, "the request body is larger than \(bodyLimit(route) >> 10) KiB, the most this route takes")
     }
+
+    static let noRoom = MeshError(
+        .rateLimited, "this node takes in as many large requests as it can hold; try again shortly",
+        retryAfterSeconds: 1)
 
     static func needsUpload(_ route: HotRoute?) -> MeshError {
         MeshError(

@@ -33,7 +33,8 @@ struct RequestJudgement {
         let route = HotRoute(head)
         let declared = RequestBounds.declaredLength(head)
         let limit = RequestBounds.bodyLimit(route)
-        let mayStream = route?.isProxied ?? false && ProxyCall.mayStream(head)
+        let mayStream =
+            route?.isProxied ?? false && !head.headers.contains(name: "content-encoding") && ProxyCall.mayStream(head)
         if declared > limit, !mayStream { return RequestJudgement(RequestBounds.tooLarge(head, route), limit: limit) }
         guard let route else { return RequestJudgement(nil, limit: limit, declared: declared, mayStream: false) }
         return

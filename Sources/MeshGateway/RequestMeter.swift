@@ -19,7 +19,7 @@ struct RequestMeter {
         var node: String
     }
 
-    private let request: WorkRequest
+    private var request: WorkRequest
     private let caller: Caller
     private let requestID: String
     private let model: String
@@ -72,6 +72,12 @@ struct RequestMeter {
         return OpenAIStream.usage(
             id: answer.answerID(), model: model, at: SystemClock.wall.seconds, prompt: request.content.facts.tokens,
             completion: tokens)
+    }
+
+    /// It is asked for in another form; of what came of the first nobody has had anything.
+    mutating func asksAgain(_ request: WorkRequest) {
+        self.request = request
+        answer = AnswerMeter(request)
     }
 
     mutating func delivered(_ bytes: ByteBuffer) { answer.delivered(bytes) }

@@ -1,4 +1,5 @@
 import MeshAccounting
+import MeshDialects
 import MeshExchange
 import MeshModel
 import MeshRouting
@@ -170,6 +171,8 @@ extension HotRoute {
         switch call {
         case .chat: "chat/completions"
         case .messages: "messages"
+        case .responses: "responses"
+        case .countTokens(.responses): "responses/input_tokens"
         case .countTokens: "messages/count_tokens"
         case .proxy(let endpoint): endpoint.route
         }

@@ -26,6 +26,8 @@ package struct EndpointPath: Hashable, Sendable {
 
     /// Anthropic's Messages.
     package static let messages = EndpointPath(.messages)
+    /// OpenAI's Responses.
+    package static let responses = EndpointPath(.responses)
 
     private init(_ family: Family) {
         self.family = family

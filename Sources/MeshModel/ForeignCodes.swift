@@ -48,7 +48,8 @@ extension ErrorCode {
             true
         case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accountDisabled, .notFound,
             .methodNotAllowed,
-            .modelAmbiguous, .conflict, .unsupportedEncoding, .headersTooLarge, .contextOverflow, .clientClosed,
+            .modelAmbiguous, .previousResponseNotFound, .conflict, .unsupportedEncoding, .headersTooLarge,
+            .contextOverflow, .clientClosed,
             .nodeUnreachable,
             .nodeError, .streamInterrupted, .streamTooSlow, .storeFull, .internalError, .rateLimitExceeded,
             .insufficientQuota, .budgetExceeded, .limitForbids, .limitUnavailable:
@@ -76,7 +77,7 @@ extension ErrorCode {
             .rateLimited, .rateLimitExceeded, .workerError, .workerBusy, .contextOverflow:
             true
         case .insufficientQuota, .budgetExceeded, .limitForbids, .limitUnavailable, .invalidAPIKey, .insufficientScope,
-            .accountDisabled, .accessDenied, .endpointNotOffered, .modelAmbiguous,
+            .accountDisabled, .accessDenied, .endpointNotOffered, .modelAmbiguous, .previousResponseNotFound,
             .requestTimeout, .unsupportedEncoding, .headersTooLarge, .frameLimit, .clientClosed, .workerBadAnswer,
             .workerUnavailable, .workerLost,
             .workerTimeout, .nodeUnreachable, .nodeError, .misdirected, .forwardRefused, .streamInterrupted,

@@ -85,9 +85,11 @@ package enum Limits {
     package static let preflightHeaders = 64
     package static let preflightSeconds = 600
 
-    // Translating between dialects (Docs/Decisions/0046-messages-pass-or-become-a-chat.md)
+    // Translating between dialects (Docs/Decisions/0046-messages-pass-or-become-a-chat.md, 0052)
     package static let translationWarnings = 16
     package static let translatedCalls = 128
+    package static let translatedTools = 1_024
+    package static let translatedTurns = 16_384
     package static let translatedHeldBytes = 1 << 20
     package static let translatedAnswerBytes = 16 << 20
 
@@ -185,6 +187,9 @@ package enum Limits {
     package static let operatorConnections = 64
     package static let filesReserved = 1_024
     package static let jsonDepth = 128
+    package static let inflatedRatio = 256
+    package static let inflatedFreeBytes = 1 << 20
+    package static let inflatedWindowLog: Int32 = 23
     package static let jsonScanDepth = 16_384
     package static let authenticationCacheEntries = 16_384
     package static let wrongKeysPerMinute = 60

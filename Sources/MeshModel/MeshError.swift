@@ -12,6 +12,7 @@ package enum ErrorCode: String, CaseIterable, Sendable {
     case endpointNotOffered = "endpoint_not_offered"
     case methodNotAllowed = "method_not_allowed"
     case modelAmbiguous = "ambiguous_model"
+    case previousResponseNotFound = "previous_response_not_found"
     case conflict = "conflict"
     case idempotencyInProgress = "idempotency_in_progress"
     case idempotencyNoAnswer = "idempotency_no_answer"
@@ -49,7 +50,7 @@ package enum ErrorCode: String, CaseIterable, Sendable {
     package var status: Int {
         switch self {
         // A program that gets 409 tries again.
-        case .invalidRequest, .invalidJSON, .modelAmbiguous, .contextOverflow: 400
+        case .invalidRequest, .invalidJSON, .modelAmbiguous, .previousResponseNotFound, .contextOverflow: 400
         case .invalidAPIKey: 401
         case .budgetExceeded: 402
         case .insufficientScope, .accessDenied, .accountDisabled, .forwardRefused, .limitForbids: 403
@@ -98,7 +99,8 @@ package enum ErrorCode: String, CaseIterable, Sendable {
         case .workerError, .workerBadAnswer, .workerLost, .workerTimeout, .nodeError: .ifRepeatable
         case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accountDisabled, .notFound,
             .methodNotAllowed,
-            .modelAmbiguous, .conflict, .requestTimeout, .unsupportedEncoding, .headersTooLarge, .contextOverflow,
+            .modelAmbiguous, .previousResponseNotFound, .conflict, .requestTimeout, .unsupportedEncoding,
+            .headersTooLarge, .contextOverflow,
             .clientClosed,
             .streamInterrupted, .streamTooSlow, .storeFull, .internalError, .rateLimitExceeded, .insufficientQuota,
             .budgetExceeded, .limitForbids, .limitUnavailable, .idempotencyInProgress, .idempotencyNoAnswer,

@@ -247,7 +247,8 @@ package struct Attempts: Sendable {
         case .workerTimeout, .workerBadAnswer: 3
         case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accountDisabled, .notFound,
             .methodNotAllowed,
-            .modelAmbiguous, .conflict, .requestTimeout, .bodyTooLarge, .unsupportedEncoding, .headersTooLarge,
+            .modelAmbiguous, .previousResponseNotFound, .conflict, .requestTimeout, .bodyTooLarge, .unsupportedEncoding,
+            .headersTooLarge,
             .contextOverflow,
             .frameLimit, .clientClosed, .workerError, .streamInterrupted, .streamTooSlow, .storeFull, .internalError,
             .rateLimitExceeded, .insufficientQuota, .budgetExceeded, .limitForbids, .limitUnavailable,

@@ -22,7 +22,8 @@ import Testing
         ) -> Row { Row(code: code, status: status, messages: (messages ?? status, type), retries: retries) }
         let (no, yes, once) = ((false, false), (true, true), (true, false))
         return switch code {
-        case .invalidRequest, .invalidJSON, .modelAmbiguous, .contextOverflow: row(400, "invalid_request_error", no)
+        case .invalidRequest, .invalidJSON, .modelAmbiguous, .previousResponseNotFound, .contextOverflow:
+            row(400, "invalid_request_error", no)
         case .invalidAPIKey: row(401, "authentication_error", no)
         case .insufficientScope, .accessDenied, .accountDisabled, .limitForbids, .forwardRefused:
             row(403, "permission_error", no)

@@ -36,9 +36,9 @@ import Testing
         }
     }
 
-    @Test func aCompressedBodyIs415AndItsEncodingNamed() async throws {
+    @Test func aBodyCompressedOtherwiseIs415AndItsEncodingNamed() async throws {
         let rows = [Buyer.chat, "/v1/embeddings", "/api/admin/v1/users", "/v1/nothing"].flatMap { path in
-            ["gzip", "br", "zstd", "GZIP", "deflate, gzip"].map { (path, $0) }
+            ["br", "compress", "deflate, gzip"].map { (path, $0) }
         }
         try await withNode { node in
             let connection = try await RawConnection.open(port: node.buyerPort)
@@ -49,7 +49,7 @@ import Testing
                 #expect(reply.status == 415, "\(path)")
                 #expect(reply.errorCode == "unsupported_encoding")
                 #expect(reply.errorMessage.contains("'\(encoding)'"))
-                #expect(reply["accept-encoding"] == "identity")
+                #expect(reply["accept-encoding"] == "identity, gzip, deflate, zstd")
             }
             // The bodies were read, and what is not compressed is taken.
             connection.request(

@@ -22,7 +22,7 @@ struct PackageManifest: Sendable {
 
     /// The target's own modules among what it may import.
     func targets(of target: String) -> [String] {
-        (imports[target] ?? []).filter { imports[$0] != nil || $0 == "CSodium" }
+        (imports[target] ?? []).filter { imports[$0] != nil || RingRules.systemLibraries.contains($0) }
     }
 
     private static func dependencies(_ list: String, modules: [String: String]) throws -> [String] {

@@ -3,7 +3,7 @@
 enum RingRules {
     /// Docs/Architecture/overview.md draws them.
     static let rings: [String: Int] = [
-        "CSodium": 0, "MeshModel": 0, "MeshWire": 0,
+        "CSodium": 0, "CZlib": 0, "CZstd": 0, "MeshModel": 0, "MeshWire": 0,
         "MeshGossip": 1, "MeshSessions": 1, "MeshRouting": 1, "MeshDialects": 1, "MeshAccounting": 1,
         "MeshBroker": 2, "MeshTopology": 2, "MeshSimulation": 2,
         "MeshCrypto": 3, "MeshStore": 3, "MeshTransport": 3, "MeshExchange": 3, "MeshUpstream": 3,
@@ -32,6 +32,9 @@ enum RingRules {
         "MeshSimulation": ["MeshBroker", "MeshTopology", "MeshCrypto"],
     ]
 
+    /// Libraries of the machine, each behind a module map of its own.
+    static let systemLibraries = ["CSodium", "CZlib", "CZstd"]
+
     /// Modules that come with the toolchain.
     static let system = [
         "Foundation", "FoundationEssentials", "Glibc", "Synchronization", "Dispatch", "Testing", "RegexBuilder",
@@ -48,6 +51,8 @@ enum RingRules {
     /// Only this target may import it: one verifier, one database library, one YAML library for files people write.
     static let onlyImporters: [String: [String]] = [
         "CSodium": ["MeshCrypto"],
+        "CZlib": ["MeshGateway"],
+        "CZstd": ["MeshGateway"],
         "GRDB": ["MeshStore", "MeshStoreTests"],
         "Yams": ["MeshTopology", "MeshNode"],
     ]

@@ -24,7 +24,8 @@ package func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt 
 enum FuzzTarget: String, CaseIterable {
     case base64, eventStream = "event-stream", forwardAnswer = "forward-answer"
     case forwardPayload = "forward-payload", forwardSignature = "forward-signature", hardware, json
-    case linkFrame = "link-frame", messages, multipart, path, percent, record, upload, workerFrame = "worker-frame"
+    case linkFrame = "link-frame", messages, multipart, path, percent, record, responses, upload, workerFrame =
+        "worker-frame"
     case workerSession = "worker-session"
 
     static let chosen: FuzzTarget = {
@@ -52,6 +53,7 @@ enum FuzzTarget: String, CaseIterable {
         case .path: PathTarget.run(input)
         case .percent: PercentTarget.run(input)
         case .record: RecordTarget.run(input)
+        case .responses: ResponsesTarget.run(input)
         case .upload: UploadTarget.run(input)
         case .workerFrame: WorkerFrameTarget.run(input)
         case .workerSession: WorkerSessionTarget.run(input)

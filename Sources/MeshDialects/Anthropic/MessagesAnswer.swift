@@ -9,6 +9,8 @@ package struct MessagesContext: Hashable, Sendable {
     package var stopSequences: [String]
     /// Tokens of the prompt as this node counts them, for where nobody tells more.
     package var promptTokens: Int64
+    /// The model as its worker calls it.
+    package var servedModel: String?
 
     package init(model: String, requestID: String, stopSequences: [String], promptTokens: Int64) {
         self.model = model
@@ -17,22 +19,16 @@ package struct MessagesContext: Hashable, Sendable {
         self.promptTokens = promptTokens
     }
 
-    private var mark: String { requestID.split(separator: "_").last.map(String.init) ?? requestID }
+    private var answerMark: AnswerMark { AnswerMark(requestID: requestID) }
 
-    var messageID: String { "msg_\(mark)" }
+    var messageID: String { "msg_\(answerMark.text)" }
 
-    /// The id of a tool call: the worker's own where programs of the API take it.
     func callID(_ said: String?, number: Int, taken: [String]) -> String {
-        if let said, !said.isEmpty, said.utf8.count <= 256, !taken.contains(said), said.utf8.allSatisfy(Self.isPlain) {
-            return said
-        }
-        return "toolu_\(mark)_\(number)"
+        answerMark.callID("toolu", said, number: number, taken: taken)
     }
 
-    private static func isPlain(_ byte: UInt8) -> Bool {
-        (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte) || byte == 0x5F
-            || byte == 0x2D
-    }
+    /// What stands as the signature of a thought; nil where nobody knows who thought it.
+    func mark(_ field: Thought.Field) -> String? { servedModel.map { Thought.mark(field, by: $0) } }
 
     /// Why an answer ended, and with which sequence.
     /// - Parameters:
@@ -60,11 +56,6 @@ package struct MessagesContext: Hashable, Sendable {
             "output_tokens": .integer(reading.completionTokens ?? outputTokens),
         ]
     }
-
-    /// An answer in which nothing stands is none: programs would wait for the rest of it, or pay for it again.
-    static let empty = MeshError(
-        .workerBadAnswer, "the worker ended its turn without a word and without a call",
-        retries: .init(shouldRetry: false))
 }
 
 /// A whole chat completion as a message.
@@ -76,7 +67,7 @@ package enum MessagesAnswer {
         guard let document = try? JSONValue.parse(completion),
             let choice = document["choices"]?.elements?.first, let message = choice["message"], message.members != nil
         else { return .failure(AnswerFailure.unreadable()) }
-        var content = words(of: message)
+        var content = words(of: message, context)
         var taken: [String] = []
         for call in message["tool_calls"]?.elements ?? [] {
             let id = context.callID(call["id"]?.text, number: taken.count, taken: taken)
@@ -88,7 +79,7 @@ package enum MessagesAnswer {
         }
         let (reason, sequence) = context.stop(
             choice["finish_reason"]?.text, choice["stop_reason"]?.text, hasCalls: !taken.isEmpty)
-        if content.isEmpty, reason == "end_turn" { return .failure(MessagesContext.empty) }
+        if content.isEmpty, reason == "end_turn" { return .failure(TurnEnd.nothing) }
         let isRefusal = message["refusal"]?.text.map { !$0.isEmpty } ?? false
         var usage = UsageReading()
         completion.withUnsafeBytes { bytes in
@@ -102,13 +93,14 @@ package enum MessagesAnswer {
         return .success(answer.bytes)
     }
 
-    private static func words(of message: JSONValue) -> [JSONValue] {
+    private static func words(of message: JSONValue, _ context: MessagesContext) -> [JSONValue] {
         var content: [JSONValue] = []
-        let thought = [message["reasoning_content"]?.text, message["reasoning"]?.text].compactMap(\.self).first {
-            !$0.isEmpty
+        for field in Thought.Field.allCases where content.isEmpty {
+            guard let thought = message[field.rawValue]?.text, !thought.isEmpty else { continue }
+            content.append([
+                "type": "thinking", "thinking": .string(thought), "signature": .string(context.mark(field) ?? ""),
+            ])
         }
-        // Nobody has signed it.
-        if let thought { content.append(["type": "thinking", "thinking": .string(thought), "signature": ""]) }
         var texts = [message["content"]?.text ?? ""]
         for part in message["content"]?.elements ?? [] { texts.append(part["text"]?.text ?? "") }
         texts.append(message["refusal"]?.text ?? "")

@@ -3,16 +3,18 @@ import MeshWire
 
 /// The turns of a Messages request as messages of a chat.
 struct MessagesConversation {
-    private(set) var messages: [JSONValue] = []
-    /// What a system message in the middle says: many templates take one at the beginning only, so it goes in front of the
-    /// buyer's next words.
-    private var pendingSystem: [JSONValue] = []
+    private var turns = ChatTurns()
+    /// Whose thoughts go back to it; nil where nobody knows yet who answers.
+    private let model: String?
+
+    init(model: String?) { self.model = model }
+
+    mutating func finished() -> [JSONValue] { turns.finished() }
 
     // MARK: System
 
     mutating func begin(system: JSONValue, _ losses: inout Losses) throws(MeshError) {
-        let texts = try Self.texts(of: system, at: "system", &losses)
-        if !texts.isEmpty { messages.append(["role": "system", "content": .string(texts.joined(separator: "\n\n"))]) }
+        turns.add(system: try Self.texts(of: system, at: "system", &losses))
     }
 
     private static func texts(
@@ -34,12 +36,12 @@ struct MessagesConversation {
 
     // MARK: Turns
 
-    mutating func add(_ turns: JSONValue?, _ losses: inout Losses) throws(MeshError) {
-        guard let turns = turns?.elements, !turns.isEmpty else {
+    mutating func add(_ list: JSONValue?, _ losses: inout Losses) throws(MeshError) {
+        guard let list = list?.elements, !list.isEmpty else {
             throw MeshError(
                 .invalidRequest, "the body needs a list 'messages' with at least one message", parameter: "messages")
         }
-        for (number, turn) in turns.enumerated() {
+        for (number, turn) in list.enumerated() {
             let place = "messages.\(number)"
             guard let content = turn["content"] else { throw Self.unreadable("\(place).content") }
             switch turn["role"]?.text {
@@ -49,30 +51,18 @@ struct MessagesConversation {
             default: throw Self.unreadable("\(place).role")
             }
         }
-        // Nobody speaks behind it any more.
-        if !pendingSystem.isEmpty { append(user: []) }
     }
 
     private mutating func addSystem(
         _ content: JSONValue, _ place: String, _ losses: inout Losses
     ) throws(MeshError) {
-        if messages.isEmpty { return try begin(system: content, &losses) }
-        let texts = try Self.texts(of: content, at: place, &losses)
-        pendingSystem += texts.map { ["type": "text", "text": .string($0)] }
-    }
-
-    private mutating func append(user parts: [JSONValue]) {
-        let all = pendingSystem + parts
-        pendingSystem = []
-        guard let first = all.first else { return }
-        let isPlain = all.count == 1 && first["type"]?.text == "text"
-        messages.append(["role": "user", "content": isPlain ? first["text"] ?? "" : .array(all)])
+        turns.add(system: try Self.texts(of: content, at: turns.isEmpty ? "system" : place, &losses))
     }
 
     private mutating func addUser(
         _ content: JSONValue, _ place: String, _ losses: inout Losses
     ) throws(MeshError) {
-        if content.text != nil { return append(user: [["type": "text", "text": content]]) }
+        if content.text != nil { return turns.add(user: [["type": "text", "text": content]]) }
         guard let blocks = content.elements else { throw Self.unreadable("\(place).content") }
         var parts: [JSONValue] = []
         // Results stand right behind the turn that asked for them, whatever else its answer says.
@@ -87,7 +77,7 @@ struct MessagesConversation {
         if parts.isEmpty, !blocks.contains(where: { $0["type"]?.text == "tool_result" }) {
             parts = [["type": "text", "text": ""]]
         }
-        append(user: parts)
+        turns.add(user: parts)
     }
 
     /// A result is text to a chat: its pictures follow in the buyer's next words.
@@ -104,7 +94,7 @@ struct MessagesConversation {
         }
         let isError = block["is_error"]?.flag == true
         let text = (isError ? "Error: " : "") + texts.joined(separator: "\n")
-        messages.append(["role": "tool", "tool_call_id": .string(id), "content": .string(text)])
+        turns.add(result: text, of: id)
     }
 
     // MARK: Blocks
@@ -172,13 +162,11 @@ struct MessagesConversation {
     private mutating func addAssistant(
         _ content: JSONValue, _ place: String, _ losses: inout Losses
     ) throws(MeshError) {
-        if content.text != nil {
-            messages.append(["role": "assistant", "content": content])
-            return
-        }
+        if let text = content.text { return turns.add(assistant: text, calls: [], thought: nil) }
         guard let blocks = content.elements else { throw Self.unreadable("\(place).content") }
         var texts: [String] = []
         var calls: [JSONValue] = []
+        var thought: (field: Thought.Field, text: String)?
         for block in blocks {
             losses.note(cacheMarkOf: block)
             switch block["type"]?.text {
@@ -190,21 +178,22 @@ struct MessagesConversation {
                 // One that was no JSON came as text.
                 let input = block["input"] ?? [:]
                 let arguments = input.text ?? String(decoding: input.bytes, as: UTF8.self)
-                calls.append([
-                    "id": .string(id), "type": "function",
-                    "function": ["name": .string(name), "arguments": .string(arguments)],
-                ])
-            // What another model thought is nothing that this one can be given.
-            case "thinking", "redacted_thinking": losses.add("thinking")
+                calls.append(ChatTurns.call(id: id, name: name, arguments: arguments))
+            case "thinking":
+                // What another model thought is nothing that this one can be given.
+                guard let text = block["thinking"]?.text, let mark = block["signature"]?.text,
+                    let field = Thought.field(of: mark, for: model)
+                else {
+                    losses.add("thinking")
+                    continue
+                }
+                thought = (field, (thought?.text ?? "") + text)
+            case "redacted_thinking": losses.add("thinking")
             case let kind?: losses.add("content.\(kind)")
             case nil: throw Self.unreadable("\(place).content.type")
             }
         }
-        let text = texts.joined(separator: "\n")
-        var members: [JSONValue.Member] = [.init("role", "assistant")]
-        members.append(.init("content", text.isEmpty && !calls.isEmpty ? .null : .string(text)))
-        if !calls.isEmpty { members.append(.init("tool_calls", .array(calls))) }
-        messages.append(.object(members))
+        turns.add(assistant: texts.joined(separator: "\n"), calls: calls, thought: thought)
     }
 
     private static func unreadable(_ place: String) -> MeshError {

@@ -14,8 +14,9 @@ package struct MessagesRequest: Sendable {
     /// Members that are this node's business: they were read before, and no worker gets them.
     private static let own = ["provider", "models", "session_id", "aisbf"]
 
+    /// - Parameter servedModel: the model as whoever answers calls it; nil where that is not known yet.
     /// - Throws: `MeshError` that names what is wrong, or cannot be told to a worker of chat completions.
-    package init(_ body: [UInt8]) throws(MeshError) {
+    package init(_ body: [UInt8], servedModel: String? = nil) throws(MeshError) {
         let value: JSONValue
         do throws(JSONScanError) { value = try JSONValue.parse(body) } catch {
             throw MeshError(.invalidJSON, "the request body is not a valid JSON object: \(error.description)")
@@ -26,13 +27,13 @@ package struct MessagesRequest: Sendable {
         var losses = Losses()
         var chat = ChatDocument()
         stopSequences = (value["stop_sequences"]?.elements ?? []).compactMap(\.text)
-        var conversation = MessagesConversation()
+        var conversation = MessagesConversation(model: servedModel)
         if let system = value["system"] { try conversation.begin(system: system, &losses) }
         try conversation.add(value["messages"], &losses)
         for member in members where !Self.own.contains(member.name) {
             Self.translate(member, of: value, into: &chat, &losses)
         }
-        chat.set("messages", .array(conversation.messages))
+        chat.set("messages", .array(conversation.finished()))
         document = chat.value.bytes
         warnings = losses.names
     }
@@ -59,35 +60,8 @@ package struct MessagesRequest: Sendable {
     }
 }
 
-/// Names of fields that could not cross.
-struct Losses {
-    private(set) var names: [String] = []
-
-    mutating func add(_ name: String) {
-        let isPlain =
-            (1...64).contains(name.utf8.count)
-            && name.utf8.allSatisfy {
-                (0x61...0x7A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x5F || $0 == 0x2E
-            }
-        let told = isPlain ? name : "other"
-        if !names.contains(told), names.count < Limits.translationWarnings { names.append(told) }
-    }
-
-    /// Where text is kept for a backend is its own affair: what it leaves out is no part of an answer.
-    mutating func note(cacheMarkOf block: JSONValue) {
-        if let mark = block["cache_control"], mark != .null { add("cache_control") }
-    }
-}
-
-/// The members of a chat request, in the order they are set.
-private struct ChatDocument {
-    private var members: [JSONValue.Member] = []
-
-    var value: JSONValue { .object(members) }
-
-    mutating func set(_ name: String, _ value: JSONValue) { members.append(.init(name, value)) }
-
-    mutating func set(tools: [JSONValue], choice: JSONValue?, _ losses: inout Losses) {
+extension ChatDocument {
+    fileprivate mutating func set(tools: [JSONValue], choice: JSONValue?, _ losses: inout Losses) {
         var functions: [JSONValue] = []
         for tool in tools {
             losses.note(cacheMarkOf: tool)
@@ -117,7 +91,7 @@ private struct ChatDocument {
         }
     }
 
-    mutating func set(output: JSONValue.Member, _ losses: inout Losses) {
+    fileprivate mutating func set(output: JSONValue.Member, _ losses: inout Losses) {
         let format = output.name == "output_format" ? output.value : output.value["format"] ?? .null
         if output.name == "output_config", output.value["effort"] != nil { losses.add("output_config.effort") }
         guard format != .null else { return }

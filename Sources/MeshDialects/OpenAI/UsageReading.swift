@@ -10,6 +10,8 @@ package struct UsageReading: Hashable, Sendable {
     package var promptTokens: Int64?
     package var cachedTokens: Int64?
     package var completionTokens: Int64?
+    /// Those of them that were thought.
+    package var reasoningTokens: Int64?
     package var totalTokens: Int64?
     package var tokensPerSecond: Int64?
 
@@ -46,6 +48,12 @@ package struct UsageReading: Hashable, Sendable {
                 let inner = try? JSONScanner.fields(of: bytes, in: details.range)
             else { continue }
             cachedTokens = number("cached_tokens", of: inner) ?? cachedTokens
+        }
+        for name: StaticString in ["completion_tokens_details", "output_tokens_details"] {
+            guard let details = fields.value(name, in: bytes), details.kind == .object,
+                let inner = try? JSONScanner.fields(of: bytes, in: details.range)
+            else { continue }
+            reasoningTokens = number("reasoning_tokens", of: inner) ?? reasoningTokens
         }
         totalTokens = number("total_tokens", of: fields) ?? totalTokens
         tokensPerSecond = number("tokens_per_second", "tok_per_s", "throughput_tps", of: fields) ?? tokensPerSecond

@@ -110,7 +110,8 @@ extension Fault {
         // In a stream there is no status.
         case .workerError where ContextWords.tellOfLength(error.message, status: 400): self = .context
         case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accountDisabled, .notFound,
-            .methodNotAllowed, .modelAmbiguous, .conflict, .requestTimeout, .unsupportedEncoding, .headersTooLarge,
+            .methodNotAllowed, .modelAmbiguous, .previousResponseNotFound, .conflict, .requestTimeout,
+            .unsupportedEncoding, .headersTooLarge,
             .idempotencyInProgress, .idempotencyNoAnswer, .idempotencyKeyReused:
             // The request as it stands; whoever was asked next would do work that is done already.
             self = .client

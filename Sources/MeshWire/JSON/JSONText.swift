@@ -65,21 +65,35 @@ package enum JSONText {
     /// Appends `text` (UTF-8) as a quoted JSON string.
     package static func appendQuoted(_ text: some Collection<UInt8>, to output: inout [UInt8]) {
         output.append(UInt8(ascii: "\""))
-        for byte in text {
+        let isInPlace: Void? = text.withContiguousStorageIfAvailable {
+            appendEscaped(UnsafeRawBufferPointer($0), to: &output)
+        }
+        if isInPlace == nil { Array(text).withUnsafeBytes { appendEscaped($0, to: &output) } }
+        output.append(UInt8(ascii: "\""))
+    }
+
+    /// In runs: nearly every byte stands for itself.
+    private static func appendEscaped(_ bytes: UnsafeRawBufferPointer, to output: inout [UInt8]) {
+        var start = 0
+        for position in 0..<bytes.count {
+            let byte = bytes[position]
+            guard byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") else { continue }
+            output.append(contentsOf: UnsafeRawBufferPointer(rebasing: bytes[start..<position]))
+            start = position + 1
+            output.append(UInt8(ascii: "\\"))
             switch byte {
-            case UInt8(ascii: "\""): output += [UInt8(ascii: "\\"), byte]
-            case UInt8(ascii: "\\"): output += [UInt8(ascii: "\\"), byte]
-            case 0x0A: output += Array("\\n".utf8)
-            case 0x0D: output += Array("\\r".utf8)
-            case 0x09: output += Array("\\t".utf8)
+            case 0x0A: output.append(UInt8(ascii: "n"))
+            case 0x0D: output.append(UInt8(ascii: "r"))
+            case 0x09: output.append(UInt8(ascii: "t"))
             case 0..<0x20:
-                output += Array("\\u00".utf8)
+                output.append(contentsOf: "u00".utf8)
                 let digits: StaticString = "0123456789abcdef"
-                output += [digits.utf8Start[Int(byte >> 4)], digits.utf8Start[Int(byte & 15)]]
+                output.append(digits.utf8Start[Int(byte >> 4)])
+                output.append(digits.utf8Start[Int(byte & 15)])
             default: output.append(byte)
             }
         }
-        output.append(UInt8(ascii: "\""))
+        output.append(contentsOf: UnsafeRawBufferPointer(rebasing: bytes[start...]))
     }
 
     package static func quoted(_ text: String) -> [UInt8] {

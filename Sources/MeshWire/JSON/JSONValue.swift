@@ -31,29 +31,7 @@ package indirect enum JSONValue: Hashable, Sendable {
     package static func parse(_ bytes: UnsafeRawBufferPointer, in range: Range<Int>) throws(JSONScanError) -> JSONValue
     {
         // A tree is built by recursion, so here the depth counts.
-        try tree(JSONScanner.value(of: bytes, in: range, depth: Limits.jsonDepth), bytes)
-    }
-
-    private static func tree(_ slice: JSONSlice, _ bytes: UnsafeRawBufferPointer) throws(JSONScanError) -> JSONValue {
-        switch slice.kind {
-        case .null: return .null
-        case .boolean: return .boolean(bytes[slice.range.lowerBound] == UInt8(ascii: "t"))
-        case .number: return .number(String(decoding: bytes[slice.range], as: UTF8.self))
-        case .string: return .string(String(decoding: JSONText.unescaped(slice, in: bytes), as: UTF8.self))
-        case .array:
-            var elements: [JSONValue] = []
-            for element in try JSONScanner.elements(of: bytes, in: slice.range, limit: 4_096) {
-                elements.append(try tree(element, bytes))
-            }
-            return .array(elements)
-        case .object:
-            var members: [Member] = []
-            for field in try JSONScanner.fields(of: bytes, in: slice.range) {
-                let name = String(decoding: JSONText.unescaped(field.name, in: bytes), as: UTF8.self)
-                members.append(Member(name, try tree(field.value, bytes)))
-            }
-            return .object(members)
-        }
+        try JSONTree.value(of: JSONScanner.value(of: bytes, in: range, depth: Limits.jsonDepth), in: bytes)
     }
 
     /// The member called `name`, nil where this is no object or has none.
@@ -115,9 +93,9 @@ package indirect enum JSONValue: Hashable, Sendable {
 
     package func append(to output: inout [UInt8]) {
         switch self {
-        case .null: output += Array("null".utf8)
-        case .boolean(let flag): output += Array((flag ? "true" : "false").utf8)
-        case .number(let text): output += Array(text.utf8)
+        case .null: output.append(contentsOf: "null".utf8)
+        case .boolean(let flag): output.append(contentsOf: (flag ? "true" : "false").utf8)
+        case .number(let text): output.append(contentsOf: text.utf8)
         case .string(let text): JSONText.appendQuoted(text.utf8, to: &output)
         case .array(let elements):
             output.append(UInt8(ascii: "["))

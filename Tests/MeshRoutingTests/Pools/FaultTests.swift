@@ -9,7 +9,8 @@ import Testing
         let expected: Fault =
             switch code {
             case .invalidRequest, .invalidJSON, .invalidAPIKey, .insufficientScope, .accountDisabled, .notFound,
-                .methodNotAllowed, .modelAmbiguous, .conflict, .requestTimeout, .unsupportedEncoding, .headersTooLarge,
+                .methodNotAllowed, .modelAmbiguous, .previousResponseNotFound, .conflict, .requestTimeout,
+                .unsupportedEncoding, .headersTooLarge,
                 .idempotencyInProgress, .idempotencyNoAnswer, .idempotencyKeyReused:
                 .client
             case .contextOverflow: .context

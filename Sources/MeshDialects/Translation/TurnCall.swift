@@ -2,7 +2,7 @@ import MeshModel
 import MeshWire
 
 /// One tool call of a chat's stream, as far as it has come.
-struct MessagesCall: Sendable {
+struct TurnCall: Sendable {
     let index: Int64?
     var id: String?
     /// As it stands in JSON.

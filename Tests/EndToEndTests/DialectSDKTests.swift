@@ -1,9 +1,12 @@
 import Foundation
 import Testing
 
-/// Anthropic's official SDK through two nodes: to a worker that has chat completions only, and to one that has the API.
-@Suite(.serialized) struct MessagesSDKTests {
-    private static let script = "\(Products.root)/Tests/EndToEndTests/Clients/messages_client.py"
+/// The official SDKs of Messages and of Responses through two nodes: to a worker that has chat completions only, and to one
+/// that has the API.
+@Suite(.serialized) struct DialectSDKTests {
+    private static func script(_ api: String) -> String {
+        "\(Products.root)/Tests/EndToEndTests/Clients/\(api)_client.py"
+    }
 
     /// A provider at node a, and its worker before a scripted backend.
     private static func sell(
@@ -23,18 +26,19 @@ import Testing
         return try ChildProcess(Products.aisbf, ["worker", "run", "--config", file])
     }
 
-    @Test func theSDKIsAnsweredByBothKindsOfWorkers() async throws {
+    @Test(arguments: ["messages", "responses"])
+    func theSDKIsAnsweredByBothKindsOfWorkers(api: String) async throws {
         try #require(
             FileManager.default.isExecutableFile(atPath: Products.python),
             "the SDK is not installed; run 'make venv', as 'make test' does")
-        let backend = try ChildProcess(Products.python, ["-u", Self.script, "serve"])
+        let backend = try ChildProcess(Products.python, ["-u", Self.script(api), "serve"])
         #expect(await eventually(within: 20) { backend.output.contains("\n") }, "\(backend.output)")
         let port = backend.output.trimmingCharacters(in: .whitespacesAndNewlines)
-        let base: [String: Any] = ["kind": "openai", "base_url": "http://127.0.0.1:\(port)/v1"]
+        let plain: [String: Any] = ["kind": "openai", "base_url": "http://127.0.0.1:\(port)/v1"]
         let mesh = try await LocalMesh.up()
         let workers = [
-            try await Self.sell("shop", at: mesh, backend: base),
-            try await Self.sell("native", at: mesh, backend: base.merging(["endpoints": ["v1/messages"]]) { $1 }),
+            try await Self.sell("shop", at: mesh, backend: plain),
+            try await Self.sell("native", at: mesh, backend: plain.merging(["endpoints": ["v1/\(api)"]]) { $1 }),
         ]
         for node in mesh.nodes where node.name != "c" {
             let isListed = await eventually(within: 30) {
@@ -43,9 +47,9 @@ import Testing
                 return answer.map { $0.body.contains("shop/chat") && $0.body.contains("native/chat") } ?? false
             }
             #expect(isListed, "\(workers.map(\.output))")
-            // Its programs add /v1 by themselves.
-            let host = node.url.replacing("/v1", with: "")
-            let asked = try ChildProcess(Products.python, ["-u", Self.script, "ask", host, node.key])
+            // Anthropic's programs add /v1 by themselves.
+            let base = api == "messages" ? node.url.replacing("/v1", with: "") : node.url
+            let asked = try ChildProcess(Products.python, ["-u", Self.script(api), "ask", base, node.key])
             let code = await asked.exitCode(within: 90)
             #expect(code == 0, "at node \(node.name): \(asked.output)")
         }
