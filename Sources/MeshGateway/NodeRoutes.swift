@@ -46,6 +46,7 @@ package struct NodeRoutes: ColdRoutes {
         }
         switch segments {
         case ["health"], ["healthz"]:
+            try requireRead(request)
             return health(context)
         case ["metrics"]:
             try requireOperator(request, context)
@@ -68,6 +69,9 @@ package struct NodeRoutes: ColdRoutes {
             // What programs ask before anything else, to see whether somebody is there.
             try requireRead(request)
             return .json(["version": "0.0.0"])
+        case ["openapi.yaml"]:
+            try requireRead(request)
+            return Response(status: 200, contentType: "application/yaml", body: Array(OpenAPIDocument.text.utf8))
         case ["api", "tags"]:
             try requireRead(request)
             let caller = try context.inferenceCaller(request.headers, scope: nil, from: request.place).get()

@@ -26,6 +26,32 @@ import Testing
         return try ChildProcess(Products.aisbf, ["worker", "run", "--config", file])
     }
 
+    /// What programs are written with.
+    private static func runLibraries(_ host: String, _ key: String) async throws {
+        for library in ["langchain", "litellm", "pydantic"] {
+            let program = try ChildProcess(Products.python, ["-u", script("programs"), host, key, library])
+            let code = await program.exitCode(within: 120)
+            #expect(code == 0, "\(library): \(program.output)")
+        }
+    }
+
+    /// Whatever is asked of the routes that the node says it has, it answers as it says.
+    private static func checkDocument(_ host: String, _ key: String) async throws {
+        let checks = [
+            "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance",
+            "response_headers_conformance",
+        ]
+        let program = try ChildProcess(
+            Products.root + "/.build/venv/bin/schemathesis",
+            [
+                "run", "\(host)/openapi.yaml", "-H", "authorization: Bearer \(key)", "--phases", "coverage", "--seed",
+                "1",
+                "--no-color", "--suppress-health-check", "all", "--checks", checks.joined(separator: ","),
+            ])
+        let code = await program.exitCode(within: 240)
+        #expect(code == 0, "\(program.output.suffix(4_000))")
+    }
+
     @Test(arguments: ["messages", "responses"])
     func theSDKIsAnsweredByBothKindsOfWorkers(api: String) async throws {
         try #require(
@@ -52,6 +78,13 @@ import Testing
             let asked = try ChildProcess(Products.python, ["-u", Self.script(api), "ask", base, node.key])
             let code = await asked.exitCode(within: 90)
             #expect(code == 0, "at node \(node.name): \(asked.output)")
+            // The rest at the node where the worker is not.
+            guard node.name == "b" else { continue }
+            if api == "messages" {
+                try await Self.runLibraries(base, node.key)
+            } else {
+                try await Self.checkDocument(node.url.replacing("/v1", with: ""), node.key)
+            }
         }
         for worker in workers {
             worker.kill(SIGTERM)

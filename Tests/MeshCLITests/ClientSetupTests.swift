@@ -80,6 +80,15 @@ import Testing
         #expect(try String(contentsOfFile: path, encoding: .utf8).contains("https://other"))
     }
 
+    @Test(
+        arguments: [
+            (["HOME": "/h"], "/h/.codex/config.toml"), (["HOME": "/h", "CODEX_HOME": "/c"], "/c/config.toml"),
+            (["HOME": "/h", "CODEX_HOME": ""], "/h/.codex/config.toml"),
+        ])
+    func filesAreWhereTheProgramLooks(environment: [String: String], path: String) {
+        #expect(ConnectCommand.path(of: .codex, ".codex/config.toml", environment) == path)
+    }
+
     @Test(arguments: [("plain/m-1", "plain/m-1"), ("two words", "'two words'"), ("it's", #"'it'\''s'"#), ("", "''")])
     func wordsOfAShell(text: String, quoted: String) {
         #expect(ClientSetup.shell(text) == quoted)

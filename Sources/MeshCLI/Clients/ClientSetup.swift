@@ -54,6 +54,16 @@ struct ClientSetup: Sendable, Equatable {
             }
         }
 
+        /// The variable with which its user moves its folder.
+        var folderVariable: String? {
+            switch self {
+            case .claude: "CLAUDE_CONFIG_DIR"
+            case .codex: "CODEX_HOME"
+            case .llm: "LLM_USER_PATH"
+            case .aider, .openai, .opencode, .openwebui: nil
+            }
+        }
+
         /// Programs of Anthropic's API take only names that look like its own.
         var usualModel: String { self == .claude ? "claude/auto" : "auto" }
     }

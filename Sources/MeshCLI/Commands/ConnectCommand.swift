@@ -34,7 +34,7 @@ struct ConnectCommand: AsyncParsableCommand {
         let terms = ClientSetup.Terms(
             url: try await base(), key: key, model: model ?? client.usualModel)
         let setup = ClientSetup(client, terms)
-        let path = setup.file.map { file ?? "\(FileManager.default.homeDirectoryForCurrentUser.path)/\($0)" }
+        let path = setup.file.map { file ?? Self.path(of: client, $0, environment) }
         var written: ClientFile.Result?
         if write {
             guard let path else {
@@ -47,6 +47,14 @@ struct ConnectCommand: AsyncParsableCommand {
             written = try ClientFile.write(setup, to: path)
         }
         output.json ? show(setup, path, written) : tell(setup, path, written)
+    }
+
+    /// Where the program itself looks, which its user may have moved.
+    static func path(of client: ClientSetup.Client, _ file: String, _ environment: [String: String]) -> String {
+        let moved = client.folderVariable.flatMap { environment[$0] } ?? ""
+        if !moved.isEmpty, let name = file.split(separator: "/").last { return "\(moved)/\(name)" }
+        let home = environment["HOME"] ?? ""
+        return "\(home.isEmpty ? FileManager.default.homeDirectoryForCurrentUser.path : home)/\(file)"
     }
 
     private func base() async throws -> String {

@@ -80,7 +80,6 @@ class Backend(BaseHTTPRequestHandler):
         if not body.get("stream"):
             return self.reply({"id": "c", "object": "chat.completion", "model": "chat", "usage": usage, "choices": [
                 {"index": 0, "finish_reason": finish, "message": {"role": "assistant", **delta}}]})
-        assert body["stream_options"] == {"include_usage": True}, body
         pieces = [{"role": "assistant", "content": ""}]
         if "reasoning_content" in delta:
             pieces.append({"reasoning_content": delta["reasoning_content"]})
@@ -91,7 +90,9 @@ class Backend(BaseHTTPRequestHandler):
         chunks = [{"choices": [{"index": 0, "delta": piece, "finish_reason": None}]} for piece in pieces]
         if "cut" in said:
             return self.events([f"data: {json.dumps(chunk)}\n\n" for chunk in chunks])
-        chunks += [{"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}, {"choices": [], "usage": usage}]
+        chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
+        if body.get("stream_options", {}).get("include_usage"):
+            chunks.append({"choices": [], "usage": usage})
         self.events([f"data: {json.dumps({'id': 'c', 'object': 'chat.completion.chunk', **chunk})}\n\n"
                      for chunk in chunks] + ["data: [DONE]\n\n"])
 
