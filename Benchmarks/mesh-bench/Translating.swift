@@ -84,7 +84,7 @@ enum TranslationCost {
 
     private static let words = String(
         repeating: "Say in a few sentences what the function below does, and name the line on which it fails. ",
-        count: 5)
+        count: 4)
     private static let schema =
         #"{"type":"object","properties":{"path":{"type":"string","description":"Where the file is."},"lines":{"type":"array","items":{"type":"integer"}}},"required":["path"]}"#
 

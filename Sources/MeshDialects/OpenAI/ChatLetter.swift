@@ -116,12 +116,17 @@ package struct ChatLetter: Sendable {
         let index = members.value("index", in: bytes).flatMap { $0.kind == .number ? $0 : nil }
         let said = members.integer("index", in: bytes)
         let id = members.string("id", in: bytes).flatMap { $0.isEmpty ? nil : $0 }
-        let known = calls.lastIndex { call in
+        var edits: [Edit] = []
+        var known = calls.lastIndex { call in
             guard call.choice == choice else { return false }
             if let id { return call.id == id }
             return said == nil || call.said == said
         }
-        var edits: [Edit] = []
+        // Without a name it is no new call: some workers give each piece of one an id of its own.
+        if known == nil, id != nil, !Self.hasName(members, in: bytes), let slot = members.value("id", in: bytes) {
+            known = calls.lastIndex { $0.choice == choice && (said == nil || $0.said == said) }
+            if let known { edits.append(Edit(range: slot.range, text: JSONText.quoted(calls[known].id))) }
+        }
         var missing: [String] = []
         let number: Int64
         if let known {
@@ -153,6 +158,13 @@ package struct ChatLetter: Sendable {
             edits.append(Self.insertion(missing.joined(separator: ","), into: piece, isEmpty: members.isEmpty))
         }
         return edits
+    }
+
+    private static func hasName(_ call: [JSONField], in bytes: UnsafeRawBufferPointer) -> Bool {
+        guard let function = call.value("function", in: bytes), function.kind == .object,
+            let members = try? JSONScanner.fields(of: bytes, in: function.range)
+        else { return false }
+        return members.value("name", in: bytes).map { $0.kind == .string && $0.range.count > 2 } ?? false
     }
 
     private static func insertion(_ text: String, into object: JSONSlice, isEmpty: Bool) -> Edit {

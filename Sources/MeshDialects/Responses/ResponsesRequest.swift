@@ -47,7 +47,7 @@ package struct ResponsesRequest: Sendable {
         chat.set("messages", .array(conversation.finished()))
         document = chat.value.bytes
         warnings = losses.names
-        terms = ResponsesTerms(value, tools: tools)
+        terms = ResponsesTerms(value, body, tools: tools)
     }
 
     /// What names something that a node would have to have kept: an answer without it would be another one.
@@ -132,24 +132,39 @@ package struct ResponsesTerms: Hashable, Sendable {
     /// The members of a response that say how it was asked for, as they stand in an object.
     let repeated: [UInt8]
 
-    init(_ request: JSONValue, tools: ResponsesTools) {
+    /// What stands there where a request says nothing.
+    private static let defaults: [(name: StaticString, value: StaticString)] = [
+        ("instructions", "null"), ("max_output_tokens", "null"), ("metadata", "{}"), ("parallel_tool_calls", "true"),
+        ("reasoning", #"{"effort":null,"summary":null}"#), ("safety_identifier", "null"), ("temperature", "1"),
+        ("text", #"{"format":{"type":"text"}}"#), ("tool_choice", #""auto""#), ("tools", "[]"), ("top_p", "1"),
+        ("truncation", #""disabled""#), ("user", "null"),
+    ]
+
+    /// - Parameter body: the bytes of `request`: what is repeated is never written anew.
+    init(_ request: JSONValue, _ body: [UInt8], tools: ResponsesTools) {
         self.tools = tools
         wantsEncryptedReasoning =
             request["include"]?.elements?.contains { $0.text == Self.encryptedReasoning } ?? false
-        let defaults: [(String, JSONValue)] = [
-            ("instructions", .null), ("max_output_tokens", .null), ("metadata", [:]), ("parallel_tool_calls", true),
-            ("reasoning", ["effort": nil, "summary": nil]), ("safety_identifier", .null), ("temperature", 1),
-            ("text", ["format": ["type": "text"]]), ("tool_choice", "auto"), ("tools", []), ("top_p", 1),
-            ("truncation", "disabled"), ("user", .null),
-        ]
-        var members = defaults.map { name, value in
-            let said = request[name] ?? .null
-            return JSONValue.Member(name, said == .null ? value : said)
+        repeated = body.withUnsafeBytes { bytes in
+            let fields = (try? JSONScanner.fields(of: bytes)) ?? []
+            var output: [UInt8] = []
+            for (name, value) in Self.defaults {
+                output.append(UInt8(ascii: "\""))
+                output.append(contentsOf: UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
+                output.append(contentsOf: "\":".utf8)
+                if let said = fields.value(name, in: bytes), said.kind != .null {
+                    // Line breaks between tokens would end the line of an event.
+                    output.append(contentsOf: bytes[said.range].lazy.map { $0 == 0x0A || $0 == 0x0D ? 0x20 : $0 })
+                } else {
+                    output.append(
+                        contentsOf: UnsafeBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount))
+                }
+                output.append(UInt8(ascii: ","))
+            }
+            output.append(
+                contentsOf: #""background":false,"previous_response_id":null,"service_tier":"default","store":false"#
+                    .utf8)
+            return output
         }
-        members += [
-            .init("background", false), .init("previous_response_id", .null), .init("service_tier", "default"),
-            .init("store", false),
-        ]
-        repeated = Array(JSONValue.object(members).bytes.dropFirst().dropLast())
     }
 }

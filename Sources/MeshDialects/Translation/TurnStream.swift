@@ -178,14 +178,15 @@ struct TurnStream<Writer: TurnWriter>: Sendable {
         call: [JSONField], _ bytes: UnsafeRawBufferPointer, _ output: inout [UInt8]
     ) throws(MeshError) {
         let id = call.string("id", in: bytes).flatMap { $0.isEmpty ? nil : $0 }
-        guard let number = number(of: call.integer("index", in: bytes), id) else {
+        let function = call.value("function", in: bytes).flatMap { $0.kind == .object ? $0 : nil }
+        let members = function.flatMap { try? JSONScanner.fields(of: bytes, in: $0.range) }
+        let name = members.flatMap { Self.text($0.value("name", in: bytes), bytes) }
+        guard let number = number(of: call.integer("index", in: bytes), id, hasName: name != nil) else {
             throw MeshError(.workerBadAnswer, "the worker calls more tools at once than this node translates")
         }
         calls[number].id = calls[number].id ?? id
-        if let function = call.value("function", in: bytes), function.kind == .object,
-            let members = try? JSONScanner.fields(of: bytes, in: function.range)
-        {
-            if let name = Self.text(members.value("name", in: bytes), bytes) { calls[number].add(name: Array(name)) }
+        if let members {
+            if let name { calls[number].add(name: Array(name)) }
             if let arguments = members.value("arguments", in: bytes) { calls[number].add(arguments, in: bytes) }
         }
         try goOn(&output)
@@ -193,8 +194,11 @@ struct TurnStream<Writer: TurnWriter>: Sendable {
     }
 
     /// Which of the calls a piece belongs to: by its index, else by its id, else the one before.
-    private mutating func number(of index: Int64?, _ id: String?) -> Int? {
-        if let index, let known = calls.firstIndex(where: { $0.index == index }) { return known }
+    private mutating func number(of index: Int64?, _ id: String?, hasName: Bool) -> Int? {
+        if let index, let known = calls.lastIndex(where: { $0.index == index }) {
+            // Some workers give every call the same number: another id beside a name is another call.
+            guard hasName, let id, let other = calls[known].id, id != other, calls[known].isWhole else { return known }
+        }
         if index == nil {
             if let id, let known = calls.firstIndex(where: { $0.id == id }) { return known }
             if id == nil, !calls.isEmpty { return calls.count - 1 }

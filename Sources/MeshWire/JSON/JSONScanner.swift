@@ -284,7 +284,7 @@ package struct JSONScanner {
             } else if byte < 0x20 {
                 throw error(.unexpectedByte)
             } else if byte < 0x80 {
-                position = plainEnd(after: position)
+                position = Self.plainEnd(of: bytes, after: position, before: end)
             } else {
                 let length = UTF8Rule.sequenceLength(bytes, at: position, end: end)
                 guard length > 0 else { throw error(.invalidUTF8) }
@@ -296,7 +296,7 @@ package struct JSONScanner {
 
     /// The first byte after `start` that is not plain ASCII text of a string (a quote, a backslash, a control
     /// character, or a byte of a longer character), or less far. Eight bytes at a time: strings are most of a body.
-    private func plainEnd(after start: Int) -> Int {
+    static func plainEnd(of bytes: UnsafeRawBufferPointer, after start: Int, before end: Int) -> Int {
         let ones: UInt64 = 0x0101_0101_0101_0101
         var next = start + 1
         while end - next >= 8 {

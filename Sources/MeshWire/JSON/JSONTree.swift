@@ -85,9 +85,12 @@ struct JSONTree {
         position += 1
         var hasEscapes = false
         while position < bytes.count, bytes[position] != UInt8(ascii: "\"") {
-            let isEscape = bytes[position] == UInt8(ascii: "\\")
-            hasEscapes = hasEscapes || isEscape
-            position += isEscape ? 2 : 1
+            if bytes[position] == UInt8(ascii: "\\") {
+                hasEscapes = true
+                position += 2
+            } else {
+                position = JSONScanner.plainEnd(of: bytes, after: position, before: bytes.count)
+            }
         }
         position += 1
         guard hasEscapes else {

@@ -76,6 +76,15 @@ import Testing
                 "tool_use",
             ]),
         Row(
+            description: "calls of one number",
+            chunks: [
+                call(0, id: "a", name: "f", "{}"), call(0, id: "b", name: "g", #"{\"b\":"#), call(0, "2}"),
+                finish("tool_calls"),
+            ],
+            told: [
+                "tool 0 a f", "+json {}", "stop 0", "tool 1 b g", #"+json {"b":"#, "+json 2}", "stop 1", "tool_use",
+            ]),
+        Row(
             description: "calls without indices and without ids",
             chunks: [
                 call(nil, id: "a", name: "f", "{}"), call(nil, id: "b", name: "g", "{}"), call(nil, name: "g", "{}"),

@@ -57,6 +57,20 @@ import Testing
                 #"{"tool_calls":[{"index":1,"type":"function","id":"b","function":{"name":"g","arguments":"{}"}}]}"#,
             ]),
         Row(
+            description: "each piece of a call has an id of its own",
+            sent: [
+                #"{"role":"assistant","tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":"{"}}]}"#,
+                #"{"tool_calls":[{"index":0,"id":"x","type":"function","function":{"name":"","arguments":"1"}}]}"#,
+                #"{"tool_calls":[{"index":0,"id":"y","function":{"arguments":"}"}}]}"#,
+                #"{"tool_calls":[{"index":1,"id":"b","type":"function","function":{"name":"g","arguments":"{}"}}]}"#,
+            ],
+            passed: [
+                #"{"role":"assistant","tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":"{"}}]}"#,
+                #"{"tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"","arguments":"1"}}]}"#,
+                #"{"tool_calls":[{"index":0,"id":"a","function":{"arguments":"}"}}]}"#,
+                #"{"tool_calls":[{"index":1,"id":"b","type":"function","function":{"name":"g","arguments":"{}"}}]}"#,
+            ]),
+        Row(
             description: "every call has the same number",
             sent: [
                 #"{"role":"assistant","tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":"{}"}}]}"#,

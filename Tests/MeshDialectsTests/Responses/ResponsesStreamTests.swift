@@ -172,6 +172,15 @@ import Testing
         #expect(passed.last?["response"]?["error"]?["code"]?.text == code)
     }
 
+    @Test func aRequestOfManyLinesBreaksNoEvent() throws {
+        let tools = "\"tools\":[\n  {\"type\":\"function\",\r\n\"name\":\"f\"}\n]"
+        var stream = ResponsesStream(try Self.context(tools))
+        let output = try stream.append(MessagesStreamTests.chunk(#"{"content":"x"}"#))
+        let events = try Self.documents(output + stream.finish(AnswerTotals(), outputTokens: 1))
+        #expect(events.first?["response"]?["tools"] == [["type": "function", "name": "f"]])
+        #expect(events.last?["response"]?["tools"] == events.first?["response"]?["tools"])
+    }
+
     @Test func whatWouldFillTheNodeEndsTheStream() throws {
         var stream = ResponsesStream(try Self.context())
         let text = String(repeating: "x", count: 1 << 20)
