@@ -69,7 +69,8 @@ struct AISBFCommand: AsyncParsableCommand {
         subcommands: [
             NodeCommand.self, UserCommand.self, ProviderCommand.self, KeyCommand.self, RotationCommand.self,
             PolicyCommand.self, LimitCommand.self, UsageCommand.self, ApplyCommand.self, RouteCommand.self,
-            MeshCommand.self, WorkerCommand.self, ConnectCommand.self, LocalCommand.self, DemoServerCommand.self, DoctorCommand.self,
+            MeshCommand.self, WorkerCommand.self, ConnectCommand.self, LocalCommand.self, DemoServerCommand.self,
+            DoctorCommand.self,
             VersionCommand.self,
         ])
 }
