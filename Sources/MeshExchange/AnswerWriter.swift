@@ -35,4 +35,18 @@ package struct AnswerSource: Sendable {
     package var place: (any Place)?
     /// How many places were asked.
     package var attempts: Int
+    /// How the request has waited for a place; nil where it has not.
+    package var wait: QueueWait?
+}
+
+/// A request's waiting for somebody who is free, or back.
+package struct QueueWait: Hashable, Sendable {
+    /// Its place in the line when it came, from 1.
+    package var position: Int
+    package var milliseconds: Int64
+
+    package init(position: Int, milliseconds: Int64) {
+        self.position = position
+        self.milliseconds = milliseconds
+    }
 }

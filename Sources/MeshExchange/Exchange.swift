@@ -60,7 +60,8 @@ package final class Exchange: Sendable, Ticking {
     /// Where the answer comes from, or whose failure is told.
     package var source: AnswerSource {
         state.withValue { state in
-            AnswerSource(place: state.machine.place.map { state.places[$0] }, attempts: state.machine.tried)
+            AnswerSource(
+                place: state.machine.place.map { state.places[$0] }, attempts: state.machine.tried, wait: finder.waited)
         }
     }
 

@@ -8,6 +8,9 @@ package protocol PlaceFinder: Sendable {
     /// Whether one place may have room for a prompt that is too long for another.
     var mayOutgrow: Bool { get }
 
+    /// How the request has waited for a place; nil where it has not.
+    var waited: QueueWait? { get }
+
     /// Looks for places, or for more of them.
     /// - Parameter found: called once, on the exchange's event loop, at once or when somebody has become free: with what
     ///   there is now, best first, or with nothing, when there is nobody more.
@@ -26,6 +29,7 @@ extension PlaceFinder {
     package var looking: ExchangeStateMachine.Looking { .twice }
     package var attempts: Int { Limits.forwardAttempts }
     package var mayOutgrow: Bool { false }
+    package var waited: QueueWait? { nil }
     package func told(_ error: MeshError) -> MeshError { error }
     package func mayRepeat() -> Bool { true }
     package func leave() {}

@@ -243,7 +243,10 @@ final class BuyerAnswer: AnswerWriter {
 
     private func deliver(_ bytes: ByteBuffer) {
         once?.delivered(bytes)
-        guard !isDetached else { return }
+        guard !isDetached else {
+            if once?.isTooLarge ?? false { abandon() }
+            return
+        }
         handler.shared.metrics.delivered(bytes.readableBytes)
         handler.write(.body(.byteBuffer(bytes)))
     }
@@ -388,6 +391,9 @@ final class BuyerAnswer: AnswerWriter {
         }
         if let translation { translation.add(to: &headers) }
         headers.add(name: "aisbf-attempts", value: String(earlierAttempts + source.attempts))
+        if let wait = source.wait {
+            headers.add(name: "aisbf-queue", value: "position=\(wait.position); waited_ms=\(wait.milliseconds)")
+        }
         let elapsed = SystemClock.instant.milliseconds(since: started)
         headers.add(name: "server-timing", value: "first;dur=\(elapsed)")
         return headers
@@ -414,7 +420,7 @@ final class BuyerAnswer: AnswerWriter {
     func buyerLeft() {
         guard let exchange else { return }
         trace(exchange.source)
-        guard once == nil || upload != nil else {
+        guard once?.isTooLarge ?? true || upload != nil else {
             // Whoever comes again with the key gets the answer. What holds this object until then is the exchange.
             isDetached = true
             return exchange.writable()
@@ -423,6 +429,15 @@ final class BuyerAnswer: AnswerWriter {
         upload?.revoke()
         self.exchange = nil
         exchange.cancel()
+    }
+
+    /// The buyer has left, and the answer is too long to be kept for him: nobody would get it.
+    private func abandon() {
+        guard let exchange else { return }
+        counted(nil, .clientClosed, exchange.source)
+        once?.failed(.clientClosed)
+        exchange.cancel()
+        finish()
     }
 
     /// Nothing was written for a while.

@@ -299,7 +299,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             handler: self, requestID: requestID, request, in: dialect, translation, upload: upload, once: once,
             metadata: head.flatMap { shared.metadata($0, request, destination, for: asker) },
             meter: RequestMeter(
-                request, requestID: requestID, model: destination.model, for: caller, admission, shared.usage))
+                request, requestID: requestID, model: destination.model, for: caller, admission, shared.usage,
+                shared.market.policies))
         running = answer
         trace.begins(requestID, request, buyer: caller.username, model: destination.model)
         shared.requests.began()

@@ -25,6 +25,7 @@ struct RequestMeter {
     private let model: String
     private let admission: Admission?
     private let usage: UsageBook
+    private let policies: PolicyMarket
     private let started = SystemClock.instant
     private var answer: AnswerMeter
     private var firstContent: Instant?
@@ -35,8 +36,9 @@ struct RequestMeter {
 
     init(
         _ request: WorkRequest, requestID: String, model: String, for caller: Caller, _ admission: Admission?,
-        _ usage: UsageBook
+        _ usage: UsageBook, _ policies: PolicyMarket
     ) {
+        self.policies = policies
         self.request = request
         self.requestID = requestID
         self.model = model
@@ -93,6 +95,7 @@ struct RequestMeter {
             return usage.add(group(ending, code, money: nil), took(UsageAmounts()))
         }
         let place = ending.source?.place
+        learn(ending.totals, of: place)
         var amounts = took(UsageAmounts())
         amounts.input = ending.totals?.promptTokens ?? request.content.facts.tokens
         amounts.output = answer.tokens(told: ending.totals?.completionTokens)
@@ -106,6 +109,13 @@ struct RequestMeter {
         admission?.end(QuotaUse(tokens: amounts.input + amounts.output, money: money))
         usage.add(group(ending, ending.code, money: money), amounts)
         usage.generations.add(generation(ending, amounts, money, answer.answerID()))
+    }
+
+    /// What a worker tells of a prompt makes the estimates of the next ones for its model better. Of a chat only: elsewhere
+    /// there is more in a request than its text.
+    private func learn(_ totals: AnswerTotals?, of place: (any Place)?) {
+        guard isChat, let model = place?.model, let counted = totals?.promptTokens else { return }
+        policies.learn(model: model, estimate: request.content.facts.tokens, counted: counted)
     }
 
     private func took(_ amounts: UsageAmounts) -> UsageAmounts {

@@ -2,9 +2,11 @@
 /// this table says so; everything else is told with a code that says who failed.
 extension ErrorCode {
     /// The code that this node gives a failure for which a hosting node said `code` (`aisbf-error`).
-    /// - Parameter hasUpload: whether the request was still on its way to that node.
-    package init(ofHost code: String, hasUpload: Bool) {
-        guard let said = ErrorCode(rawValue: code), said.mayComeFromHost else {
+    /// - Parameters:
+    ///   - hasUpload: whether the request was still on its way to that node.
+    ///   - hasKey: whether it had an idempotency key: without one nothing can be said of any.
+    package init(ofHost code: String, hasUpload: Bool, hasKey: Bool = true) {
+        guard let said = ErrorCode(rawValue: code), said.mayComeFromHost, hasKey || !said.isAboutKey else {
             self = .nodeError
             return
         }
@@ -15,6 +17,11 @@ extension ErrorCode {
             // Only who still sends can be too slow.
             self = said == .requestTimeout && !hasUpload ? .nodeError : said
         }
+    }
+
+    /// Whether it is about a request that was sent before with the same idempotency key.
+    private var isAboutKey: Bool {
+        [.idempotencyInProgress, .idempotencyNoAnswer, .idempotencyKeyReused].contains(self)
     }
 
     /// The code for which a hosting node broke off an answer that had begun: what it may say of its worker, or that it

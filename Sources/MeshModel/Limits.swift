@@ -107,6 +107,7 @@ package enum Limits {
     package static let poolSeatsPerMember = 16
     package static let poolCooldownMs: Int64 = 3_600_000
     package static let poolFullAttempts = 3
+    package static let poolOverflowAttempts = 3
     package static let poolFullMs: Int64 = 1_000
     package static let poolFullLongestMs: Int64 = 8_000
     package static let poolRampMs: Int64 = 30_000
@@ -451,7 +452,7 @@ package enum Limits {
     package static let upstreamNameMs: Int64 = 10_000
     package static let upstreamKeys = 16
     package static let refusedKeyRestMs: Int64 = 1_800_000
-    package static let upstreamKeyTrialMs: Int64 = 60_000
+    package static let refusedKeyTrialMs: Int64 = 60_000
     package static let upstreamKeyLimitedSeconds = 5
     package static let upstreamSecretBytes = 8
     package static let upstreamHeaders = 16
@@ -483,6 +484,12 @@ package enum Limits {
     package static let policyRestMs: Int64 = 30_000
     package static let policyRestLongestMs: Int64 = 600_000
     package static let policyTroubles = 4_096
+    package static let holdMs: Int64 = 30_000
+    package static let holdLongestMs: Int64 = 300_000
+    package static let heldRequests = 1_024
+    package static let heldPerName = 64
+    package static let departures = 256
+    package static let departureMs: Int64 = 600_000
     package static let policiesPerScope = 64
     package static let policyChoices = 16
     package static let policyCandidatesAtOnce = 1_000

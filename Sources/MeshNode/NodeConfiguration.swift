@@ -12,6 +12,8 @@ package struct NodeConfiguration: Sendable, Equatable {
     package var link: Link
     package var mesh: Mesh
     package var workerGreetingGraceMs: Int64
+    /// How long a buyer's request waits for somebody who has just left, or rests, when nobody else is left.
+    package var holdMs: Int64
     package var firstContentMs: Int64
     package var streamIdleMs: Int64
     /// How long this node waits for an answer.

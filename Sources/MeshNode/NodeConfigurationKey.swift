@@ -17,6 +17,7 @@ package enum NodeConfigurationKey: String, CaseIterable, Sendable {
     case beaconInterval = "mesh.beacon_interval_ms"
     case greetingGrace = "worker.greeting_grace_ms"
     case upstreamRanges = "upstream.allow_private_addresses"
+    case holdSeconds = "market.hold_seconds"
     case firstContent = "limits.first_content_ms"
     case streamIdle = "limits.stream_idle_ms"
     case logLevel = "log.level"
@@ -28,7 +29,8 @@ package enum NodeConfigurationKey: String, CaseIterable, Sendable {
         switch self {
         case .apiOrigins, .linkAdvertise, .meshPeers, .meshAllow, .upstreamRanges: true
         case .dataDirectory, .nodeName, .apiListen, .apiURL, .apiCertificate, .apiKey, .linkListen, .meshNetwork,
-            .meshRegion, .meshDegree, .beaconInterval, .greetingGrace, .firstContent, .streamIdle, .logLevel,
+            .meshRegion, .meshDegree, .beaconInterval, .greetingGrace, .holdSeconds, .firstContent, .streamIdle,
+            .logLevel,
             .logFormat,
             .logRequests:
             false

@@ -41,6 +41,7 @@ struct NodeConfigurationValidation {
             mesh: mesh(),
             workerGreetingGraceMs: milliseconds(
                 .greetingGrace, default: Limits.workerGreetingGraceMs, in: Bounds.greetingMs),
+            holdMs: whole(.holdSeconds, default: Limits.holdMs / 1_000, in: 0...Limits.holdLongestMs / 1_000) * 1_000,
             firstContentMs: milliseconds(.firstContent, default: Limits.firstContentMs, in: Bounds.answerMs),
             streamIdleMs: milliseconds(.streamIdle, default: Limits.streamIdleMs, in: Bounds.answerMs),
             log: log(), upstreamRanges: ranges())

@@ -72,6 +72,7 @@ struct NodeReload: Sendable {
             (.beaconInterval, old.mesh.beaconIntervalMs == new.mesh.beaconIntervalMs),
             (.greetingGrace, old.workerGreetingGraceMs == new.workerGreetingGraceMs),
             (.upstreamRanges, old.upstreamRanges == new.upstreamRanges),
+            (.holdSeconds, old.holdMs == new.holdMs),
             (.firstContent, old.firstContentMs == new.firstContentMs),
             (.streamIdle, old.streamIdleMs == new.streamIdleMs), (.logFormat, old.log.format == new.log.format),
         ]

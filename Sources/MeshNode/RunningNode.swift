@@ -146,7 +146,7 @@ package final class RunningNode: Service {
             wall: { SystemClock.wall })
         let certificates = try configuration.api.tls.map { try ServerCertificates($0) }
         let (quotas, usage) = books(home, logger)
-        let dispatcher = dispatcher(home, sessions, links, signers, catalog, quotas)
+        let dispatcher = dispatcher(configuration, home, sessions, links, signers, catalog, quotas)
         let market = market(home, catalog, dispatcher, logger)
         let forwards = ForwardServer(
             node: key, catalog: catalog, dispatcher: dispatcher, signers: signers, deadlines: configuration.deadlines,
@@ -195,14 +195,15 @@ package final class RunningNode: Service {
     }
 
     private static func dispatcher(
-        _ home: NodeHome, _ sessions: SessionTable, _ links: NodeLinks, _ signers: Signers, _ catalog: CatalogHolder,
-        _ quotas: Quotas
+        _ configuration: NodeConfiguration, _ home: NodeHome, _ sessions: SessionTable, _ links: NodeLinks,
+        _ signers: Signers, _ catalog: CatalogHolder, _ quotas: Quotas
     ) -> Dispatcher {
         let remotes = ForwardPlaces(
             remote: ForwardClient(links: links, signer: home.identity.node, signers: signers),
             operators: { catalog.current.node($0)?.operatorKey })
         return Dispatcher(
-            locals: [sessions], remotes: remotes, quotas: quotas, node: home.identity.node.publicKey)
+            locals: [sessions], remotes: remotes, quotas: quotas, node: home.identity.node.publicKey,
+            holding: Holding(holds: Holds(patienceMs: configuration.holdMs), catalog: catalog))
     }
 
     /// What may be used at this node, and what is.

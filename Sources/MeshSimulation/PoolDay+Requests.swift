@@ -23,7 +23,8 @@ extension PoolDay {
         let tokens = isLong ? 10_000 + Int(random.next() % 100_000) : 100 + Int(random.next() % 6_000)
         var asked = PoolRequest(priority: Int(random.next() % 3), isShort: tokens < 1_000)
         let pool = Int(random.next() % UInt64(ids.count + market.policies.count))
-        let isByPolicy = pool >= ids.count
+        let seller = random.next() % 10 == 0 ? Int(random.next() % UInt64(market.sellers.count)) : nil
+        let isByPolicy = pool >= ids.count || seller != nil
         if !isByPolicy, market.rotations[pool].settings.stickiness != .off, random.next() % 10 < 7 {
             asked.session = random.next() % 200
         }
@@ -31,6 +32,7 @@ extension PoolDay {
             entry: Int(random.next() % UInt64(entries.count)), pool: pool, tokens: tokens,
             estimate: tokens * (70 + Int(random.next() % 60)) / 100, asked: asked, arrived: clock)
         request.isByPolicy = isByPolicy
+        request.seller = seller
         requests.append(request)
         let number = requests.count - 1
         queue.insert(.arrive(number), at: after(Int64(random.next() % 3_000)))
@@ -55,6 +57,7 @@ extension PoolDay {
         requests[number].ends += 1
         requests[number].attempt = nil
         requests[number].waits = nil
+        requests[number].isHeld = false
         trace("end", number)
     }
 
@@ -69,6 +72,7 @@ extension PoolDay {
         requests[number].asked.exceeded = nil
         requests[number].asked.ticket = nil
         requests[number].seats = []
+        requests[number].costs = []
         requests[number].waitedSince = nil
         tally.asked += 1
         choose(number)
@@ -94,6 +98,7 @@ extension PoolDay {
     }
 
     mutating func choose(_ number: Int) {
+        if requests[number].seller != nil { return askSeller(number) }
         if requests[number].isByPolicy { return decide(number) }
         let request = requests[number]
         let id = ids[request.pool]
@@ -136,6 +141,7 @@ extension PoolDay {
         if facts[pick.leaf].full.contains(place) { tally.broken("a full place was picked") }
         look(request, pick, seat)
         tally.chosen(request, pick)
+        if request.asked.tried.isEmpty { tally.asks(request, isWhole: isWhole) }
         let attempt = entries[request.entry].pools.began(id, pick, at: market.seats[seat].node, now: clock)
         let fate = market.fate(seat, tokens: request.tokens, now: clock)
         attempts.append(Attempt(request: number, seat: seat, attempt: attempt, began: clock, isWhole: isWhole))
@@ -158,7 +164,7 @@ extension PoolDay {
         entries[request.entry].desk?.began(key)
         market.seats[seat].underWay += 1
         requests[number].attempt = attempts.count - 1
-        tally.byPolicy += 1
+        if request.seller == nil { tally.byPolicy += 1 } else { tally.byName += 1 }
         trace("decide", number, seat)
         queue.insert(.shows(attempts.count - 1, fate.fault), at: after(fate.afterMs))
     }
@@ -186,18 +192,30 @@ extension PoolDay {
         let request = requests[number]
         // As buyers' programs do: two more tries, after the time that they were told.
         guard request.visits < 3, let seconds = retryAfterSeconds else {
-            // What excuses a node is what it knows: whose key was refused is left alone, mended or not, and who failed it in
-            // this visit had his chance.
-            let refused = entries[request.entry].refused[request.isByPolicy ? 1 : 0]
             let could = market.seats.indices.filter { seat in
-                let isExcused = !isRestless && (refused[seat] > clock || request.seats.contains(seat))
-                return market.serves(seat, tokens: request.tokens) && !isExcused
+                let isAsked = request.seller.map { $0 == market.seats[seat].seller } ?? true
+                return isAsked && market.serves(seat, tokens: request.tokens)
+                    && (isRestless || !isExcused(seat, request))
             }
             tally.lost += could.isEmpty ? 0 : 1
             end(number, .refused)
             return
         }
         queue.insert(.arrive(number), at: after(Int64(seconds) * 1_000 + Int64(random.next() % 500)))
+    }
+
+    /// What excuses a node from not asking a seller is what it knows: whose key was just refused is left alone, mended or not;
+    /// who failed it in this visit had his chance; and whoever is back has to be heard of first, for which it has waited as
+    /// long as it does, or of whom it does not know that he has just left.
+    private func isExcused(_ seat: Int, _ request: Request) -> Bool {
+        let entry = entries[request.entry]
+        // Nobody waits at a seller's own door: who found him at work comes again.
+        let hadChance = request.seller == nil ? request.hadChance : request.seats
+        if entry.refused[request.isByPolicy ? 1 : 0][seat] > clock || hadChance.contains(seat) { return true }
+        guard !entry.isThere[seat] else { return false }
+        let patienceMs = request.isByPolicy ? Limits.holdMs : market.rotations[request.pool].settings.queueMs
+        let hasWaited = request.waitedSince.map { clock.milliseconds(since: $0) >= patienceMs } ?? false
+        return hasWaited || !entry.departures.mayReturn(PoolMarket.key(market.seats[seat].seller), now: clock)
     }
 
     // MARK: What becomes of it
@@ -245,9 +263,10 @@ extension PoolDay {
         }
         if fault == .credentials {
             let way = requests[request].isByPolicy ? 1 : 0
-            entries[requests[request].entry].refused[way][attempts[number].seat] = after(Limits.refusedKeyRestMs)
+            entries[requests[request].entry].refused[way][attempts[number].seat] = after(Limits.refusedKeyTrialMs)
         }
         requests[request].attempt = nil
+        requests[request].costs.append(AttemptCost(fault))
         if hasContent {
             end(request, .interrupted)
         } else {

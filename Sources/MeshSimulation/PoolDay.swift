@@ -18,6 +18,8 @@ struct PoolDay: Sendable {
         case hears(Int, of: Int, isThere: Bool, isLeaving: Bool)
         case asks(Int)
         case tick(Int)
+        /// One that a policy has nobody for looks again.
+        case looks(Int)
         case buyerGoes(Int)
         /// A node dies, or is there again.
         case nodeChanges(Int)
@@ -33,12 +35,16 @@ struct PoolDay: Sendable {
         /// Until when each seat said that it wants nothing; which of them is being tried out since when.
         var told: [Instant]
         var probes: [(attempt: Int, since: Instant)?]
-        /// Until when each is left alone because its key was refused, by pools and by policies.
+        /// Until when each may be left alone because its key was refused, by pools and by policies.
         var refused: [[Instant]]
         /// The seats of each leaf of each pool, in the order in which they were placed.
         var leaves: [[[Int]]] = []
         var waiting: [PoolTicket: Int] = [:]
         var scheduledTick: Instant?
+        var catalog = Catalog.empty(node: PublicKey(.zero))
+        /// Whose workers have just left.
+        var departures = Departures()
+        var departed: PolicyIndex?
         var desk: PolicyDesk?
         /// Second attempts that policies may make.
         var repeats = RetryBudget(limit: Limits.routeRetryBudget, reserve: Limits.routeRetryReserve)
@@ -65,17 +71,24 @@ struct PoolDay: Sendable {
         var arrived: Instant
         var visits = 0
         var attempt: Int?
-        /// Those that were asked in this visit.
+        /// Those that were asked in this visit, and which of them had their chance: who had no free place, or too small a
+        /// window, had none.
         var seats: [Int] = []
-        /// Whether it is for a policy.
+        var costs: [AttemptCost] = []
+        var hadChance: [Int] { zip(seats, costs).filter { $0.1 == .attempt }.map(\.0) }
+        /// Whether it is for a policy, or names a seller: for no pool.
         var isByPolicy = false
+        /// The seller that it names.
+        var seller: Int?
         var waits: PoolTicket?
+        /// Whether it waits for somebody that its policy may choose.
+        var isHeld = false
         /// When its first wait of this visit began.
         var waitedSince: Instant?
         var end: End?
         var ends = 0
 
-        var isUnderWay: Bool { end == nil && (attempt != nil || waits != nil) }
+        var isUnderWay: Bool { end == nil && (attempt != nil || waits != nil || isHeld) }
     }
 
     struct Attempt: Sendable {
@@ -120,7 +133,7 @@ struct PoolDay: Sendable {
             place(number)
             if nodesDie { queue.insert(.nodeChanges(number), at: after(draw(3_600_000...20_000_000))) }
         }
-        if !entries.isEmpty { tally.start(entries[0].pools, ids) }
+        if !entries.isEmpty { tally.start(entries[0].pools, ids, entries: entries.count) }
         for seat in market.seats.indices {
             queue.insert(.changes(seat), at: after(self.market.draw(60_000...10_000_000)))
         }
@@ -172,6 +185,7 @@ struct PoolDay: Sendable {
             drain(entry)
         case .asks(let number): asksAgain(number)
         case .tick(let entry): tick(entry)
+        case .looks(let number): looks(number)
         case .buyerGoes(let number): buyerGoes(number)
         case .nodeChanges(let number): nodeChanges(number)
         }
@@ -282,9 +296,17 @@ struct PoolDay: Sendable {
             facts.free = facts.free == .max || free == .max ? .max : facts.free + free
         }
         (facts.seats, facts.full) = (PoolSeats(can), PoolSeats(full))
+        if seats.isEmpty, let seller = seller(leaf, request) {
+            facts.mayReturn = entry.departures.mayReturn(PoolMarket.key(seller), now: clock)
+        }
         if can.isEmpty, !seats.isEmpty { (facts.exclusion, facts.seats) = (.draining, .all) }
         // Never left out on an estimate alone that may be wrong.
         if let window = facts.window, request.estimate * 3 / 4 > window { facts.exclusion = .context }
         return facts
+    }
+
+    private func seller(_ leaf: Int, _ request: Request) -> Int? {
+        let leaves = entries[request.entry].pools.tree(ids[request.pool])?.leaves ?? []
+        return leaves.indices.contains(leaf) ? market.seller(leaves[leaf].provider) : nil
     }
 }

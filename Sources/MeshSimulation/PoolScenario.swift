@@ -45,6 +45,7 @@ extension PoolDay {
             report.add("broken off with their node", Int64(count(.lostNode)), "")
         }
         if tally.byPolicy > 0 { report.add("attempts that policies chose", Int64(tally.byPolicy), "") }
+        report.add("attempts at sellers that were named", Int64(tally.byName), "")
         report.add("told to come again", Int64(tally.refusals - count(.refused)), "")
         report.add("attempts per 1000 requests", Int64(attempts.count * 1_000 / max(all, 1)), "")
         report.add("benched", Int64(tally.benched), "")
@@ -55,7 +56,7 @@ extension PoolDay {
         report.add("longest queue", Int64(tally.longestQueue), "")
         report.add("longest wait", tally.longestWaitMs, "ms")
         report.add("conversations that stayed", Int64(tally.stayed * 1_000 / max(tally.sessions, 1)), "of 1000")
-        report.add("first attempts with all there", Int64(tally.firsts.flatMap { $0 }.reduce(0, +)), "")
+        report.add("first attempts with all there", Int64(tally.shares.map(\.all).reduce(0, +)), "")
         report.add("virtual time", clock.milliseconds(since: Instant(nanoseconds: 0)), "ms")
         report.require(
             "every request has one end", requests.allSatisfy { $0.ends == 1 },
@@ -63,19 +64,23 @@ extension PoolDay {
         report.require("no request is lost that somebody could have served", tally.lost == 0, "\(tally.lost)")
         report.require(
             "at most 1.1 attempts per request", attempts.count * 10 <= all * 11, "\(attempts.count) for \(all)")
-        let even = market.rotations.indices.filter { market.rotations[$0].settings.stickiness == .off }
-        let sticky = market.rotations.indices.filter { market.rotations[$0].settings.stickiness != .off }
-        for (name, pools, bound) in [
-            ("shares as configured", even, Self.shareError), ("also with conversations", sticky, Self.sessionError),
+        for (name, hasConversations, promised) in [
+            ("shares as configured", false, Self.shareError), ("also with conversations", true, Self.sessionError),
         ] {
-            guard let error = pools.map(tally.largestError).max() else { continue }
-            report.require(name, error <= bound, "\(error) of 1000 off")
+            let pools = market.rotations.indices.filter {
+                (market.rotations[$0].settings.stickiness != .off) == hasConversations
+            }.map { tally.shares[$0] }
+            guard !pools.isEmpty else { continue }
+            let worst = pools.max { $0.largestError < $1.largestError }
+            report.require(
+                name, pools.allSatisfy { $0.hold(promised: promised, hasConversations: hasConversations) },
+                "\(worst?.largestError ?? 0) of 1000 off in \(worst?.all ?? 0)")
         }
         report.require("nothing that must not be", tally.breaches.isEmpty, tally.breaches.first ?? "")
         report.traceHash = traceHash
     }
 
-    /// Of a thousand: how much a share may be off.
+    /// Of a thousand: how much a share may be off, as soon as there are enough requests to tell.
     private static let shareError = 20
     private static let sessionError = 60
 }

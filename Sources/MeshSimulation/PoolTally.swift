@@ -15,27 +15,25 @@ struct PoolTally: Sendable {
     var returned = 0
     var sessions = 0
     var stayed = 0
-    /// Attempts that policies chose; nodes that died.
+    /// Attempts that policies chose, those for buyers who named a seller, and nodes that died.
     var byPolicy = 0
+    var byName = 0
     var deaths = 0
     var longestQueue = 0
     var longestWaitMs: Int64 = 0
     /// What must never happen and did.
     var breaches: [String] = []
-    /// Of each leaf of each pool: its share of a thousand by the rotation, and how many first attempts it served while
-    /// all members of the first tier could have.
-    private(set) var shares: [[Int]] = []
-    private(set) var firsts: [[Int]] = []
+    /// Of each pool.
+    private(set) var shares: [PoolShares] = []
     private var lastMembers: [UInt64: Int] = [:]
 
     mutating func broken(_ what: String) { if breaches.count < 100 { breaches.append(what) } }
 
-    mutating func start(_ pools: Pools, _ ids: [PoolID]) {
+    mutating func start(_ pools: Pools, _ ids: [PoolID], entries: Int) {
         shares = ids.map { id in
             let explained = pools.explain(id, PoolRequest(), now: Instant(nanoseconds: 0)) { _ in MemberFacts() }
-            return explained.map(Self.shares) ?? []
+            return PoolShares(due: explained.map(Self.shares) ?? [], entries: entries)
         }
-        firsts = shares.map { [Int](repeating: 0, count: $0.count) }
     }
 
     private static func shares(_ explained: PoolExplanation) -> [Int] {
@@ -52,7 +50,7 @@ struct PoolTally: Sendable {
         _ pools: Pools, _ id: PoolID, _ request: PoolDay.Request, _ facts: [MemberFacts], _ now: Instant
     ) -> Bool {
         let explained = pools.explain(id, PoolRequest(), now: now) { facts[$0] }
-        return explained.map { Self.shares($0) == shares[request.pool] } ?? false
+        return explained.map { Self.shares($0) == shares[request.pool].due } ?? false
     }
 
     /// Whether conversations meet the member that they met before.
@@ -67,7 +65,11 @@ struct PoolTally: Sendable {
         lastMembers[key] = pick.leaf
     }
 
-    mutating func served(_ pool: Int, _ leaf: Int) { firsts[pool][leaf] += 1 }
+    mutating func asks(_ request: PoolDay.Request, isWhole: Bool) {
+        shares[request.pool].asks(request.entry, isWhole: isWhole)
+    }
+
+    mutating func served(_ pool: Int, _ leaf: Int) { shares[pool].serves(leaf) }
 
     mutating func heard(_ news: PoolNews?) {
         switch news {
@@ -77,12 +79,5 @@ struct PoolTally: Sendable {
         case .returned: returned += 1
         case nil: break
         }
-    }
-
-    /// By how many of a thousand the share of a leaf is off at most.
-    func largestError(_ pool: Int) -> Int {
-        let all = firsts[pool].reduce(0, +)
-        guard all > 0 else { return 0 }
-        return zip(firsts[pool], shares[pool]).map { abs($0 * 1_000 / all - $1) }.max() ?? 0
     }
 }

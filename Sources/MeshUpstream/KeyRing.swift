@@ -52,7 +52,7 @@ package struct KeyRing: Hashable, Sendable {
         if let key = usable(now: now, except: nil) { return take(key) }
         let limited = standings.indices.filter { standings[$0].rest == .limited }
         if let key = limited.min(by: { Self.isSooner(standings[$0], standings[$1]) }) { return take(key) }
-        let isTrialDue = lastTrial.map { now.milliseconds(since: $0) >= Limits.upstreamKeyTrialMs } ?? true
+        let isTrialDue = lastTrial.map { now.milliseconds(since: $0) >= Limits.refusedKeyTrialMs } ?? true
         guard holdsBack, !isTrialDue, case .refused(let failure)? = standings[next].rest else {
             lastTrial = now
             return take(next)

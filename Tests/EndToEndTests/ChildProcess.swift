@@ -22,6 +22,8 @@ final class ChildProcess: Sendable {
         process.executableURL = URL(fileURLWithPath: executable)
         process.arguments = arguments
         var variables = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("AISBF_") }
+        // Tests that have somebody leave want to hear of it, and not to wait until he is back.
+        variables["AISBF_MARKET_HOLD_SECONDS"] = "0"
         for (name, value) in environment { variables[name] = value }
         process.environment = variables
         let pipe = Pipe()

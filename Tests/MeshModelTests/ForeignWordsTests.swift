@@ -58,6 +58,9 @@ import Testing
         case _ where mayBeSaid.contains(code): #expect(told == code)
         default: #expect(told == .nodeError)
         }
+        // Without a key there is nothing to say of one.
+        let isAboutKey = code.rawValue.hasPrefix("idempotency_")
+        #expect(ErrorCode(ofHost: code.rawValue, hasUpload: false, hasKey: false) == (isAboutKey ? .nodeError : told))
         let uploading = ErrorCode(ofHost: code.rawValue, hasUpload: true)
         #expect(uploading == (code == .requestTimeout ? .requestTimeout : told))
     }

@@ -172,4 +172,26 @@ import Testing
             }
         }
     }
+
+    /// An answer that is too long to be kept goes on for nobody when its buyer has left.
+    @Test func whatIsTooLongToBeKeptEndsWithItsBuyer() async throws {
+        try await TwoSellers.open { shop in
+            shop.first.answers(Serving.silent)
+            let connection = try await Self.start(shop.bob, key: "long", Self.streamed)
+            try await eventually("the worker has it") { shop.first.count == 1 }
+            let request = try #require(shop.first.asked)
+            let piece =
+                #"data: {"choices":[{"delta":{"content":"\#(String(repeating: "x", count: 60_000))"}}]}"# + "\n\n"
+            shop.first.worker.chunk(request, piece)
+            try await eventually("the first event") { connection.received > 0 }
+            connection.close()
+            // It goes on, and is more than is kept.
+            for _ in 0..<20 { shop.first.worker.chunk(request, piece) }
+            try await eventually("it has ended", within: 10) { try await shop.node.requestsInFlight() == 0 }
+            shop.first.answers(Serving.well)
+            let again = try await Self.ask(shop.bob, key: "long", Self.streamed)
+            #expect(again["aisbf-idempotent-replay"] == nil)
+            #expect(shop.first.count == 2, "nobody had it, and it is done anew")
+        }
+    }
 }

@@ -14,6 +14,14 @@ import Testing
             #expect(refused.status == 429 && refused.errorCode == "rate_limited", "\(refused.text)")
             #expect(refused["retry-after"].flatMap { Int($0) }.map { (1...61).contains($0) } == true)
             #expect(!refused.errorMessage.contains("2"), "how much a seller gives is its own affair")
+            // Who explains says so, whatever way leads to it.
+            for model in ["lab/m1", "rotation/pair", "auto"] {
+                let told = try await shop.bob.call("GET", "/v1/route/explain?model=\(model)").document
+                let lab = told?["candidates"]?.elements?.first { $0["provider"]?.text == "global@north/lab" }
+                #expect(lab?["reason"]?.text == "cooling", "\(model): \(String(describing: told))")
+                let winner = told?["winner"]?["provider"]?.text
+                #expect(winner == (model == "lab/m1" ? nil : "global@north/den"), "\(model)")
+            }
             for _ in 0..<4 { #expect(try await shop.ask().status == 200) }
             #expect(shop.first.count == 2 && shop.second.count == 4)
             let why = try await shop.node.administer("GET", "usage?by=outcome&since=0")

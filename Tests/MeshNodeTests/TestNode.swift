@@ -69,7 +69,7 @@ struct PreparedNode: Sendable {
 
     static func configuration(
         _ name: String, _ directory: String, peers: [String] = [], allow: [String] = [], firstContentMs: Int = 2_000,
-        streamIdleMs: Int = 5_000, logRequests: String = "failed", degree: Int = 8,
+        streamIdleMs: Int = 5_000, logRequests: String = "failed", degree: Int = 8, holdSeconds: Int = 0,
         upstreamRanges: [String] = ["127.0.0.0/8", "::1"]
     ) async throws -> NodeConfiguration {
         try await NodeConfiguration.load(
@@ -79,7 +79,8 @@ struct PreparedNode: Sendable {
                 .linkListen: ["127.0.0.1:0"], .meshNetwork: ["node tests"], .meshPeers: peers, .meshAllow: allow,
                 .meshDegree: [String(degree)],
                 .greetingGrace: ["300"], .upstreamRanges: upstreamRanges,
-                .firstContent: [String(firstContentMs)], .streamIdle: [String(streamIdleMs)],
+                .holdSeconds: [String(holdSeconds)], .firstContent: [String(firstContentMs)],
+                .streamIdle: [String(streamIdleMs)],
                 .beaconInterval: ["1000"], .logRequests: [logRequests],
             ])
     }
@@ -92,7 +93,7 @@ struct PreparedNode: Sendable {
 func withNode<Value: Sendable>(
     _ name: String = "north", prepared: PreparedNode? = nil, peers: [String] = [], allow: [String] = [],
     firstContentMs: Int = 2_000, streamIdleMs: Int = 5_000, isKept: Bool = false,
-    log: LogLines? = nil, logRequests: String = "failed", degree: Int = 8,
+    log: LogLines? = nil, logRequests: String = "failed", degree: Int = 8, holdSeconds: Int = 0,
     upstreamRanges: [String] = ["127.0.0.0/8", "::1"],
     _ body: @Sendable (TestNode) async throws -> Value
 ) async throws -> Value {
@@ -101,7 +102,7 @@ func withNode<Value: Sendable>(
     defer { if !isKept { try? FileManager.default.removeItem(atPath: ready.directory) } }
     let configuration = try await PreparedNode.configuration(
         name, ready.directory, peers: peers, allow: allow, firstContentMs: firstContentMs, streamIdleMs: streamIdleMs,
-        logRequests: logRequests, degree: degree, upstreamRanges: upstreamRanges)
+        logRequests: logRequests, degree: degree, holdSeconds: holdSeconds, upstreamRanges: upstreamRanges)
     let home = try NodeHome.open(configuration)
     let logger = (NodeLog.current?.node(name, log) ?? log ?? LogLines(keeping: 1)).logger
     let node = try await RunningNode.start(

@@ -26,9 +26,21 @@ import Testing
         #expect(report.holds, "\(ReportText.plain(report))")
     }
 
+    /// Two had failed when the third said that the prompt was too long for it, and one with a larger window was free.
+    @Test func tooSmallAWindowCostsNoAttempt() throws {
+        let report = try run(seed: 1_664, records: 20)
+        #expect(report.holds, "\(ReportText.plain(report))")
+    }
+
+    /// Few requests, and shares that are off by no more than chance explains.
+    @Test(arguments: [3_514, 8_117] as [UInt64]) func fewRequestsTellLessOfShares(seed: UInt64) throws {
+        let report = try run(seed: seed)
+        #expect(report.holds, "\(ReportText.plain(report))")
+    }
+
     /// Enough goes wrong in it for that to mean something.
     @Test func somethingHappens() throws {
-        let report = try run(seed: 1)
+        let report = try run(seed: 2)
         for name in ["benched", "rested by their own word", "keys refused", "tried out", "found well again"] {
             #expect(try #require(figure(name, report)) > 0, "\(name)")
         }
@@ -43,7 +55,7 @@ import Testing
 
     /// The negative control: pools that hear of no failure ask who said no, and lose requests.
     @Test func theChecksCanFail() throws {
-        let report = try run(seed: 11, records: 60, rests: false)
+        let report = try run(seed: 21, rests: false)
         #expect(report.checks.contains { $0.name == "nothing that must not be" && !$0.holds })
         #expect(report.checks.contains { $0.name.contains("is lost") && !$0.holds })
     }

@@ -46,6 +46,12 @@ import Testing
         #expect(!triangle.figures.contains { $0.name == "served" }, "it has nothing to choose from")
     }
 
+    /// Days on which somebody was just back, or rested a moment longer, when nobody else was left: a policy waits as a pool does.
+    @Test(arguments: [87, 226, 234, 278] as [UInt64]) func whoIsJustBackIsWaitedFor(seed: UInt64) throws {
+        let report = run(try shipped("pool"), seed: seed)
+        #expect(report.holds, "\(ReportText.plain(report))")
+    }
+
     /// The negative control: pools that hear of no failure ask whoever said no.
     @Test func aMarketThatLearnsNothingIsFoundOut() throws {
         let report = run(try shipped("pool")) { $0.rests = false }

@@ -32,11 +32,6 @@ PROGRAMS = {
         "version": ["claude", "--version"], "model": "shop/chat", "ask": ["claude", "-p", "--allowedTools", "Bash", "--"],
         "tool": True,
     },
-    "aider": {
-        "version": ["aider", "--version"], "model": "shop/chat",
-        "ask": ["aider", "--no-git", "--yes-always", "--no-check-update", "--no-show-model-warnings", "--analytics-disable", "--message"],
-        "tool": False,
-    },
     "llm": {"version": ["llm", "--version"], "model": "shop/chat", "ask": ["llm", "-m", "aisbf"], "tool": False},
 }
 CASES = [("a word", "Say OK", "OK"), ("a command run, and what it said", "TOOL: run the command", "scripted-42")]
@@ -142,7 +137,7 @@ def main():
                 rows += try_out(name, PROGRAMS[name], mesh, asked.bin, folder)
         finally:
             mesh.down()
-    table = ["| program | version | case | |", "|---|---|---|---|"] + [f"| {' | '.join(row)} |" for row in rows]
+    table = ["| program | version | case | result |", "|---|---|---|---|"] + [f"| {' | '.join(row)} |" for row in rows]
     print("\n".join(table))
     if asked.write:
         text = asked.write.read_text()

@@ -18,14 +18,24 @@ package struct CandidateKey: Hashable, Sendable {
 package struct CandidateTroubles: Sendable {
     private struct Trouble {
         var failures = 0
-        /// Until when it is left alone, because it said so or because its key was refused.
+        /// Until when it is left alone, because it said so.
         var toldUntil: Instant?
+        /// When its key was refused.
+        var refusedAt: Instant?
         /// When it was asked all the same.
         var askedEarly: Instant?
         /// Whether it was out of reach in all of them.
         var wasOnlyLost = true
         /// Nil when it is not passed over.
         var until: Instant?
+
+        /// From when on it may be asked although it is passed over, when nobody else is left.
+        var early: Instant {
+            let pause = refusedAt == nil ? Limits.poolEarlyAskMs : Limits.refusedKeyTrialMs
+            let last = [askedEarly, refusedAt].compactMap(\.self).max()
+            let due = last?.advanced(byMilliseconds: pause) ?? Instant(nanoseconds: .min)
+            return toldUntil.map { max($0, due) } ?? due
+        }
     }
 
     private let limit: Int
@@ -57,7 +67,11 @@ package struct CandidateTroubles: Sendable {
         guard troubles[key] != nil || makeRoom() else { return false }
         if restMs > 0 {
             let until = now.advanced(byMilliseconds: restMs)
-            if fault.restMs != nil { trouble.toldUntil = max(trouble.toldUntil ?? until, until) }
+            if fault.consequence.penalty == .down {
+                trouble.refusedAt = now
+            } else if fault.restMs != nil {
+                trouble.toldUntil = max(trouble.toldUntil ?? until, until)
+            }
             trouble.until = max(trouble.until ?? until, until)
             soonest = min(soonest ?? until, until)
         }
@@ -73,24 +87,31 @@ package struct CandidateTroubles: Sendable {
     /// Those of whom it is held that they were out of reach, and nothing else.
     package var lost: [CandidateKey] { troubles.filter { $0.value.wasOnlyLost }.map(\.key) }
 
-    /// Those that may be asked although they are passed over, when nobody else is left: not by their own word or
-    /// for a refused key, and not just now.
+    /// Those that may be asked although they are passed over, when nobody else is left: not by their own word, not just
+    /// after somebody else was, and for a refused key once in a longer while.
     package func mayBeAskedEarly(now: Instant) -> [CandidateKey] {
-        troubles.filter { _, trouble in
-            let asked = trouble.askedEarly.map { now.milliseconds(since: $0) } ?? .max
-            let isTold = trouble.toldUntil.map { now < $0 } ?? false
-            return trouble.until != nil && !isTold && asked >= Limits.poolEarlyAskMs
-        }.map(\.key)
+        troubles.filter { $0.value.until != nil && $0.value.early <= now }.map(\.key)
     }
 
-    /// Of those the one that was not asked for the longest time, of several the first of `keys`; nil where there is none.
+    /// When the first of these may be asked, because its rest is over or because nobody else is left; nil where none of them
+    /// rests.
+    package func soonest(_ keys: [CandidateKey]) -> Instant? {
+        keys.compactMap { key in
+            guard let trouble = troubles[key], let until = trouble.until else { return nil }
+            return min(until, trouble.early)
+        }.min()
+    }
+
+    /// Of those the one that was not asked for the longest time, of several the first of `keys`, behind them one whose key
+    /// was refused; nil where there is none.
     package mutating func askEarly(_ keys: [CandidateKey], now: Instant) -> CandidateKey? {
         let may = mayBeAskedEarly(now: now)
         let never = Instant(nanoseconds: .min)
-        var best: (key: CandidateKey, asked: Instant)?
+        var best: (key: CandidateKey, isRefused: Bool, asked: Instant)?
         for key in keys where may.contains(key) {
-            let asked = troubles[key]?.askedEarly ?? never
-            if best.map({ asked < $0.asked }) ?? true { best = (key, asked) }
+            let (isRefused, asked) = (troubles[key]?.refusedAt != nil, troubles[key]?.askedEarly ?? never)
+            let isBetter = best.map { isRefused == $0.isRefused ? asked < $0.asked : $0.isRefused }
+            if isBetter ?? true { best = (key, isRefused, asked) }
         }
         if let best { troubles[best.key]?.askedEarly = now }
         return best?.key
@@ -109,7 +130,12 @@ package struct CandidateTroubles: Sendable {
         guard let due = soonest, due <= now else { return [] }
         let back = troubles.filter { $0.value.until.map { $0 <= now } ?? false }
         for (key, trouble) in back {
-            if trouble.failures == 0 { troubles.removeValue(forKey: key) } else { troubles[key]?.until = nil }
+            guard trouble.failures > 0 else {
+                troubles.removeValue(forKey: key)
+                continue
+            }
+            troubles[key]?.until = nil
+            troubles[key]?.refusedAt = nil
         }
         soonest = troubles.values.compactMap(\.until).min()
         return Array(back.keys)

@@ -64,6 +64,28 @@ package struct PolicyDesk: Sendable {
         return view
     }
 
+    /// When the first of the candidates that rest, and that a request could go to otherwise, may be asked: for how long it may be
+    /// worth waiting. Nil where none of them would do.
+    /// - Parameters:
+    ///   - departed: those whose workers have just left: they may be back at any moment.
+    ///   - keys: what the request would choose among, best first (`View.decide`).
+    package mutating func soonest(
+        _ departed: PolicyIndex?, now: Instant, among keys: (View) -> [CandidateKey]
+    ) -> Instant? {
+        if let departed, departed.count > 0,
+            !keys(View(index: departed, states: PolicyStates(departed), ratios: ratios, turn: turn)).isEmpty
+        {
+            return now
+        }
+        let resting = troubles.passedOver
+        guard !resting.isEmpty else { return nil }
+        var view = view(takesTurn: false, now: now)
+        for key in resting {
+            if let number = index.number(of: key) { view.states.update(number) { $0.exclusion = nil } }
+        }
+        return troubles.soonest(keys(view))
+    }
+
     /// Which of those that rest is asked now, one request in a while.
     package mutating func askEarly(_ keys: [CandidateKey], now: Instant) -> CandidateKey? {
         troubles.askEarly(keys, now: now)
@@ -74,6 +96,11 @@ package struct PolicyDesk: Sendable {
     package mutating func began(_ key: CandidateKey) { change(key) { $0.underWay += 1 } }
 
     package mutating func ended(_ key: CandidateKey) { change(key) { $0.underWay = max($0.underWay - 1, 0) } }
+
+    /// How many tokens the prompt of a request had, by whoever answered it.
+    package mutating func learn(model: String, estimate: Int64, counted: Int64) {
+        ratios.learn(model: model, estimate: estimate, counted: counted)
+    }
 
     package mutating func answered(_ key: CandidateKey, afterMs: Int64) {
         troubles.answered(key)

@@ -27,8 +27,11 @@ struct HealthBoard: Sendable {
 
     struct Entry: Sendable {
         var recovery = Recovery()
-        /// Whether it rests because its own key or account is refused.
+        /// Whether it rests because its own key or account is refused, and since when.
         var isDown = false
+        fileprivate var downSince: Instant?
+        /// Until when it wants nothing, by its own word.
+        fileprivate var saidUntil: Instant?
         /// This node's requests to it.
         fileprivate var underWay = 0
         /// Until when it counts as full with so many of them, because it said so; and how often since it last served.
@@ -49,6 +52,14 @@ struct HealthBoard: Sendable {
         func isFull(now: Instant) -> Bool {
             guard let fullUntil else { return false }
             return underWay >= fullWith && now < fullUntil
+        }
+
+        /// When one request may see whether its key is good again, where nobody else is left; nil when it is not down.
+        var trialAt: Instant? {
+            guard isDown, let downSince else { return nil }
+            let last = askedEarly.map { max($0, downSince) } ?? downSince
+            let due = last.advanced(byMilliseconds: Limits.refusedKeyTrialMs)
+            return saidUntil.map { max($0, due) } ?? due
         }
 
         /// Whether it had no free place a short time ago.
@@ -111,7 +122,10 @@ struct HealthBoard: Sendable {
 
     // MARK: What members said
 
-    mutating func rest(_ place: Int, until: Instant) { entries[place].recovery.rest(until: until) }
+    mutating func rest(_ place: Int, until: Instant) {
+        entries[place].recovery.rest(until: until)
+        entries[place].saidUntil = entries[place].saidUntil.map { max($0, until) } ?? until
+    }
 
     /// It has no free place for one more beside those under way. Others send it requests, too: so that is looked at again
     /// after a moment, which is longer each time.
@@ -132,6 +146,7 @@ struct HealthBoard: Sendable {
 
     mutating func down(_ place: Int, now: Instant) {
         entries[place].isDown = true
+        entries[place].downSince = now
         entries[place].recovery.rest(until: now.advanced(byMilliseconds: Limits.refusedKeyRestMs))
     }
 
@@ -155,9 +170,10 @@ struct HealthBoard: Sendable {
         return true
     }
 
-    /// It is well.
+    /// It is well. What it said itself of its rest is kept.
     mutating func open(_ place: Int, now: Instant) {
         entries[place].isDown = false
         entries[place].recovery.open(now: now)
+        if let said = entries[place].saidUntil, now < said { entries[place].recovery.rest(until: said) }
     }
 }

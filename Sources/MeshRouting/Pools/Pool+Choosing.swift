@@ -15,7 +15,7 @@ extension Pool {
         }
         // Who met somebody full, or has one attempt left, goes where all was well lately, in whatever tier.
         let isLast = isRetry && request.spent == settings.attempts - 1
-        let scope: Scope = isLast || request.tried.last?.wasFull == true ? .surely : .others
+        let scope: Scope = isLast || request.tried.last?.cost == .full ? .surely : .others
         survey(request, scope, commons.board, now, facts)
         if scope == .surely, groups[0].serving == nil { survey(request, .others, commons.board, now, facts) }
         if isRetry, groups[0].serving == nil, groups[0].probe == nil {
@@ -214,16 +214,18 @@ extension Pool {
         standings.contains { standing in
             switch standing.reason {
             case .atCapacity, .halfOpenBusy: true
-            case .cooling: standing.soonest.map { $0 < deadline } ?? false
+            case .cooling: standing.back.map { $0 < deadline } ?? false
+            case .absent: standing.mayReturn
             case nil, .unauthorised, .disabled, .loop, .endpoint, .parameters, .modality, .context, .provider,
-                .operator, .region, .location, .quantization, .priceCeiling, .retention, .budget, .draining, .absent:
+                .operator, .region, .location, .quantization, .priceCeiling, .retention, .budget, .draining:
                 false
             }
         }
     }
 
     /// Of those that rest for their failures the one that was not asked for the longest time; of several the one that will
-    /// be back first. One request at a time, and not many: what rests by its own word, or for its key, is left alone.
+    /// be back first; behind those, one whose key was refused. One request at a time, and not many: what rests by its own word
+    /// is left alone.
     private func leastBad() -> Int? {
         var best: (leaf: Int, early: Early)?
         for leaf in leaves.indices where leaves[leaf].twin == nil {
@@ -272,10 +274,10 @@ extension Pool {
         for standing in standings {
             guard let reason = standing.reason, reason.passes else { continue }
             // Who is at work is back after a moment, nobody knows when.
-            let left = reason == .cooling ? standing.soonest.map { $0.milliseconds(since: now) } ?? 0 : 0
+            let left = reason == .cooling ? standing.back.map { $0.milliseconds(since: now) } ?? 0 : 0
             soonest = min(soonest ?? left, left)
         }
-        let seconds = soonest.map { Int(min(max(($0 + 999) / 1_000, 1), Limits.poolRetryAfterSeconds)) }
+        let seconds = soonest.map(PoolExhaustion.seconds(inMs:))
         return .exhausted(
             PoolExhaustion(cause: cause, retryAfterSeconds: seconds, reasons: standings.map(\.reason)))
     }

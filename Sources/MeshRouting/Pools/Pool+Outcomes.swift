@@ -24,7 +24,7 @@ extension Pool {
         guard let (leaf, seat) = seat(attempt.pick, attempt.node), endProbe(attempt, &commons) else { return nil }
         let place = leaves[leaf].seats[seat].place
         leaves[leaf].seats[seat].health.probeSucceeded(now: now)
-        if !isResting(place, commons, now) {
+        if commons.board[place].isDown || !isResting(place, commons, now) {
             commons.board.open(place, now: now)
         }
         wake(for: nil, isNew: true, &commons, now)

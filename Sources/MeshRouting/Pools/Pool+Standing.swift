@@ -27,6 +27,7 @@ extension Pool {
             return standing
         }
         let facts = facts(number)
+        standing.mayReturn = facts.mayReturn
         let wasTried = !request.tried.isEmpty && request.tried.contains { $0.identity == leaves[number].identity }
         for seat in 0..<leaves[number].placed where facts.seats.contains(seat) {
             let isTried = wasTried && request.tried.contains { $0.isSame(leaves[number].tried(at: seat)) }
@@ -93,6 +94,8 @@ extension Pool {
             return
         case (_, .resting(let until)):
             standing.soonest = earlier(standing.soonest, until)
+            if let trial = entry.trialAt { standing.trial = earlier(standing.trial, min(trial, until)) }
+            if !isTried, !isFull { tryKey(of: number, until, entry, now, &standing) }
             return
         case (.resting(let until), _):
             standing.soonest = earlier(standing.soonest, until)
@@ -117,6 +120,15 @@ extension Pool {
         let asked = entry.askedEarly.map { now.milliseconds(since: $0) } ?? .max
         guard asked >= Limits.poolEarlyAskMs, !entry.isProbed(now: now) else { return }
         let early = Early(seat: number, until: until, asked: entry.askedEarly)
+        if standing.early.map(early.isBetter(than:)) ?? true { standing.early = early }
+    }
+
+    /// A seat whose key was refused may have a good one by now.
+    private func tryKey(
+        of number: Int, _ until: Instant, _ entry: HealthBoard.Entry, _ now: Instant, _ standing: inout Standing
+    ) {
+        guard let due = entry.trialAt, due <= now, !entry.isProbed(now: now) else { return }
+        let early = Early(seat: number, until: until, asked: entry.askedEarly, isDown: true)
         if standing.early.map(early.isBetter(than:)) ?? true { standing.early = early }
     }
 

@@ -55,11 +55,17 @@ struct Pool: Sendable {
         /// The seat that rests and may be asked all the same, when nobody else is left.
         var early: Early?
         var soonest: Instant?
+        /// When it may be seen whether its key is good again, where nobody else is left.
+        var trial: Instant?
+        /// When it takes a request again, as far as one can tell.
+        var back: Instant? { trial.map { min($0, soonest ?? $0) } ?? soonest }
         /// Whether it is open, whatever this request may need.
         var isIn = false
         /// Whether one of its seats is being tried out; whether one is open and has no free place.
         var isBusy = false
         var isFull = false
+        /// Whether it has just left.
+        var mayReturn = false
     }
 
     /// A seat that rests: until when, and when it was asked all the same for the last time.
@@ -67,8 +73,11 @@ struct Pool: Sendable {
         var seat: Int
         var until: Instant
         var asked: Instant?
+        /// Whether it rests because its key was refused: it comes behind all that have only failed.
+        var isDown = false
 
         func isBetter(than other: Early) -> Bool {
+            guard isDown == other.isDown else { return other.isDown }
             let never = Instant(nanoseconds: .min)
             let (own, others) = (asked ?? never, other.asked ?? never)
             return own == others ? until < other.until : own < others

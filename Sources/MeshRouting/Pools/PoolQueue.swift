@@ -52,6 +52,15 @@ struct PoolQueue: Sendable {
         return nil
     }
 
+    func position(_ ticket: PoolTicket) -> Int? {
+        var before = 0
+        for queue in queues {
+            if let place = queue.firstIndex(where: { $0.ticket == ticket }) { return before + place + 1 }
+            before += queue.count
+        }
+        return nil
+    }
+
     /// Places that are kept at a leaf for others than `ticket`.
     func kept(_ leaf: Int, for ticket: PoolTicket?) -> Int {
         kept.isEmpty ? 0 : kept.count { $0.leaf == leaf && $0.ticket != ticket }

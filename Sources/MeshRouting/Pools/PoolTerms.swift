@@ -78,11 +78,14 @@ package struct MemberFacts: Hashable, Sendable {
     package var full: PoolSeats
     /// Tokens of its window, where that is known.
     package var window: Int?
+    /// Whether it is absent only since a short time ago.
+    package var mayReturn: Bool
 
     package init(
         exclusion: Exclusion? = nil, free: Int = .max, seats: PoolSeats = .all, full: PoolSeats = .none,
-        window: Int? = nil
+        window: Int? = nil, mayReturn: Bool = false
     ) {
+        self.mayReturn = mayReturn
         self.exclusion = exclusion
         self.free = free
         self.seats = seats
@@ -108,8 +111,7 @@ package struct PoolRequest: Hashable, Sendable {
     package struct Tried: Hashable, Sendable {
         var identity: UInt64
         var node: PublicKey
-        /// Whether it had no free place.
-        var wasFull = false
+        var cost = AttemptCost.attempt
 
         func isSame(_ other: Tried) -> Bool { identity == other.identity && node == other.node }
     }
@@ -130,8 +132,8 @@ package struct PoolRequest: Hashable, Sendable {
     /// When it has waited.
     package var ticket: PoolTicket?
 
-    /// How many of them were attempts: who has no free place has done nothing, and says so at once.
-    var spent: Int { tried.count { !$0.wasFull } }
+    /// How many attempts it has used up.
+    var spent: Int { AttemptCost.spent(tried.lazy.map(\.cost)) }
 
     package init(session: UInt64? = nil, priority: Int = 1, isShort: Bool = false) {
         self.session = session
@@ -190,7 +192,7 @@ package struct PoolAttempt: Hashable, Sendable {
 
     /// For `PoolRequest.tried` when it has failed.
     package func tried(_ fault: Fault) -> PoolRequest.Tried {
-        PoolRequest.Tried(identity: pick.identity, node: node, wasFull: fault == .busy)
+        PoolRequest.Tried(identity: pick.identity, node: node, cost: AttemptCost(fault))
     }
 }
 
@@ -228,6 +230,11 @@ package struct PoolExhaustion: Hashable, Sendable {
     package var retryAfterSeconds: Int?
     /// Of each leaf; nil for those that were asked.
     package var reasons: [Exclusion?]
+
+    /// What a buyer is told of a member that is back after so many milliseconds.
+    package static func seconds(inMs milliseconds: Int64) -> Int {
+        Int(min((max(milliseconds, 1) + 999) / 1_000, Limits.poolRetryAfterSeconds))
+    }
 
     package init(cause: Cause, retryAfterSeconds: Int?, reasons: [Exclusion?]) {
         self.cause = cause

@@ -153,6 +153,11 @@ package struct Pools: Sendable {
     /// How many wait for a pool.
     package func waiting(_ id: PoolID) -> Int { places[id].map { pools[$0].queue.count } ?? 0 }
 
+    /// The place of a request among those that wait, from 1: the more urgent stand before it.
+    package func position(_ id: PoolID, _ ticket: PoolTicket) -> Int? {
+        places[id].flatMap { pools[$0].queue.position(ticket) }
+    }
+
     /// How many conversations a pool remembers.
     package func conversations(_ id: PoolID) -> Int { places[id].map { pools[$0].sessions.count } ?? 0 }
 

@@ -37,7 +37,7 @@ package struct Rotation: Hashable, Sendable {
     }
 
     package struct Settings: Hashable, Sendable {
-        /// How many places one request may be sent to. Those without a free place are counted for themselves.
+        /// How many places one request may be sent to. Those that cost nothing (`AttemptCost`) are counted for themselves.
         package var attempts = 3
         /// A member rests after so many failures in a row,
         package var failures = 3
@@ -58,13 +58,11 @@ package struct Rotation: Hashable, Sendable {
 
         package init() {}
 
-        /// The same, with those that had no free place.
-        package var placesAsked: Int { attempts > 1 ? attempts + Limits.poolFullAttempts : attempts }
+        /// The same, with those that cost nothing.
+        package var placesAsked: Int { AttemptCost.places(attempts) }
 
         /// Whether a request that has failed may be sent to one place more.
-        func mayAskMore(_ request: PoolRequest) -> Bool {
-            request.spent < attempts && request.tried.count < placesAsked
-        }
+        func mayAskMore(_ request: PoolRequest) -> Bool { attempts > 1 && request.spent < attempts }
     }
 
     package var name: String

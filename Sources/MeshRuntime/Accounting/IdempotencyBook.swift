@@ -111,6 +111,11 @@ package final class IdempotentRequest: Sendable {
         }
     }
 
+    /// Whether the answer is longer than what is kept: whoever comes again for it gets nothing of it.
+    package var isTooLarge: Bool {
+        phase.withLock { phase in if case .tooLarge = phase { true } else { false } }
+    }
+
     /// The answer is whole.
     package func ended(_ totals: AnswerTotals) {
         let ending = phase.withLock { phase -> IdempotencyTable<KeptAnswer>.Ending in

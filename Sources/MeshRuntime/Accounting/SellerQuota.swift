@@ -37,6 +37,18 @@ enum SellerQuota {
         }
     }
 
+    /// What a request would be told now that needs next to nothing; nil where it would be let in. Takes nothing.
+    static func refusal(of provider: CatalogProvider, _ need: WorkerNeed, at node: PublicKey, _ quotas: Quotas)
+        -> MeshError?
+    {
+        guard !quotas.isUnused else { return nil }
+        let subject = subject(provider, at: node)
+        guard quotas.needs([subject]) != nil else { return nil }
+        let least = QuotaEstimate(prompt: 1, answer: 1, answers: need.answersText, prices: [])
+        let asked = QuotaRequest(address: nil, route: need.route, models: [[need.model ?? ""]])
+        return quotas.outlook(asked, least, for: [subject]).refusal.map(refused)
+    }
+
     /// Without the amounts: those are the seller's affair.
     private static func refused(_ refusal: QuotaRefusal) -> MeshError {
         guard refusal.cause != .forbidden else {

@@ -10,6 +10,7 @@ package final class Dispatcher: Sendable {
     private let remotes: ForwardPlaces
     private let quotas: Quotas
     private let node: PublicKey?
+    let holding: Holding?
     private let tickers = LoopTickers<Exchange>()
     /// How much of what buyers ask for by the name of a provider or of a policy may be asked for twice.
     private let retries = Mutex(RetryBudget(limit: Limits.routeRetryBudget, reserve: Limits.routeRetryReserve))
@@ -18,9 +19,12 @@ package final class Dispatcher: Sendable {
     ///   - locals: where requests can be answered at this node.
     ///   - quotas: of the providers that are answered for here.
     ///   - node: this one; nil where nothing is limited.
+    ///   - holding: nil where no request waits for workers to come back.
     package init(
-        locals: [any LocalPlaces], remotes: ForwardPlaces, quotas: Quotas = Quotas(), node: PublicKey? = nil
+        locals: [any LocalPlaces], remotes: ForwardPlaces, quotas: Quotas = Quotas(), node: PublicKey? = nil,
+        holding: Holding? = nil
     ) {
+        self.holding = holding
         self.quotas = quotas
         self.node = node
         self.locals = locals
@@ -33,7 +37,8 @@ package final class Dispatcher: Sendable {
         eventLoop: any EventLoop
     ) -> Exchange {
         requestBegan()
-        let finder = RouteFinder(dispatcher: self, route: route, need: request.need, asker: asker)
+        let finder = RouteFinder(
+            dispatcher: self, route: route, need: request.need, asker: asker, holding: holding, eventLoop: eventLoop)
         return exchange(request, by: finder, upload: upload, writer: writer, eventLoop: eventLoop)
     }
 
@@ -141,6 +146,15 @@ package final class Dispatcher: Sendable {
             place: LimitedPlace(place: offer.place, subject: subject, quotas: quotas), isResting: offer.isResting)
     }
 
+    /// What a place would say because of its provider's own limits; nil where it would take the request. For explanations:
+    /// it copies the books.
+    func refusal(of place: any Place, _ need: WorkerNeed) -> MeshError? {
+        guard let node, place is LimitedPlace else { return nil }
+        var need = need
+        need.model = place.model ?? need.model
+        return SellerQuota.refusal(of: place.provider, need, at: node, quotas)
+    }
+
     func nobody(_ route: Route, _ need: WorkerNeed) -> MeshError {
         let names = route.providers.map(\.fullName).joined(separator: ", ")
         if let endpoint = need.endpoint, lacksEndpoint(route, need) {
@@ -169,18 +183,6 @@ package final class Dispatcher: Sendable {
     private func isMet(_ need: WorkerNeed, by route: Route) -> Bool {
         route.providers.contains { isServed(need, of: $0.key) || remotes.meets(need, of: $0) }
     }
-}
-
-/// The places of a route, as they are when they are asked for.
-private struct RouteFinder: PlaceFinder {
-    let dispatcher: Dispatcher
-    let route: Route
-    let need: WorkerNeed
-    let asker: Asker
-
-    func find(_ found: @escaping @Sendable ([any Place]) -> Void) { found(dispatcher.places(route, need, for: asker)) }
-    func none() -> MeshError { dispatcher.nobody(route, need) }
-    func mayRepeat() -> Bool { dispatcher.mayRepeat() }
 }
 
 /// The places of a provider here, for another node.

@@ -94,10 +94,12 @@ extension Dispatcher {
         _ route: Route, _ need: WorkerNeed, here: PublicKey, for asker: Asker
     ) -> RouteExplanation {
         let places = places(route, need, for: asker, isRehearsal: true, limit: Limits.explainedCandidates)
+        // Whose own limits let nothing in is asked, and says so.
+        let refusals = places.map { refusal(of: $0, need) }
         var candidates = places.enumerated().map { number, place in
             RouteExplanation.Candidate(
                 provider: place.provider, model: place.model ?? route.model, node: place.node ?? here,
-                worker: place.worker, standing: .rank(number + 1))
+                worker: place.worker, standing: refusals[number] == nil ? .rank(number + 1) : .excluded(.cooling))
         }
         for provider in route.providers {
             for host in provider.hosts where candidates.count < Limits.explainedCandidates {
@@ -109,9 +111,11 @@ extension Dispatcher {
                         standing: .excluded(host.meets(need) ? .absent : host.lack(of: need))))
             }
         }
+        let winner = zip(places, refusals).first { $0.1 == nil }?.0
         return RouteExplanation(
-            strategy: .provider, winner: places.first.map { .init($0, model: route.model, here: here) },
-            candidates: candidates, error: places.isEmpty ? nobody(route, need) : nil)
+            strategy: .provider, winner: winner.map { .init($0, model: route.model, here: here) },
+            candidates: candidates,
+            error: winner != nil ? nil : refusals.lazy.compactMap(\.self).first ?? nobody(route, need))
     }
 }
 

@@ -69,8 +69,8 @@ package final class ForwardClient: RemoteDispatch {
                 signer: signer, created: wall,
                 nonce: hexText(Sodium.shared.randomBytes(12))) + head.fields
         let answer = RemoteAnswer(
-            node: place.provider.nodeName(place.host), isChat: request.form != .bytes, receiver: receiver,
-            upload: upload)
+            node: place.provider.nodeName(place.host), isChat: request.form != .bytes, hasKey: place.asker.once != nil,
+            receiver: receiver, upload: upload)
         let call = link.openForward(
             path: path, headers: headers, body: body, hasUpload: upload != nil, receiver: answer)
         upload?.attach(call)

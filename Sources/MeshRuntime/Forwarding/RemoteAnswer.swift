@@ -36,14 +36,18 @@ final class RemoteAnswer: ForwardReceiver {
     /// Its name for the words of a failure.
     private var node: String { ForeignWords.cleaned(calledNode, limit: 64) }
     private let isChat: Bool
+    private let hasKey: Bool
     private let receiver: any AnswerReceiver
     private let upload: RemoteUpload?
     private let state = Mutex(State())
 
-    /// - Parameter node: what the hosting node is called.
-    init(node: String, isChat: Bool, receiver: any AnswerReceiver, upload: RemoteUpload?) {
+    /// - Parameters:
+    ///   - node: what the hosting node is called.
+    ///   - hasKey: whether the request has an idempotency key.
+    init(node: String, isChat: Bool, hasKey: Bool, receiver: any AnswerReceiver, upload: RemoteUpload?) {
         calledNode = node
         self.isChat = isChat
+        self.hasKey = hasKey
         self.receiver = receiver
         self.upload = upload
     }
@@ -65,7 +69,8 @@ final class RemoteAnswer: ForwardReceiver {
         case nil: refuse("it answered with a status that is none")
         case .failure(let code, _, let seconds, let cause):
             let error = HostError(
-                code: ErrorCode(ofHost: code, hasUpload: upload != nil), retryAfterSeconds: seconds, cause: cause)
+                code: ErrorCode(ofHost: code, hasUpload: upload != nil, hasKey: hasKey), retryAfterSeconds: seconds,
+                cause: cause)
             state.withLock { $0.error = error }
         case .answer(var head, let worker):
             // Of a chat nothing is read that a browser would run.

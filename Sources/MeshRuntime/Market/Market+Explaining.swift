@@ -8,7 +8,11 @@ extension Market {
         _ pool: PoolID, _ need: WorkerNeed, _ shape: PoolRequest, for asker: Asker
     ) -> RouteExplanation? {
         guard let leaves = leaves(pool) else { return nil }
-        let facts = leaves.map { self.facts($0, need, for: asker.principal) }
+        let facts = leaves.map { leaf -> MemberFacts in
+            let facts = self.facts(leaf, need, for: asker.principal)
+            return facts.exclusion == nil && isLimited(leaf, need, for: asker)
+                ? MemberFacts(exclusion: .cooling) : facts
+        }
         let now = SystemClock.instant
         guard let explained = explanation(pool, shape, facts, now: now) else { return nil }
         let candidates = explained.candidates.compactMap { candidate -> RouteExplanation.Candidate? in
@@ -37,6 +41,16 @@ extension Market {
         return told
     }
 
+    /// Whether the provider's own limits let nothing in, wherever it is asked: it would say so, and rest.
+    private func isLimited(_ leaf: Leaf, _ need: WorkerNeed, for asker: Asker) -> Bool {
+        guard let provider = leaf.provider else { return false }
+        var need = need
+        need.model = leaf.model.isEmpty ? nil : leaf.model
+        let places = dispatcher.places(
+            Route(providers: [provider], model: leaf.model), need, for: asker, isRehearsal: true)
+        return !places.isEmpty && places.allSatisfy { dispatcher.refusal(of: $0, need) != nil }
+    }
+
     private func winner(
         _ pick: PoolPick, _ leaves: [Leaf], _ pool: PoolID, _ need: WorkerNeed, for asker: Asker
     ) -> RouteExplanation.Winner? {
@@ -53,16 +67,20 @@ extension Market {
     ) -> RouteExplanation {
         let (chosen, excluded) = policies.explain(wish, need.endpoint, for: asker.principal)
         var winner: RouteExplanation.Winner?
-        for (candidate, _) in chosen where winner == nil {
+        // Whose own limits let nothing in.
+        var limited: [CandidateKey] = []
+        for (number, (candidate, _)) in chosen.enumerated() where winner == nil || number < Limits.policyChoices {
             var need = need
             need.model = candidate.model
-            winner = dispatcher.places(candidate.route, need, at: candidate.node.key, here: node, for: asker).first
-                .map { .init($0, model: candidate.model, here: node) }
+            let places = dispatcher.places(candidate.route, need, at: candidate.node.key, here: node, for: asker)
+            let open = places.first { dispatcher.refusal(of: $0, need) == nil }
+            if open == nil, !places.isEmpty { limited.append(candidate.key) }
+            winner = winner ?? open.map { .init($0, model: candidate.model, here: node) }
         }
         var candidates = chosen.prefix(Limits.explainedCandidates).enumerated().map { number, choice in
             RouteExplanation.Candidate(
                 provider: choice.0.provider, model: choice.0.model, node: choice.0.node.key,
-                standing: .rank(number + 1), score: choice.1)
+                standing: limited.contains(choice.0.key) ? .excluded(.cooling) : .rank(number + 1), score: choice.1)
         }
         // Whom the caller may not use is none of theirs.
         for (candidate, reason) in excluded

@@ -162,7 +162,9 @@ package final class Market: Sendable {
         case .offered: return MemberFacts(window: leaf.window)
         case .full: return MemberFacts(free: 0, window: leaf.window)
         case .lacksEndpoint: return MemberFacts(exclusion: .endpoint)
-        case .absent: return MemberFacts(exclusion: .absent)
+        case .absent:
+            return MemberFacts(
+                exclusion: .absent, mayReturn: catalog.mayReturn(provider, model: leaf.model))
         }
     }
 
@@ -219,6 +221,9 @@ package final class Market: Sendable {
     func ended(_ id: PoolID, _ attempt: PoolAttempt, _ outcome: PoolOutcome, _ member: String) {
         tell(id, member, change { $0.pools.ended(id, attempt, outcome, now: SystemClock.instant) })
     }
+
+    /// The place of a request in the line of its pool, from 1.
+    func position(_ id: PoolID, _ ticket: PoolTicket) -> Int { state.withLock { $0.pools.position(id, ticket) ?? 1 } }
 
     func leave(_ id: PoolID, _ ticket: PoolTicket) {
         change { state in

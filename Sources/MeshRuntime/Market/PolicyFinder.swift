@@ -12,17 +12,23 @@ final class PolicyFinder: PlaceFinder {
         var found: [PolicyPlace] = []
         /// The largest window that the prompt was said to be too long for.
         var exceeded: UInt32 = 0
+        /// Whether somebody was chosen who is not there: the catalog has not heard of it yet.
+        var hasLeft = false
     }
 
     let looking = ExchangeStateMachine.Looking.always
     let mayOutgrow = true
     let attempts: Int
+    /// Those of them that cost something.
+    private let mayAsk: Int
     private let market: PolicyMarket
     private let dispatcher: Dispatcher
     private let wish: PolicyMarket.Wish
     private let need: WorkerNeed
     private let asker: Asker
     private let node: PublicKey
+    /// Nil where nobody waits.
+    private let hold: Hold?
     private let state: NIOLoopBoundBox<State>
 
     init(
@@ -35,24 +41,66 @@ final class PolicyFinder: PlaceFinder {
         self.need = need
         self.asker = asker
         self.node = node
-        attempts = wish.preferences?.mayFallBack ?? true ? Limits.forwardAttempts : 1
+        let asked = wish.preferences?.mayFallBack ?? true ? Limits.forwardAttempts : 1
+        mayAsk = asked
+        attempts = AttemptCost.places(asked)
+        hold = dispatcher.holding.map { Hold($0.holds, eventLoop: eventLoop) }
         state = NIOLoopBoundBox(State(), eventLoop: eventLoop)
     }
 
+    var waited: QueueWait? { hold?.wait }
+
     func mayRepeat() -> Bool { dispatcher.mayRepeat() }
+    func leave() { hold?.end() }
 
     func find(_ found: @escaping @Sendable ([any Place]) -> Void) {
         if let latest = state.value.found.last, latest.isOutgrown, let window = latest.window {
             state.value.exceeded = max(state.value.exceeded, window)
         }
+        guard AttemptCost.spent(state.value.found.lazy.compactMap(\.cost)) < mayAsk else { return found([]) }
+        if let place = next() { return take(place, found) }
+        guard isWorthWaiting, hold?.wait(for: wish.name, look: { [self] in look(found) }) ?? false else {
+            return found([])
+        }
+    }
+
+    private func take(_ place: PolicyPlace, _ found: @Sendable ([any Place]) -> Void) {
+        state.value.found.append(place)
+        found([place])
+    }
+
+    /// Somebody may have come, or be back.
+    private func look(_ found: @Sendable ([any Place]) -> Void) {
+        guard let hold, hold.isWaiting else { return }
+        let place = next()
+        if place == nil, isWorthWaiting { return }
+        hold.leave()
+        if let place { take(place, found) } else { found([]) }
+    }
+
+    private func next() -> PolicyPlace? {
         // Of the first ones nearly always one answers.
         let limit = state.value.found.isEmpty ? Limits.forwardAttempts : Limits.policyChoices
         let candidates = market.decide(
             wish, need.endpoint, for: asker.principal, exceeded: state.value.exceeded, limit: limit)
-        let place =
-            place(among: candidates, isSecondTurn: false) ?? place(among: candidates, isSecondTurn: true) ?? leastBad()
-        if let place { state.value.found.append(place) }
-        found(place.map { [$0] } ?? [])
+        let place = place(among: candidates, isSecondTurn: false) ?? place(among: candidates, isSecondTurn: true)
+        let found = state.value.found
+        state.value.hasLeft = place == nil && candidates.contains { new in !found.contains { $0.key == new.key } }
+        return place ?? leastBad()
+    }
+
+    /// Whether somebody may be back before it has waited long enough.
+    private var isWorthWaiting: Bool {
+        guard let hold, let soonest, SystemClock.instant < hold.deadline else { return false }
+        return soonest < hold.deadline
+    }
+
+    /// When the first is back who would do.
+    private var soonest: Instant? {
+        if state.value.hasLeft { return SystemClock.instant }
+        return market.soonest(
+            wish, need.endpoint, for: asker.principal, exceeded: state.value.exceeded,
+            asked: state.value.found.map(\.key))
     }
 
     /// Nobody else is left.
@@ -81,7 +129,16 @@ final class PolicyFinder: PlaceFinder {
 
     func none() -> MeshError {
         let (chosen, excluded) = market.explain(wish, need.endpoint, for: asker.principal)
-        return wish.nobody(passedOver: chosen.isEmpty ? excluded.map(\.1) : [])
+        var error = wish.nobody(passedOver: chosen.isEmpty ? excluded.map(\.1) : [])
+        guard error.code != .contextOverflow, let soonest else { return error }
+        if error.code != .workerUnavailable {
+            error = MeshError(
+                .workerUnavailable,
+                "nobody whom '\(wish.name.cut(toUTF8Bytes: 128))' may choose is there now; one has just left, try again shortly"
+            )
+        }
+        error.retryAfterSeconds = PoolExhaustion.seconds(inMs: soonest.milliseconds(since: SystemClock.instant))
+        return error
     }
 }
 
@@ -135,7 +192,7 @@ final class PolicyPlace: Place, AttemptAccount {
     private struct State {
         var phase = Phase.chosen
         var began = Instant(nanoseconds: 0)
-        var isOutgrown = false
+        var cost: AttemptCost?
     }
 
     let key: CandidateKey
@@ -158,8 +215,10 @@ final class PolicyPlace: Place, AttemptAccount {
     var model: String? { place.model }
     var node: PublicKey? { place.node }
     var worker: String? { place.worker }
+    /// What its failure has cost the request; nil where it has not failed.
+    var cost: AttemptCost? { state.withLock { $0.cost } }
     /// Whether it said that the prompt is too long.
-    var isOutgrown: Bool { state.withLock { $0.isOutgrown } }
+    var isOutgrown: Bool { cost == .overflow }
 
     func isSame(as other: any Place) -> Bool { (other as? PolicyPlace).map { $0.place.isSame(as: place) } ?? false }
 
@@ -175,8 +234,9 @@ final class PolicyPlace: Place, AttemptAccount {
 
     func failed(_ failure: Attempts.Failure, now: Instant) {
         place.failed(failure, now: now)
-        if failure.isOverflow { state.withLock { $0.isOutgrown = true } }
-        market.failed(key, Fault(failure))
+        let fault = Fault(failure)
+        state.withLock { $0.cost = AttemptCost(fault) }
+        market.failed(key, fault)
         end()
     }
 

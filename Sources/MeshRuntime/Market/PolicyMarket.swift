@@ -68,6 +68,21 @@ package final class PolicyMarket: Sendable {
         return candidates.first { $0.key == key }
     }
 
+    /// When the first of those is back who rest or have just left, and who would do; nil where waiting does not help.
+    /// - Parameter asked: those that were asked for this request.
+    func soonest(
+        _ wish: Wish, _ endpoint: EndpointPath?, for principal: Principal, exceeded: UInt32, asked: [CandidateKey]
+    ) -> Instant? {
+        let departed = catalog.departed()
+        let now = SystemClock.instant
+        // A copy that shares its storage: nobody waits while it is looked at.
+        var desk = state.withLock { $0.desk }
+        return desk.soonest(departed, now: now) { view in
+            view.decide(view.query(wish, endpoint, principal, exceeded: exceeded), limit: Limits.policyChoices)
+                .map(\.key).filter { !asked.contains($0) }
+        }
+    }
+
     /// Whether a candidate offers `endpoint`, without a decision.
     package func offers(_ endpoint: EndpointPath, _ wish: Wish, for principal: Principal) -> Bool {
         let view = view(takesTurn: false)
@@ -120,6 +135,11 @@ package final class PolicyMarket: Sendable {
     func began(_ key: CandidateKey) { state.withLock { $0.desk.began(key) } }
 
     func ended(_ key: CandidateKey) { state.withLock { $0.desk.ended(key) } }
+
+    /// A worker told how many tokens a prompt had that was estimated.
+    package func learn(model: String, estimate: Int64, counted: Int64) {
+        state.withLock { $0.desk.learn(model: model, estimate: estimate, counted: counted) }
+    }
 
     func answered(_ key: CandidateKey, afterMs: Int64) {
         state.withLock { $0.desk.answered(key, afterMs: afterMs) }

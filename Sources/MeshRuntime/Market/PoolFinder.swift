@@ -17,6 +17,9 @@ final class PoolFinder: PlaceFinder {
         var hasLeft = false
         /// Counts the waits for the next look.
         var looks = 0
+        /// Since when it waits, or when it has been waiting last.
+        var waitsSince: Instant?
+        var wait: QueueWait?
     }
 
     let looking = ExchangeStateMachine.Looking.always
@@ -42,6 +45,25 @@ final class PoolFinder: PlaceFinder {
         self.node = node
         self.eventLoop = eventLoop
         state = NIOLoopBoundBox(State(request: shape), eventLoop: eventLoop)
+    }
+
+    var waited: QueueWait? {
+        guard var wait = state.value.wait else { return nil }
+        if let since = state.value.waitsSince { wait.milliseconds += SystemClock.instant.milliseconds(since: since) }
+        return wait
+    }
+
+    private func waits(_ ticket: PoolTicket) {
+        guard state.value.waitsSince == nil else { return }
+        state.value.waitsSince = SystemClock.instant
+        guard state.value.wait == nil else { return }
+        state.value.wait = QueueWait(position: market.position(pool, ticket), milliseconds: 0)
+    }
+
+    private func waitIsOver() {
+        let wait = waited
+        state.value.wait = wait
+        state.value.waitsSince = nil
     }
 
     func find(_ found: @escaping @Sendable ([any Place]) -> Void) {
@@ -79,6 +101,7 @@ final class PoolFinder: PlaceFinder {
             switch choice {
             case .ask(let pick)?:
                 state.value.request.ticket = nil
+                waitIsOver()
                 guard let place = place(pick, leaves) else {
                     market.dropped(pool, pick)
                     gone.append(pick.leaf)
@@ -89,9 +112,11 @@ final class PoolFinder: PlaceFinder {
                 return found([place])
             case .wait(let ticket)?:
                 state.value.request.ticket = ticket
+                waits(ticket)
                 return look()
             case .exhausted(let exhaustion)?:
                 state.value.request.ticket = nil
+                waitIsOver()
                 state.value.exhaustion = exhaustion
                 state.value.found = nil
                 return found([])

@@ -1,3 +1,4 @@
+import MeshExchange
 package import MeshModel
 package import MeshRouting
 import Synchronization
@@ -32,6 +33,8 @@ package final class CatalogHolder: Sendable {
     /// Names that led somewhere since they were last taken, each once a catalog.
     private let used = Mutex<[UsedName]>([])
     private let changes = ChangeBell()
+    private let departures = Mutex(Departures())
+    private let lastDeparted = Mutex<(serial: UInt64, index: PolicyIndex)?>(nil)
 
     package init(node: PublicKey) { box = Mutex(Box(.empty(node: node), serial: 1)) }
 
@@ -82,8 +85,32 @@ package final class CatalogHolder: Sendable {
     }
 
     package func replace(_ catalog: Catalog) {
-        box.withLock { $0 = Box(catalog, serial: $0.serial + 1) }
+        let old = box.withLock { box in
+            defer { box = Box(catalog, serial: box.serial + 1) }
+            return box.catalog
+        }
+        departures.withLock { $0.note(old, catalog, now: SystemClock.instant) }
         changes.ring()
+    }
+
+    /// Whether a worker of it may be back in a moment: its last one has just left, or the catalog has not heard of that yet.
+    func mayReturn(_ provider: CatalogProvider, model: String) -> Bool {
+        let known = current.provider(provider.key) ?? provider
+        if !known.hosts.isEmpty { return model.isEmpty || known.offers(model) }
+        return departures.withLock { $0.mayReturn(provider.key, now: SystemClock.instant) }
+    }
+
+    /// What providers whose last worker has just left would offer. Laid out when it is asked for, and then kept.
+    func departed() -> PolicyIndex? {
+        let (serial, providers) = departures.withLock { departures in
+            (departures.serial, departures.providers(now: SystemClock.instant))
+        }
+        guard !providers.isEmpty else { return nil }
+        if let known = lastDeparted.withLock({ $0 }), known.serial == serial { return known.index }
+        let catalog = current
+        let index = PolicyIndex(Catalog(node: catalog.node, nodes: catalog.nodes, providers: providers))
+        lastDeparted.withLock { $0 = (serial, index) }
+        return index
     }
 
     /// Waits until a catalog is as it is wanted, at most for so long.

@@ -80,8 +80,8 @@ import Testing
         #expect(isPassedOver == (faults.count == 3), "the next one is the third, or comes behind it")
     }
 
-    /// Where nobody else is left: who rests for its failures, each once in a while, in turn; never who asked for a rest, or
-    /// whose key was refused.
+    /// Where nobody else is left: who rests for its failures, each once in a while, in turn; once a minute and behind those whose
+    /// key was refused; never who asked for a rest.
     @Test func theLeastBadIsAskedNowAndThen() {
         var troubles = CandidateTroubles()
         let keys = ["failing", "slow", "told", "refused"].map(Self.key)
@@ -97,5 +97,23 @@ import Testing
         #expect(ask(2) == nil)
         #expect(ask(Limits.poolEarlyAskMs) == keys[0])
         #expect(ask(Limits.poolEarlyAskMs) == nil)
+        let minute = Limits.refusedKeyTrialMs
+        #expect([minute, minute, minute, minute].map(ask) == [keys[1], keys[0], keys[3], nil])
+        #expect(ask(2 * minute - 1) == keys[0])
+    }
+
+    /// For how long it is worth waiting.
+    @Test func whoIsBackFirst() {
+        var troubles = CandidateTroubles()
+        let keys = ["failing", "told", "refused"].map(Self.key)
+        #expect(troubles.soonest(keys) == nil)
+        _ = troubles.failed(keys[1], .rateLimit(retryAfterSeconds: 600), now: Self.at(0))
+        #expect(troubles.soonest(keys) == Self.at(600_000))
+        _ = troubles.failed(keys[2], .credentials, now: Self.at(0))
+        #expect(troubles.soonest(keys) == Self.at(Limits.refusedKeyTrialMs))
+        for _ in 0..<3 { _ = troubles.failed(keys[0], .server, now: Self.at(0)) }
+        _ = troubles.askEarly(keys, now: Self.at(0))
+        #expect(troubles.soonest(keys) == Self.at(Limits.poolEarlyAskMs))
+        #expect(troubles.soonest([keys[1]]) == Self.at(600_000))
     }
 }

@@ -49,4 +49,13 @@ import Testing
         for _ in 0..<200 { ratios.learn(model: "m", estimate: 1_000, counted: 1_010) }
         #expect((1_009...1_012).contains(ratios.tokens(1_000, of: "m")))
     }
+
+    /// What workers tell of prompts is known to the next decision.
+    @Test func theDeskLearns() {
+        var desk = PolicyDesk(Market([Market.Offer(id: "lab")]).catalog, turn: 0)
+        for _ in 0..<20 { desk.learn(model: "m", estimate: 1_000, counted: 1_500) }
+        let view = desk.view(takesTurn: false, now: Instant(nanoseconds: 0))
+        #expect((1_400...1_500).contains(view.ratios.tokens(1_000, of: "m")))
+        #expect(view.ratios.tokens(1_000, of: "other") == 1_000)
+    }
 }

@@ -157,6 +157,53 @@ import Testing
         #expect(told.retryAfterSeconds == 1)
     }
 
+    /// A key may be mended long before its rest is over: where nobody else is left, one request a minute sees.
+    @Test func aMendedKeyIsFoundWhereNobodyElseIsLeft() throws {
+        var rig = Self.rig(1)
+        let first = try rig.must()
+        rig.end(first, .failed(.credentials))
+        rig.nowMs += Limits.refusedKeyTrialMs - 1
+        guard case .exhausted(let told) = rig.choose() else {
+            Issue.record("it was asked")
+            return
+        }
+        #expect(told.retryAfterSeconds == 1, "then somebody is asked")
+        rig.nowMs += 1
+        let trial = try rig.must()
+        #expect(trial.pick.reason == .leastBad)
+        #expect(rig.begin() == nil, "one, and nobody beside it")
+        rig.end(trial, .failed(.credentials))
+        rig.nowMs += Limits.refusedKeyTrialMs - 1
+        #expect(rig.begin() == nil)
+        rig.nowMs += 1
+        let second = try rig.must()
+        #expect(rig.end(second, .served) == .returned)
+        #expect(rig.reason(0) == nil)
+    }
+
+    /// Whoever has only failed is asked before; and its own word is kept, whatever its key does.
+    @Test func aRefusedKeyComesBehindFailuresAndKeepsItsWord() throws {
+        var rig = Self.rig(2)
+        var attempts: [PoolAttempt] = []
+        while attempts.count < 2 {
+            let attempt = try rig.must()
+            if attempt.pick.leaf == 0 { attempts.append(attempt) } else { rig.end(attempt, .served) }
+        }
+        rig.end(attempts[0], .failed(.credentials))
+        rig.bench(1)
+        rig.nowMs += Limits.refusedKeyTrialMs
+        rig.bench(1)
+        let early = try rig.must()
+        #expect(early.pick.leaf == 1)
+        rig.end(early, .failed(.server))
+        rig.end(attempts[1], .failed(.rateLimit(retryAfterSeconds: 600)))
+        rig.facts[1].exclusion = .absent
+        for _ in 0..<5 {
+            #expect(rig.begin() == nil)
+            rig.nowMs += Limits.refusedKeyTrialMs
+        }
+    }
+
     // MARK: Back
 
     @Test func oneProbeAndNoneBesideIt() throws {

@@ -18,6 +18,9 @@ import Testing
         var waiting: [Waiting] = []
         /// Until when each member rests by its own word, and by what was last seen.
         var told: [Instant]
+        /// Until when each rests for its key, and when that was refused, or tried, last.
+        var down: [Instant]
+        var triedKey: [Instant]
         var seen: [Instant?]
         var probes: [(leaf: Int, since: Instant)] = []
         var asked = 0
@@ -41,6 +44,8 @@ import Testing
             for _ in 0..<members { weights.append((Int(random.next() % 5), Int(random.next() % 3))) }
             rig = PoolRig(weights, seed: seed, settings: settings)
             told = Array(repeating: Instant(nanoseconds: 0), count: members)
+            down = told
+            triedKey = told
             seen = Array(repeating: nil, count: members)
         }
 
@@ -123,6 +128,11 @@ import Testing
             require(facts.exclusion == nil, "\(pick.leaf) was asked although \(String(describing: facts.exclusion))")
             require(facts.free > 0, "\(pick.leaf) was asked although it is full")
             require(told[pick.leaf] <= rig.now, "\(pick.leaf) was asked although it said no")
+            if down[pick.leaf] > rig.now {
+                let isTrial = rig.now.milliseconds(since: triedKey[pick.leaf]) >= Limits.refusedKeyTrialMs
+                require(pick.reason == .leastBad && isTrial, "\(pick.leaf) was asked although its key was refused")
+                triedKey[pick.leaf] = rig.now
+            }
             guard random.next() % 20 > 0 else {
                 // Its place has gone meanwhile.
                 rig.pools.dropped(rig.id, pick, now: rig.now)
@@ -149,6 +159,7 @@ import Testing
             probes.removeAll { $0.leaf == leaf }
             // It was well when it was asked: whatever it rests for from now on is something new.
             seen[leaf] = nil
+            down[leaf] = rig.now
         }
 
         mutating func end(_ place: Int) {
@@ -169,7 +180,7 @@ import Testing
             guard random.next() % 2 == 0 else {
                 let news = rig.end(attempt, random.next() % 10 == 0 ? .cancelled : .served)
                 takeWoken()
-                if news == .returned { seen[leaf] = nil }
+                if news == .returned { (seen[leaf], down[leaf]) = (nil, rig.now) }
                 answered += 1
                 return
             }
@@ -180,7 +191,9 @@ import Testing
             case .rests(let until):
                 told[leaf] = max(told[leaf], rig.now.advanced(byMilliseconds: fault.restMs ?? cooldownMs))
                 require(until >= told[leaf], "\(leaf) forgot a later time")
-            case .down: told[leaf] = max(told[leaf], rig.now.advanced(byMilliseconds: Limits.refusedKeyRestMs))
+            case .down:
+                down[leaf] = rig.now.advanced(byMilliseconds: Limits.refusedKeyRestMs)
+                triedKey[leaf] = rig.now
             case .benched, .returned, nil: break
             }
             guard fault.consequence.goesOn else {

@@ -401,6 +401,56 @@ import Testing
         #expect((1...2).map { rig.reason($0, request) } == [.context, .context])
     }
 
+    /// Two have failed, the third says that the prompt is too long: it has done nothing, and the fourth has the window.
+    @Test func tooSmallAWindowCostsNoAttempt() throws {
+        var rig = PoolRig([(1, 0), (1, 1), (1, 2), (1, 3)])
+        for (leaf, window) in [8_000, 8_000, 16_000, 128_000].enumerated() { rig.facts[leaf].window = window }
+        var request = PoolRequest()
+        for fault in [Fault.server, .server, .context] {
+            let attempt = try rig.must(request)
+            rig.end(attempt, .failed(fault))
+            request = request.tried(attempt, fault: fault)
+        }
+        request.exceeded = 16_000
+        let last = try rig.must(request)
+        #expect(last.pick.leaf == 3)
+        rig.end(last, .failed(.server))
+        #expect(rig.begin(request.tried(last)) == nil, "three attempts")
+    }
+
+    /// What costs nothing has its own bound.
+    @Test(
+        arguments: [
+            ([], 0), ([.server, .server], 2), ([.busy, .busy, .busy, .server], 1), ([.context, .context, .context], 0),
+            ([.context, .context, .context, .context], 1), ([.busy, .busy, .busy, .busy, .context], 1),
+            ([.rateLimit(retryAfterSeconds: 1), .declined, .timeout], 3),
+        ] as [([Fault], Int)])
+    func whatAttemptsCost(faults: [Fault], spent: Int) {
+        #expect(AttemptCost.spent(faults.map(AttemptCost.init)) == spent)
+        #expect(AttemptCost.places(1) == 1 && AttemptCost.places(3) == 9)
+    }
+
+    /// Nobody is there, and the only member has just left: worth a wait. One that nobody has seen lately is not.
+    @Test(arguments: [true, false]) func whoHasJustLeftIsWaitedFor(mayReturn: Bool) {
+        var settings = PoolRig.plain()
+        settings.queueLength = 8
+        var rig = PoolRig([(1, 0)], settings: settings)
+        rig.facts[0].exclusion = .absent
+        rig.facts[0].mayReturn = mayReturn
+        guard mayReturn else {
+            if case .exhausted = rig.choose() {} else { Issue.record("it waits") }
+            return
+        }
+        guard case .wait(let first) = rig.choose(), case .wait(let second) = rig.choose() else {
+            Issue.record("it does not wait")
+            return
+        }
+        #expect(rig.pools.position(rig.id, first) == 1 && rig.pools.position(rig.id, second) == 2)
+        rig.facts[0] = MemberFacts()
+        #expect(rig.pick(PoolRequest().with(first))?.leaf == 0)
+        #expect(rig.pools.position(rig.id, first) == nil && rig.pools.position(rig.id, second) == 1)
+    }
+
     @Test func secondAttemptsAreATenth() {
         var settings = PoolRig.plain()
         settings.failures = 100
