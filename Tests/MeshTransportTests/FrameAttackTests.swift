@@ -106,6 +106,29 @@ import Testing
         await server.stop()
     }
 
+    /// Signs that an answer is under way cost no credit; whoever reads slowly must not keep a thousand of them.
+    @Test func signsForWhoeverDoesNotReadAreKeptOnce() async throws {
+        let server = try await LinkNode.start()
+        let peer = try await RawFramePeer.connect(to: server)
+        await eventually("link") { peer.isEstablished && server.log.read { $0.established.count } == 1 }
+        let link = try #require(server.log.read { $0.established.first })
+        let answer = AnswerLog()
+        let call = link.openForward(headers: [], body: ByteBuffer(), receiver: answer)
+        call.pauseReading()
+        await eventually("asked") { peer.frames.contains { frame in frame.head.kind == .open } }
+        let stream = peer.frames.first { frame in frame.head.kind == .open }?.head.stream ?? 0
+        let signs = [102, 103, 102, 100].map { RawFramePeer.status($0, stream) }
+        for _ in 0..<500 { peer.write(signs.flatMap { $0 }) }
+        peer.write(RawFramePeer.status(200, stream, isLast: true))
+        peer.write(RawFramePeer.frame(StreamFrameHead(.ping, length: 8), Array(repeating: 9, count: 8)))
+        await eventually("all is read") { peer.frames.contains { frame in frame.head.kind == .pong } }
+        #expect(answer.read { $0.ends.isEmpty && $0.waits == 0 })
+        call.resumeReading()
+        await eventually("answer") { answer.read { $0.ends } == [nil] }
+        #expect(answer.read { $0.waits } == 1)
+        await server.stop()
+    }
+
     /// Frames that crossed the end of their stream are no fault; a path that is no forward is answered.
     @Test func whatCrossesTheEndIsPassedOver() async throws {
         let server = try await LinkNode.start(serve: { forward in

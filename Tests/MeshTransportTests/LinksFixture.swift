@@ -90,12 +90,15 @@ final class AnswerLog: ForwardReceiver {
         var status: Int?
         var body: [UInt8] = []
         var ends: [ForwardFailure?] = []
+        /// Signs that the peer is at work.
+        var waits = 0
         var trailers: [(String, String)] = []
     }
 
     let state = Mutex(State())
 
     func read<Value: Sendable>(_ body: (State) -> Value) -> Value { state.withLock { body($0) } }
+    func forwardWaits() { state.withLock { $0.waits += 1 } }
     func forwardHead(status: Int, headers: [(String, String)]) { state.withLock { $0.status = status } }
     func forwardBody(_ bytes: ByteBuffer) { state.withLock { $0.body += bytes.readableBytesView } }
     func forwardEnded(_ failure: ForwardFailure?, trailers: [(String, String)]) {

@@ -140,6 +140,28 @@ import Testing
         await server.stop()
     }
 
+    /// A buyer chooses how long his path is. It ends his request and nobody else's.
+    @Test func aHeadThatIsTooLargeEndsItsForwardOnly() async throws {
+        let (dialler, server, link) = try await LinkNode.pair(.frames) { forward in
+            forward.respond(status: 200, headers: forward.path.hasSuffix("/large") ? [("x", longText)] : [])
+            forward.end()
+        }
+        let open = AnswerLog()
+        for (path, failure) in [
+            (LinkPath.forward + "/" + longText, ForwardFailure.headTooLarge), (LinkPath.forward + "/large", .reset(2)),
+        ] {
+            let answer = AnswerLog()
+            _ = link.openForward(path: path, headers: [], body: ByteBuffer(), receiver: answer)
+            await eventually("told") { answer.read { $0.ends } == [failure] }
+        }
+        _ = link.openForward(headers: [], body: ByteBuffer(), receiver: open)
+        await eventually("the link lives") { open.read { $0.ends } == [nil] }
+        #expect(server.log.read { $0.forwards.count } == 2)
+        #expect(dialler.log.read { $0.closed.isEmpty } && server.log.read { $0.closed.isEmpty })
+        await dialler.stop()
+        await server.stop()
+    }
+
     /// Both ask at once, on one connection, and each gets its own answers.
     @Test func framesCarryForwardsBothWays() async throws {
         let serve: @Sendable (IncomingForward) -> Void = { forward in
@@ -206,3 +228,5 @@ import Testing
         await server.stop()
     }
 }
+
+private let longText = String(repeating: "x", count: Limits.linkHeaderBytes)

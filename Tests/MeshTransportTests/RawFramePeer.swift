@@ -86,6 +86,12 @@ final class RawFramePeer: Sendable {
         frame(StreamFrameHead(kind, stream: stream, length: 4), number.bigEndianBytes)
     }
 
+    static func status(_ status: Int, _ stream: UInt64, isLast: Bool = false) -> [UInt8] {
+        frame(
+            StreamFrameHead(.fields, stream: stream, length: 4, isLast: isLast),
+            [UInt8(truncatingIfNeeded: status >> 8), UInt8(truncatingIfNeeded: status), 0, 0])
+    }
+
     func write(_ bytes: [UInt8]) { channel.writeAndFlush(ByteBuffer(bytes: bytes), promise: nil) }
 
     private final class Speaker: ChannelInboundHandler {

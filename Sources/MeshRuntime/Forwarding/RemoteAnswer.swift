@@ -154,6 +154,11 @@ final class RemoteAnswer: ForwardReceiver {
         switch failure {
         case .refusedStream, .goaway, .notEstablished:
             MeshError(.nodeUnreachable, "node \(node) takes no requests now", retryAfterSeconds: 2)
+        case .headTooLarge:
+            MeshError(
+                .invalidRequest,
+                "the path and what goes with it are too long to be forwarded to node \(node): at most "
+                    + "\(Limits.linkHeaderBytes) bytes")
         case .timeout: MeshError(.workerTimeout, "node \(node) did not answer in time")
         case .linkLost: MeshError(.workerLost, "node \(node) was lost", retryAfterSeconds: 2)
         case .reset, .cancelled, .bodyTooLarge, .malformed:

@@ -16,6 +16,9 @@ final class FrameStream: StreamPort {
         var sent: (@Sendable () -> Void)?
     }
 
+    /// Asked for the rest, and at work.
+    private static let signs = [100, 102]
+
     let number: UInt64
     private(set) var ledger: StreamLedger
     private unowned let carrier: FrameCarrier
@@ -28,6 +31,8 @@ final class FrameStream: StreamPort {
     private var outboxBytes = 0
     /// Fields behind a body that has not left yet.
     private var trailers: StreamFields?
+    /// The peer knows of it.
+    private var isAnnounced: Bool
     /// In the carrier's line of those that have something to send.
     var isInLine = false
     private(set) var isClosed = false
@@ -38,6 +43,7 @@ final class FrameStream: StreamPort {
         self.ledger = ledger
         self.carrier = carrier
         self.isReading = isReading
+        isAnnounced = ledger.role != .opener
     }
 
     func begin(_ reader: any StreamReader) {
@@ -49,7 +55,15 @@ final class FrameStream: StreamPort {
 
     func arrived(_ fields: StreamFields, isLast: Bool) throws(StreamFault) {
         try ledger.read(fieldsOf: fields.status, isLast: isLast)
-        arrived(.fields(fields, isLast: isLast))
+        guard (100..<200).contains(fields.status), !isReading || !inbox.isEmpty else {
+            return arrived(.fields(fields, isLast: isLast))
+        }
+        // Signs cost no credit: of those that wait there is one of each kind that means something.
+        let isKnown = inbox.contains { piece in
+            if case .fields(let waiting, _) = piece { waiting.status == fields.status } else { false }
+        }
+        guard Self.signs.contains(fields.status), !isKnown else { return }
+        inbox.append(.fields(StreamFields(status: fields.status), isLast: false))
     }
 
     func arrived(_ bytes: ByteBuffer, isLast: Bool) throws(StreamFault) {
@@ -100,8 +114,9 @@ final class FrameStream: StreamPort {
     }
 
     private func send(_ fields: StreamFields, isLast: Bool) {
-        guard ledger.write(fieldsOf: fields.status, isLast: isLast), carrier.send(fields, isLast: isLast, on: self)
-        else { return fail() }
+        guard ledger.write(fieldsOf: fields.status, isLast: isLast) else { return fail() }
+        guard carrier.send(fields, isLast: isLast, on: self) else { return fail(.headTooLarge) }
+        isAnnounced = true
         closeIfOver()
     }
 
@@ -158,7 +173,7 @@ final class FrameStream: StreamPort {
     /// The connection is gone.
     func lost() { end(failure: .linkLost, code: nil) }
 
-    private func fail() { end(failure: .malformed, code: .internalError) }
+    private func fail(_ failure: ForwardFailure = .malformed) { end(failure: failure, code: .internalError) }
 
     private func closeIfOver() {
         // What has come of an answer is still to be read; of a request that is answered nobody wants the rest.
@@ -169,7 +184,7 @@ final class FrameStream: StreamPort {
     private func end(failure: ForwardFailure?, code: StreamCode?) {
         guard !isClosed else { return }
         isClosed = true
-        if let code { carrier.cancel(self, code) }
+        if let code, isAnnounced { carrier.cancel(self, code) }
         carrier.forget(self)
         inbox = []
         outbox = []

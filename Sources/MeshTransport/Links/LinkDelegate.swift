@@ -54,7 +54,7 @@ package enum ForwardFailure: Error, Hashable, Sendable {
     case refusedStream
     /// The peer drains: another candidate may be tried.
     case goaway
-    /// RST_STREAM with this HTTP/2 error code.
+    /// The peer ended the stream, with this code of HTTP/2.
     case reset(UInt32)
     case linkLost
     /// No established link in this direction.
@@ -62,7 +62,9 @@ package enum ForwardFailure: Error, Hashable, Sendable {
     /// This side cancelled.
     case cancelled
     case bodyTooLarge
+    /// Path and fields are more than a link carries.
+    case headTooLarge
     case timeout
-    /// Bytes that are no HTTP/2 answer.
+    /// Bytes that are no answer.
     case malformed
 }
