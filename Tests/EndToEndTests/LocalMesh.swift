@@ -29,7 +29,11 @@ struct LocalMesh {
         let file = topology.hasPrefix("/") ? topology : "\(Products.root)/\(topology)"
         let child = try ChildProcess(
             Products.aisbf,
-            ["local", "up", file, "--state-dir", "\(directory.path)/s", "--worker-speed", "\(workerSpeed)"])
+            [
+                "local", "up", file, "--state-dir", "\(directory.path)/s", "--worker-speed", "\(workerSpeed)",
+                // What is gone is to be said at once here.
+                "--hold-seconds", "0",
+            ])
         let code = await child.exitCode(within: 90)
         let output = child.output
         guard code == 0 else {

@@ -54,13 +54,18 @@ final class LinkLog: LinkDelegate {
 
     let state = Mutex(State())
     let serve: @Sendable (IncomingForward) -> Void
+    private let linked: @Sendable (Link) -> Void
 
-    init(serve: @escaping @Sendable (IncomingForward) -> Void) { self.serve = serve }
+    init(linked: @escaping @Sendable (Link) -> Void = { _ in }, serve: @escaping @Sendable (IncomingForward) -> Void) {
+        self.linked = linked
+        self.serve = serve
+    }
 
     func read<Value: Sendable>(_ body: (State) -> Value) -> Value { state.withLock { body($0) } }
 
     func linkEstablished(_ link: Link, descriptor: VerifiedRecord, clockOffsetMs: Int64) {
         state.withLock { $0.established.append(link) }
+        linked(link)
     }
     func linkFrame(_ link: Link, _ frame: Aisbf_Mesh_V1_LinkFrame, _ ticket: FrameTicket) {
         state.withLock {
@@ -123,7 +128,7 @@ struct LinkNode {
     static func start(
         network: NetworkID = network, admission: LinkAdmission = LinkAdmission(isOpen: true), wrongPin: Bool = false,
         timing: LinkEndpoint.Timing = .init(), protocols: [LinkProtocol] = LinkProtocol.allCases,
-        shows: @escaping @Sendable () -> Bool = { true },
+        shows: @escaping @Sendable () -> Bool = { true }, linked: @escaping @Sendable (Link) -> Void = { _ in },
         serve: @escaping @Sendable (IncomingForward) -> Void = { _ in }
     ) async throws -> LinkNode {
         let key = SigningKey.random()
@@ -137,7 +142,7 @@ struct LinkNode {
             version: RecordVersion(epoch: RecordVersion.epoch(at: wall), sequence: 1), issued: wall,
             expires: wall.advanced(byMilliseconds: 3_600_000), body: RecordBody.bytes(of: body)
         ).signed(by: key, cryptography: Sodium.shared)
-        let log = LinkLog(serve: serve)
+        let log = LinkLog(linked: linked, serve: serve)
         let endpoint = try LinkEndpoint(
             configuration: .init(
                 signer: key, network: network, cryptography: Sodium.shared, identity: identity, admission: admission,

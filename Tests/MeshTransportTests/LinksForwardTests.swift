@@ -140,6 +140,33 @@ import Testing
         await server.stop()
     }
 
+    /// As soon as a side holds the link for one, the other must not take its request for a stranger's.
+    @Test(arguments: LinkProtocol.allCases)
+    func aForwardAtTheFirstMomentIsAnswered(_ way: LinkProtocol) async throws {
+        let serve: @Sendable (IncomingForward) -> Void = { forward in
+            forward.respond(status: 200, headers: [])
+            forward.end()
+        }
+        for _ in 0..<10 {
+            let answers = [AnswerLog(), AnswerLog()]
+            let started = MutexBox(0)
+            let ask: @Sendable (Link) -> Void = { link in
+                guard link.opensForwards else { return }
+                started.update { $0 += 1 }
+                _ = link.openForward(headers: [], body: ByteBuffer(), receiver: answers[link.dialled ? 0 : 1])
+            }
+            let dialler = try await LinkNode.start(protocols: [way], linked: ask, serve: serve)
+            let server = try await LinkNode.start(protocols: [way], linked: ask, serve: serve)
+            dialler.endpoint.dial(address: server.address, expected: server.key.publicKey)
+            await eventually("both linked") { started.value == (way == .frames ? 2 : 1) }
+            for answer in answers.prefix(started.value) {
+                await eventually("answer") { answer.read { $0.ends } == [nil] }
+            }
+            await dialler.stop()
+            await server.stop()
+        }
+    }
+
     /// A buyer chooses how long his path is. It ends his request and nobody else's.
     @Test func aHeadThatIsTooLargeEndsItsForwardOnly() async throws {
         let (dialler, server, link) = try await LinkNode.pair(.frames) { forward in

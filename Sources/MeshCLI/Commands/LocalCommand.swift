@@ -23,16 +23,22 @@ struct LocalCommand: AsyncParsableCommand {
         @OptionGroup var place: Place
         @Flag(help: "Stay until Ctrl-C, then stop everything.") var foreground = false
         @Option(help: "Tokens per second of demo workers, 0 = as fast as possible.") var workerSpeed: Int?
+        @Option(help: "How long requests wait for workers that have just left, 0 = not at all (default 30).")
+        var holdSeconds: Int?
         @Option(help: "Ask through this node once, streamed, and show the answer.") var showAnswer: String?
         @OptionGroup var output: OutputOptions
 
         func validate() throws {
             if let workerSpeed, workerSpeed < 0 { throw ValidationError("--worker-speed must not be negative") }
+            if let holdSeconds, !(0...300).contains(holdSeconds) {
+                throw ValidationError("--hold-seconds takes 0 to 300")
+            }
         }
 
         func run() async throws {
             var mesh = try place.mesh()
             mesh.workerSpeed = workerSpeed
+            mesh.holdSeconds = holdSeconds
             guard foreground else { return try await up(mesh) }
             // From here on Ctrl-C is an event: whatever was started is stopped.
             do {

@@ -66,6 +66,7 @@ extension LocalMesh {
                 "listen": .string("127.0.0.1:\(node.linkPort)"),
                 "advertise": .array([.string("127.0.0.1:\(node.linkPort)")]),
             ]),
+            "market": .object(["hold_seconds": holdSeconds.map { .integer(Int64($0)) } ?? .null]),
             // Everything of such a mesh is on this machine.
             "upstream": .object(["allow_private_addresses": .array([.string("127.0.0.0/8"), .string("::1")])]),
             "mesh": .object([

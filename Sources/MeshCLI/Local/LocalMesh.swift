@@ -9,6 +9,8 @@ struct LocalMesh {
     let directory: String
     /// Overrides the demo backend's speed, tokens per second.
     var workerSpeed: Int?
+    /// Overrides the nodes' `market.hold_seconds`.
+    var holdSeconds: Int?
     /// Lines of progress; standard error, so that `--json` stays clean.
     var progress: @Sendable (String) -> Void = { Console.error($0) }
 

@@ -186,6 +186,8 @@ final class FrameCarrier: ChannelInboundHandler, LinkCarrier {
 
     func open(_ reader: any StreamReader) {
         guard context != nil, nextStream <= StreamFrameHead.lastStream - 2 else { return reader.closed(.linkLost) }
+        // What the link's own stream was given before comes before: this side's proof, without which nothing may be opened.
+        while let own = streams[0], own.sendNext() {}
         let stream = FrameStream(nextStream, StreamLedger(.opener), carrier: self)
         nextStream += 2
         streams[stream.number] = stream

@@ -43,8 +43,14 @@ final class HTTP2Carrier: ChannelInboundHandler, LinkCarrier {
         }
     }
 
+    /// Behind what streams have written in this turn: its answer tells that the peer has read that.
     func ping(_ number: UInt64) {
-        send(HTTP2Frame(streamID: .rootStream, payload: .ping(HTTP2PingData(withInteger: number), ack: false)))
+        guard let eventLoop = context?.eventLoop else { return }
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        eventLoop.execute {
+            let data = HTTP2PingData(withInteger: number)
+            bound.value.send(HTTP2Frame(streamID: .rootStream, payload: .ping(data, ack: false)))
+        }
     }
 
     func refuseStreams() {
