@@ -182,8 +182,6 @@ final class FrameCarrier: ChannelInboundHandler, LinkCarrier {
 
     // MARK: What goes
 
-    func openLinkStream() {}
-
     func open(_ reader: any StreamReader) {
         guard context != nil, nextStream <= StreamFrameHead.lastStream - 2 else { return reader.closed(.linkLost) }
         // What the link's own stream was given before comes before: this side's proof, without which nothing may be opened.
@@ -249,11 +247,14 @@ final class FrameCarrier: ChannelInboundHandler, LinkCarrier {
 
     /// `stream` has bytes to send and credit for some.
     func line(_ stream: FrameStream) {
-        if !stream.isInLine {
-            stream.isInLine = true
-            line.append(stream)
-        }
+        enqueue(stream)
         scheduleFlush()
+    }
+
+    private func enqueue(_ stream: FrameStream) {
+        guard !stream.isInLine else { return }
+        stream.isInLine = true
+        line.append(stream)
     }
 
     /// One flush per turn of the event loop, however many streams wrote.
@@ -270,19 +271,13 @@ final class FrameCarrier: ChannelInboundHandler, LinkCarrier {
         // A frame of each in turn, and no more at once than the socket's buffer is worth.
         while context.channel.isWritable, output.readableBytes < Limits.linkTurnBytes, let stream = line.popFirst() {
             stream.isInLine = false
-            if stream.sendNext() { line(again: stream) }
+            if stream.sendNext() { enqueue(stream) }
         }
         guard output.readableBytes > 0 else { return }
         let bytes = output
         output = ByteBuffer()
         context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
         if !line.isEmpty, context.channel.isWritable { scheduleFlush() }
-    }
-
-    private func line(again stream: FrameStream) {
-        guard !stream.isInLine else { return }
-        stream.isInLine = true
-        line.append(stream)
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {

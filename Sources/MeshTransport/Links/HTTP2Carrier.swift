@@ -24,10 +24,7 @@ final class HTTP2Carrier: ChannelInboundHandler, LinkCarrier {
 
     func start(multiplexer: NIOHTTP2Handler.StreamMultiplexer) {
         self.multiplexer = multiplexer
-        openLinkStream()
-    }
-
-    func openLinkStream() {
+        // The dialler's link stream; whoever accepted gets it opened.
         if connection.dialled { open(LinkStream(connection: connection, path: LinkConnection.linkPath)) }
     }
 

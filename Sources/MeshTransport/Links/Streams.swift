@@ -29,8 +29,6 @@ protocol StreamPort: AnyObject {
 /// The way in which a link's streams share its connection.
 protocol LinkCarrier: AnyObject {
     var way: LinkProtocol { get }
-    /// The dialler's link stream; whoever accepted gets it opened.
-    func openLinkStream()
     /// - Parameter reader: hears `opened`, or `closed` with what prevented it.
     func open(_ reader: any StreamReader)
     /// The answer comes as `LinkConnection.ponged`.
