@@ -115,7 +115,7 @@ struct RequestMeter {
     /// there is more in a request than its text.
     private func learn(_ totals: AnswerTotals?, of place: (any Place)?) {
         guard isChat, let model = place?.model, let counted = totals?.promptTokens else { return }
-        policies.learn(model: model, estimate: request.content.facts.tokens, counted: counted)
+        policies.learn(model: model, estimate: { request.content.facts.tokens }, counted: counted)
     }
 
     private func took(_ amounts: UsageAmounts) -> UsageAmounts {

@@ -97,6 +97,9 @@ package struct PolicyDesk: Sendable {
 
     package mutating func ended(_ key: CandidateKey) { change(key) { $0.underWay = max($0.underWay - 1, 0) } }
 
+    /// Whether the prompt of a request that was answered is worth counting.
+    package mutating func wantsPrompt(of model: String) -> Bool { ratios.wants(model) }
+
     /// How many tokens the prompt of a request had, by whoever answered it.
     package mutating func learn(model: String, estimate: Int64, counted: Int64) {
         ratios.learn(model: model, estimate: estimate, counted: counted)

@@ -10,7 +10,14 @@ package struct TokenRatios: Sendable {
         /// In 1,024ths.
         var value: Int64 = 1_024
         var seen: Int64 = 0
+        /// Requests that taught nothing since the last one that did.
+        var passed = 0
     }
+
+    /// What a new request shows counts for one in so many.
+    private static let memory: Int64 = 16
+    /// Of the requests for a model that is known, one in so many teaches.
+    private static let sampling = 16
 
     private let limit: Int
     private var ratios = DenseTable<String, Ratio>()
@@ -18,6 +25,16 @@ package struct TokenRatios: Sendable {
     package init(limit: Int = Limits.tokenRatios) { self.limit = limit }
 
     package var count: Int { ratios.count }
+
+    /// Whether the next request for the model is worth counting. To read a prompt costs more than all else that is done with
+    /// it, and one in a while says as much of a model that is known.
+    package mutating func wants(_ model: String) -> Bool {
+        ratios.update(model) { ratio in
+            guard ratio.seen >= Self.memory else { return true }
+            ratio.passed = (ratio.passed + 1) % Self.sampling
+            return ratio.passed == 0
+        } ?? true
+    }
 
     /// A request whose input was estimated at `estimate` tokens had `counted`.
     package mutating func learn(model: String, estimate: Int64, counted: Int64) {
@@ -29,7 +46,7 @@ package struct TokenRatios: Sendable {
         }
         let sample = min(max(counted * 1_024 / estimate, 512), 2_048)
         ratios.update(model, from: Ratio()) { ratio in
-            ratio.seen = min(ratio.seen + 1, 16)
+            ratio.seen = min(ratio.seen + 1, Self.memory)
             let step = sample - ratio.value
             // Rounded away from zero, so that a small lasting difference is learnt too.
             ratio.value += (step + (step < 0 ? 1 - ratio.seen : ratio.seen - 1)) / ratio.seen

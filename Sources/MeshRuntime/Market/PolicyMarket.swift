@@ -136,8 +136,11 @@ package final class PolicyMarket: Sendable {
 
     func ended(_ key: CandidateKey) { state.withLock { $0.desk.ended(key) } }
 
-    /// A worker told how many tokens a prompt had that was estimated.
-    package func learn(model: String, estimate: Int64, counted: Int64) {
+    /// A worker told how many tokens a prompt had.
+    /// - Parameter estimate: reads the prompt; asked outside the lock, and only where something is learnt from it.
+    package func learn(model: String, estimate: () -> Int64, counted: Int64) {
+        guard state.withLock({ $0.desk.wantsPrompt(of: model) }) else { return }
+        let estimate = estimate()
         state.withLock { $0.desk.learn(model: model, estimate: estimate, counted: counted) }
     }
 

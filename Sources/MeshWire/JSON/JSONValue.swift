@@ -66,15 +66,13 @@ package indirect enum JSONValue: Hashable, Sendable {
         return Self.integer(ofNumberText: text.utf8)
     }
 
-    /// Reads the integer part of a JSON number; exponents are refused, because nothing here is that large.
+    /// Reads the integer part of a JSON number; exponents are refused, because nothing here is that large. Other modules
+    /// get it for their own kinds of bytes: asked through the protocol, each digit would cost as much as the rest.
+    @inlinable
     package static func integer(ofNumberText text: some Collection<UInt8>) -> Int64? {
         var value: Int64 = 0
-        var negative = false
-        for (index, byte) in text.enumerated() {
-            if index == 0, byte == UInt8(ascii: "-") {
-                negative = true
-                continue
-            }
+        let negative = text.first == UInt8(ascii: "-")
+        for byte in negative ? text.dropFirst() : text[...] {
             if byte == UInt8(ascii: ".") { break }
             guard byte &- 0x30 < 10 else { return nil }
             let (product, overflow) = value.multipliedReportingOverflow(by: 10)

@@ -50,6 +50,18 @@ import Testing
         #expect((1_009...1_012).contains(ratios.tokens(1_000, of: "m")))
     }
 
+    /// In the beginning each request teaches, later one in sixteen; of a model that nothing is known of, the next one.
+    @Test func aKnownModelIsCountedOnceInAWhile() {
+        var ratios = TokenRatios()
+        var counted = 0
+        for _ in 0..<16 + 160 where ratios.wants("m") {
+            counted += 1
+            ratios.learn(model: "m", estimate: 1_000, counted: 1_200)
+        }
+        #expect(counted == 16 + 10)
+        #expect(ratios.wants("other") && ratios.count == 1)
+    }
+
     /// What workers tell of prompts is known to the next decision.
     @Test func theDeskLearns() {
         var desk = PolicyDesk(Market([Market.Offer(id: "lab")]).catalog, turn: 0)
