@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .DEFAULT_GOAL := help
 
-.PHONY: demo-failover help setup venv build run test test-release bench soak fuzz clients lint fmt clean
+.PHONY: demo-failover help setup venv build run dist test test-release bench soak fuzz clients lint fmt clean
 
 SWIFT ?= swift
 VENV := .build/venv
@@ -12,6 +12,9 @@ VENV := .build/venv
 # once and nothing is fetched after that.
 PYTHON_PACKAGES := openai anthropic websockets langchain-openai langchain-anthropic litellm pydantic-ai-slim schemathesis
 VENV_READY := $(VENV)/ready-$(shell echo $(PYTHON_PACKAGES) | tr ' ' '+')
+# One set of flags for all that is built for use: every other one would be compiled anew. The executable needs no Swift where
+# it runs.
+RELEASE := -c release --static-swift-stdlib
 TOPOLOGY ?= Topology/triangle.yaml
 SHOW ?= b
 
@@ -67,13 +70,19 @@ $(VENV_READY):
 	touch $@
 
 build: setup ## release build
-	@$(SWIFT) build -c release --product aisbf
+	@echo "Building aisbf (the first time this takes about ten minutes on two cores; the lines below are swift build's own)"
+	$(SWIFT) build $(RELEASE) --product aisbf
 
 run: build ## three nodes on this machine, one streamed answer through node b, then stays up
-	@exec $$($(SWIFT) build -c release --show-bin-path)/aisbf local up $(TOPOLOGY) --foreground --show-answer $(SHOW)
+	@exec $$($(SWIFT) build $(RELEASE) --show-bin-path)/aisbf local up $(TOPOLOGY) --foreground --show-answer $(SHOW)
+
+DIST ?= dist
+
+dist: build ## a tarball and a Debian package that need no Swift, in dist/ (DIST=…)
+	@Packaging/dist.sh "$$($(SWIFT) build $(RELEASE) --show-bin-path)/aisbf" $(DIST)
 
 demo-failover: build ## kill the worker that serves, before and after its first word, and show what the buyer saw
-	@exec $$($(SWIFT) build -c release --show-bin-path)/aisbf local failover Topology/pool.yaml
+	@exec $$($(SWIFT) build $(RELEASE) --show-bin-path)/aisbf local failover Topology/pool.yaml
 
 test: setup ## build and run every test
 	@$(MAKE) --no-print-directory venv & python=$$!
@@ -89,7 +98,7 @@ test: setup ## build and run every test
 # The optimiser has its own faults, and nodes in the field run what it made. Not part of `make test`: a release build takes
 # longer than all end-to-end tests.
 test-release: setup venv ## the end-to-end tests with the executable as it is released (TESTS=name for some of them)
-	@$(SWIFT) build -c release --product aisbf
+	@$(SWIFT) build $(RELEASE) --product aisbf
 	$(SWIFT) build --build-tests
 	AISBF_TEST_CONFIGURATION=release Tests/run.sh $(SWIFT) test --skip-build --no-parallel --filter '^EndToEndTests\..*$(TESTS)'
 
@@ -104,16 +113,19 @@ clients: setup ## the Codex CLI, Claude Code and llm at a node; writes their tab
 
 bench: setup ## measure this machine (release build; needs nginx)
 	@command -v nginx >/dev/null || { echo "nginx is missing: apt-get install nginx-light" >&2; exit 1; }
-	$(SWIFT) build -c release --product aisbf
+	$(SWIFT) build $(RELEASE) --product aisbf
 	mkdir -p Benchmarks/results
-	$(SWIFT) run -c release mesh-bench translate
-	$(SWIFT) run -c release mesh-bench run --json Benchmarks/results/latest.json
+	$(SWIFT) build $(RELEASE) --product mesh-bench
+	cc -O2 -fno-builtin -shared -fPIC -o .build/counters.so Benchmarks/counters/counters.c -ldl
+	bench=$$($(SWIFT) build $(RELEASE) --show-bin-path)/mesh-bench
+	$$bench translate
+	$$bench run --counters .build/counters.so --json Benchmarks/results/latest.json
 
 SOAK_SECONDS ?= 600
 
 soak: setup ## ten minutes of lost workers, slow buyers and rotated tokens; fails when anything is left over (SOAK_SECONDS=…)
-	@$(SWIFT) build -c release --product aisbf
-	$(SWIFT) run -c release mesh-bench soak --seconds $(SOAK_SECONDS)
+	@$(SWIFT) build $(RELEASE) --product aisbf
+	$(SWIFT) run $(RELEASE) mesh-bench soak --seconds $(SOAK_SECONDS)
 
 fuzz: setup ## hostile input for FUZZ_SECONDS (60) per target; TARGET=name for one
 	@SWIFT=$(SWIFT) FUZZ_SECONDS=$${FUZZ_SECONDS:-60} TARGET=$(TARGET) Fuzz/run.sh

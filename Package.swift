@@ -212,6 +212,7 @@ let package = Package(
             "MeshRuntimeTests",
             [
                 "MeshRuntime", "MeshStore", "MeshAccounting", "MeshSessions", "MeshGossip", "MeshModel", .log,
+                .nio("NIOCore"), .nio("NIOPosix"),
             ]),
         tests(
             "MeshGatewayTests",

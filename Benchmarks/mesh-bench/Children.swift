@@ -8,7 +8,8 @@ final class Children: Sendable {
     private let pids = Mutex<[Int32]>([])
 
     /// Starts a program whose output goes to `output`.
-    func start(_ arguments: [String], output: String) throws -> Int32 {
+    /// - Parameter environment: what it has beside this process's own.
+    func start(_ arguments: [String], output: String, environment added: [String: String] = [:]) throws -> Int32 {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
@@ -16,6 +17,7 @@ final class Children: Sendable {
         posix_spawn_file_actions_addopen(&actions, 1, output, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
         posix_spawn_file_actions_addopen(&actions, 2, output + ".err", O_WRONLY | O_CREAT | O_TRUNC, 0o600)
         let environment = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("AISBF_") }
+            .merging(added) { $1 }
         var argv = arguments.map { strdup($0) } + [nil]
         var envp = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
         defer {

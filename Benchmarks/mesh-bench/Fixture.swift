@@ -18,7 +18,10 @@ struct Fixture: Sendable {
     let targets: [Path: LoadTarget]
     let streamTargets: [Path: LoadTarget]
 
-    static func make(binary: String, folder: String, group: MultiThreadedEventLoopGroup) async throws -> Fixture {
+    /// - Parameter counters: what is loaded in front of the nodes and counts.
+    static func make(
+        binary: String, folder: String, group: MultiThreadedEventLoopGroup, counters: String? = nil
+    ) async throws -> Fixture {
         let loadLoop = group.next()
         let mockLoop = group.next()
         let pacer = try await Pacer.start(on: mockLoop)
@@ -26,8 +29,8 @@ struct Fixture: Sendable {
         guard let backendPort = backend.localAddress?.port else { throw BenchError("the mock backend has no port") }
         let nginx = try await Nginx.start(folder: folder, backend: backendPort)
 
-        var node = try await BenchNode.initialised("a", binary: binary, folder: folder)
-        var linked = try await BenchNode.initialised("b", binary: binary, folder: folder)
+        var node = try await BenchNode.initialised("a", binary: binary, folder: folder, counters: counters)
+        var linked = try await BenchNode.initialised("b", binary: binary, folder: folder, counters: counters)
         try node.configure(peers: [], allow: [linked.id])
         try linked.configure(peers: ["\(node.id)@127.0.0.1:\(node.linkPort)"], allow: [node.id])
         _ = try await node.start()

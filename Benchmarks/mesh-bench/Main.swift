@@ -19,6 +19,11 @@ struct Run: AsyncParsableCommand {
     @Option(help: "Seconds of one measured interval.") var seconds = 5
     @Option(help: "Intervals per figure; the median counts.") var runs = 3
     @Option(help: "The node's binary.") var aisbf = ".build/release/aisbf"
+    @Option(
+        help:
+            "What counts allocations, copies and calls of the kernel, built from Benchmarks/counters (default: not counted)."
+    )
+    var counters: String?
     @Option(help: "Write figures and raw samples to this file.") var json: String?
 
     func validate() throws {
@@ -54,6 +59,9 @@ struct Run: AsyncParsableCommand {
         var phases = Phases(fixture: fixture, seconds: seconds, runs: runs)
         let load = ProcessFigures.loadAverage()
         try await measure(&phases, fixture: fixture)
+        if let counters {
+            try await Counting.measure(&phases, library: counters, wanted: Set(chosen), binary: aisbf, group: group)
+        }
         let report = Report(phases: phases, chosen: Set(chosen))
         print(report.table)
         for problem in phases.problems { print("problem: \(problem)") }

@@ -9,17 +9,22 @@ struct BenchNode: Sendable {
     var folder: String
     var apiPort: Int
     var linkPort: Int
+    /// What is loaded in front of it and counts.
+    var counters: String?
     var id = ""
     var pid: Int32 = 0
 
     var dataFolder: String { "\(folder)/\(name)" }
+    var countersFile: String { dataFolder + ".counters" }
     private var configuration: String { "\(folder)/\(name).json" }
 
     /// Creates the data directory and the node's keys.
-    static func initialised(_ name: String, binary: String, folder: String) async throws -> BenchNode {
+    static func initialised(
+        _ name: String, binary: String, folder: String, counters: String? = nil
+    ) async throws -> BenchNode {
         var node = BenchNode(
             binary: binary, name: name, folder: folder, apiPort: try Loopback.freePort(),
-            linkPort: try Loopback.freePort())
+            linkPort: try Loopback.freePort(), counters: counters)
         try node.configure(peers: [], allow: [])
         let text = try await Children.shared.output(
             of: [binary, "node", "init", "--config", node.configuration, "--json"], in: folder)
@@ -46,7 +51,8 @@ struct BenchNode: Sendable {
     mutating func start() async throws -> Double {
         let begin = Clock.now()
         pid = try Children.shared.start(
-            [binary, "node", "run", "--config", configuration], output: dataFolder + ".log")
+            [binary, "node", "run", "--config", configuration], output: dataFolder + ".log",
+            environment: counters.map { ["LD_PRELOAD": $0, "MESH_COUNTERS": countersFile] } ?? [:])
         let port = apiPort
         _ = try await waiting(for: "node \(name) to answer", every: 2) {
             Loopback.get("/health", port: port)?.status == 200 ? true : nil

@@ -121,8 +121,10 @@ struct Phases {
     }
 
     /// Load on `target` for a while; CPU time in microseconds of the process `pid` and of this one.
+    /// - Parameter interval: told when what is measured begins, with true, and when it ends.
     func closedLoop(
-        _ target: LoadTarget, pid: Int32, connections: Int, milliseconds: Int, streams: Bool
+        _ target: LoadTarget, pid: Int32, connections: Int, milliseconds: Int, streams: Bool,
+        during interval: (Bool) throws -> Void = { _ in }
     ) async throws -> (Recorder.Totals, cpu: Double, own: Double) {
         let recorder = Recorder()
         if streams { recorder.begin() }
@@ -133,12 +135,14 @@ struct Phases {
             try await Task.sleep(for: .milliseconds(150))
         }
         recorder.begin()
+        try interval(true)
         let cpu = ProcessFigures.cpuMicroseconds(pid)
         let own = ProcessFigures.cpuMicroseconds(getpid())
         try await Task.sleep(for: .milliseconds(milliseconds))
         let used = ProcessFigures.cpuMicroseconds(pid) - cpu
         let ownUsed = ProcessFigures.cpuMicroseconds(getpid()) - own
         let totals = recorder.end()
+        try interval(false)
         await LoadGenerator.close(channels, recorder: recorder)
         return (totals, used, ownUsed)
     }

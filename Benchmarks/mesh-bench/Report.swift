@@ -29,6 +29,7 @@ struct Report {
         if chosen.contains("P10") { bulk() }
         failures()
         if chosen.contains("R5") { leaving() }
+        counted()
     }
 
     private mutating func add(_ id: String, _ what: String, _ goal: String, _ measured: String, _ met: Bool) {
@@ -158,6 +159,21 @@ struct Report {
             add(
                 "R5", "buyer gone: \(what) told, p50 / p99", "p99 <= 500 ms", "\(text(p50, 1)) / \(text(p99, 1)) ms",
                 p99 <= 500)
+        }
+    }
+
+    /// What a request, or a chunk, costs in numbers that no other program on the machine changes.
+    private mutating func counted() {
+        for gate in Counting.gates {
+            guard let allocations = phases.median(gate.phase, .node, "allocations"),
+                let calls = phases.median(gate.phase, .node, "kernel_calls"),
+                let copied = phases.median(gate.phase, .node, "copied_per_byte")
+            else { continue }
+            add(
+                gate.figure, "\(gate.what): allocations, kernel calls",
+                "<= \(gate.allocations), \(text(gate.calls, 1))",
+                "\(text(allocations, 1)), \(text(calls, 2)) (each body byte copied \(text(copied, 1)) x)",
+                allocations <= Double(gate.allocations) && calls <= gate.calls)
         }
     }
 

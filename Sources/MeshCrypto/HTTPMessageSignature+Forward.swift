@@ -78,41 +78,109 @@ package enum ForwardSignature {
 
     package static let label = "aisbf"
 
+    /// A request that is to be signed.
+    package struct Unsigned: Sendable {
+        package var fields: ForwardFields
+        package var profile: Profile
+        package var method: String
+        package var path: String
+        package var contentDigest: [UInt8]
+        package var nonce: String
+
+        /// - Parameters:
+        ///   - contentDigest: SHA-256 of what the profile covers of the body.
+        ///   - nonce: fresh, printable, without quotes and backslashes.
+        package init(
+            fields: ForwardFields, profile: Profile = .whole, method: String = "POST", path: String,
+            contentDigest: [UInt8], nonce: String
+        ) {
+            self.fields = fields
+            self.profile = profile
+            self.method = method
+            self.path = path
+            self.contentDigest = contentDigest
+            self.nonce = nonce
+        }
+    }
+
+    /// What a signature's bytes are.
+    enum Algorithm: String {
+        /// RFC 8032.
+        case alone = "ed25519"
+        /// That of a tree in which the request is, with the way to its root (`SharedSignature`).
+        case shared = "ed25519-tree"
+    }
+
     /// The headers of a signed forward: the fields, the digest and both signature headers, in lower case.
-    /// - Parameters:
-    ///   - contentDigest: SHA-256 of what the profile covers of the body.
-    ///   - lifetimeMs: at most `Limits.forwardLifetimeMs`, in whole seconds.
-    ///   - nonce: fresh, printable, without quotes and backslashes.
+    /// - Parameter lifetimeMs: at most `Limits.forwardLifetimeMs`, in whole seconds.
     package static func sign(
-        fields: ForwardFields, profile: Profile = .whole, method: String = "POST", path: String,
-        contentDigest: [UInt8], signer: some MessageSigner, created: Timestamp,
-        lifetimeMs: Int64 = Limits.forwardLifetimeMs, nonce: String
+        _ request: Unsigned, signer: some MessageSigner, created: Timestamp,
+        lifetimeMs: Int64 = Limits.forwardLifetimeMs
     ) -> [(name: String, value: String)] {
-        var headers: [(name: String, value: String)] = [
-            (profile.digestField, ContentDigest.value(sha256: contentDigest)),
-            ("aisbf-request-id", fields.requestID), ("aisbf-attempt", String(fields.attempt)),
-            ("aisbf-dest", KeyText.node.text(fields.destination.bytes)), ("aisbf-principal", fields.principal),
-            ("aisbf-spend", fields.spend), ("aisbf-max-hops", String(fields.maxHops)),
-        ]
-        let lifetime = min(max(lifetimeMs, 1_000), Limits.forwardLifetimeMs) / 1_000
-        let parameters = HTTPMessageSignature.Parameters(
-            created: created.seconds, expires: created.seconds + lifetime, nonce: nonce,
-            keyID: KeyText.node.text(signer.publicKey.bytes), algorithm: "ed25519", tag: profile.tag)
-        let (input, signature) = HTTPMessageSignature.sign(
-            components: [(name: "@method", value: method), (name: "@path", value: path)] + headers,
-            parameters: parameters, label: label, signer: signer)
-        headers.append(("signature-input", input))
-        headers.append(("signature", signature))
-        return headers
+        let draft = Draft(request, .alone, signer.publicKey, created, lifetimeMs)
+        return draft.headers(signature: signer.sign(draft.base))
+    }
+
+    /// The headers of each, in order, with one signature for all of them. One request alone is signed as it would be anyway.
+    /// - Parameter requests: at most `Limits.sharedSignatureMessages`.
+    package static func sign(
+        together requests: [Unsigned], signer: some MessageSigner, created: Timestamp,
+        lifetimeMs: Int64 = Limits.forwardLifetimeMs
+    ) -> [[(name: String, value: String)]] {
+        guard requests.count > 1 else {
+            return requests.map { sign($0, signer: signer, created: created, lifetimeMs: lifetimeMs) }
+        }
+        let drafts = requests.map { Draft($0, .shared, signer.publicKey, created, lifetimeMs) }
+        let tree = SignatureTree(of: drafts.map(\.base))
+        let signature = signer.sign(tree.message)
+        return drafts.enumerated().map { index, draft in
+            draft.headers(signature: SharedSignature(signature: signature, proof: tree.proof(of: index)).bytes)
+        }
+    }
+
+    /// All of a request but its signature.
+    private struct Draft {
+        private let headers: [(name: String, value: String)]
+        private let serialized: String
+        let base: [UInt8]
+
+        init(
+            _ request: Unsigned, _ algorithm: Algorithm, _ signer: PublicKey, _ created: Timestamp, _ lifetimeMs: Int64
+        ) {
+            let fields = request.fields
+            headers = [
+                (request.profile.digestField, ContentDigest.value(sha256: request.contentDigest)),
+                ("aisbf-request-id", fields.requestID), ("aisbf-attempt", String(fields.attempt)),
+                ("aisbf-dest", KeyText.node.text(fields.destination.bytes)), ("aisbf-principal", fields.principal),
+                ("aisbf-spend", fields.spend), ("aisbf-max-hops", String(fields.maxHops)),
+            ]
+            let lifetime = min(max(lifetimeMs, 1_000), Limits.forwardLifetimeMs) / 1_000
+            let components =
+                [(name: "@method", value: request.method), (name: "@path", value: request.path)] + headers
+            serialized = HTTPMessageSignature.serialize(
+                components: components.map(\.name),
+                parameters: .init(
+                    created: created.seconds, expires: created.seconds + lifetime, nonce: request.nonce,
+                    keyID: KeyText.node.text(signer.bytes), algorithm: algorithm.rawValue, tag: request.profile.tag))
+            base = HTTPMessageSignature.base(components: components, serialized: serialized)
+        }
+
+        func headers(signature: [UInt8]) -> [(name: String, value: String)] {
+            headers + [
+                ("signature-input", ForwardSignature.label + "=" + serialized),
+                ("signature", HTTPMessageSignature.header(signature: signature, label: ForwardSignature.label)),
+            ]
+        }
     }
 
     /// Checks form, profile, body digest, times and signature, cheapest first. The nonce is the caller's to remember.
+    /// - Parameter shared: knows the shared signatures that hold; nil where a request has to have its own.
     package static func verify(
         headers: [(String, String)], profile: Profile = .whole, method: String, path: String, bodyDigest: [UInt8],
-        now: Timestamp
+        shared: SharedSignatureChecks? = nil, now: Timestamp
     ) -> Result<VerifiedForward, ForwardSignatureError> {
         do throws(ForwardSignatureError) {
-            return .success(try check(headers, profile, method, path, bodyDigest, now))
+            return .success(try check(headers, profile, method, path, bodyDigest, shared, now))
         } catch {
             return .failure(error)
         }
@@ -120,7 +188,7 @@ package enum ForwardSignature {
 
     private static func check(
         _ headers: [(String, String)], _ profile: Profile, _ method: String, _ path: String, _ bodyDigest: [UInt8],
-        _ now: Timestamp
+        _ shared: SharedSignatureChecks?, _ now: Timestamp
     ) throws(ForwardSignatureError) -> VerifiedForward {
         let components = profile.components
         var covered = [(name: "@method", value: method), (name: "@path", value: path)]
@@ -130,8 +198,8 @@ package enum ForwardSignature {
             let signature = HTTPMessageSignature.parseSignature(try single("signature", in: headers), label: label)
         else { throw .malformed }
         let parameters = input.parameters
-        guard input.label == label, input.components == components, parameters.algorithm == "ed25519",
-            parameters.tag == profile.tag
+        guard input.label == label, input.components == components, parameters.tag == profile.tag,
+            let algorithm = parameters.algorithm.flatMap(Algorithm.init(rawValue:))
         else { throw .profile }
         guard let created = parameters.created, let expires = parameters.expires, let nonce = parameters.nonce,
             (8...64).contains(nonce.utf8.count), case .success(let key)? = parameters.keyID.map(KeyText.node.parse),
@@ -144,7 +212,14 @@ package enum ForwardSignature {
         guard created * 1_000 <= now.milliseconds + Limits.clockOffsetMs else { throw .future }
         let fields = try fields(covered)
         let base = HTTPMessageSignature.base(components: covered, serialized: input.serialized)
-        guard Sodium.shared.verify(signature: signature, message: base, key: signer) else { throw .signature }
+        switch algorithm {
+        case .alone:
+            guard Sodium.shared.verify(signature: signature, message: base, key: signer) else { throw .signature }
+        case .shared:
+            guard let shared else { throw .profile }
+            guard let signature = SharedSignature(signature) else { throw .malformed }
+            guard shared.holds(signature, for: base, key: signer) else { throw .signature }
+        }
         return VerifiedForward(
             fields: fields, signer: signer, created: Timestamp(milliseconds: created * 1_000),
             expires: Timestamp(milliseconds: expires * 1_000), nonce: nonce)

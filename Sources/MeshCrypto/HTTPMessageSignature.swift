@@ -89,19 +89,21 @@ package enum HTTPMessageSignature {
     ) -> (input: String, signature: String) {
         let serialized = serialize(components: components.map(\.name), parameters: parameters)
         let signature = signer.sign(base(components: components, serialized: serialized))
-        return (
-            label + "=" + serialized, label + "=:" + String(decoding: Base64.text(signature), as: UTF8.self) + ":"
-        )
+        return (label + "=" + serialized, header(signature: signature, label: label))
     }
 
-    /// The 64 signature bytes in a `Signature` header whose only member is `label`.
+    /// The value of a `Signature` header with one member.
+    package static func header(signature: [UInt8], label: String) -> String {
+        label + "=:" + String(decoding: Base64.text(signature), as: UTF8.self) + ":"
+    }
+
+    /// The bytes in a `Signature` header whose only member is `label`.
     package static func parseSignature(_ header: String, label: String) -> [UInt8]? {
         let prefix = label + "=:"
         guard header.utf8.count <= Limits.signatureHeaderBytes, header.hasPrefix(prefix), header.utf8.last == 0x3A,
             header.utf8.count > prefix.utf8.count
         else { return nil }
-        let bytes = Base64.bytes(header.utf8.dropFirst(prefix.utf8.count).dropLast())
-        return bytes?.count == 64 ? bytes : nil
+        return Base64.bytes(header.utf8.dropFirst(prefix.utf8.count).dropLast())
     }
 
     /// Strict: one member, plain component names, each parameter at most once, only known ones, no spare space.

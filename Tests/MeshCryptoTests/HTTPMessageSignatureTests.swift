@@ -41,8 +41,9 @@ import Testing
         let fields = ForwardFields(
             requestID: "req-1", attempt: 2, destination: key.publicKey, principal: "owner-1", spend: "none", maxHops: 1)
         return ForwardSignature.sign(
-            fields: fields, path: "/mesh/v1/forward", contentDigest: Sodium.shared.sha256(Self.body), signer: key,
-            created: Self.now, nonce: "0123456789abcdef"
+            .init(
+                fields: fields, path: "/mesh/v1/forward", contentDigest: Sodium.shared.sha256(Self.body),
+                nonce: "0123456789abcdef"), signer: key, created: Self.now
         ).map { ($0.name, $0.value) }
     }
 
@@ -146,9 +147,9 @@ import Testing
         let digest = Sodium.shared.sha256(Array("x".utf8))
         for profile in ForwardSignature.Profile.allCases {
             let headers = ForwardSignature.sign(
-                fields: Self.fields(to: key.publicKey), profile: profile, path: "/p", contentDigest: digest,
-                signer: key,
-                created: Self.now, nonce: "0123456789"
+                .init(
+                    fields: Self.fields(to: key.publicKey), profile: profile, path: "/p", contentDigest: digest,
+                    nonce: "0123456789"), signer: key, created: Self.now
             ).map { ($0.name, $0.value) }
             for other in ForwardSignature.Profile.allCases {
                 // The other profile's digest field put in does not help either.

@@ -55,6 +55,37 @@ private struct Pair: Sendable {
         }
     }
 
+    /// Requests that leave together share a signature; each is answered with its own answer, and one that is given up
+    /// meanwhile hurts no other.
+    @Test func manyAtOnceAreAnsweredEachWithItsOwn() async throws {
+        try await Pair.open { pair in
+            let worker = try await pair.worker(at: pair.north)
+            try await pair.south.offers("lab/m1", to: pair.bob)
+            let buyers = 40
+            var connections: [RawConnection] = []
+            for _ in 0..<buyers { connections.append(try await RawConnection.open(port: pair.south.buyerPort)) }
+            for (number, connection) in connections.enumerated() {
+                connection.request(
+                    "POST", "/v1/chat/completions", key: pair.bob.key,
+                    body: Array(#"{"model":"lab/m1","x":"n\#(number)"}"#.utf8))
+                if number % 8 == 7 { connection.close() }
+            }
+            var asked = 0
+            while asked < buyers - buyers / 8 {
+                let frame = try await worker.next()
+                guard let document = frame.document, document["op"]?.text == "chat.completions",
+                    let number = document["payload"]?["x"]?.text
+                else { continue }
+                worker.answer(document, payload: #"{"id":"\#(number)"}"#)
+                if (Int(number.dropFirst()) ?? 0) % 8 != 7 { asked += 1 }
+            }
+            for (number, connection) in connections.enumerated() where number % 8 != 7 {
+                let reply = try await connection.reply()
+                #expect(reply.status == 200 && reply.text == #"{"id":"n\#(number)"}"#)
+            }
+        }
+    }
+
     @Test func aStreamFlowsAcrossAndACancelGoesBack() async throws {
         try await Pair.open { pair in
             let worker = try await pair.worker(at: pair.north)

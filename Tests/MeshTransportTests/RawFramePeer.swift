@@ -9,7 +9,7 @@ import NIOPosix
 import NIOSSL
 import Testing
 
-/// A peer that proves who it is as every other does, and then sends what it likes in frames of `aisbf-link/1`.
+/// A peer that proves who it is as every other does, and then sends what it likes in frames of `aisbf-link/2`.
 final class RawFramePeer: Sendable {
     struct State: Sendable {
         var frames: [(head: StreamFrameHead, payload: [UInt8])] = []

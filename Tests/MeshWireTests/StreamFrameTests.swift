@@ -2,7 +2,7 @@ import MeshModel
 import MeshWire
 import Testing
 
-/// The frames of `aisbf-link/1`, and what may come on one stream.
+/// The frames of `aisbf-link/2`, and what may come on one stream.
 @Suite struct StreamFrameTests {
     private func head(_ raw: UInt64) -> Result<StreamFrameHead, StreamFault> {
         do throws(StreamFault) {

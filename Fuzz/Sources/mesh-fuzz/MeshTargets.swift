@@ -89,13 +89,19 @@ enum LinkFrameTarget {
 enum ForwardSignatureTarget {
     private static let now = Timestamp(milliseconds: 1_800_000_000_000)
     private static let digest = [UInt8](repeating: 5, count: 32)
-    private static let signed: [(name: String, value: String)] = {
-        guard let key = SigningKey(seed: [UInt8](repeating: 1, count: 32)) else { return [] }
-        let fields = ForwardFields(
-            requestID: "req-1", attempt: 1, destination: key.publicKey, principal: "owner-1", spend: "none", maxHops: 1)
-        return ForwardSignature.sign(
-            fields: fields, path: "/mesh/v1/forward", contentDigest: digest, signer: key, created: now,
-            nonce: "0123456789abcdef")
+    private static let key = SigningKey(seed: [UInt8](repeating: 1, count: 32)) ?? .random()
+    private static let shares = SharedSignatureChecks()
+    /// One request with a signature of its own, and two that share one.
+    private static let signed: [[(name: String, value: String)]] = {
+        let requests = (1...3).map { attempt in
+            ForwardSignature.Unsigned(
+                fields: ForwardFields(
+                    requestID: "req-1", attempt: attempt, destination: key.publicKey, principal: "owner-1",
+                    spend: "none", maxHops: 1),
+                path: "/mesh/v1/forward", contentDigest: digest, nonce: "0123456789abcdef")
+        }
+        return [ForwardSignature.sign(requests[0], signer: key, created: now)]
+            + ForwardSignature.sign(together: Array(requests[1...]), signer: key, created: now)
     }()
 
     static func run(_ input: [UInt8]) {
@@ -104,7 +110,11 @@ enum ForwardSignatureTarget {
             expect(parsed.label + "=" + parsed.serialized == text, "an input that is not its text")
         }
         if let signature = HTTPMessageSignature.parseSignature(text, label: "aisbf") {
-            expect(signature.count == 64, "a signature of \(signature.count) bytes")
+            expect(signature.count <= Limits.signatureHeaderBytes, "a signature of \(signature.count) bytes")
+            if let shared = SharedSignature(signature) {
+                expect(shared.bytes == signature, "two spellings of a shared signature")
+                expect(!shares.holds(shared, for: input, key: key.publicKey), "a shared signature of nobody holds")
+            }
         }
         if let digest = ContentDigest.parse(text) {
             expect(ContentDigest.value(sha256: digest) == text, "two spellings of a digest")
@@ -114,13 +124,14 @@ enum ForwardSignatureTarget {
 
     /// Lines of the input take the place of the signed headers they name by their first byte.
     private static func replace(_ text: String) {
+        let signed = signed[text.utf8.count % signed.count]
         var headers = signed.map { ($0.name, $0.value) }
         for line in text.utf8.split(separator: 0x0A) {
             guard let first = line.first, let value = String(line.dropFirst()) else { continue }
             headers[Int(first) % headers.count].1 = value
         }
         let result = ForwardSignature.verify(
-            headers: headers, method: "POST", path: "/mesh/v1/forward", bodyDigest: digest, now: now)
+            headers: headers, method: "POST", path: "/mesh/v1/forward", bodyDigest: digest, shared: shares, now: now)
         let isSame = zip(headers, signed).allSatisfy { $0.0 == $1.name && $0.1 == $1.value }
         if case .success = result {
             expect(isSame, "other headers verify")

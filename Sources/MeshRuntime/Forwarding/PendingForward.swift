@@ -1,7 +1,7 @@
 import MeshExchange
 import Synchronization
 
-/// A forward whose link is being made: keeps what the asker wants meanwhile.
+/// A forward whose link is being made, or that leaves with others: keeps what the asker wants meanwhile.
 final class PendingForward: AttemptHandle {
     private enum Phase {
         case waiting(isPaused: Bool)
@@ -11,9 +11,11 @@ final class PendingForward: AttemptHandle {
 
     private let phase = Mutex(Phase.waiting(isPaused: false))
 
+    /// Not begun and not given up.
+    var isWanted: Bool { phase.withLock { if case .waiting = $0 { true } else { false } } }
+
     /// The link is there, or there is none: `body` begins the attempt or fails it. Not called for one that was given up.
     func begin(_ body: () -> any AttemptHandle) {
-        let isWanted = phase.withLock { if case .waiting = $0 { true } else { false } }
         guard isWanted else { return }
         let handle = body()
         let before = phase.withLock { phase in

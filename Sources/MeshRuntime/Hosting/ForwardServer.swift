@@ -19,6 +19,8 @@ package final class ForwardServer: Sendable {
     private let dispatcher: Dispatcher
     private let proofs: PrincipalProofs
     private let replays = ReplayGuard()
+    private let signatures = SharedSignatureChecks()
+    private let arrivals = LoopBatch<Arrival>(most: Limits.forwardsCheckedTogether)
     private let idempotent = IdempotencyBook()
     private let deadlines: AnswerDeadlines
     private let journal: Journal
@@ -51,6 +53,13 @@ package final class ForwardServer: Sendable {
     /// No new requests from now on; the running ones go on.
     package func drain() { draining.store(true, ordering: .relaxed) }
 
+    /// A forward that is whole, and that nobody has checked.
+    private struct Arrival: Sendable {
+        let forward: IncomingForward
+        let head: ForwardHead
+        let body: ByteBuffer
+    }
+
     package func arrived(_ forward: IncomingForward) {
         guard !draining.load(ordering: .relaxed) else {
             return refuse(forward, MeshError(.draining, "this node is shutting down", retryAfterSeconds: 2))
@@ -63,7 +72,10 @@ package final class ForwardServer: Sendable {
             limit: Limits.workerFrameBytes, prefix: head.payloadBytes, deadlineMs: Limits.requestBodyMs
         ) { [self] body in
             switch body {
-            case .success(let body): check(forward, head, body)
+            case .success(let body):
+                arrivals.add(Arrival(forward: forward, head: head, body: body), on: forward.eventLoop) { [self] in
+                    check($0)
+                }
             case .failure(.bodyTooLarge):
                 refuse(forward, MeshError(.bodyTooLarge, "the forwarded body is larger than this node takes"))
             case .failure: forward.reset()
@@ -71,18 +83,21 @@ package final class ForwardServer: Sendable {
         }
     }
 
-    /// A signature costs as much as the rest of the request: it is checked off the event loop.
-    private func check(_ forward: IncomingForward, _ head: ForwardHead, _ body: ByteBuffer) {
+    /// A signature costs as much as the rest of the request: it is checked off the event loop. What arrived together is
+    /// checked together, one behind the other: they may share one.
+    private func check(_ arrivals: [Arrival]) {
+        guard let eventLoop = arrivals.first?.forward.eventLoop else { return }
         NIOThreadPool.singleton.submit { [self] state in
-            guard case .active = state else { return forward.reset() }
-            let result: Result<Checked, MeshError>
-            do throws(MeshError) { result = .success(try verify(forward, head, body)) } catch {
-                result = .failure(error)
+            guard case .active = state else { return arrivals.forEach { $0.forward.reset() } }
+            let checked = arrivals.map { arrival in
+                Result { () throws(MeshError) in try verify(arrival.forward, arrival.head, arrival.body) }
             }
-            forward.eventLoop.execute { [self] in
-                switch result {
-                case .success(let checked): start(forward, head, checked)
-                case .failure(let error): refuse(forward, error)
+            eventLoop.execute { [self] in
+                for (arrival, result) in zip(arrivals, checked) {
+                    switch result {
+                    case .success(let checked): start(arrival.forward, arrival.head, checked)
+                    case .failure(let error): refuse(arrival.forward, error)
+                    }
                 }
             }
         }
@@ -106,7 +121,7 @@ package final class ForwardServer: Sendable {
         let verified: VerifiedForward
         switch ForwardSignature.verify(
             headers: forward.headers, profile: hasUpload ? .upload : .whole, method: forward.method, path: forward.path,
-            bodyDigest: digest, now: now.wall)
+            bodyDigest: digest, shared: forward.link.sharesSignatures ? signatures : nil, now: now.wall)
         {
         case .success(let value): verified = value
         case .failure(let reason): throw MeshError(.forwardRefused, "the signature does not hold: \(reason.rawValue)")
@@ -197,8 +212,7 @@ package final class ForwardServer: Sendable {
                 checked.request, of: checked.provider, model: checked.request.need.model, for: [subject], quotas)
         } catch {
             count(
-                forward, error.code, nil, since: SystemClock.instant, provider: checked.provider.fullName,
-                checked.request.need)
+                forward, error.code, nil, since: SystemClock.instant, provider: checked.provider, checked.request.need)
             return refuse(forward, error)
         }
         requests.began()
@@ -215,9 +229,9 @@ package final class ForwardServer: Sendable {
             requests.ended()
             upload?.close()
             duration.recordNanoseconds(SystemClock.instant.nanoseconds &- started.nanoseconds)
-            let name = catalog.current.provider(key)?.fullName
-            report(forward, code, since: started, provider: name, model: model)
-            count(forward, code, totals, since: started, provider: name ?? "", checked.request.need)
+            let provider = catalog.current.provider(key)
+            report(forward, code, since: started, provider: provider?.fullName, model: model)
+            count(forward, code, totals, since: started, provider: provider, checked.request.need)
         }
         upload?.onFailure { [weak answer] error in answer?.refuse(error) }
         answer.begin(
@@ -229,7 +243,7 @@ package final class ForwardServer: Sendable {
     /// What the provider did for another node's buyer. Who that is, is that node's affair, and so is what is paid.
     private func count(
         _ forward: IncomingForward, _ code: ErrorCode?, _ totals: AnswerTotals?, since started: Instant,
-        provider: String, _ need: WorkerNeed
+        provider: CatalogProvider?, _ need: WorkerNeed
     ) {
         var amounts = UsageAmounts()
         amounts.requests = 1
@@ -239,9 +253,7 @@ package final class ForwardServer: Sendable {
         if code == nil, totals?.completionTokens == nil { amounts.estimated = 1 }
         amounts.milliseconds = SystemClock.instant.milliseconds(since: started)
         var currency = ""
-        if code == nil, let model = need.model,
-            let prices = catalog.current.providers.first(where: { $0.fullName == provider })?.prices[model: model]
-        {
+        if code == nil, let model = need.model, let prices = provider?.prices[model: model] {
             let cost = prices.cost(
                 of: PricedUse(
                     inputTokens: amounts.input, cachedTokens: amounts.cached, outputTokens: amounts.output))
@@ -249,7 +261,8 @@ package final class ForwardServer: Sendable {
         }
         usage.add(
             UsageGroup(
-                side: .hosting, kind: UsageKind(need.endpoint), key: "", username: "", provider: provider,
+                side: .hosting, kind: UsageKind(need.endpoint), key: "", username: "",
+                provider: provider?.fullName ?? "",
                 model: need.model ?? "",
                 node: catalog.current.node(forward.link.peer)?.name ?? forward.link.peer.nodeID,
                 outcome: code?.rawValue ?? UsageGroup.served, currency: currency), amounts)

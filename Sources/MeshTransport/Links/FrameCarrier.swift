@@ -4,7 +4,7 @@ internal import MeshModel
 internal import MeshWire
 internal import NIOCore
 
-/// A link's streams in frames of their own on one TLS connection (`aisbf-link/1`, Docs/Protocol/links.md): either side opens
+/// A link's streams in frames of their own on one TLS connection (`aisbf-link/2`, Docs/Protocol/links.md): either side opens
 /// streams, each has its own credit, and small frames overtake large bodies. Lives on the connection's event loop.
 final class FrameCarrier: ChannelInboundHandler, LinkCarrier {
     typealias InboundIn = ByteBuffer

@@ -3,7 +3,7 @@ internal import MeshModel
 internal import MeshWire
 internal import NIOCore
 
-/// One stream on a connection that speaks `aisbf-link/1`: what waits for the peer's credit, and what waits for its reader.
+/// One stream on a connection that speaks `aisbf-link/2`: what waits for the peer's credit, and what waits for its reader.
 final class FrameStream: StreamPort {
     private enum Piece {
         case fields(StreamFields, isLast: Bool)

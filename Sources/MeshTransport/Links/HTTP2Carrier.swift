@@ -5,7 +5,7 @@ internal import NIOHPACK
 internal import NIOHTTP2
 
 /// A link's streams as those of one HTTP/2 connection, behind `NIOHTTP2Handler` on its event loop: for peers that speak no
-/// `aisbf-link/1`.
+/// `aisbf-link/2`.
 final class HTTP2Carrier: ChannelInboundHandler, LinkCarrier {
     typealias InboundIn = HTTP2Frame
     typealias OutboundOut = HTTP2Frame

@@ -15,6 +15,8 @@ package final class Link: Sendable {
     package let way: LinkProtocol
     /// This side may open forwards on it.
     package var opensForwards: Bool { dialled || way == .frames }
+    /// The peer takes forwards that share a signature.
+    package var sharesSignatures: Bool { way == .frames }
     /// The address that was dialled; nil on the accepting side.
     package let address: String?
     package let eventLoop: any EventLoop

@@ -4,8 +4,8 @@ internal import Synchronization
 
 /// How a link's streams share its connection, named as in ALPN (RFC 7301).
 package enum LinkProtocol: String, CaseIterable, Sendable {
-    /// Frames of its own.
-    case frames = "aisbf-link/1"
+    /// Frames of its own; forwards may share a signature.
+    case frames = "aisbf-link/2"
     /// HTTP/2, for nodes that speak nothing else.
     case http2 = "h2"
 }

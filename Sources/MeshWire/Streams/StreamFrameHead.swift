@@ -16,7 +16,7 @@ package enum StreamFault: String, Error, CaseIterable, Sendable {
     case fields
 }
 
-/// The eight bytes before each payload on a link that speaks `aisbf-link/1`, big-endian: 16 bits of length, the mark of a
+/// The eight bytes before each payload on a link that speaks `aisbf-link/2`, big-endian: 16 bits of length, the mark of a
 /// sender's last frame on its stream, 7 bits of kind, 40 bits of stream number (Docs/Protocol/links.md).
 package struct StreamFrameHead: Hashable, Sendable {
     package enum Kind: UInt8, CaseIterable, Sendable {

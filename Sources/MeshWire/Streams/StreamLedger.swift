@@ -1,6 +1,6 @@
 package import MeshModel
 
-/// What may still come and go on one stream, and how much of it: the rules of `aisbf-link/1` for one stream, seen from one
+/// What may still come and go on one stream, and how much of it: the rules of `aisbf-link/2` for one stream, seen from one
 /// side. It holds no bytes.
 package struct StreamLedger: Hashable, Sendable {
     package enum Role: Hashable, Sendable {
