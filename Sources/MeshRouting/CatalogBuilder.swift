@@ -63,6 +63,7 @@ package struct CatalogBuilder: Sendable {
             guard let provider = provider(advert, details[key], wall) else { continue }
             if providers.updateValue(provider, forKey: key) == nil { order.append(key) }
         }
+        names.learnNames(of: nodes, order.compactMap { providers[$0] }, wall: wall)
         let reachable = Set(reachable)
         var lists = ModelLists()
         for attachment in records.attachments {
@@ -77,7 +78,8 @@ package struct CatalogBuilder: Sendable {
             if body.moreModels { lists.isContinued(body, in: key, at: hosts[key]?.count ?? 0) }
             hosts[key, default: []].append(
                 CatalogHost(
-                    node: host.key, nodeName: host.body.name, attachment: attachment.record.key,
+                    node: host.key, nodeName: names.called(host.key, host.body.name),
+                    attachment: attachment.record.key,
                     clientHash: Array(body.clientHash.prefix(16)), offer: WorkerOffer(body)))
         }
         for place in lists.continued {

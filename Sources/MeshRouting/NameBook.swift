@@ -47,6 +47,11 @@ package struct NameBook: Sendable {
         name == ownName ? node : pins[.node(name)]?.holder.flatMap { PublicKey($0) }
     }
 
+    /// What a node is called to others that calls itself `name`: its id where that name is somebody else's.
+    func called(_ node: PublicKey, _ name: String) -> String {
+        self.node(named: name) == node ? name : KeyText.node.text(node.bytes)
+    }
+
     /// The key of the owner that `username` means at `node`.
     func owner(named username: String, at node: PublicKey) -> PublicKey? {
         pins[.owner(username, at: node)]?.holder.flatMap { PublicKey($0) }
@@ -104,6 +109,12 @@ package struct NameBook: Sendable {
 
     /// Takes in what a catalog shows.
     package mutating func learn(_ nodes: [CatalogNode], _ providers: [CatalogProvider], wall: Timestamp) {
+        learnNames(of: nodes, providers, wall: wall)
+        learnModels(of: providers, wall)
+    }
+
+    /// The same before it is known what models there are.
+    mutating func learnNames(of nodes: [CatalogNode], _ providers: [CatalogProvider], wall: Timestamp) {
         for known in nodes where known.key == node { (ownName, ownOperator) = (known.name, known.operatorKey) }
         let view = View(nodes, providers, readers)
         // Most catalogs differ from the one before in their workers only.
@@ -113,7 +124,6 @@ package struct NameBook: Sendable {
             learnNames(nodes, providers, wall)
             models = [:]
         }
-        learnModels(of: providers, wall)
     }
 
     private mutating func learnNames(_ nodes: [CatalogNode], _ providers: [CatalogProvider], _ wall: Timestamp) {
