@@ -1,8 +1,9 @@
 #!/bin/bash
 # dist.sh EXECUTABLE FOLDER: makes FOLDER/aisbf-VERSION-linux-ARCH.tar.gz and, where dpkg-deb is there, a Debian package.
-# Nothing of either depends on when or where it was made.
+# Nothing of either depends on when or where it was made. DIST_QUICK=1 packs without pressing.
 set -euo pipefail
 executable=$1 out=$2
+if [[ -n ${DIST_QUICK:-} ]]; then level=1 press=none; else level=9 press=xz; fi
 here=$(cd "$(dirname "$0")" && pwd)
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$here" log -1 --format=%ct 2>/dev/null || date +%s)}
 umask 022
@@ -45,7 +46,7 @@ mkdir -p "$stage/$name"
 cp -a "$root/usr/bin" "$root/usr/share" "$stage/$name/"
 mkdir -p "$stage/$name/etc"
 cp -a "$root/etc/aisbf" "$root/usr/lib/systemd/system/aisbf.service" "$stage/$name/etc/"
-pack -C "$stage" -cf - "$name" | gzip -9 -n > "$out/$name.tar.gz"
+pack -C "$stage" -cf - "$name" | gzip "-$level" -n > "$out/$name.tar.gz"
 echo "$out/$name.tar.gz"
 
 if command -v dpkg-deb >/dev/null; then
@@ -58,7 +59,7 @@ if command -v dpkg-deb >/dev/null; then
   echo /etc/aisbf/node.yaml > "$root/DEBIAN/conffiles"
   for script in postinst prerm postrm; do install -m 755 "$here/debian/$script" "$root/DEBIAN/$script"; done
   find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-  dpkg-deb --root-owner-group -Zxz --build "$root" "$out/aisbf_${version}_$architecture.deb" >/dev/null
+  dpkg-deb --root-owner-group "-Z$press" --build "$root" "$out/aisbf_${version}_$architecture.deb" >/dev/null
   echo "$out/aisbf_${version}_$architecture.deb"
 else
   echo "dpkg-deb is missing: no Debian package was made" >&2

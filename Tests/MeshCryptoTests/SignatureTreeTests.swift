@@ -205,6 +205,23 @@ import Testing
         }
     }
 
+    /// What was sent once is read for ever.
+    @Test func goldenSignatures() throws {
+        let key = try #require(SigningKey(seed: [UInt8](repeating: 7, count: 32)))
+        let requests = (1...3).map { attempt in
+            ForwardSignature.Unsigned(
+                fields: ForwardFields(
+                    requestID: "req-1", attempt: attempt, destination: key.publicKey, principal: "p", spend: "none",
+                    maxHops: 1),
+                path: "/p", contentDigest: Self.digest, nonce: "0123456789\(attempt)")
+        }
+        let signed = ForwardSignature.sign(together: requests, signer: key, created: Self.now)
+        #expect(signed.map(signature) == Self.golden)
+        for headers in signed { _ = try verify(headers).get() }
+    }
+
+    private static let golden = [""]
+
     @Test func oneAloneIsSignedAsEver() {
         let together = ForwardSignature.sign(together: [unsigned(1)], signer: key, created: Self.now)
         let alone = ForwardSignature.sign(unsigned(1), signer: key, created: Self.now)
