@@ -164,8 +164,8 @@ extension RouteExplanation {
 private struct CandidateNamer {
     let catalog: Catalog
 
-    func name(_ provider: CatalogProvider) -> String { catalog.mark(of: provider) }
-    func name(_ node: PublicKey) -> String { catalog.node(node)?.name ?? KeyText.node.text(node.bytes) }
+    func name(_ provider: CatalogProvider) -> String { provider.fullName }
+    func name(_ node: PublicKey) -> String { catalog.name(of: node) }
 
     func document(_ winner: RouteExplanation.Winner) -> JSONValue {
         [

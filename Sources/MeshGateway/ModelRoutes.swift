@@ -48,7 +48,7 @@ struct ModelRoutes {
         }
         let pools = context.market.book.pools(for: principal.username).filter { mayName([$0.modelName]) }
         let published = published(catalog).filter { mayName([$0.fullName]) }
-        return listing.map { ListedModel($0, fullName: catalog.mark(of: $0.provider)) } + pools.map(ListedModel.init)
+        return listing.map { ListedModel($0, fullName: $0.provider.fullName) } + pools.map(ListedModel.init)
             + published.map(ListedModel.init)
     }
 
@@ -93,7 +93,7 @@ struct ModelRoutes {
         let raw = RequestPath.modelID(request.target).flatMap { PercentEncoding.plain($0) }
         for id in [path[1], raw].compactMap(\.self) {
             if let found = catalog.listed(id, for: principal) {
-                return .json(ListedModel(found, fullName: catalog.mark(of: found.provider)).document)
+                return .json(ListedModel(found, fullName: found.provider.fullName).document)
             }
         }
         if let alias = aliases.first(where: { $0.id == path[1] }) { return .json(alias.document) }

@@ -46,7 +46,7 @@ extension Catalog {
     }
 
     private func several(_ providers: [CatalogProvider]) -> MeshError {
-        let names = providers.prefix(8).map { mark(of: $0) }.sorted().joined(separator: ", ")
+        let names = providers.prefix(8).map(\.fullName).sorted().joined(separator: ", ")
         return MeshError(
             .modelAmbiguous,
             "several providers could take this; name one with the query 'provider' or the header aisbf-provider: \(names)",

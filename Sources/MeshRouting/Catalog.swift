@@ -121,18 +121,20 @@ package final class CatalogProvider: Hashable, Sendable {
     /// Imported tokens are derived with it: the key of the provider's record if nothing in it were sealed.
     package let tokenSalt: RecordKey
 
-    /// `seller@node/provider`: names it mesh-wide. Stored, because every answer carries it.
+    /// What stands before its models in a name that means it, mesh-wide and whoever asks: `seller@node/provider`, or its
+    /// key where that name is somebody else's (`Catalog`). Stored, because every answer carries it.
     package let fullName: String
 
     /// - Parameters:
     ///   - remoteHosts: nil: all of `hosts`.
     ///   - tokenSalt: nil: `key`.
+    ///   - fullName: nil: what it calls itself.
     package init(
         key: RecordKey, advertHash: Bytes32, owner: PublicKey, providerID: String, scope: OwnerScope,
         homeNode: PublicKey, homeName: String, access: CatalogAccess, attachKeys: [CatalogAttachKey],
         hosts: [CatalogHost] = [], remoteHosts: [CatalogHost]? = nil, speeds: [CatalogSpeed] = [],
         modelsSeen: [String] = [], maxConcurrency: Int? = nil, kind: String = "", prices: PriceList = PriceList(),
-        dataPolicy: DataPolicy = .unknown, tokenSalt: RecordKey? = nil
+        dataPolicy: DataPolicy = .unknown, tokenSalt: RecordKey? = nil, fullName: String? = nil
     ) {
         self.key = key
         self.advertHash = advertHash
@@ -152,7 +154,19 @@ package final class CatalogProvider: Hashable, Sendable {
         self.prices = prices
         self.dataPolicy = dataPolicy
         self.tokenSalt = tokenSalt ?? key
-        fullName = "\(scope.username)@\(homeName)/\(providerID)"
+        self.fullName = fullName ?? "\(scope.username)@\(homeName)/\(providerID)"
+    }
+
+    /// The same under the name that leads to it here.
+    fileprivate func named(by names: NameBook) -> CatalogProvider {
+        let isMeant =
+            names.node(named: homeName) == homeNode && names.owner(named: scope.username, at: homeNode) == owner
+        if isMeant { return self }
+        return CatalogProvider(
+            key: key, advertHash: advertHash, owner: owner, providerID: providerID, scope: scope, homeNode: homeNode,
+            homeName: homeName, access: access, attachKeys: attachKeys, hosts: hosts, remoteHosts: remoteHosts,
+            speeds: speeds, modelsSeen: modelsSeen, maxConcurrency: maxConcurrency, kind: kind, prices: prices,
+            dataPolicy: dataPolicy, tokenSalt: tokenSalt, fullName: ProviderKeyName.text(tokenSalt))
     }
 
     /// The same advert with what is known of its workers now.
@@ -248,9 +262,10 @@ package struct Catalog: Sendable {
         self.node = node
         var fresh = NameBook(node: node)
         if names == nil { fresh.learn(nodes, providers, publications, wall: Timestamp(milliseconds: 0)) }
-        self.names = names ?? fresh
+        let names = names ?? fresh
+        self.names = names
         self.nodes = nodes.sorted { $0.key < $1.key }
-        self.providers = providers.sorted { $0.key < $1.key }
+        self.providers = providers.map { $0.named(by: names) }.sorted { $0.key < $1.key }
         var byID: [String: [Int]] = [:]
         var byModel: [String: [Int]] = [:]
         var byAttachKey: [PublicKey: [Int]] = [:]
@@ -289,6 +304,10 @@ package struct Catalog: Sendable {
     }
     package func publication(_ id: Publication.ID) -> Publication? { publicationsByID[id].map { publications[$0] } }
     package func node(_ key: PublicKey) -> CatalogNode? { nodesByKey[key].map { nodes[$0] } }
+    /// What a node is called here: its id where it goes by somebody else's name, or is not known.
+    package func name(of node: PublicKey) -> String {
+        self.node(node).map { names.called(node, $0.name) } ?? KeyText.node.text(node.bytes)
+    }
     package func providers(withID id: String) -> [CatalogProvider] {
         providersByID[id, default: []].map { providers[$0] }
     }

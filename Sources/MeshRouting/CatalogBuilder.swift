@@ -65,6 +65,8 @@ package struct CatalogBuilder: Sendable {
             guard let provider = provider(advert, details[key], wall) else { continue }
             if providers.updateValue(provider, forKey: key) == nil { order.append(key) }
         }
+        let publications = publications(records)
+        names.learnNames(of: nodes, order.compactMap { providers[$0] }, publications, wall: wall)
         let reachable = Set(reachable)
         var lists = ModelLists()
         for attachment in records.attachments {
@@ -79,7 +81,8 @@ package struct CatalogBuilder: Sendable {
             if body.moreModels { lists.isContinued(body, in: key, at: hosts[key]?.count ?? 0) }
             hosts[key, default: []].append(
                 CatalogHost(
-                    node: host.key, nodeName: host.body.name, attachment: attachment.record.key,
+                    node: host.key, nodeName: names.called(host.key, host.body.name),
+                    attachment: attachment.record.key,
                     clientHash: Array(body.clientHash.prefix(16)), offer: WorkerOffer(body)))
         }
         for place in lists.continued {
@@ -87,7 +90,6 @@ package struct CatalogBuilder: Sendable {
             hosts[place.provider]?[place.index].offer.models = lists.complete(begin, place)
         }
         let shown = order.compactMap { finished(providers[$0], hosts[$0] ?? [], local, wall) }
-        let publications = publications(records)
         names.learn(nodes, shown, publications, wall: wall)
         return Catalog(
             node: node, nodes: nodes, providers: shown, sealed: sealed, publications: publications, names: names)

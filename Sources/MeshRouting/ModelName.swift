@@ -91,7 +91,7 @@ extension Catalog {
 
     private func ambiguous(_ id: String, model: String, _ principal: Principal) -> Meaning {
         let admitted = providers(withID: id).filter { $0.admits(principal) }.prefix(8)
-        return admitted.isEmpty ? .unknown : .ambiguous(admitted.map { "\(mark(of: $0))/\(model)" }.sorted())
+        return admitted.isEmpty ? .unknown : .ambiguous(admitted.map { "\($0.fullName)/\(model)" }.sorted())
     }
 
     private func bare(_ model: String, _ principal: Principal) -> Meaning {
@@ -140,14 +140,6 @@ extension Catalog {
         return Listed(id: name, provider: provider, model: model)
     }
 
-    /// What stands before a provider's models in a name that means it, mesh-wide and whoever asks: its full name, or its
-    /// key where that name is somebody else's.
-    package func mark(of provider: CatalogProvider) -> String {
-        let named = self.provider(
-            owner: provider.scope.username, home: provider.homeName, id: provider.providerID)
-        return named?.key == provider.key ? provider.fullName : ProviderKeyName.text(provider.tokenSalt)
-    }
-
     /// How one caller names a provider's models.
     struct ShortPrefix {
         private let id: String
@@ -158,7 +150,7 @@ extension Catalog {
 
         init(_ provider: CatalogProvider, in catalog: Catalog, _ principal: Principal) {
             id = provider.providerID
-            mark = catalog.mark(of: provider)
+            mark = provider.fullName
             caller = principal
             // No model has an empty id, so this asks for the provider alone.
             let isShort = catalog.names.short(id, in: "", for: principal) == .provider(provider.tokenSalt)

@@ -47,6 +47,11 @@ package struct NameBook: Sendable {
         name == ownName ? node : pins[.node(name)]?.holder.flatMap { PublicKey($0) }
     }
 
+    /// What a node is called to others that calls itself `name`: its id where that name is somebody else's.
+    func called(_ node: PublicKey, _ name: String) -> String {
+        self.node(named: name) == node ? name : KeyText.node.text(node.bytes)
+    }
+
     /// The key of the owner that `username` means at `node`.
     func owner(named username: String, at node: PublicKey) -> PublicKey? {
         pins[.owner(username, at: node)]?.holder.flatMap { PublicKey($0) }
@@ -106,6 +111,14 @@ package struct NameBook: Sendable {
     package mutating func learn(
         _ nodes: [CatalogNode], _ providers: [CatalogProvider], _ publications: [Publication] = [], wall: Timestamp
     ) {
+        learnNames(of: nodes, providers, publications, wall: wall)
+        learnModels(of: providers, wall)
+    }
+
+    /// The same before it is known what models there are.
+    mutating func learnNames(
+        of nodes: [CatalogNode], _ providers: [CatalogProvider], _ publications: [Publication] = [], wall: Timestamp
+    ) {
         for known in nodes where known.key == node { (ownName, ownOperator) = (known.name, known.operatorKey) }
         let view = View(nodes, providers, publications, readers)
         // Most catalogs differ from the one before in their workers only.
@@ -115,7 +128,6 @@ package struct NameBook: Sendable {
             learnNames(nodes, providers, publications, wall)
             models = [:]
         }
-        learnModels(of: providers, wall)
     }
 
     private mutating func learnNames(

@@ -54,6 +54,15 @@ struct BrokerDialer: Sendable {
 
     private func failure(_ error: any Error) -> DialFailure {
         let endpoint = configuration.endpoint
+        // What a library says of a connection that ended, or that answers in another language, before the upgrade.
+        if case .inappropriateOperationForState? = error as? ChannelError {
+            return DialFailure(cause: .unreachable, reason: words(for: Refusal(status: 0, text: "")))
+        }
+        if error is HTTPParserError {
+            let advice = endpoint.isTLS ? "" : "; if it speaks TLS, write https:// in broker.base_url"
+            return DialFailure(
+                cause: .unreachable, reason: "\(endpoint.description) answers with what is no HTTP\(advice)")
+        }
         guard let tls = ConnectionWords.tlsText(error) else {
             let text = ConnectionWords.text(error, to: endpoint.description)
             let isHungUp = !endpoint.isTLS && text.contains("broke off")

@@ -25,11 +25,14 @@ import Testing
         }
     }
 
-    private static func answered(_ buyer: Buyer, _ model: String, by worker: ScriptedWorker) async throws {
+    @discardableResult
+    private static func answered(_ buyer: Buyer, _ model: String, by worker: ScriptedWorker) async throws -> Reply {
         let connection = try await buyer.start(#"{"model":"\#(model)","messages":[]}"#)
         defer { connection.close() }
         worker.answer(try await worker.request("chat.completions"), payload: #"{"from":"the right one"}"#)
-        #expect(try await connection.reply().text == #"{"from":"the right one"}"#)
+        let reply = try await connection.reply()
+        #expect(reply.text == #"{"from":"the right one"}"#)
+        return reply
     }
 
     @Test func aNamesakeGetsNothingAndIsNamedByKey() async throws {
@@ -58,7 +61,13 @@ import Testing
                     #expect(wrong.connection.pending.isEmpty)
                     let other = try #require(listed.first { $0["id"]?.text != "demo/m1" }?["id"]?.text)
                     #expect(other.hasPrefix("key:"), "\(other)")
-                    try await Self.answered(bob, other, by: wrong)
+                    // Neither answers under the other's name.
+                    let theirs = try await Self.answered(bob, other, by: wrong)
+                    #expect(theirs["aisbf-provider"] == String(other.prefix { $0 != "/" }))
+                    #expect(theirs["aisbf-node"] == hostile.summary.nodeID)
+                    let ours = try await Self.answered(bob, "demo/m1", by: right)
+                    #expect(ours["aisbf-provider"] == "seller@b/demo")
+                    #expect(ours["aisbf-node"] == "b")
                     let names = try await north.administer("GET", "mesh/names?conflicts=true")["names"]?.elements ?? []
                     let claimed = try #require(names.first { $0["name"]?.text == "node:b" })
                     #expect(claimed["means"]?.text == south.nodeID)

@@ -69,6 +69,25 @@ private func provider(
         #expect(reader.owners("demo/m") == [seller])
     }
 
+    @Test func whatAnswersIsCalledByANameThatLeadsToIt() throws {
+        var reader = NameReader()
+        reader.sees([Self.honest])
+        reader.sees([Self.honest, Self.namesake])
+        #expect(reader.catalog.provider(Self.honest.key)?.fullName == "seller@b/demo")
+        let other = try #require(reader.catalog.provider(Self.namesake.key)?.fullName)
+        #expect(other == ProviderKeyName.text(Self.namesake.key))
+        // Rules of buyers and operators are written in names, too.
+        let named = PolicyIndex(reader.catalog).providers(named: "seller@b/demo")
+        #expect(named.map { reader.catalog.providers[$0].owner } == [seller])
+        #expect(reader.names.called(north, "b") == "b")
+        #expect(reader.names.called(south, "b") == KeyText.node.text(south.bytes))
+        reader.sees([Self.namesake])
+        #expect(reader.catalog.provider(Self.namesake.key)?.fullName == other)
+        // The control: to whoever sees it first it is what it says.
+        let fresh = Catalog(node: here, nodes: [], providers: [Self.namesake])
+        #expect(fresh.provider(Self.namesake.key)?.fullName == "seller@b/demo")
+    }
+
     @Test func theOperatorHearsOfAClaimOnce() {
         var reader = NameReader()
         reader.sees([Self.honest])

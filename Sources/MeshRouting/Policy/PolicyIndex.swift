@@ -143,10 +143,9 @@ package struct PolicyIndex: Sendable {
         if provider.access != .everyone { closed.append(place) }
         providersByOwner[provider.owner, default: []].append(place)
         var names = [
-            Self.folded(provider.providerID), Self.folded(provider.fullName), Self.folded(catalog.mark(of: provider)),
-            ProviderKeyName.text(provider.tokenSalt),
+            Self.folded(provider.providerID), Self.folded(provider.fullName), ProviderKeyName.text(provider.tokenSalt),
         ]
-        if names[2] == names[1] || names[2] == names[3] { names.remove(at: 2) }
+        if names[1] == names[2] { names.removeLast() }
         for name in names { providersByName[name, default: []].append(place) }
     }
 

@@ -251,7 +251,7 @@ package final class ForwardServer: Sendable {
             UsageGroup(
                 side: .hosting, kind: UsageKind(need.endpoint), key: "", username: "", provider: provider,
                 model: need.model ?? "",
-                node: catalog.current.node(forward.link.peer)?.name ?? forward.link.peer.nodeID,
+                node: catalog.current.name(of: forward.link.peer),
                 outcome: code?.rawValue ?? UsageGroup.served, currency: currency), amounts)
     }
 
@@ -271,7 +271,7 @@ package final class ForwardServer: Sendable {
         report.provider = provider
         report.model = model
         report.nodeKey = forward.link.peer
-        report.node = catalog.current.node(forward.link.peer)?.name
+        report.node = catalog.current.name(of: forward.link.peer)
         report.isAdmitted = true
         report.milliseconds = SystemClock.instant.milliseconds(since: started)
         journal.ended(report)
