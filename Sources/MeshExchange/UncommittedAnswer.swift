@@ -131,12 +131,13 @@ struct UncommittedAnswer: Sendable {
         head?.fields.append(AnswerField("retry-after", String(seconds)))
     }
 
-    /// What was held, to be passed on.
+    /// What was held, to be passed on as it came: in pieces a large event would not be known for one, and its reader be
+    /// taken for too slow.
     var parts: [AnswerPart] {
         guard let head else { return [] }
         var parts: [AnswerPart] = [.head(head)]
         var body = body
-        while let piece = body.take(Limits.streamBufferBytes) { parts.append(.bytes(piece)) }
+        while let piece = body.take(.max) { parts.append(.bytes(piece)) }
         return parts
     }
 

@@ -71,6 +71,10 @@ package enum Limits {
     package static let retryReserve = 10
     package static let retryReserveMs: Int64 = 60_000
 
+    // What owners publish (Docs/Decisions/0028-what-is-published-goes-as-an-advert.md)
+    package static let publicationBytes = 3_584
+    package static let publicationsPerOwner = 32
+    package static let publishedPools = 256
     // Idempotency keys (Docs/Decisions/0042-an-idempotency-key-is-kept-where-it-is-called.md)
     package static let idempotencyKeyBytes = 255
     package static let idempotencyKeys = 16_384

@@ -56,7 +56,9 @@ extension AnswerExchange {
         } else if let flaw, whole.head.isJSON || (subject == .completions && whole.head.isText) {
             return failed(flaw)
         } else if case .waiting = state {
-            // A picture cannot be events, and is answered as what it is.
+            // A picture cannot be events, and is answered as what it is; nothing at all, or lines of another protocol, are
+            // no answer of a model.
+            if subject == .completions, !whole.mayBeMedia { return failed(flaw ?? unreadable) }
             return documentArrived(whole)
         } else if !hasResult, let frame, let payload = WorkerAnswer.content(frame, in: bytes) {
             // Too late for that: it goes as the worker wrapped it.
@@ -77,7 +79,7 @@ extension AnswerExchange {
         if form == .document, whole.isStream {
             return failed(AnswerEvents.failure(in: whole.body, by: answerer) ?? unreadable)
         }
-        let mustBeJSON = form == .document && (whole.isTypeGuessed || whole.head.isText)
+        let mustBeJSON = form == .document && (whole.isTypeGuessed || !whole.mayBeMedia)
         if let flaw = flaw(of: whole, mustBeJSON: mustBeJSON) { return failed(flaw) }
         finalStatus = whole.head.status
         return [.head(whole.head), part(whole.body), complete()]
@@ -104,10 +106,13 @@ extension AnswerExchange {
             usage.readInside(fields, in: bytes)
             finishReason = ChatCompletion.finishReason(fields, in: bytes)
             let names: [StaticString] = form == .document ? ["choices"] : ["choices", "object", "data"]
-            guard form == .document || (form == .bytes && subject == .completions),
+            guard form == .document || subject == .completions,
                 names.allSatisfy({ fields.value($0, in: bytes) == nil })
             else { return nil }
-            return AnswerFailure(fields, in: bytes)?.error()
+            // Some servers say what is wrong in `detail`, and proxies in front of them give any status with it.
+            let failure =
+                AnswerFailure(fields, in: bytes) ?? fields.string("detail", in: bytes).map { AnswerFailure(text: $0) }
+            return failure?.error(by: answerer)
         }
     }
 }

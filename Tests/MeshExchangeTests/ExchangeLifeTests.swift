@@ -354,6 +354,12 @@ import Testing
                 Step(33, large(1 << 20)), Step(34, large(1 << 20), "cancel", "cut "),
             ]),
         Row(
+            name: "an answer that begins with one event of more than a burst",
+            steps: began + [
+                Step(10, head()), Step(15, .blocked), Step(20, large(5 << 20), "over 0", "head 200", "pause"),
+                Step(21, bytes(word)), Step(3_030, .tick), Step(4_000, end),
+            ]),
+        Row(
             name: "more than usual for 3 s",
             steps: answering + [
                 Step(30, .blocked), Step(31, large(200 << 10), "pause"), Step(32, large(200 << 10)),

@@ -82,6 +82,35 @@ import Testing
             "bodiless status", stream: false, [#"{"payload":{"status_code":204,"body":"HTTP/1.1 200 OK"}}"#],
             Outcome(failure: .workerBadAnswer)),
         Row(
+            "nothing to say", stream: false, [#"{"payload":{"status_code":204}}"#],
+            Outcome(failure: .workerBadAnswer)),
+        Row(
+            "nothing to say, as bytes", stream: false,
+            [#"{"payload":{"status_code":204,"content_type":"application/octet-stream","body":""}}"#],
+            Outcome(failure: .workerBadAnswer)),
+        Row(
+            "nothing to say to a stream", stream: true,
+            [#"{"payload":{"status_code":204,"content_type":"application/octet-stream","body":""}}"#],
+            Outcome(failure: .workerBadAnswer)),
+        Row(
+            "lines of documents", stream: false,
+            [#"{"payload":{"status_code":200,"content_type":"application/x-ndjson","body":"{\"a\":1}\n{\"a\":2}\n"}}"#],
+            Outcome(failure: .workerBadAnswer)),
+        Row(
+            "lines of documents to a stream", stream: true,
+            [#"{"payload":{"status_code":200,"content_type":"application/x-ndjson","body":"{\"a\":1}\n{\"a\":2}\n"}}"#],
+            Outcome(failure: .workerBadAnswer)),
+        Row(
+            "a failure in words of another server", stream: false,
+            [#"{"payload":{"status_code":200,"body":{"detail":"Not Found"}}}"#], Outcome(failure: .workerError)),
+        Row(
+            "the same to a stream", stream: true, [#"{"payload":{"status_code":200,"body":{"detail":"Not Found"}}}"#],
+            Outcome(failure: .workerError)),
+        Row(
+            "a completion with such a field", stream: false,
+            [#"{"payload":{"status_code":200,"body":{"choices":[],"detail":"x"}}}"#],
+            Outcome(head: json, body: #"{"choices":[],"detail":"x"}"#)),
+        Row(
             "not modified", stream: false, [#"{"payload":{"status_code":304,"body":"x"}}"#],
             Outcome(failure: .workerBadAnswer)),
         Row(

@@ -27,6 +27,11 @@ package struct WholeAnswer: Hashable, Sendable {
     /// Whether the type leaves open what the body is.
     package var isLoose: Bool { isTypeGuessed || head.isText || head.contentType.hasPrefix("application/octet-stream") }
 
+    /// Whether it may be something to look at or to hear: what has no bytes, or a type of text or data, is not.
+    package var mayBeMedia: Bool {
+        !body.isEmpty && (head.isMedia || head.contentType.hasPrefix("application/octet-stream"))
+    }
+
     /// Whether it is the text of an event stream, whatever it says it is. No JSON begins as one.
     package var isStream: Bool {
         let start = AnswerStart.judge(body, isWhole: true)
