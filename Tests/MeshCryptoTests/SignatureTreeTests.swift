@@ -220,7 +220,15 @@ import Testing
         for headers in signed { _ = try verify(headers).get() }
     }
 
-    private static let golden = [""]
+    /// The tree and the signature over it were checked by another program.
+    private static let golden = [
+        "aisbf=:j7iVVFlptH73xffFIWZi52D6iFdw63ZX5ztVXMq2s88XIBXS/D9kROZpBYHY5UKWJ/UuhQ8Z5RaGxvQWayMeBQAAAANFr"
+            + "Iap2wqmxkxwscuNuEZ+lBWA3xfr05tnaLuMEqfQEFcljlPdJPasrSlQANKjSyeqTareB2CydbO/GDdvz2R4:",
+        "aisbf=:j7iVVFlptH73xffFIWZi52D6iFdw63ZX5ztVXMq2s88XIBXS/D9kROZpBYHY5UKWJ/UuhQ8Z5RaGxvQWayMeBQABAAN2s"
+            + "lfkoPkuaWo+BYAhIFD5yA8mQ8ov6rm9xhfH8AosDFcljlPdJPasrSlQANKjSyeqTareB2CydbO/GDdvz2R4:",
+        "aisbf=:j7iVVFlptH73xffFIWZi52D6iFdw63ZX5ztVXMq2s88XIBXS/D9kROZpBYHY5UKWJ/UuhQ8Z5RaGxvQWayMeBQACAAPfC"
+            + "4ZUvIFjcdvNH0HCDE7h7FW9VpaW7cfjqH55xR4ARg==:",
+    ]
 
     @Test func oneAloneIsSignedAsEver() {
         let together = ForwardSignature.sign(together: [unsigned(1)], signer: key, created: Self.now)
