@@ -188,6 +188,11 @@ extension PoolDay {
             }
             entries[request.entry].probes[seat] = (attempts.count, clock)
             tally.probes += 1
+            // Since its key was refused it is tried once in a while, whatever comes of it.
+            let restMs = Limits.refusedKeyRestMs - Limits.refusedKeyTrialMs
+            if pick.reason == .leastBad, entry.refused[0][seat].advanced(byMilliseconds: restMs) > clock {
+                entries[request.entry].refused[0][seat] = after(Limits.refusedKeyTrialMs)
+            }
         }
         if request.seats.contains(seat) { tally.broken("a place was asked twice for one request") }
     }
@@ -214,13 +219,14 @@ extension PoolDay {
     }
 
     /// What excuses a node from not asking a seller is what it knows: whose key was just refused is left alone, mended or not;
-    /// who failed it in this visit had his chance; and whoever is back has to be heard of first, for which it has waited as
+    /// who failed it in this visit had his chance; who is being tried out shows in a moment how it is; and whoever is back has to be heard of first, for which it has waited as
     /// long as it does, or of whom it does not know that he has just left.
     private func isExcused(_ seat: Int, _ request: Request) -> Bool {
         let entry = entries[request.entry]
         // Nobody waits at a seller's own door: who found him at work comes again.
         let hadChance = request.seller == nil ? request.hadChance : request.seats
         if entry.refused[request.isByPolicy ? 1 : 0][seat] > clock || hadChance.contains(seat) { return true }
+        if !request.isByPolicy, entry.probes[seat] != nil { return true }
         guard !entry.isThere[seat] else { return false }
         let patienceMs = request.isByPolicy ? Limits.holdMs : market.rotations[request.pool].settings.queueMs
         let hasWaited = request.waitedSince.map { clock.milliseconds(since: $0) >= patienceMs } ?? false

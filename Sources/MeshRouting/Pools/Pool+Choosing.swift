@@ -57,8 +57,15 @@ extension Pool {
             return ask(leaf, isAgain(leaf, request) ? .again : .share, isSpilled: isSpilled, request, &commons, now)
         }
         if let probe = groups[0].probe { return ask(probe.leaf, .probe, request, &commons, now) }
-        if let ticket = wait(request, isSpill: false, &commons, now) { return .wait(ticket) }
-        if let leaf = leastBad() { return ask(leaf, .leastBad, request, &commons, now) }
+        // Who is gone may come back or not. Meanwhile somebody who rests for its failures is asked all the same: if it is well
+        // again, those that wait need not.
+        let early = leastBad()
+        if early == nil || isWorthWaiting(until: deadline(request, now), forReturns: false),
+            let ticket = wait(request, isSpill: false, &commons, now)
+        {
+            return .wait(ticket)
+        }
+        if let leaf = early { return ask(leaf, .leastBad, request, &commons, now) }
         return exhausted(.members, request, &commons, now)
     }
 
@@ -197,7 +204,7 @@ extension Pool {
             if returned.wasWoken { wake(for: returned.leaf, isNew: false, &commons, now) }
             return ticket
         }
-        let deadline = now.advanced(byMilliseconds: settings.queueMs - request.waitedMs)
+        let deadline = deadline(request, now)
         let spillAt = min(now.advanced(byMilliseconds: settings.spillMs), deadline)
         guard queue.count < settings.queueLength, now < (isSpill ? spillAt : deadline),
             isSpill || isWorthWaiting(until: deadline)
@@ -209,13 +216,20 @@ extension Pool {
         return ticket
     }
 
+    /// Until when a request waits, or would.
+    private func deadline(_ request: PoolRequest, _ now: Instant) -> Instant {
+        request.ticket.flatMap { queue[$0]?.deadline }
+            ?? now.advanced(byMilliseconds: settings.queueMs - request.waitedMs)
+    }
+
     /// Whether somebody may be free or back by then.
-    private func isWorthWaiting(until deadline: Instant) -> Bool {
+    /// - Parameter forReturns: whether for somebody who is gone, too.
+    private func isWorthWaiting(until deadline: Instant, forReturns: Bool = true) -> Bool {
         standings.contains { standing in
             switch standing.reason {
             case .atCapacity, .halfOpenBusy: true
             case .cooling: standing.back.map { $0 < deadline } ?? false
-            case .absent: standing.mayReturn
+            case .absent: forReturns && standing.mayReturn
             case nil, .unauthorised, .disabled, .loop, .endpoint, .parameters, .modality, .context, .provider,
                 .operator, .region, .location, .quantization, .priceCeiling, .retention, .budget, .draining:
                 false

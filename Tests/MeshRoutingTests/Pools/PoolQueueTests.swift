@@ -347,6 +347,19 @@ import Testing
         #expect(works.rig.reason(soonest) == nil)
     }
 
+    /// Who has left may come back or not; who rests may be well again, and one request in a while sees that first.
+    @Test func whoRestsIsAskedBeforeTheAbsentAreWaitedFor() throws {
+        var works = Works([(5, 0), (5, 0)]) { $0.queueMs = 10_000 }
+        works.rig.bench(0)
+        works.rig.facts[1] = MemberFacts(exclusion: .absent, mayReturn: true)
+        #expect(try works.ask() == nil)
+        #expect(works.underWay[0].pick.reason == .leastBad && works.underWay[0].pick.leaf == 0)
+        let ticket = try works.mustWait()
+        works.end()
+        #expect(works.rig.reason(0) == nil)
+        #expect(try works.ask(PoolRequest().with(ticket)) == nil)
+    }
+
     @Test func theLeastBadIsNotAskedAgainAtOnce() throws {
         var works = Works([(5, 0)])
         works.rig.bench(0)
