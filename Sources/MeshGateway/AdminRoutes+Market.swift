@@ -11,14 +11,14 @@ extension AdminRoutes {
         var drafts = Administration.Drafts()
         switch (path.count, request.method) {
         case (0, .GET):
-            return .json(["rotations": .array(try await administration.rotations().map(\.document))])
+            return .json(["rotations": .array(try await administration.rotations().map(document))])
         case (0, .POST), (2, .PUT):
             drafts.rotations = [try Self.rotation(try request.document(), at: path)]
             try await administration.save(drafts, replaces: !path.isEmpty)
             let id = PoolID(scope: drafts.rotations[0].scope, name: drafts.rotations[0].rotation.name)
             let made = try await administration.rotation(id)
-            return .json(made.document, status: path.isEmpty ? 201 : 200)
-        case (2, .GET): return .json(try await administration.rotation(Self.pool(path)).document)
+            return .json(document(made), status: path.isEmpty ? 201 : 200)
+        case (2, .GET): return .json(document(try await administration.rotation(Self.pool(path))))
         case (2, .DELETE):
             try await administration.removeRotation(Self.pool(path))
             return .noContent
@@ -29,15 +29,15 @@ extension AdminRoutes {
     func policies(_ request: Request, _ path: [String]) async throws -> Response {
         var drafts = Administration.Drafts()
         switch (path.count, request.method) {
-        case (0, .GET): return .json(["policies": .array(try await administration.policies().map(\.document))])
+        case (0, .GET): return .json(["policies": .array(try await administration.policies().map(document))])
         case (0, .POST), (2, .PUT):
             let draft = try Self.policy(try request.document(), at: path)
             drafts.policies = [draft]
             try await administration.save(drafts, replaces: !path.isEmpty)
             let made = try await administration.policy(draft.scope, draft.policy.name)
-            return .json(made.document, status: path.isEmpty ? 201 : 200)
+            return .json(document(made), status: path.isEmpty ? 201 : 200)
         case (2, .GET):
-            return .json(try await administration.policy(OwnerScope(username: path[0]), path[1]).document)
+            return .json(document(try await administration.policy(OwnerScope(username: path[0]), path[1])))
         case (2, .DELETE):
             try await administration.removePolicy(OwnerScope(username: path[0]), path[1])
             return .noContent
@@ -103,22 +103,22 @@ extension AdminRoutes {
 
     private static func rotation(
         _ body: JSONValue, at path: [String] = []
-    ) throws(MeshError) -> (scope: OwnerScope, rotation: Rotation) {
-        let (scope, document) = owned(body, path)
+    ) throws(MeshError) -> (scope: OwnerScope, rotation: Rotation, publish: Bool?) {
+        let (scope, publish, document) = try owned(body, path)
         let (rotation, problems) = Rotation.read(document)
         if let first = problems.first {
             throw problem("rotation", rotation.name, problems.map(\.description), first.path)
         }
-        return (scope, rotation)
+        return (scope, rotation, publish)
     }
 
     private static func policy(
         _ body: JSONValue, at path: [String] = []
-    ) throws(MeshError) -> (scope: OwnerScope, policy: Policy) {
-        let (scope, document) = owned(body, path)
+    ) throws(MeshError) -> (scope: OwnerScope, policy: Policy, publish: Bool?) {
+        let (scope, publish, document) = try owned(body, path)
         let (policy, problems) = Policy.read(document)
         if let first = problems.first { throw problem("policy", policy.name, problems.map(\.description), first.path) }
-        return (scope, policy)
+        return (scope, policy, publish)
     }
 
     private static func problem(
@@ -130,31 +130,49 @@ extension AdminRoutes {
             parameter: path.cut(toUTF8Bytes: 64))
     }
 
-    /// Whose it is, and the rest of the document. What the path names, the body need not.
-    private static func owned(_ body: JSONValue, _ path: [String]) -> (OwnerScope, JSONValue) {
-        guard var members = body.members else { return (.global, body) }
+    /// Whose it is, whether the mesh is to be told, and the rest of the document. What the path names, the body need not.
+    private static func owned(
+        _ body: JSONValue, _ path: [String]
+    ) throws(MeshError) -> (OwnerScope, Bool?, JSONValue) {
+        guard var members = body.members else { return (.global, nil, body) }
         let owner = path.first ?? body["owner"]?.text ?? "global"
-        members.removeAll { ["owner", "changed_at"].contains($0.name) }
+        let publish = body["publish"]
+        guard publish == nil || publish == .null || publish?.flag != nil else {
+            throw MeshError(.invalidRequest, "publish is true or false", parameter: "publish")
+        }
+        members.removeAll { ["owner", "changed_at", "publish", "published_as"].contains($0.name) }
         if path.count > 1 {
             members.removeAll { $0.name == "name" }
             members.append(.init("name", .string(path[1])))
         }
-        return (OwnerScope(username: owner), .object(members))
+        return (OwnerScope(username: owner), publish?.flag, .object(members))
+    }
+
+    // MARK: As they are answered
+
+    private func document(_ account: Administration.RotationAccount) -> JSONValue {
+        account.rotation.document.owned(
+            by: account.id.scope, account.changedAt,
+            publishedAs: account.isPublished ? fullName(.rotation, account.id.scope, account.id.name) : nil)
+    }
+
+    private func document(_ account: Administration.PolicyAccount) -> JSONValue {
+        account.policy.document.owned(
+            by: account.scope, account.changedAt,
+            publishedAs: account.isPublished ? fullName(.policy, account.scope, account.policy.name) : nil)
+    }
+
+    /// What buyers at other nodes ask for.
+    private func fullName(_ kind: Publication.Kind, _ scope: OwnerScope, _ name: String) -> String {
+        "\(scope.username)@\(views.facts.name)/\(kind.word)/\(name)"
     }
 }
 
-extension Administration.RotationAccount {
-    var document: JSONValue { rotation.document.owned(by: id.scope, changedAt) }
-}
-
-extension Administration.PolicyAccount {
-    var document: JSONValue { policy.document.owned(by: scope, changedAt) }
-}
-
 extension JSONValue {
-    fileprivate func owned(by scope: OwnerScope, _ changedAt: Timestamp) -> JSONValue {
-        .object(
-            [.init("owner", .string(scope.username))] + (members ?? [])
+    fileprivate func owned(by scope: OwnerScope, _ changedAt: Timestamp, publishedAs name: String?) -> JSONValue {
+        let told: [Member] = name.map { [.init("publish", true), .init("published_as", .string($0))] } ?? []
+        return .object(
+            [.init("owner", .string(scope.username))] + (members ?? []) + told
                 + [.init("changed_at", .integer(changedAt.seconds))])
     }
 }

@@ -71,7 +71,7 @@ extension GatewayContext {
             return .pool(
                 pool,
                 PoolRequest(
-                    headers, body, session: preferences?.session, sticky: market.book.stickiness(of: pool),
+                    headers, body, session: preferences?.session, sticky: market.stickiness(of: pool),
                     of: principal))
         }
         if let preferences, preferences.choosesProviders {
@@ -103,7 +103,7 @@ extension GatewayContext {
         _ principal: Principal
     ) -> Destination? {
         if let pool = pool(alias, principal) {
-            let sticky = market.book.stickiness(of: pool)
+            let sticky = market.stickiness(of: pool)
             return .pool(
                 pool, PoolRequest(headers, body, session: preferences?.session, sticky: sticky, of: principal))
         }
@@ -119,16 +119,25 @@ extension GatewayContext {
         body.bytes.withUnsafeReadableBytes { PromptReading.facts(body.fields, in: $0) }
     }
 
-    /// The pool that `rotation/NAME` means for the caller; nil for other names, and where there is no such pool.
+    /// The pool that `rotation/NAME` means for the caller, or `owner@node/rotation/NAME` for everybody; nil for other names,
+    /// and where there is no such pool.
     func pool(_ model: String, _ principal: Principal) -> PoolID? {
-        guard let name = PoolID.name(ofModel: model) else { return nil }
-        return market.book.pool(name, for: principal.username)
+        if let name = PoolID.name(ofModel: model) { return market.book.pool(name, for: principal.username) }
+        guard let told = publication(model), told.id.kind == .rotation else { return nil }
+        return market.pool(told)
     }
 
     /// The policy that a name means for the caller; nil for other names.
     func policy(_ model: String, _ principal: Principal) throws(MeshError) -> Policy? {
+        if case .policy(let policy)? = publication(model)?.content { return policy }
         guard let name = PolicyName(model) else { return nil }
         return try market.book.policy(name, for: principal.username).get()
+    }
+
+    /// What somebody has published under a name.
+    func publication(_ model: String) -> Publication? {
+        guard let name = PublicationName(model) else { return nil }
+        return catalog.current.publication(name)
     }
 
     /// Those of `names` that mean something here; an error when none does.

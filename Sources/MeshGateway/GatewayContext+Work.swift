@@ -102,7 +102,7 @@ extension GatewayContext {
         guard let name else { return nil }
         if let pool = pool(name, principal) {
             return .pool(
-                pool, PoolRequest(headers, nil, sticky: market.book.stickiness(of: pool), of: principal))
+                pool, PoolRequest(headers, nil, sticky: market.stickiness(of: pool), of: principal))
         }
         guard let policy = try policy(name, principal) else { return nil }
         return .policy(.init(name, policy: policy, preferences: nil, targets: nil, facts: PromptFacts()))

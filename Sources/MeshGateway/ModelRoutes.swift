@@ -47,7 +47,21 @@ struct ModelRoutes {
             mayName([$0.id] + $0.provider.names(of: $0.model.id))
         }
         let pools = context.market.book.pools(for: principal.username).filter { mayName([$0.modelName]) }
+        let published = published(catalog).filter { mayName([$0.fullName]) }
         return listing.map { ListedModel($0, fullName: $0.provider.fullName) } + pools.map(ListedModel.init)
+            + published.map(ListedModel.init)
+    }
+
+    /// What others have published; what this node's callers have under a shorter name is listed by that.
+    private func published(_ catalog: Catalog) -> [Publication] {
+        let book = context.market.book
+        return catalog.publications(for: principal).filter { told in
+            guard told.id.home == context.identity.key else { return true }
+            return switch told.id.kind {
+            case .rotation: book.pool(told.name, for: principal.username)?.scope != told.scope
+            case .policy: book.owner(ofPolicy: told.name, for: principal.username) != told.scope
+            }
+        }
     }
 
     private func list(_ request: Request) throws(MeshError) -> Response {
@@ -71,9 +85,9 @@ struct ModelRoutes {
     }
 
     private func one(_ path: [String], _ request: Request) throws(MeshError) -> Response {
-        if let pool = context.pool(path.dropFirst().joined(separator: "/"), principal) {
-            return .json(ListedModel(pool).document)
-        }
+        let name = path.dropFirst().joined(separator: "/")
+        if let pool = context.pool(name, principal) { return .json(ListedModel(pool).document) }
+        if let told = context.publication(name) { return .json(ListedModel(told).document) }
         let catalog = context.catalog.current
         // Sent as it is listed, or escaped: an id that looks like an escaped one may be either.
         let raw = RequestPath.modelID(request.target).flatMap { PercentEncoding.plain($0) }
@@ -189,6 +203,16 @@ struct ListedModel {
         id = pool.modelName
         contextTokens = nil
         members = pool.document.members ?? []
+        prices = nil
+    }
+
+    init(_ told: Publication) {
+        id = told.fullName
+        contextTokens = nil
+        members = [
+            .init("id", .string(id)), .init("object", "model"), .init("created", 0),
+            .init("owned_by", .string("\(told.scope.username)@\(told.homeName)")),
+        ]
         prices = nil
     }
 

@@ -19,12 +19,19 @@ extension GatewayContext {
         [QuotaSubject(.key, caller.keyID), QuotaSubject(.user, caller.username)]
     }
 
-    /// A rotation or policy of this node, which may have limits of its own, for all who use it.
+    /// A rotation or policy of this node, which may have limits of its own, for all who use it. Those of other nodes have
+    /// none here, whatever they are called.
     private func subjects(_ destination: Destination, _ username: String) -> [QuotaSubject] {
         switch destination {
         case .route: return []
-        case .pool(let pool, _): return [QuotaSubject(.rotation, "\(pool.scope.username)/\(pool.name)")]
+        case .pool(let pool, _):
+            if let publisher = pool.publisher, publisher.home != identity.key { return [] }
+            return [QuotaSubject(.rotation, "\(pool.scope.username)/\(pool.name)")]
         case .policy(let wish):
+            if let told = publication(wish.name), told.id.kind == .policy {
+                let isOwn = told.id.home == identity.key
+                return isOwn ? [QuotaSubject(.policy, "\(told.scope.username)/\(told.name)")] : []
+            }
             guard case .named(let name)? = PolicyName(wish.name),
                 let owner = market.book.owner(ofPolicy: name, for: username)
             else { return [] }

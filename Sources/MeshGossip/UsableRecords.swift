@@ -33,11 +33,14 @@ package struct UsableRecords: Sendable {
 
     package let nodes: [Node]
     package let adverts: [Advert]
+    /// Adverts that tell of no provider, but of what an owner publishes.
+    package let publications: [Advert]
     package let attachments: [Attachment]
 
-    fileprivate init(nodes: [Node], adverts: [Advert], attachments: [Attachment]) {
+    fileprivate init(nodes: [Node], adverts: [Advert], publications: [Advert], attachments: [Attachment]) {
         self.nodes = nodes
         self.adverts = adverts
+        self.publications = publications
         self.attachments = attachments
     }
 }
@@ -52,13 +55,15 @@ extension Gossip {
                 key: entry.record.signer, body: body, operatorKey: validOperator(entry, wall: now.wall))
         }
         var adverts: OrderedDictionary<RecordKey, UsableRecords.Advert> = [:]
+        var publications: [UsableRecords.Advert] = []
         for entry in current(.providerAdvert, now) {
             guard case .providerAdvert(let body) = entry.record.body,
                 let home = PublicKey(body.homeNode).flatMap({ nodes[$0] })
             else { continue }
-            adverts[entry.record.key] = UsableRecords.Advert(
+            let advert = UsableRecords.Advert(
                 record: entry.record, body: body, home: home,
                 scope: body.hasBinding ? .user(body.binding.username) : .global)
+            if body.hasPublication { publications.append(advert) } else { adverts[entry.record.key] = advert }
         }
         var grants: OrderedSet<RecordKey> = []
         for entry in current(.attachGrant, now) where entry.record.envelope.expires > now.wall {
@@ -73,7 +78,8 @@ extension Gossip {
             return UsableRecords.Attachment(record: entry.record, body: body, provider: provider, host: host)
         }
         return UsableRecords(
-            nodes: Array(nodes.values), adverts: Array(adverts.values), attachments: attachments)
+            nodes: Array(nodes.values), adverts: Array(adverts.values), publications: publications,
+            attachments: attachments)
     }
 
     /// What is usable, and still is by the clock alone.

@@ -232,6 +232,8 @@ package struct Catalog: Sendable {
     package let names: NameBook
     /// Of providers that this node is not to know.
     package let sealed: [SealedAdvert]
+    /// What owners show to the whole mesh, by record key.
+    package let publications: [Publication]
     /// How much there is in it: nodes, hosts and models. What building it anew costs.
     package let size: Int
     private let providersByID: [String: [Int]]
@@ -241,12 +243,16 @@ package struct Catalog: Sendable {
     private let providersBySalt: [RecordKey: Int]
     private let sealedByAttachKey: [PublicKey: [Int]]
     private let nodesByKey: [PublicKey: Int]
+    private let publicationsByID: [Publication.ID: Int]
 
     /// - Parameter names: nil for names that mean what they would to a node that sees all this for the first time.
     package init(
         node: PublicKey, nodes: [CatalogNode], providers: [CatalogProvider], sealed: [SealedAdvert] = [],
-        names: NameBook? = nil
+        publications: [Publication] = [], names: NameBook? = nil
     ) {
+        self.publications = publications
+        publicationsByID = Dictionary(
+            publications.enumerated().map { ($0.element.id, $0.offset) }, uniquingKeysWith: { first, _ in first })
         self.sealed = sealed
         var sealedByKey: [PublicKey: [Int]] = [:]
         for (index, advert) in sealed.enumerated() {
@@ -255,7 +261,7 @@ package struct Catalog: Sendable {
         sealedByAttachKey = sealedByKey
         self.node = node
         var fresh = NameBook(node: node)
-        if names == nil { fresh.learn(nodes, providers, wall: Timestamp(milliseconds: 0)) }
+        if names == nil { fresh.learn(nodes, providers, publications, wall: Timestamp(milliseconds: 0)) }
         let names = names ?? fresh
         self.names = names
         self.nodes = nodes.sorted { $0.key < $1.key }
@@ -296,6 +302,7 @@ package struct Catalog: Sendable {
     package func sealed(attachKey key: PublicKey) -> [SealedAdvert] {
         sealedByAttachKey[key, default: []].map { sealed[$0] }
     }
+    package func publication(_ id: Publication.ID) -> Publication? { publicationsByID[id].map { publications[$0] } }
     package func node(_ key: PublicKey) -> CatalogNode? { nodesByKey[key].map { nodes[$0] } }
     /// What a node is called here: its id where it goes by somebody else's name, or is not known.
     package func name(of node: PublicKey) -> String {

@@ -19,6 +19,8 @@ package struct CatalogBuilder: Sendable {
     private var proofs: AttachKeyProofs
     private var modelsSeen: [RecordKey: [String]] = [:]
     private var speeds: [RecordKey: [CatalogSpeed]] = [:]
+    /// What was read of publications, by their hash: nil for one that cannot be read.
+    private var published: [Bytes32: Publication?] = [:]
     /// Attachments that were opened, by hash and key.
     private var opened: [Bytes32: Aisbf_Mesh_V1_Attachment] = [:]
 
@@ -63,7 +65,8 @@ package struct CatalogBuilder: Sendable {
             guard let provider = provider(advert, details[key], wall) else { continue }
             if providers.updateValue(provider, forKey: key) == nil { order.append(key) }
         }
-        names.learnNames(of: nodes, order.compactMap { providers[$0] }, wall: wall)
+        let publications = publications(records)
+        names.learnNames(of: nodes, order.compactMap { providers[$0] }, publications, wall: wall)
         let reachable = Set(reachable)
         var lists = ModelLists()
         for attachment in records.attachments {
@@ -87,8 +90,23 @@ package struct CatalogBuilder: Sendable {
             hosts[place.provider]?[place.index].offer.models = lists.complete(begin, place)
         }
         let shown = order.compactMap { finished(providers[$0], hosts[$0] ?? [], local, wall) }
-        names.learn(nodes, shown, wall: wall)
-        return Catalog(node: node, nodes: nodes, providers: shown, sealed: sealed, names: names)
+        names.learn(nodes, shown, publications, wall: wall)
+        return Catalog(
+            node: node, nodes: nodes, providers: shown, sealed: sealed, publications: publications, names: names)
+    }
+
+    /// Those that can be read. A home that was renamed calls them otherwise, with the same bytes.
+    private mutating func publications(_ records: UsableRecords) -> [Publication] {
+        if published.count > 2 * records.publications.count + 64 { published.removeAll() }
+        return records.publications.compactMap { advert in
+            if let known = published[advert.record.hash] {
+                guard let known else { return nil }
+                if known.homeName == advert.home.body.name { return known }
+            }
+            let read = Publication(advert, cryptography: cryptography)
+            published[advert.record.hash] = .some(read)
+            return read
+        }
     }
 
     /// The attachment with what is sealed in it; nil for one that cannot be opened.

@@ -108,30 +108,41 @@ package struct NameBook: Sendable {
     }
 
     /// Takes in what a catalog shows.
-    package mutating func learn(_ nodes: [CatalogNode], _ providers: [CatalogProvider], wall: Timestamp) {
-        learnNames(of: nodes, providers, wall: wall)
+    package mutating func learn(
+        _ nodes: [CatalogNode], _ providers: [CatalogProvider], _ publications: [Publication] = [], wall: Timestamp
+    ) {
+        learnNames(of: nodes, providers, publications, wall: wall)
         learnModels(of: providers, wall)
     }
 
     /// The same before it is known what models there are.
-    mutating func learnNames(of nodes: [CatalogNode], _ providers: [CatalogProvider], wall: Timestamp) {
+    mutating func learnNames(
+        of nodes: [CatalogNode], _ providers: [CatalogProvider], _ publications: [Publication] = [], wall: Timestamp
+    ) {
         for known in nodes where known.key == node { (ownName, ownOperator) = (known.name, known.operatorKey) }
-        let view = View(nodes, providers, readers)
+        let view = View(nodes, providers, publications, readers)
         // Most catalogs differ from the one before in their workers only.
         if view != lastView || wall.milliseconds - lookedAt.milliseconds > Self.weekMs {
             lastView = view
             lookedAt = wall
-            learnNames(nodes, providers, wall)
+            learnNames(nodes, providers, publications, wall)
             models = [:]
         }
     }
 
-    private mutating func learnNames(_ nodes: [CatalogNode], _ providers: [CatalogProvider], _ wall: Timestamp) {
+    private mutating func learnNames(
+        _ nodes: [CatalogNode], _ providers: [CatalogProvider], _ publications: [Publication], _ wall: Timestamp
+    ) {
         let before = Set(conflicts)
         conflicts = []
         var claims = Claims()
         for known in nodes { claims.add(.node(known.name), known.key.bytes, home: known.key) }
         for provider in providers { claim(provider, &claims) }
+        for told in publications {
+            let home = told.id.home
+            claims.add(.node(told.homeName), home.bytes, home: home)
+            claims.add(.owner(told.scope.username, at: home), told.id.owner.bytes, home: home)
+        }
         // What comes at the same moment for all and for some is nobody's for those who see both, and so comes to them first.
         for (name, claimants) in claims.byName {
             guard case .provider(let id) = name, pins[name] == nil else { continue }
@@ -155,11 +166,17 @@ package struct NameBook: Sendable {
         var nodes: [PublicKey] = []
         var nodeNames: [String] = []
         var providers: [Provider] = []
+        /// Whose they are counts, not what they say.
+        var publishers: [[UInt8]] = []
         var readers: Set<PublicKey>?
 
         init() {}
 
-        init(_ nodes: [CatalogNode], _ providers: [CatalogProvider], _ readers: Set<PublicKey>?) {
+        init(
+            _ nodes: [CatalogNode], _ providers: [CatalogProvider], _ publications: [Publication],
+            _ readers: Set<PublicKey>?
+        ) {
+            publishers = publications.map { $0.id.owner.bytes + $0.id.home.bytes + Array($0.homeName.utf8) }
             self.readers = readers
             self.nodes = nodes.map(\.key)
             nodeNames = nodes.map(\.name)

@@ -69,6 +69,8 @@ package struct AnswerExchange: Sendable {
     var finishReason: String?
     var finalStatus = 0
     private var isOthersFault = false
+    /// Whether the worker let all its time pass without a word of the answer.
+    package private(set) var ranOutOfTime = false
     var state = State.waiting
     var events: AnswerEvents
     /// A plain request that is answered in chunks is collected here.
@@ -219,6 +221,12 @@ package struct AnswerExchange: Sendable {
         return measured(now, isSuccess: false)
     }
 
+    /// Whether it is the worker's doing when there is no word of the answer by now: it had the time that this node gives,
+    /// and waits for nothing of the buyer's.
+    package var isToBlameForTime: Bool {
+        firstContent == nil && !isFinished && !deadlines.areShortened && !isUploading && taken == 0
+    }
+
     private func measured(_ now: Instant, isSuccess: Bool) -> RequestSample {
         usage.sample(
             latencyMs: max(now.milliseconds(since: started), 0),
@@ -340,6 +348,7 @@ package struct AnswerExchange: Sendable {
                     .workerLost, "\(answerer.words) was at work and says nothing more; try again", retryAfterSeconds: 2)
             )
         case .waiting:
+            ranOutOfTime = !isOthersFault
             return failed(
                 MeshError(
                     .workerTimeout,

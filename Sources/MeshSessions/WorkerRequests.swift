@@ -46,6 +46,8 @@ package struct WorkerRequests: Sendable {
         package var isCancelled: Bool
         /// What it says of the worker's speed.
         package var sample: RequestSample?
+        /// Whether the worker let all its time pass without a word of the answer.
+        package var ranOutOfTime = false
     }
 
     /// What has to be done by now.
@@ -194,15 +196,23 @@ package struct WorkerRequests: Sendable {
 
     private mutating func end(_ number: UInt64, isCancelled: Bool, _ now: Instant) -> End? {
         held.ended(number)
-        return requests.remove(number).map { End(isCancelled: isCancelled, sample: $0.exchange.sample(now: now)) }
+        return requests.remove(number).map {
+            End(
+                isCancelled: isCancelled, sample: $0.exchange.sample(now: now), ranOutOfTime: $0.exchange.ranOutOfTime)
+        }
     }
 
     // MARK: What the buyer's side says
 
     /// Whoever asked does not want the answer any more; nil when it is over already.
-    package mutating func cancelled(_ number: UInt64, now: Instant) -> End? {
+    /// - Parameter isLate: because nothing came in the time that it had.
+    package mutating func cancelled(_ number: UInt64, isLate: Bool = false, now: Instant) -> End? {
         held.ended(number)
-        return requests.remove(number).map { End(isCancelled: true, sample: $0.exchange.abandoned(now: now)) }
+        return requests.remove(number).map {
+            End(
+                isCancelled: true, sample: $0.exchange.abandoned(now: now),
+                ranOutOfTime: isLate && $0.exchange.isToBlameForTime)
+        }
     }
 
     /// `count` bytes of a binary answer went on.

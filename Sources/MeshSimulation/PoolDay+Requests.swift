@@ -74,6 +74,8 @@ extension PoolDay {
         requests[number].seats = []
         requests[number].costs = []
         requests[number].waitedSince = nil
+        requests[number].queuedSince = nil
+        requests[number].asked.waitedMs = 0
         tally.asked += 1
         choose(number)
     }
@@ -111,6 +113,7 @@ extension PoolDay {
         case .wait(let ticket)?:
             requests[number].waits = ticket
             requests[number].waitedSince = request.waitedSince ?? clock
+            requests[number].queuedSince = request.queuedSince ?? clock
             entries[request.entry].waiting[ticket] = number
             tally.longestQueue = max(tally.longestQueue, entries[request.entry].pools.waiting(id))
         case .exhausted(let told)?: refuse(number, told)
@@ -123,8 +126,14 @@ extension PoolDay {
         let request = requests[number]
         let id = ids[request.pool]
         let entry = entries[request.entry]
-        if let since = request.waitedSince {
-            tally.longestWaitMs = max(tally.longestWaitMs, clock.milliseconds(since: since))
+        if let since = request.queuedSince {
+            requests[number].asked.waitedMs += clock.milliseconds(since: since)
+            requests[number].queuedSince = nil
+            let waitedMs = requests[number].asked.waitedMs
+            tally.longestWaitMs = max(tally.longestWaitMs, waitedMs)
+            if waitedMs > market.rotations[request.pool].settings.queueMs + 100 {
+                tally.broken("a request waited for \(waitedMs) ms, longer than the owner of \(id.name) says")
+            }
         }
         let seats = entry.leaves[request.pool][pick.leaf]
         let found = seats.indices.filter { place in

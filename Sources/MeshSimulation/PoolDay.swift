@@ -85,6 +85,8 @@ struct PoolDay: Sendable {
         var isHeld = false
         /// When its first wait of this visit began.
         var waitedSince: Instant?
+        /// When it began to wait in its pool, where it does.
+        var queuedSince: Instant?
         var end: End?
         var ends = 0
 

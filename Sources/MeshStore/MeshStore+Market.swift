@@ -15,8 +15,13 @@ package struct MarketEntry: Hashable, Sendable {
     /// As its owner wrote it, in JSON.
     package var document: [UInt8]
     package var changedAt: Timestamp
+    /// As the mesh is told of it; nil for what is not published.
+    package var published: [UInt8]?
 
-    package init(kind: Kind, scope: OwnerScope, name: String, document: [UInt8], changedAt: Timestamp) {
+    package init(
+        kind: Kind, scope: OwnerScope, name: String, document: [UInt8], changedAt: Timestamp, published: [UInt8]? = nil
+    ) {
+        self.published = published
         self.kind = kind
         self.scope = scope
         self.name = name
@@ -33,9 +38,11 @@ extension MeshStore {
                 let (kind, scope): (String, String) = (row["kind"], row["scope"])
                 guard let kind = MarketEntry.Kind(rawValue: kind) else { throw damaged("a rotation or policy") }
                 let document: String = row["document"]
+                let published: String? = row["published"]
                 return MarketEntry(
                     kind: kind, scope: OwnerScope(username: scope), name: row["name"],
-                    document: Array(document.utf8), changedAt: Timestamp(milliseconds: row["changed_at"]))
+                    document: Array(document.utf8), changedAt: Timestamp(milliseconds: row["changed_at"]),
+                    published: published.map { Array($0.utf8) })
             }
         }
     }
@@ -52,14 +59,15 @@ extension MeshStore {
             for entry in saved {
                 try database.cachedStatement(
                     sql: """
-                        INSERT INTO market (kind, scope, name, document, changed_at) VALUES (?, ?, ?, ?, ?)
+                        INSERT INTO market (kind, scope, name, document, changed_at, published) VALUES (?, ?, ?, ?, ?, ?)
                         ON CONFLICT (kind, scope, name) DO UPDATE SET document = excluded.document,
-                            changed_at = excluded.changed_at
+                            changed_at = excluded.changed_at, published = excluded.published
                         """
                 ).execute(
                     arguments: [
                         entry.kind.rawValue, entry.scope.username, entry.name,
                         String(decoding: entry.document, as: UTF8.self), entry.changedAt.milliseconds,
+                        entry.published.map { String(decoding: $0, as: UTF8.self) },
                     ])
             }
         }
@@ -67,6 +75,8 @@ extension MeshStore {
 }
 
 extension Schema {
+    static let publications = "ALTER TABLE market ADD COLUMN published TEXT;"
+
     static let market = """
         CREATE TABLE market (
             kind TEXT NOT NULL CHECK (kind IN ('rotation', 'policy')),

@@ -15,6 +15,7 @@ enum Schema {
         migrator.registerMigration("9 quotas") { try $0.execute(sql: quotas) }
         migrator.registerMigration("10 usage") { try $0.execute(sql: usage) }
         migrator.registerMigration("11 provider terms") { try $0.execute(sql: providerTerms) }
+        migrator.registerMigration("12 publications") { try $0.execute(sql: publications) }
         return migrator
     }()
 

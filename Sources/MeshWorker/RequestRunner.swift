@@ -38,7 +38,7 @@ struct RequestRunner: Sendable {
             try await gate.pass()
             try await send(message)
         }
-        let notes = AnswerNotes()
+        let notes = AnswerNotes(request, streams: streams)
         do {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { [backend] in
@@ -68,7 +68,11 @@ struct RequestRunner: Sendable {
     }
 
     private func note(_ notes: AnswerNotes, of request: BackendRequest, _ requestID: String) {
-        guard let failure = notes.failure else { return report.answered(notes.usage) }
+        guard let failure = notes.failure else {
+            guard let flaw = notes.flaw else { return report.answered(notes.usage) }
+            return report.failed(
+                requestID, path: request.path, status: flaw.status, code: "backend_answer", reason: flaw.words)
+        }
         report.failed(
             requestID, path: request.path, status: failure.status, code: "backend_status", reason: failure.words)
         // The model may be gone.

@@ -105,12 +105,19 @@ final class AnswerNotes: Sendable {
         var words: String?
         var isText = false
         var tail: [UInt8] = []
+        /// Nil where anything may be an answer.
+        var verdict: AnswerVerdict?
     }
     private static let tailBytes = 2_048
-    private let state = Mutex(State())
+    private let state: Mutex<State>
+
+    init(_ request: BackendRequest, streams: Bool) {
+        state = Mutex(State(verdict: AnswerVerdict.judges(request.path) ? AnswerVerdict(streams: streams) : nil))
+    }
 
     func take(_ part: BackendPart) {
         state.withLock { state in
+            state.verdict?.take(part)
             switch part {
             case .words(let words): state.words = words
             case .head(let status, _, let contentType, _):
@@ -131,6 +138,11 @@ final class AnswerNotes: Sendable {
             guard state.status >= 400 else { return nil }
             return (state.status, state.words ?? BackendErrorBody.words(of: state.tail))
         }
+    }
+
+    /// What is wrong with an answer whose status says that all is well.
+    var flaw: (status: Int, words: String)? {
+        state.withLock { state in state.verdict?.finish().map { (state.status, $0) } }
     }
 
     var usage: TokenUsage { TokenUsage(tail: state.withLock { $0.tail }) }

@@ -53,6 +53,43 @@ import Testing
         try await mesh.down()
     }
 
+    /// Made and published at one node, used at all, removed and gone at all.
+    @Test func whatIsPublishedAtOneNodeServesAtAll() async throws {
+        let mesh = try await LocalMesh.up()
+        let directory = ["--data-dir", mesh.dataDirectory("a")]
+        let name = "seller@a/rotation/shown"
+        let made = try await mesh.run(
+            ["rotation", "create", "shown", "--owner", "seller", "--member", "demo/demo-chat"] + directory)
+        #expect(made.code == 0, "\(made.output)")
+        for node in mesh.nodes { #expect(try await mesh.ask(node.name, model: name).status == 404) }
+        let told = try await mesh.run(["rotation", "publish", "shown", "--owner", "seller"] + directory)
+        #expect(told.code == 0 && told.output.contains(name), "\(told.output)")
+        let policy = try await mesh.run(
+            ["policy", "create", "quick", "--set", "order_by=latency", "--set", "publish=true"] + directory)
+        #expect(policy.code == 0 && policy.output.contains("global@a/autoselect/quick"), "\(policy.output)")
+        for node in mesh.nodes {
+            for model in [name, "global@a/autoselect/quick"] {
+                let isThere = try await eventually(within: 20) {
+                    try await mesh.ask(node.name, model: model).status == 200
+                }
+                #expect(isThere, "\(model) at \(node.name)")
+            }
+        }
+        let listed = try await mesh.run(["rotation", "list"] + directory)
+        #expect(listed.output.contains(name), "\(listed.output)")
+        #expect(try await mesh.run(["policy", "unpublish", "quick"] + directory).code == 0)
+        #expect(try await mesh.run(["rotation", "remove", "shown", "--owner", "seller"] + directory).code == 0)
+        for node in mesh.nodes {
+            for model in [name, "global@a/autoselect/quick"] {
+                let isGone = try await eventually(within: 20) {
+                    try await mesh.ask(node.name, model: model).status == 404
+                }
+                #expect(isGone, "\(model) at \(node.name)")
+            }
+        }
+        try await mesh.down()
+    }
+
     @Test func theCommandsSayWhatIsWrong() async throws {
         let mesh = try await LocalMesh.up()
         let directory = ["--data-dir", mesh.dataDirectory("b")]

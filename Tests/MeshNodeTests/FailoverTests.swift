@@ -262,4 +262,33 @@ import Testing
             #expect((4...12).contains(begun.duration(to: .now).components.seconds))
         }
     }
+
+    /// Another provider's worker is asked first for a while, although both are here.
+    @Test func whoLetItsTimePassIsAskedLater() async throws {
+        try await withNode(firstContentMs: 1_000) { node in
+            try await node.user("bob")
+            let bob = try await node.key(of: "bob")
+            var sellers: [Serving] = []
+            for (provider, answer) in [("lab", Serving.silent), ("den", Serving.well)] {
+                let token = try await node.provider(provider)
+                let worker = try await ScriptedWorker.admitted(
+                    at: node, provider: provider, token: token, client: provider, models: ["m"])
+                sellers.append(Serving(worker, answer: answer))
+                try await node.offers("\(provider)/m", to: bob)
+            }
+            let (silent, good) = (sellers[0], sellers[1])
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for seller in sellers { group.addTask { await seller.run() } }
+                // Asked alone, it has shown what it is.
+                let late = try await bob.ask(model: "lab/m")
+                #expect(late.errorCode == "worker_timeout")
+                for _ in 0..<4 {
+                    let reply = try await bob.ask(model: "m")
+                    #expect(reply.status == 200, "\(reply.text)")
+                }
+                #expect(silent.count == 1 && good.count == 4, "\(silent.count) \(good.count)")
+                group.cancelAll()
+            }
+        }
+    }
 }

@@ -64,6 +64,22 @@ import Testing
         }
     }
 
+    /// A policy's only candidate has no free place, or reads its model into memory: it is asked again a little later.
+    @Test func aPolicyAsksAgainWhoHadNoPlace() async throws {
+        try await Place.open(holdSeconds: 30) { place, worker in
+            let connection = try await place.bob.start(#"{"model":"auto","messages":[]}"#)
+            for payload in [
+                #"{"status_code":503,"content_type":"application/json","body":"{\"error\":{\"message\":\"Loading model\"}}"}"#,
+                #"{"choices":[]}"#,
+            ] {
+                worker.answer(try await worker.request("chat.completions"), payload: payload)
+            }
+            let reply = try await connection.reply(within: 20)
+            #expect(reply.status == 200, "\(reply.text)")
+            #expect(reply["aisbf-queue"]?.hasPrefix("position=1") == true)
+        }
+    }
+
     @Test(arguments: ["lab/m1", "auto"]) func whoWaitedLongEnoughIsToldToComeAgain(model: String) async throws {
         try await Place.open(holdSeconds: 1) { place, worker in
             try await place.leaves(worker)

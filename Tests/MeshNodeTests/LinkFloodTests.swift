@@ -36,7 +36,7 @@ import Testing
                         }
                     }
                 }
-                group.addTask { try await Task.sleep(for: .seconds(60)) }
+                group.addTask { try await Task.sleep(for: .seconds(240)) }
                 for _ in flooders { try await group.next() }
                 group.cancelAll()
             }

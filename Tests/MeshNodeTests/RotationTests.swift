@@ -37,6 +37,24 @@ import Testing
         }
     }
 
+    /// It stands aside while its model is read into memory, and is none the worse for it.
+    @Test func whoIsLoadingItsModelIsNoFailure() async throws {
+        try await TwoSellers.open { shop in
+            try await shop.rotation(Self.pair)
+            let words = #"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#
+            shop.first.answers(Serving.status(503, words))
+            for _ in 0..<12 { #expect(try await shop.ask().status == 200) }
+            #expect(shop.second.count == 12)
+            #expect((1...4).contains(shop.first.count), "it is left alone meanwhile: \(shop.first.count)")
+            let explained = try await shop.bob.call("GET", "/v1/route/explain?model=rotation/pair")
+            #expect(!explained.text.contains("cooling"), "\(explained.text)")
+            shop.first.answers(Serving.well)
+            try await eventually("it has its share", within: 20) {
+                try await shop.ask()["aisbf-provider"] == "global@north/lab"
+            }
+        }
+    }
+
     /// A member whose worker was lost three times over rests for a minute, and is back as soon as a worker is.
     @Test func whoWasLostIsBackWithItsWorker() async throws {
         try await TwoSellers.open { shop in

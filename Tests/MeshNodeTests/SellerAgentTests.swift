@@ -102,6 +102,25 @@ import Testing
         }
     }
 
+    /// Nothing was done and nobody is at fault: the buyer is told when to come again, at whatever node.
+    @Test(arguments: Seller.allCases) func aModelThatIsBeingLoadedIsNoFailure(seller: Seller) async throws {
+        let words = #"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#
+        let backend = ScriptedBackend(models: ["m"]) { request in
+            request.model == "m" ? ScriptedBackend.whole(words, status: 503) : []
+        }
+        try await Self.open(seller, backend, first: "m") { sides in
+            for side in sides {
+                for stream in [false, true] {
+                    let reply = try await side.ask("m", stream: stream)
+                    #expect(reply.status == 503 && reply.errorCode == "worker_unavailable", "\(reply.text)")
+                    #expect(reply.errorMessage.contains("being loaded"), "\(reply.text)")
+                    #expect(Int(reply["retry-after"] ?? "").map { (1...30).contains($0) } == true)
+                    #expect(reply["x-should-retry"] == "true")
+                }
+            }
+        }
+    }
+
     @Test(arguments: Seller.allCases) func aConnectionThatTheBackendClosesCostsNoRequest(seller: Seller) async throws {
         let backend = ScriptedBackend(models: ["m"]) { request in
             request.turn == 0 ? ScriptedBackend.whole(ScriptedBackend.completion("hello")) : [.close]

@@ -83,6 +83,19 @@ import Testing
         #expect(hung.abandoned(now: SessionFixtures.now(60_000).instant)?.isSuccess == false)
     }
 
+    @Test func whoLetsItsTimePassIsToBlameUnlessItWasShortened() {
+        func late(_ deadlines: AnswerDeadlines, _ change: (inout AnswerExchange) -> Void = { _ in }) -> [Bool] {
+            var exchange = AnswerExchange(form: .bytes, deadlines: deadlines, now: SessionFixtures.start)
+            change(&exchange)
+            let isToBlame = exchange.isToBlameForTime
+            _ = exchange.deadlinePassed()
+            return [isToBlame, exchange.ranOutOfTime]
+        }
+        #expect(late(.init()) == [true, true])
+        #expect(late(.init(firstContentMs: 1_000, areShortened: true)) == [false, false])
+        #expect(late(.init()) { _ = $0.failed(MeshError(.workerError, "")) } == [false, false])
+    }
+
     @Test func whatAnotherNodeMeasuredCountsUntilThereAreOwnSamples() {
         var window = PerformanceWindow()
         window.inherited = .init(tokensPerSecond: 40, firstContentMs: 300)

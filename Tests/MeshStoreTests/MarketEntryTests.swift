@@ -16,7 +16,8 @@ import Testing
         let all = [policy, Self.entry("a"), Self.entry("b"), Self.entry("a", scope: .user("mia"))]
         try store.changeMarket(saved: all)
         #expect(try store.marketEntries() == all)
-        let changed = Self.entry("b", #"{"x":1}"#)
+        var changed = Self.entry("b", #"{"x":1}"#)
+        changed.published = Array(#"{"y":2}"#.utf8)
         try store.changeMarket(saved: [changed], removed: [(.rotation, .global, "a")])
         #expect(try store.marketEntries() == [policy, changed, all[3]])
         try store.close()

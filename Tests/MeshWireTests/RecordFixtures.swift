@@ -153,6 +153,22 @@ enum RecordFixtures {
         return sign(.attachment, by: node, name: provider + client, body: RecordBody.bytes(of: body))
     }
 
+    /// What an owner publishes goes as an advert, so that nodes which do not know of it pass it on.
+    static var publication: [UInt8] {
+        let name = "p-0123456789abcdef0123456789abcdef"
+        let body = Aisbf_Mesh_V1_ProviderAdvert.with {
+            $0.providerID = name
+            $0.homeNode = Data(node.publicKey.bytes)
+            $0.access = .ownerOnly
+            $0.publication.kind = .rotation
+            $0.publication.name = "llama"
+            $0.publication.document = Data(
+                #"{"name":"llama","members":[{"target":"key:06060606060606060606060606060606/m","weight":3}]}"#.utf8)
+            $0.publication.format = 1
+        }
+        return sign(.providerAdvert, by: owner, name: Array(name.utf8), body: RecordBody.bytes(of: body))
+    }
+
     static var tombstone: [UInt8] {
         let body = Aisbf_Mesh_V1_Tombstone.with { $0.name = Data("gpu".utf8) }
         return sign(
@@ -163,6 +179,7 @@ enum RecordFixtures {
         ("descriptor", descriptor), ("beacon", beacon), ("advert", advert), ("grant", grant),
         ("attachment", attachment), ("tombstone", tombstone), ("proven advert", provenAdvert),
         ("measured attachment", measuredAttachment), ("attachment that goes on", continuedAttachment), ("page", page),
+        ("publication", publication),
     ]
 
     static func verify(_ bytes: [UInt8], wall: Timestamp = wall) -> Result<VerifiedRecord, RecordRejection> {

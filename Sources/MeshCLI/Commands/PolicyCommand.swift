@@ -5,7 +5,9 @@ struct PolicyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "policy", abstract: "Policies that choose who answers 'autoselect/NAME'.",
         discussion: "Built in are auto, auto:cheap, auto:fast, auto:private, auto:context and auto:media.",
-        subcommands: [Create.self, List.self, Show.self, Edit.self, Remove.self])
+        subcommands: [
+            Create.self, List.self, Show.self, Edit.self, Publish.self, Unpublish.self, Remove.self,
+        ])
 
     struct Content: ParsableArguments {
         @Option(
@@ -92,6 +94,32 @@ struct PolicyCommand: AsyncParsableCommand {
             PolicyCommand.show(
                 try await client.send(
                     "PUT", scope.path("policies", name), body: .object(try content.body(over: known))), output)
+        }
+    }
+
+    struct Publish: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Tell the whole mesh of a policy: buyers at any node then name it 'owner@node/autoselect/NAME'.")
+        @Argument(help: "Its name.") var name: String
+        @OptionGroup var scope: MarketScope
+        @OptionGroup var admin: AdminOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            PolicyCommand.show(try await scope.publish(true, "policies", name, admin.client()), output)
+        }
+    }
+
+    struct Unpublish: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Take a policy back from the mesh. At this node it stays.")
+        @Argument(help: "Its name.") var name: String
+        @OptionGroup var scope: MarketScope
+        @OptionGroup var admin: AdminOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            PolicyCommand.show(try await scope.publish(false, "policies", name, admin.client()), output)
         }
     }
 

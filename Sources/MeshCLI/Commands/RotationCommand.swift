@@ -4,7 +4,9 @@ internal import ArgumentParser
 struct RotationCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "rotation", abstract: "Pools of providers that share the requests for 'rotation/NAME'.",
-        subcommands: [Create.self, List.self, Show.self, Edit.self, Remove.self])
+        subcommands: [
+            Create.self, List.self, Show.self, Edit.self, Publish.self, Unpublish.self, Remove.self,
+        ])
 
     struct Content: ParsableArguments {
         @Option(
@@ -145,6 +147,37 @@ struct RotationCommand: AsyncParsableCommand {
         }
     }
 
+    struct Publish: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Tell the whole mesh of a rotation: buyers at any node then name it 'owner@node/rotation/NAME'.",
+            discussion: "It gives nobody access to its members; each of them decides as before who may use it.")
+        @Argument(help: "Its name.") var name: String
+        @OptionGroup var scope: MarketScope
+        @OptionGroup var admin: AdminOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let answer = try await scope.publish(true, "rotations", name, admin.client())
+            if output.json { return Console.print(answer.pretty) }
+            output.printObject(RotationDocument(answer).shown, fields: ObjectLayout.rotation)
+        }
+    }
+
+    struct Unpublish: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Take a rotation back from the mesh. At this node it stays.")
+        @Argument(help: "Its name.") var name: String
+        @OptionGroup var scope: MarketScope
+        @OptionGroup var admin: AdminOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let answer = try await scope.publish(false, "rotations", name, admin.client())
+            if output.json { return Console.print(answer.pretty) }
+            output.printObject(RotationDocument(answer).shown, fields: ObjectLayout.rotation)
+        }
+    }
+
     struct Remove: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Remove a rotation. Requests under way end as they would; who waits in it is told.")
@@ -168,7 +201,7 @@ struct RotationDocument {
     /// As its owner wrote it.
     var written: [String: JSONValue] {
         guard case .object(var fields) = answer else { return [:] }
-        for name in ["owner", "changed_at"] { fields[name] = nil }
+        for name in ["owner", "changed_at", "published_as"] { fields[name] = nil }
         return fields
     }
 

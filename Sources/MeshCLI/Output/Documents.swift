@@ -43,6 +43,7 @@ extension TableLayout {
     static let rotations = TableLayout(computed: [
         ("NAME", { $0["name"]?.cell ?? "" }), ("OWNER", { $0["owner"]?.cell ?? "" }),
         ("MODEL", { $0["model"]?.cell ?? "" }), ("MEMBERS", { RotationDocument.members($0) }),
+        ("PUBLISHED AS", { $0["published_as"]?.cell ?? "" }),
         ("CHANGED", { LocalTime.cell($0["changed_at"], key: "changed_at") }),
     ])
 
@@ -56,7 +57,7 @@ extension TableLayout {
 
     static let policies = TableLayout([
         ("NAME", "name"), ("OWNER", "owner"), ("ORDER BY", "order_by"), ("MODELS", "models"), ("HOSTED", "hosted"),
-        ("ABOUT", "about"), ("CHANGED", "changed_at"),
+        ("ABOUT", "about"), ("PUBLISHED AS", "published_as"), ("CHANGED", "changed_at"),
     ])
 
     static let keys = TableLayout([
@@ -128,7 +129,8 @@ enum ObjectLayout {
 
     static let rotation = [
         ("name", "name"), ("owner", "owner"), ("buyers ask for", "buyers_ask_for"), ("model", "model"),
-        ("members", "members"), ("settings", "settings"), ("changed", "changed_at"),
+        ("members", "members"), ("settings", "settings"), ("published as", "published_as"),
+        ("changed", "changed_at"),
     ]
 
     static let name = [("name", "name"), ("means", "means")]

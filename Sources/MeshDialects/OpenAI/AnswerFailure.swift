@@ -62,6 +62,9 @@ package struct AnswerFailure: Hashable, Sendable {
         let missing = status.map { "it failed with status \($0)" } ?? "it failed, without a message"
         let said = "\(answerer.words) says: \(words.isEmpty ? missing : words)"
         let cause = cause ?? FailureCause(ofWorker: code)
+        if code == nil || code == "worker_error", self.cause == nil, LoadingWords.tell(words, status: status) {
+            return Self.loading(by: answerer)
+        }
         let isAsleep = code == "backend_asleep"
         let code = ErrorCode(ofWorker: code)
         if isAsleep { return MeshError(code, said, retryAfterSeconds: Limits.sleeperRetryAfterSeconds) }
@@ -73,6 +76,13 @@ package struct AnswerFailure: Hashable, Sendable {
         return MeshError(
             code, said, parameter: code == .modelNotFound ? "model" : nil,
             retryAfterSeconds: code == .workerBusy ? 2 : nil, statusOverride: status, cause: cause)
+    }
+
+    /// It did nothing yet, and will in a moment.
+    private static func loading(by answerer: Answerer) -> MeshError {
+        MeshError(
+            .workerUnavailable, "\(answerer.words)'s model is still being loaded; try again in a moment",
+            retryAfterSeconds: Limits.sleeperRetryAfterSeconds)
     }
 
     /// The same for a stream of which the buyer has read something: what broke off is told from what failed.
@@ -151,6 +161,12 @@ package struct AnswerFailure: Hashable, Sendable {
             failure.code = nil
             failure.cause = FailureCause(status: whole.head.status)
             return .failure(failure.error(by: answerer))
+        }
+        // Who says when it is ready is taken at its word.
+        if LoadingWords.tell(body.failure.text ?? "", status: whole.head.status),
+            !whole.head.fields.contains(where: { $0.name == "retry-after" })
+        {
+            return .failure(loading(by: answerer))
         }
         let isImpostor = body.failure.code.flatMap(ErrorCode.init(rawValue:)).map { !$0.mayComeFromWorker } ?? false
         switch body {

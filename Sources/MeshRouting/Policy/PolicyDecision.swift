@@ -83,23 +83,24 @@ extension PolicyIndex {
         var worst = PolicyScore.behindAll
         for asked in query.asked {
             judging(query, asked.model, states, turn: turn) { judge in
-                for number in ranges[asked.model]
-                where asked.provider < 0 || judge.rows[number].provider == asked.provider {
-                    if judge.exclusion(number, asked) != nil { continue }
-                    let begun = judge.begin(number, asked)
-                    if begun.isBehind(worst) { continue }
-                    let score = judge.complete(begun, number)
-                    if best.count == limit {
-                        if best[limit - 1].score < score { continue }
-                        best.removeLast()
+                var next = ranges[asked.model].lowerBound
+                for block in blocks(of: asked.model) {
+                    let all = next..<min(next + Block.rows, ranges[asked.model].upperBound)
+                    next = all.upperBound
+                    if judge.isSurelyBehind(blocks[block], asked, worst) { continue }
+                    for number in all where asked.provider < 0 || judge.rows[number].provider == asked.provider {
+                        if judge.isSurelyBehind(number, asked, worst) { continue }
+                        judge.judge(number, asked, limit, &best, &worst)
                     }
-                    let place = best.firstIndex { score < $0.score } ?? best.count
-                    best.insert(PolicyChoice(candidate: number, score: score), at: place)
-                    if best.count == limit { worst = best[limit - 1].score }
                 }
             }
         }
         return best
+    }
+
+    private func blocks(of model: Int) -> Range<Int> {
+        let first = firstBlocks[model]
+        return first..<first + (ranges[model].count + Block.rows - 1) / Block.rows
     }
 
     /// The same for people.
@@ -121,5 +122,26 @@ extension PolicyIndex {
         }
         report.choices.sort { $0.score < $1.score }
         return report
+    }
+}
+
+extension PolicyJudge {
+    /// Puts a candidate among the best if it belongs there.
+    @inline(__always)
+    func judge(
+        _ number: Int, _ asked: PolicyQuery.Asked, _ limit: Int, _ best: inout [PolicyChoice],
+        _ worst: inout PolicyScore
+    ) {
+        if exclusion(number, asked) != nil { return }
+        let begun = begin(number, asked)
+        if begun.isBehind(worst) { return }
+        let score = complete(begun, number)
+        if best.count == limit {
+            if best[limit - 1].score < score { return }
+            best.removeLast()
+        }
+        let place = best.firstIndex { score < $0.score } ?? best.count
+        best.insert(PolicyChoice(candidate: number, score: score), at: place)
+        if best.count == limit { worst = best[limit - 1].score }
     }
 }

@@ -36,8 +36,29 @@ package struct PolicyIndex: Sendable {
         var dataPolicy: DataPolicy
     }
 
+    /// The least that candidates which lie side by side ask: a decision passes over all of them at once when even that is too much.
+    struct Block: Sendable {
+        var input = Int64.max
+        var output = Int64.max
+        var request = Int64.max
+
+        /// So many candidates are one block.
+        static let rows = 64
+
+        mutating func add(_ row: Row) {
+            // Who tells no price is judged like one who asks nothing.
+            let isKnown = row.prices >= 0
+            input = min(input, isKnown ? row.input : 0)
+            output = min(output, isKnown ? row.output : 0)
+            request = min(request, isKnown ? row.request : 0)
+        }
+    }
+
     let catalog: Catalog
     private(set) var rows: [Row] = []
+    /// Those of each model, behind each other; and where those of each model begin.
+    private(set) var blocks: [Block] = []
+    private(set) var firstBlocks: [Int] = []
     /// Where the rows of each model lie.
     private(set) var ranges: [Range<Int>] = []
     private(set) var models = NumberedNames()
@@ -52,6 +73,22 @@ package struct PolicyIndex: Sendable {
     private var providersByOwner: [PublicKey: [Int]] = [:]
     /// Those that are not for everybody.
     private var closed: [Int] = []
+    /// Lists of models that were read, each with what is in it: most workers have the same few. Of use while it is built.
+    private var described: [(list: ModelList, models: [Described])] = []
+
+    /// A model of a list, in numbers.
+    private struct Described: Sendable {
+        var model: Int32
+        var quantization: Int32
+        var contextTokens: UInt32
+        var parameters: UInt64
+        var modalities: UInt8
+        var knowsModalities: Bool
+        /// Whether it stands in the list once more, before.
+        var isAgain: Bool
+    }
+
+    private static let listsKept = 8
 
     package init(_ catalog: Catalog) {
         self.catalog = catalog
@@ -68,10 +105,26 @@ package struct PolicyIndex: Sendable {
             }
         }
         rows.reserveCapacity(sorted.reduce(0) { $0 + $1.count })
-        for ofModel in sorted {
-            ranges.append(rows.count..<rows.count + ofModel.count)
-            rows += ofModel
+        for model in sorted.indices { lay(out: &sorted[model]) }
+        described = []
+    }
+
+    /// Those that ask little lie together, and whoever tells no price before them.
+    private mutating func lay(out ofModel: inout [Row]) {
+        ofModel.sort { left, right in
+            if (left.prices < 0) != (right.prices < 0) { return left.prices < 0 }
+            if left.input != right.input { return left.input < right.input }
+            if left.output != right.output { return left.output < right.output }
+            return (left.provider, left.node) < (right.provider, right.node)
         }
+        ranges.append(rows.count..<rows.count + ofModel.count)
+        firstBlocks.append(blocks.count)
+        for start in stride(from: 0, to: ofModel.count, by: Block.rows) {
+            var block = Block()
+            for row in ofModel[start..<min(start + Block.rows, ofModel.count)] { block.add(row) }
+            blocks.append(block)
+        }
+        rows += ofModel
     }
 
     package var count: Int { rows.count }
@@ -100,6 +153,7 @@ package struct PolicyIndex: Sendable {
         of provider: CatalogProvider, _ place: Int, operatorHere: PublicKey?, _ sets: inout [[String]: Int]
     ) -> [Row] {
         var found: [Row] = []
+        let priced = PricedModels(provider)
         // Workers of a provider at one node mostly have one list.
         var begin = 0
         var node: PublicKey?
@@ -122,9 +176,12 @@ package struct PolicyIndex: Sendable {
                 for place in found.indices[begin...] { addWorker(to: &found[place], row, &sets) }
                 continue
             }
-            for model in host.offer.models {
-                describe(&row, model, provider)
-                if let known = found[begin...].firstIndex(where: { $0.model == row.model }) {
+            let isFirst = last == nil
+            for model in describe(host.offer.models) {
+                take(model, into: &row, priced)
+                // The first list at a node has each model once, but for those that it repeats.
+                let known = isFirst && !model.isAgain ? nil : found[begin...].firstIndex { $0.model == row.model }
+                if let known {
                     addWorker(to: &found[known], row, &sets)
                     addFacts(to: &found[known], row)
                 } else {
@@ -136,15 +193,32 @@ package struct PolicyIndex: Sendable {
         return found
     }
 
-    private mutating func describe(_ row: inout Row, _ model: WorkerModel, _ provider: CatalogProvider) {
-        row.model = Int32(models.number(model.id))
-        row.contextTokens = model.contextTokens ?? 0
-        row.knowsModalities = !model.modalities.isEmpty
-        row.modalities = Modalities(names: model.modalities).rawValue
-        row.parameters = model.parameters.rawValue
-        row.quantization = Int32(quantizations.number(model.quantization ?? ""))
+    private mutating func describe(_ list: ModelList) -> [Described] {
+        if let known = described.last(where: { $0.list == list }) { return known.models }
+        var seen: Set<Int32> = []
+        let told = list.map { model in
+            let number = Int32(models.number(model.id))
+            return Described(
+                model: number, quantization: Int32(quantizations.number(model.quantization ?? "")),
+                contextTokens: model.contextTokens ?? 0, parameters: model.parameters.rawValue,
+                modalities: Modalities(names: model.modalities).rawValue, knowsModalities: !model.modalities.isEmpty,
+                isAgain: !seen.insert(number).inserted)
+        }
+        if described.count == Self.listsKept { described.removeFirst() }
+        described.append((list, told))
+        return told
+    }
+
+    private mutating func take(_ model: Described, into row: inout Row, _ priced: PricedModels) {
+        row.model = model.model
+        row.contextTokens = model.contextTokens
+        row.knowsModalities = model.knowsModalities
+        row.modalities = model.modalities
+        row.parameters = model.parameters
+        row.quantization = model.quantization
         row.prices = -1
-        if let told = provider.prices[model: model.id], told.currency == .usd {
+        (row.input, row.output, row.request) = (0, 0, 0)
+        if let told = priced[models.names[Int(model.model)]], told.currency == .usd {
             row.prices = Int32(prices.count)
             (row.input, row.output, row.request) = (told.input, told.output, told.request)
             prices.append(told)
@@ -235,6 +309,19 @@ package struct PolicyCandidate: Hashable, Sendable {
 
     /// Where a request to it goes.
     package var route: Route { Route(providers: [provider], model: model) }
+}
+
+/// A provider's prices by model: nearly always one for all of them.
+private struct PricedModels {
+    private let list: PriceList
+    private let forAll: Prices?
+
+    init(_ provider: CatalogProvider) {
+        list = provider.prices
+        forAll = list.entries.count == 1 && list.entries[0].model.isEmpty ? list.entries[0].prices : nil
+    }
+
+    subscript(model: String) -> Prices? { list.isEmpty ? nil : forAll ?? list[model: model] }
 }
 
 /// Names with numbers in the order in which they came.

@@ -56,7 +56,7 @@ struct PolicyJudge {
     }
 
     @inline(__always)
-    private func isOwn(_ row: PolicyIndex.Row) -> Bool { isIn(terms.own, row.provider) }
+    private func isOwn(_ row: PolicyIndex.Row) -> Bool { !terms.ownsNone && isIn(terms.own, row.provider) }
 
     @inline(__always)
     private func takesParameters(_ row: PolicyIndex.Row) -> Bool {
@@ -98,6 +98,42 @@ struct PolicyJudge {
     }
 
     // MARK: Who is better
+
+    /// Whether a candidate needs no closer look: it takes nothing now, or is behind a score by the few steps and the value
+    /// that cost little to find. The other steps would only put it further behind.
+    @inline(__always)
+    func isSurelyBehind(_ number: Int, _ asked: PolicyQuery.Asked, _ score: PolicyScore) -> Bool {
+        if hot[number &- base].exclusion != nil { return true }
+        let row = rows[number]
+        var least = asked.position << PolicyScore.Steps.modelShift
+        if !order.isEmpty { least |= UInt32(order[Int(row.provider)]) << PolicyScore.Steps.orderShift }
+        guard least == score.steps.rawValue else { return least > score.steps.rawValue }
+        let worst = score.value
+        switch terms.ordering {
+        case .balanced: return sum(row, number) > worst
+        case .price: return (price(row) ?? .min) > worst
+        case .time: return waitMs(row, number) > worst
+        case .latency: return latencyMs(row, number) > worst
+        case .throughput: return Int64(hot[number &- base].tokenUs) > worst
+        case .context: return row.contextTokens != 0 && -Int64(row.contextTokens) > worst
+        }
+    }
+
+    /// The same for all of a block, by what they ask.
+    @inline(__always)
+    func isSurelyBehind(_ block: PolicyIndex.Block, _ asked: PolicyQuery.Asked, _ score: PolicyScore) -> Bool {
+        let least = asked.position << PolicyScore.Steps.modelShift
+        guard least >= score.steps.rawValue else { return false }
+        if least > score.steps.rawValue { return true }
+        guard terms.ordering == .balanced || terms.ordering == .price, terms.ownsNone else { return false }
+        let use = terms.use
+        let (input, inputOver) = block.input.multipliedReportingOverflow(by: use.inputTokens)
+        let (output, outputOver) = block.output.multipliedReportingOverflow(by: use.outputTokens)
+        let (tokens, tokensOver) = input.addingReportingOverflow(output)
+        let (sum, sumOver) = tokens.addingReportingOverflow(block.request)
+        guard !inputOver, !outputOver, !tokensOver, !sumOver else { return false }
+        return sum / 1_000_000 > score.value
+    }
 
     /// The score without what splits equals: enough for most to be behind those that were found.
     @inline(__always)

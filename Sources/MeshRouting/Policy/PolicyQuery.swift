@@ -54,6 +54,8 @@ package struct PolicyQuery: Sendable {
         /// Sets of providers, nodes and so on.
         var admitted = NumberSets.Place.all
         var own = NumberSets.Place.all
+        /// Whether the caller has no provider at all.
+        var ownsNone = false
         var providers = NumberSets.Place.all
         var operators = NumberSets.Place.all
         var regions = NumberSets.Place.all
@@ -103,8 +105,10 @@ package struct PolicyQuery: Sendable {
         if let admitted = index.admitted(principal) {
             sets.narrow(&terms.admitted, count: index.catalog.providers.count) { set in admitted.forEach { set($0) } }
         }
-        sets.narrow(&terms.own, count: index.catalog.providers.count) { set in
-            index.providers(of: principal.owner).forEach { set($0) }
+        let own = index.providers(of: principal.owner)
+        terms.ownsNone = own.isEmpty
+        if !own.isEmpty {
+            sets.narrow(&terms.own, count: index.catalog.providers.count) { set in own.forEach { set($0) } }
         }
         if let endpoint {
             sets.narrow(&terms.endpoints, count: index.endpoints.count) { set in
@@ -139,10 +143,8 @@ package struct PolicyQuery: Sendable {
             }
         }
         if !rules.ignore.isEmpty {
-            let ignored = Set(rules.ignore.flatMap { index.providers(named: $0) })
-            sets.narrow(&terms.providers, count: providers) { set in
-                for number in 0..<providers where !ignored.contains(number) { set(number) }
-            }
+            let ignored = rules.ignore.flatMap { index.providers(named: $0) }
+            sets.remove(ignored, from: &terms.providers, count: providers)
         }
         if !rules.operators.isEmpty {
             let names = rules.operators.map(PolicyIndex.folded)
@@ -214,6 +216,17 @@ struct NumberSets: Sendable {
         let start = words.count
         words += Array(repeating: 0, count: (count + 63) / 64)
         fill { words[start + $0 / 64] |= 1 << UInt64($0 % 64) }
+        if place != .all {
+            for word in start..<words.count { words[word] &= words[Int(place.start) + word - start] }
+        }
+        place.start = Int32(start)
+    }
+
+    /// Leaves in the set at `place` what is in it and not among `numbers`.
+    mutating func remove(_ numbers: [Int], from place: inout Place, count: Int) {
+        let start = words.count
+        words += Array(repeating: UInt64.max, count: (count + 63) / 64)
+        for number in numbers { words[start + number / 64] &= ~(1 << UInt64(number % 64)) }
         if place != .all {
             for word in start..<words.count { words[word] &= words[Int(place.start) + word - start] }
         }

@@ -197,7 +197,7 @@ extension Pool {
             if returned.wasWoken { wake(for: returned.leaf, isNew: false, &commons, now) }
             return ticket
         }
-        let deadline = now.advanced(byMilliseconds: settings.queueMs)
+        let deadline = now.advanced(byMilliseconds: settings.queueMs - request.waitedMs)
         let spillAt = min(now.advanced(byMilliseconds: settings.spillMs), deadline)
         guard queue.count < settings.queueLength, now < (isSpill ? spillAt : deadline),
             isSpill || isWorthWaiting(until: deadline)

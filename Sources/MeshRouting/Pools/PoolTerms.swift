@@ -2,16 +2,35 @@ package import MeshModel
 
 /// Which pool, in whose scope.
 package struct PoolID: Hashable, Sendable {
+    /// Who published it, at which node.
+    package struct Publisher: Hashable, Sendable {
+        package var owner: PublicKey
+        package var home: PublicKey
+        package var homeName: String
+    }
+
     package var scope: OwnerScope
     package var name: String
+    /// Nil for one of this node's own.
+    package var publisher: Publisher?
 
     package init(scope: OwnerScope, name: String) {
         self.scope = scope
         self.name = name
     }
 
+    /// - Parameter published: a rotation.
+    package init(_ published: Publication) {
+        scope = published.scope
+        name = published.name
+        publisher = Publisher(owner: published.id.owner, home: published.id.home, homeName: published.homeName)
+    }
+
     /// What buyers write in place of a model.
-    package var modelName: String { Rotation.Member.Target.rotation(name).text }
+    package var modelName: String {
+        let own = Rotation.Member.Target.rotation(name).text
+        return publisher.map { "\(scope.username)@\($0.homeName)/\(own)" } ?? own
+    }
 
     /// The pool's name in what a buyer wrote; nil for what names no pool.
     package static func name(ofModel model: String) -> String? {
@@ -131,6 +150,8 @@ package struct PoolRequest: Hashable, Sendable {
     package var unpayable: [PoolOffer] = []
     /// When it has waited.
     package var ticket: PoolTicket?
+    /// How long it has waited in this pool so far: its owner says how long in all, and not each time.
+    package var waitedMs: Int64 = 0
 
     /// How many attempts it has used up.
     var spent: Int { AttemptCost.spent(tried.lazy.map(\.cost)) }

@@ -43,7 +43,7 @@ package struct Pools: Sendable {
             pools[place].change(rotation, others: others, &commons)
             return true
         }
-        guard pools.count < Limits.pools else { return false }
+        guard pools.count < Limits.pools + Limits.publishedPools else { return false }
         serials += 1
         let own = SeededGenerator(seed: random.next())
         places[id] = pools.count

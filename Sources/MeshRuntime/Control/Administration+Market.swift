@@ -10,6 +10,7 @@ extension Administration {
         package var id: PoolID
         package var rotation: Rotation
         package var changedAt: Timestamp
+        package var isPublished: Bool
     }
 
     /// All, by scope and name.
@@ -25,8 +26,9 @@ extension Administration {
     }
 
     package struct Drafts: Sendable {
-        package var rotations: [(scope: OwnerScope, rotation: Rotation)] = []
-        package var policies: [(scope: OwnerScope, policy: Policy)] = []
+        /// - `publish`: nil leaves it as it is.
+        package var rotations: [(scope: OwnerScope, rotation: Rotation, publish: Bool?)] = []
+        package var policies: [(scope: OwnerScope, policy: Policy, publish: Bool?)] = []
 
         package init() {}
     }
@@ -34,26 +36,53 @@ extension Administration {
     /// Makes or changes rotations and policies, all of them or none: what is wrong with any is said of all at once.
     /// - Parameter replaces: whether one that is there already is changed; otherwise it is a conflict.
     package func save(_ drafts: Drafts, replaces: Bool) async throws {
-        try await blocking { [self] in
+        let (saved, before) = try await blocking { [self] in
             try checkRotations(drafts.rotations, replaces)
             try checkPolicies(drafts.policies, replaces)
             let now = wall()
-            let rotations = drafts.rotations.map { draft in
-                MarketEntry(
-                    kind: .rotation, scope: draft.scope, name: draft.rotation.name,
-                    document: draft.rotation.document.bytes, changedAt: now)
+            let before = try store.marketEntries().filter { $0.published != nil }
+            func isPublished(_ kind: MarketEntry.Kind, _ scope: OwnerScope, _ name: String) -> Bool {
+                before.contains { $0.kind == kind && $0.scope == scope && $0.name == name }
             }
-            let policies = drafts.policies.map { draft in
-                MarketEntry(
-                    kind: .policy, scope: draft.scope, name: draft.policy.name, document: draft.policy.document.bytes,
-                    changedAt: now)
+            let rotations = try drafts.rotations.map { scope, rotation, publish in
+                let isTold = publish ?? isPublished(.rotation, scope, rotation.name)
+                return MarketEntry(
+                    kind: .rotation, scope: scope, name: rotation.name, document: rotation.document.bytes,
+                    changedAt: now, published: isTold ? try published(rotation, of: scope) : nil)
             }
-            try store.changeMarket(saved: rotations + policies)
+            let policies = try drafts.policies.map { scope, policy, publish in
+                let isTold = publish ?? isPublished(.policy, scope, policy.name)
+                return MarketEntry(
+                    kind: .policy, scope: scope, name: policy.name, document: policy.document.bytes, changedAt: now,
+                    published: isTold ? try published(policy, of: scope) : nil)
+            }
+            let saved = rotations + policies
+            try checkRoom(saved, before)
+            try store.changeMarket(saved: saved)
             try publishMarket()
+            if !before.isEmpty || saved.contains(where: { $0.published != nil }) { try publishProviders() }
+            return (saved, before)
+        }
+        let changed = saved.filter { entry in
+            entry.published != nil || before.contains { $0.kind == entry.kind && $0.scope == entry.scope }
+        }
+        await settled(published: changed.map { ($0.kind, $0.scope, $0.name, $0.published != nil) })
+    }
+
+    /// What is published stays within its owner's room.
+    private func checkRoom(_ saved: [MarketEntry], _ before: [MarketEntry]) throws {
+        let kept = before.filter { old in
+            !saved.contains { $0.kind == old.kind && $0.scope == old.scope && $0.name == old.name }
+        }
+        let told = (kept + saved.filter { $0.published != nil }).map(\.scope)
+        for scope in Set(saved.filter { $0.published != nil }.map(\.scope)) {
+            try requireRoom(for: scope, published: told.count { $0 == scope })
         }
     }
 
-    private func checkRotations(_ drafts: [(scope: OwnerScope, rotation: Rotation)], _ replaces: Bool) throws {
+    private func checkRotations(
+        _ drafts: [(scope: OwnerScope, rotation: Rotation, publish: Bool?)], _ replaces: Bool
+    ) throws {
         guard !drafts.isEmpty else { return }
         let stored = try storedRotations()
         var all = Dictionary(stored.map { ($0.id, $0.rotation) }, uniquingKeysWith: { first, _ in first })
@@ -72,11 +101,13 @@ extension Administration {
         try check(all)
     }
 
-    private func checkPolicies(_ drafts: [(scope: OwnerScope, policy: Policy)], _ replaces: Bool) throws {
+    private func checkPolicies(
+        _ drafts: [(scope: OwnerScope, policy: Policy, publish: Bool?)], _ replaces: Bool
+    ) throws {
         guard !drafts.isEmpty else { return }
         var names = Dictionary(grouping: try storedPolicies(), by: \.scope).mapValues { $0.map(\.policy.name) }
         var seen: [OwnerScope: [String]] = [:]
-        for (scope, policy) in drafts {
+        for (scope, policy, _) in drafts {
             _ = try ownerKey(scope)
             let isKnown = names[scope]?.contains(policy.name) ?? false
             if isKnown, !replaces { throw Self.isThere(scope, "policy", policy.name) }
@@ -111,9 +142,16 @@ extension Administration {
                 let names = users.prefix(8).map { "\($0.id.scope.username)/\($0.id.name)" }.joined(separator: ", ")
                 throw MeshError(.conflict, "'\(id.name)' is a member of \(names); take it out there first")
             }
-            try store.changeMarket(saved: [], removed: [(.rotation, id.scope, id.name)])
-            try publishMarket()
+            try remove(.rotation, id.scope, id.name)
         }
+        await settled(published: [(.rotation, id.scope, id.name, false)])
+    }
+
+    private func remove(_ kind: MarketEntry.Kind, _ scope: OwnerScope, _ name: String) throws {
+        try store.changeMarket(saved: [], removed: [(kind, scope, name)])
+        try publishMarket()
+        // Buries what the mesh was told of it.
+        try publishProviders()
     }
 
     // MARK: Policies
@@ -122,6 +160,7 @@ extension Administration {
         package var scope: OwnerScope
         package var policy: Policy
         package var changedAt: Timestamp
+        package var isPublished: Bool
     }
 
     /// All, by scope and name.
@@ -139,16 +178,17 @@ extension Administration {
             guard try storedPolicies().contains(where: { $0.scope == scope && $0.policy.name == name }) else {
                 throw Self.noPolicy(scope, name)
             }
-            try store.changeMarket(saved: [], removed: [(.policy, scope, name)])
-            try publishMarket()
+            try remove(.policy, scope, name)
         }
+        await settled(published: [(.policy, scope, name, false)])
     }
 
     private func storedPolicies() throws -> [PolicyAccount] {
         try store.marketEntries().filter { $0.kind == .policy }.map { entry in
             let document = (try? JSONValue.parse(entry.document)) ?? .null
             return PolicyAccount(
-                scope: entry.scope, policy: Policy.read(document).policy, changedAt: entry.changedAt)
+                scope: entry.scope, policy: Policy.read(document).policy, changedAt: entry.changedAt,
+                isPublished: entry.published != nil)
         }
     }
 
@@ -180,7 +220,7 @@ extension Administration {
             let document = (try? JSONValue.parse(entry.document)) ?? .null
             return RotationAccount(
                 id: PoolID(scope: entry.scope, name: entry.name), rotation: Rotation.read(document).rotation,
-                changedAt: entry.changedAt)
+                changedAt: entry.changedAt, isPublished: entry.published != nil)
         }
     }
 

@@ -14,7 +14,7 @@ import Synchronization
 package final class Administration: Sendable {
     let store: MeshStore
     let directory: DataDirectory
-    private let identity: NodeIdentity
+    let identity: NodeIdentity
     private let authenticator: Authenticator
     let signers: Signers
     private let control: ControlPlane
@@ -49,7 +49,7 @@ package final class Administration: Sendable {
         self.catalog = catalog
     }
 
-    private var node: PublicKey { identity.node.publicKey }
+    var node: PublicKey { identity.node.publicKey }
 
     /// Loads what is stored and tells the rest of the node. Call once at start.
     package func restore() async throws {
@@ -132,8 +132,10 @@ package final class Administration: Sendable {
         if try store.provider(scope: scope, id: id) != nil {
             throw MeshError(.conflict, "\(scope.username) has a provider '\(id)' already", parameter: "provider_id")
         }
-        guard try store.providers(in: scope).count < Limits.providersPerOwner else {
-            throw MeshError(.conflict, "an owner may have at most \(Limits.providersPerOwner) providers")
+        guard try store.providers(in: scope).count + publications(of: scope) < Limits.providersPerOwner else {
+            throw MeshError(
+                .conflict,
+                "an owner may have at most \(Limits.providersPerOwner) providers and published rotations and policies")
         }
         return owner
     }
@@ -281,7 +283,7 @@ package final class Administration: Sendable {
             let barred = all.filter { disabled.contains($0.scope.username) }
             let offered = all.filter { !disabled.contains($0.scope.username) }
             sessions.bar(Set(barred.map(recordKey)), .accountDisabled)
-            control.submit(.providers(try offered.compactMap { try draft($0) }))
+            control.submit(.providers(try offered.compactMap { try draft($0) } + publicationDrafts()))
             upstreams.set(try offered.compactMap { try upstream(of: $0) })
             return offered
         }
@@ -347,7 +349,9 @@ package final class Administration: Sendable {
             if let proof = entry.proof { key.proof = proof.protobuf }
             return key
         }
-        if case .user(let username) = provider.scope { advert.binding = try binding(username, provider) }
+        if case .user(let username) = provider.scope {
+            advert.binding = binding(username, provider.ownerKey, since: provider.createdAt)
+        }
         if case .public = provider.access { return Broker.ProviderDraft(owner: provider.ownerKey, advert: advert) }
         return try sealed(advert, provider)
     }
@@ -373,7 +377,8 @@ package final class Administration: Sendable {
             inner.attachKeys[place].proof = advert.attachKeys[place].proof
         }
         if case .user(let username) = provider.scope {
-            outer.binding = try binding(owner.alias(of: "user \(username)"), provider)
+            outer.binding = binding(
+                owner.alias(of: "user \(username)"), provider.ownerKey, since: provider.createdAt)
         }
         var readers = [provider.ownerKey] + provider.attachKeys.map(\.publicKey)
         if case .named(let keys) = provider.access { readers += keys.prefix(Limits.advertNamedKeys) }
@@ -402,19 +407,20 @@ package final class Administration: Sendable {
         }
     }
 
-    private func binding(_ username: String, _ provider: ProviderAccount) throws -> Aisbf_Mesh_V1_ScopeBinding {
-        // Counted from the provider's creation in whole years, so that the advert does not change at every start.
+    /// - Parameter made: when what it is for was made: counted from then in whole years, so that the advert does not change at
+    ///   every start.
+    func binding(_ username: String, _ owner: PublicKey, since made: Timestamp) -> Aisbf_Mesh_V1_ScopeBinding {
         let year: Int64 = 365 * 86_400_000
-        let age = max(0, wall().milliseconds - provider.createdAt.milliseconds)
-        let notAfter = provider.createdAt.advanced(byMilliseconds: (age / year + 2) * year)
+        let age = max(0, wall().milliseconds - made.milliseconds)
+        let notAfter = made.advanced(byMilliseconds: (age / year + 2) * year)
         var binding = Aisbf_Mesh_V1_ScopeBinding()
         binding.username = username
-        binding.ownerKey = provider.ownerKey.bytes.protobuf
+        binding.ownerKey = owner.bytes.protobuf
         binding.homeNode = node.bytes.protobuf
         binding.notAfterMs = UInt64(clamping: notAfter.milliseconds)
         binding.signature =
             identity.node.sign(
-                Statement.scopeBinding(username: username, owner: provider.ownerKey, home: node, notAfter: notAfter)
+                Statement.scopeBinding(username: username, owner: owner, home: node, notAfter: notAfter)
             ).protobuf
         return binding
     }

@@ -31,9 +31,19 @@ package final class Market: Sendable {
         var leaves: [Leaf]
     }
 
+    private struct Published {
+        var hash: Bytes32
+        var rotation: Rotation
+        /// The greatest was asked for last.
+        var turn: UInt64
+    }
+
     private struct State {
         var pools: Pools
         var edition = MarketBook.Edition()
+        /// Pools of the mesh that somebody here has asked for.
+        var published: [PoolID: Published] = [:]
+        var turns: UInt64 = 0
         var placed: [PoolID: Placed] = [:]
         /// Whom to call when a ticket is woken.
         var waiting: [PoolTicket: @Sendable () -> Void] = [:]
@@ -66,7 +76,7 @@ package final class Market: Sendable {
     func finder(
         _ pool: PoolID, _ need: WorkerNeed, _ shape: PoolRequest, for asker: Asker, eventLoop: any EventLoop
     ) -> any PlaceFinder {
-        let attempts = book.current.rotations[pool]?.rotation.settings.placesAsked ?? Limits.forwardAttempts
+        let attempts = settings(of: pool)?.placesAsked ?? Limits.forwardAttempts
         return PoolFinder(
             market: self, pool: pool, need: need, shape: shape, asker: asker,
             attempts: attempts, node: node, eventLoop: eventLoop)
@@ -94,6 +104,45 @@ package final class Market: Sendable {
         return dispatcher.exchange(request, by: finder, upload: upload, writer: writer, eventLoop: eventLoop)
     }
 
+    // MARK: Published pools
+
+    /// The pool of a rotation that somebody published, made when the first request asks for it and kept while it is asked
+    /// for. Nil where nothing but pools at which requests wait would have to go for it.
+    package func pool(_ told: Publication) -> PoolID? {
+        guard case .rotation(let rotation) = told.content else { return nil }
+        let id = PoolID(told)
+        return change { state in
+            state.turns += 1
+            let known = state.published[id]?.hash
+            if known == told.hash {
+                state.published[id]?.turn = state.turns
+                return id
+            }
+            guard known != nil || makeRoom(&state), state.pools.set(id, rotation, others: { _ in nil })
+            else { return nil }
+            state.published[id] = Published(hash: told.hash, rotation: rotation, turn: state.turns)
+            state.placed[id] = nil
+            return id
+        }
+    }
+
+    private func makeRoom(_ state: inout State) -> Bool {
+        guard state.published.count >= Limits.publishedPools else { return true }
+        let idle = state.published.filter { state.pools.waiting($0.key) == 0 }
+        guard let oldest = idle.min(by: { $0.value.turn < $1.value.turn })?.key else { return false }
+        state.published.removeValue(forKey: oldest)
+        state.placed[oldest] = nil
+        state.pools.remove(oldest)
+        return true
+    }
+
+    package func settings(of pool: PoolID) -> Rotation.Settings? {
+        if pool.publisher == nil { return book.settings(of: pool) }
+        return state.withLock { $0.published[pool]?.rotation.settings }
+    }
+
+    package func stickiness(of pool: PoolID) -> Rotation.Stickiness { settings(of: pool)?.stickiness ?? .off }
+
     // MARK: Members
 
     /// The members of a pool by number, with what the catalog knows of each; nil when there is no such pool any more.
@@ -106,15 +155,20 @@ package final class Market: Sendable {
 
     private func placed(_ id: PoolID, _ state: inout State) -> [Leaf]? {
         readBook(&state)
-        guard let tree = state.pools.tree(id), let entry = state.edition.rotations[id] else { return nil }
+        guard let tree = state.pools.tree(id) else { return nil }
         let (known, serial) = catalog.edition
         if let placed = state.placed[id], placed.catalog == serial { return placed.leaves }
-        let owner = Principal(
-            owner: entry.owner, username: id.scope.username, node: node, nodeOperator: nodeOperator)
+        let meaning: (String) -> CatalogProvider?
+        if id.publisher != nil {
+            meaning = { name in ProviderKeyName.key(name).flatMap { known.provider(pinned: $0) } }
+        } else {
+            guard let entry = state.edition.rotations[id] else { return nil }
+            let owner = Principal(
+                owner: entry.owner, username: id.scope.username, node: node, nodeOperator: nodeOperator)
+            meaning = { name in try? known.resolve(provider: name, for: owner).get().providers.first }
+        }
         let leaves = tree.leaves.map { leaf -> Leaf in
-            guard leaf.never == nil, !leaf.provider.isEmpty,
-                case .success(let route) = known.resolve(provider: leaf.provider, for: owner),
-                let provider = route.providers.first
+            guard leaf.never == nil, !leaf.provider.isEmpty, let provider = meaning(leaf.provider)
             else { return Leaf(text: leaf.text, provider: nil, model: leaf.model ?? "") }
             return Leaf(
                 text: leaf.text, provider: provider,

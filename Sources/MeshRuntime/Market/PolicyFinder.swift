@@ -14,6 +14,8 @@ final class PolicyFinder: PlaceFinder {
         var exceeded: UInt32 = 0
         /// Whether somebody was chosen who is not there: the catalog has not heard of it yet.
         var hasLeft = false
+        /// When those are asked again who had no free place, where nobody else is left: later each time.
+        var fullAgain: Instant?
     }
 
     let looking = ExchangeStateMachine.Looking.always
@@ -57,11 +59,20 @@ final class PolicyFinder: PlaceFinder {
         if let latest = state.value.found.last, latest.isOutgrown, let window = latest.window {
             state.value.exceeded = max(state.value.exceeded, window)
         }
+        learnFull()
         guard AttemptCost.spent(state.value.found.lazy.compactMap(\.cost)) < mayAsk else { return found([]) }
         if let place = next() { return take(place, found) }
         guard isWorthWaiting, hold?.wait(for: wish.name, look: { [self] in look(found) }) ?? false else {
             return found([])
         }
+    }
+
+    /// Whoever has no free place has done nothing and may have one in a moment, at another node where nobody here hears of it.
+    private func learnFull() {
+        let times = state.value.found.count { $0.cost == .full }
+        guard state.value.found.last?.cost == .full, times <= Limits.poolFullAttempts else { return }
+        let waitMs = min(Limits.poolFullMs << Int64(times - 1), Limits.poolFullLongestMs)
+        state.value.fullAgain = SystemClock.instant.advanced(byMilliseconds: waitMs)
     }
 
     private func take(_ place: PolicyPlace, _ found: @Sendable ([any Place]) -> Void) {
@@ -83,10 +94,29 @@ final class PolicyFinder: PlaceFinder {
         let limit = state.value.found.isEmpty ? Limits.forwardAttempts : Limits.policyChoices
         let candidates = market.decide(
             wish, need.endpoint, for: asker.principal, exceeded: state.value.exceeded, limit: limit)
-        let place = place(among: candidates, isSecondTurn: false) ?? place(among: candidates, isSecondTurn: true)
+        let place =
+            place(among: candidates, isSecondTurn: false) ?? place(among: candidates, isSecondTurn: true)
+            ?? full(among: candidates)
         let found = state.value.found
         state.value.hasLeft = place == nil && candidates.contains { new in !found.contains { $0.key == new.key } }
         return place ?? leastBad()
+    }
+
+    /// One that had no free place a while ago.
+    private func full(among candidates: [PolicyCandidate]) -> PolicyPlace? {
+        guard let due = state.value.fullAgain, due <= SystemClock.instant else { return nil }
+        let found = state.value.found
+        let full = candidates.filter { candidate in found.last { $0.key == candidate.key }?.cost == .full }
+        guard let place = full.lazy.compactMap({ self.places($0).first }).first else { return nil }
+        state.value.fullAgain = nil
+        return place
+    }
+
+    private func places(_ candidate: PolicyCandidate) -> [PolicyPlace] {
+        var need = need
+        need.model = candidate.model
+        return dispatcher.places(candidate.route, need, at: candidate.node.key, here: node, for: asker)
+            .map { PolicyPlace($0, candidate.key, window: candidate.contextTokens, market) }
     }
 
     /// Whether somebody may be back before it has waited long enough.
@@ -98,9 +128,10 @@ final class PolicyFinder: PlaceFinder {
     /// When the first is back who would do.
     private var soonest: Instant? {
         if state.value.hasLeft { return SystemClock.instant }
-        return market.soonest(
+        let back = market.soonest(
             wish, need.endpoint, for: asker.principal, exceeded: state.value.exceeded,
             asked: state.value.found.map(\.key))
+        return [back, state.value.fullAgain].compactMap(\.self).min()
     }
 
     /// Nobody else is left.
@@ -118,11 +149,7 @@ final class PolicyFinder: PlaceFinder {
         for candidate in candidates {
             let key = candidate.key
             guard found.contains(where: { $0.key == key }) == isSecondTurn else { continue }
-            var need = need
-            need.model = candidate.model
-            let places = dispatcher.places(candidate.route, need, at: candidate.node.key, here: node, for: asker)
-                .map { PolicyPlace($0, key, window: candidate.contextTokens, market) }
-            if let new = places.first(where: { place in !found.contains { $0.isSame(as: place) } }) { return new }
+            if let new = places(candidate).first(where: { place in !found.contains { $0.isAt(place) } }) { return new }
         }
         return nil
     }
@@ -220,7 +247,10 @@ final class PolicyPlace: Place, AttemptAccount {
     /// Whether it said that the prompt is too long.
     var isOutgrown: Bool { cost == .overflow }
 
-    func isSame(as other: any Place) -> Bool { (other as? PolicyPlace).map { $0.place.isSame(as: place) } ?? false }
+    func isAt(_ other: PolicyPlace) -> Bool { other.place.isSame(as: place) }
+
+    /// Who had no free place has done nothing: the policy decides when it is asked again.
+    func isSame(as other: any Place) -> Bool { cost != .full && (other as? PolicyPlace).map(isAt) ?? false }
 
     func begin(_ request: WorkRequest, attempt: Int, receiver: any AnswerReceiver) -> any AttemptHandle {
         state.withLock { state in

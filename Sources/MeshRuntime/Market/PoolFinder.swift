@@ -96,6 +96,7 @@ final class PoolFinder: PlaceFinder {
                 gone.contains(number)
                     ? MemberFacts(exclusion: .absent) : market.facts(leaf, need, for: asker.principal)
             }
+            state.value.request.waitedMs = waited?.milliseconds ?? 0
             let request = state.value.request
             let choice = market.choose(pool, request, facts) { [weak self] in self?.wake() }
             switch choice {

@@ -71,8 +71,8 @@ package final class MarketBook: Sendable {
         }
     }
 
-    package func stickiness(of pool: PoolID) -> Rotation.Stickiness {
-        edition.withLock { $0.rotations[pool]?.rotation.settings.stickiness ?? .off }
+    func settings(of pool: PoolID) -> Rotation.Settings? {
+        edition.withLock { $0.rotations[pool]?.rotation.settings }
     }
 
     /// Those that a user can name, each once.

@@ -142,8 +142,9 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
     }
 
     /// Whoever asked does not want the answer any more: the worker is told, and whatever still comes is dropped.
-    func cancel(_ number: UInt64) {
-        if let end = requests.cancelled(number, now: SystemClock.instant) { ended(number, end) }
+    /// - Parameter isLate: because nothing came in the time that the worker had.
+    func cancel(_ number: UInt64, isLate: Bool = false) {
+        if let end = requests.cancelled(number, isLate: isLate, now: SystemClock.instant) { ended(number, end) }
     }
 
     func control(_ operation: String, _ number: UInt64) {
@@ -233,6 +234,8 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
         guard let waiter = waiting.removeValue(forKey: number) else { return }
         waiter.attempt.session.requestEnded()
         if let sample = end.sample { session?.record(sample) }
+        // Its own word of refusal is not needed for others to come first for a moment.
+        if end.ranOutOfTime { waiter.attempt.session.rest(retryAfterSeconds: nil, now: SystemClock.instant) }
         if end.isCancelled { steer("cancel", number) }
     }
 

@@ -172,6 +172,7 @@ final class WorkerAttempt: AttemptHandle {
     }
 
     func cancel() { steer { $0.cancel($1) } }
+    func expire() { steer { $0.cancel($1, isLate: true) } }
     func pause() { steer { $0.control("pause", $1) } }
     func resume() { steer { $0.control("resume", $1) } }
 

@@ -70,6 +70,44 @@ package nonisolated enum Aisbf_Mesh_V1_Access: SwiftProtobuf.Enum, Swift.CaseIte
 
 }
 
+package nonisolated enum Aisbf_Mesh_V1_PublicationKind: SwiftProtobuf.Enum, Swift.CaseIterable {
+  package typealias RawValue = Int
+  case unspecified // = 0
+  case rotation // = 1
+  case policy // = 2
+  case UNRECOGNIZED(Int)
+
+  package init() {
+    self = .unspecified
+  }
+
+  package init?(rawValue: Int) {
+    switch rawValue {
+    case 0: self = .unspecified
+    case 1: self = .rotation
+    case 2: self = .policy
+    default: self = .UNRECOGNIZED(rawValue)
+    }
+  }
+
+  package var rawValue: Int {
+    switch self {
+    case .unspecified: return 0
+    case .rotation: return 1
+    case .policy: return 2
+    case .UNRECOGNIZED(let i): return i
+    }
+  }
+
+  // The compiler won't synthesize support with the UNRECOGNIZED case.
+  package static let allCases: [Aisbf_Mesh_V1_PublicationKind] = [
+    .unspecified,
+    .rotation,
+    .policy,
+  ]
+
+}
+
 package nonisolated enum Aisbf_Mesh_V1_DataPolicy: SwiftProtobuf.Enum, Swift.CaseIterable {
   package typealias RawValue = Int
   case unspecified // = 0
@@ -300,11 +338,42 @@ package nonisolated struct Aisbf_Mesh_V1_ProviderAdvert: @unchecked Sendable {
     set {_uniqueStorage()._dataPolicy = newValue}
   }
 
+  /// Present: this tells of no provider, but of a rotation or policy that its owner publishes. Then provider_id follows
+  /// from its kind, name and home, access is ACCESS_OWNER_ONLY, and there are no keys, models or prices.
+  package var publication: Aisbf_Mesh_V1_Publication {
+    get {_storage._publication ?? Aisbf_Mesh_V1_Publication()}
+    set {_uniqueStorage()._publication = newValue}
+  }
+  /// Returns true if `publication` has been explicitly set.
+  package var hasPublication: Bool {_storage._publication != nil}
+  /// Clears the value of `publication`. Subsequent reads from it will return its default value.
+  package mutating func clearPublication() {_uniqueStorage()._publication = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+package nonisolated struct Aisbf_Mesh_V1_Publication: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var kind: Aisbf_Mesh_V1_PublicationKind = .unspecified
+
+  package var name: String = String()
+
+  /// JSON, as `aisbf apply` reads it, with every provider named by its key.
+  package var document: Data = Data()
+
+  /// 1; a reader passes over what it does not know.
+  package var format: UInt32 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
 }
 
 /// Millionths of the currency for a million of what is counted.
@@ -560,6 +629,10 @@ nonisolated extension Aisbf_Mesh_V1_Access: SwiftProtobuf._ProtoNameProviding {
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0ACCESS_UNSPECIFIED\0\u{1}ACCESS_PUBLIC\0\u{1}ACCESS_OWNER_ONLY\0\u{1}ACCESS_NAMED\0")
 }
 
+nonisolated extension Aisbf_Mesh_V1_PublicationKind: SwiftProtobuf._ProtoNameProviding {
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0PUBLICATION_KIND_UNSPECIFIED\0\u{1}PUBLICATION_KIND_ROTATION\0\u{1}PUBLICATION_KIND_POLICY\0")
+}
+
 nonisolated extension Aisbf_Mesh_V1_DataPolicy: SwiftProtobuf._ProtoNameProviding {
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0DATA_POLICY_UNSPECIFIED\0\u{1}DATA_POLICY_NONE\0\u{1}DATA_POLICY_BOUNDED\0\u{1}DATA_POLICY_COLLECTED\0")
 }
@@ -800,7 +873,7 @@ nonisolated extension Aisbf_Mesh_V1_ScopeBinding: SwiftProtobuf.Message, SwiftPr
 
 nonisolated extension Aisbf_Mesh_V1_ProviderAdvert: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ProviderAdvert"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}provider_id\0\u{1}binding\0\u{3}home_node\0\u{1}access\0\u{3}named_keys\0\u{1}models\0\u{3}attach_keys\0\u{1}kind\0\u{3}display_name\0\u{3}max_concurrency\0\u{1}sealed\0\u{1}prices\0\u{3}data_policy\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}provider_id\0\u{1}binding\0\u{3}home_node\0\u{1}access\0\u{3}named_keys\0\u{1}models\0\u{3}attach_keys\0\u{1}kind\0\u{3}display_name\0\u{3}max_concurrency\0\u{1}sealed\0\u{1}prices\0\u{3}data_policy\0\u{1}publication\0")
 
   fileprivate class _StorageClass {
     var _providerID: String = String()
@@ -816,6 +889,7 @@ nonisolated extension Aisbf_Mesh_V1_ProviderAdvert: SwiftProtobuf.Message, Swift
     var _sealed: Data = Data()
     var _prices: [Aisbf_Mesh_V1_ModelPrices] = []
     var _dataPolicy: Aisbf_Mesh_V1_DataPolicy = .unspecified
+    var _publication: Aisbf_Mesh_V1_Publication? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -839,6 +913,7 @@ nonisolated extension Aisbf_Mesh_V1_ProviderAdvert: SwiftProtobuf.Message, Swift
       _sealed = source._sealed
       _prices = source._prices
       _dataPolicy = source._dataPolicy
+      _publication = source._publication
     }
   }
 
@@ -870,6 +945,7 @@ nonisolated extension Aisbf_Mesh_V1_ProviderAdvert: SwiftProtobuf.Message, Swift
         case 11: try { try decoder.decodeSingularBytesField(value: &_storage._sealed) }()
         case 12: try { try decoder.decodeRepeatedMessageField(value: &_storage._prices) }()
         case 13: try { try decoder.decodeSingularEnumField(value: &_storage._dataPolicy) }()
+        case 14: try { try decoder.decodeSingularMessageField(value: &_storage._publication) }()
         default: break
         }
       }
@@ -921,6 +997,9 @@ nonisolated extension Aisbf_Mesh_V1_ProviderAdvert: SwiftProtobuf.Message, Swift
       if _storage._dataPolicy != .unspecified {
         try visitor.visitSingularEnumField(value: _storage._dataPolicy, fieldNumber: 13)
       }
+      try { if let v = _storage._publication {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 14)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -943,10 +1022,56 @@ nonisolated extension Aisbf_Mesh_V1_ProviderAdvert: SwiftProtobuf.Message, Swift
         if _storage._sealed != rhs_storage._sealed {return false}
         if _storage._prices != rhs_storage._prices {return false}
         if _storage._dataPolicy != rhs_storage._dataPolicy {return false}
+        if _storage._publication != rhs_storage._publication {return false}
         return true
       }
       if !storagesAreEqual {return false}
     }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Aisbf_Mesh_V1_Publication: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Publication"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}kind\0\u{1}name\0\u{1}document\0\u{1}format\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularEnumField(value: &self.kind) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.document) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.format) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.kind != .unspecified {
+      try visitor.visitSingularEnumField(value: self.kind, fieldNumber: 1)
+    }
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 2)
+    }
+    if !self.document.isEmpty {
+      try visitor.visitSingularBytesField(value: self.document, fieldNumber: 3)
+    }
+    if self.format != 0 {
+      try visitor.visitSingularUInt32Field(value: self.format, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Aisbf_Mesh_V1_Publication, rhs: Aisbf_Mesh_V1_Publication) -> Bool {
+    if lhs.kind != rhs.kind {return false}
+    if lhs.name != rhs.name {return false}
+    if lhs.document != rhs.document {return false}
+    if lhs.format != rhs.format {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -62,7 +62,8 @@ import Testing
     func explainTellsTheTruth(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
         func draw<Element>(_ list: [Element]) -> Element { list[Int(random.next() % UInt64(list.count))] }
-        let offers = (0..<40).map { number in
+        // Some with more candidates than are looked at one by one.
+        let offers = (0..<(seed % 4 == 0 ? 700 : 40)).map { number in
             Market.Offer(
                 id: "p\(number)",
                 model: WorkerModel(
@@ -71,7 +72,10 @@ import Testing
                     parameters: draw([[], RequestParameters([.tools])])),
                 node: draw([Market.here, Market.there]), owner: draw([Market.seller, Market.alice]),
                 access: draw([.everyone, .ownerOnly, .named([Market.alice])]),
-                prices: draw([nil, Prices(input: 10, output: 10), Prices(input: 1_000_000, output: 3_000_000)]),
+                prices: draw([
+                    nil, Prices(input: 10, output: 10), Prices(input: 1_000_000, output: 3_000_000),
+                    Prices(input: Int64(random.next() % 3_000_000), output: Int64(random.next() % 9_000_000)),
+                ]),
                 dataPolicy: draw(DataPolicy.allCases), isHosted: draw([false, false, true]))
         }
         var market = Market(offers)
@@ -88,6 +92,8 @@ import Testing
             preferences.rules.retention = draw([.any, .any, .bounded, .none])
             preferences.rules.ceiling.prompt = draw([nil, nil, 500_000])
             preferences.prefer = draw([nil] + RoutingPreferences.Prefer.allCases.map { $0 })
+            preferences.order = draw([[], [], ["p3", "p7"]])
+            preferences.rules.ignore = draw([[], [], ["p1", "p5"]])
             let facts = PromptFacts(
                 tokens: Int64(random.next() % 20_000), modalities: draw([[], [], [.image]]),
                 parameters: draw([[], RequestParameters([.tools])]))

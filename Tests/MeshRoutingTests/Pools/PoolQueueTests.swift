@@ -292,6 +292,23 @@ import Testing
         }
     }
 
+    /// An owner says how long a request waits in all: one that has waited, was asked for and failed does not begin anew.
+    @Test func whoHasWaitedBeforeWaitsForTheRest() throws {
+        var works = Works([(1, 0)]) { $0.queueMs = 10_000 }
+        #expect(try works.ask() == nil)
+        var request = PoolRequest()
+        request.waitedMs = 9_000
+        let ticket = try works.mustWait(request)
+        works.rig.nowMs += 999
+        #expect(try works.mustWait(request.with(ticket)) == ticket)
+        works.rig.nowMs += 1
+        works.rig.pools.tick(now: works.rig.now)
+        #expect(works.rig.pools.takeWoken().contains(ticket))
+        #expect(Self.exhausted(&works, request.with(ticket)) != nil)
+        request.waitedMs = 10_000
+        #expect(Self.exhausted(&works, request) != nil, "there is nothing left to wait")
+    }
+
     // MARK: The least bad
 
     @Test func whoWaitsForSomebodyToComeBackIsServedThen() throws {
