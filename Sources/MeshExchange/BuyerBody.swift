@@ -110,6 +110,16 @@ package struct BuyerBody: Sendable {
         return rendered ?? RenderedContent(bytes)
     }
 
+    /// The bytes of a body that names no model, with one.
+    package func naming(_ model: String) -> ByteBuffer {
+        var named = ByteBuffer(string: "{\"model\":")
+        named.writeBytes(JSONText.quoted(model))
+        if !fields.isEmpty { named.writeString(",") }
+        let start = bytes.readableBytesView.firstIndex(of: UInt8(ascii: "{")) ?? bytes.readerIndex
+        named.writeBytes(bytes.readableBytesView[(start + 1)...])
+        return named
+    }
+
     /// What tells the conversation that this is a turn of: one of the fields that name it, or else how it begins, up to
     /// its first words of the user. Nil when there is neither.
     package func conversation(named names: [StaticString], orBeginning: Bool = true) -> [UInt8]? {

@@ -9,9 +9,9 @@ enum AnswerDetour {
     case none
     /// An error status, held until all of its words are here.
     case refusal(HeldRefusal)
-    /// A stream whose events are numbered: the last ones that were written.
-    case numbered(ByteBuffer)
-    /// A chat's stream, as long as something that programs need may be lacking in it.
+    /// A stream whose events are numbered.
+    case numbered(ResponsesNumbers)
+    /// A chat's stream, to the letter that programs hold it to.
     case letter(ChatLetter)
     /// A chat's stream that becomes one of the buyer's API.
     case events(any TranslatedStream)

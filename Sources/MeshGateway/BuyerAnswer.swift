@@ -121,8 +121,8 @@ final class BuyerAnswer: AnswerWriter {
         hasHead = true
         isEventStream = form == .events && head.isEventStream && head.status < 400
         if isEventStream, translation == nil {
-            if dialect.countsEvents { detour = .numbered(ByteBuffer()) }
-            if meter.isChat { detour = .letter(ChatLetter(hasTools: meter.hasTools)) }
+            if dialect == .responses { detour = .numbered(ResponsesNumbers()) }
+            if meter.isChat { detour = .letter(ChatLetter(hasTools: meter.hasTools, choices: meter.choices)) }
         }
         var headers = responseHeaders(head.contentType, source)
         var passed: [AnswerField] = []
@@ -160,13 +160,16 @@ final class BuyerAnswer: AnswerWriter {
     private func take(_ bytes: ByteBuffer) {
         switch detour {
         case .none: deliver(bytes)
-        case .numbered:
-            detour = .numbered(bytes)
-            deliver(bytes)
-        case .letter(var letter):
-            let mended = bytes.withUnsafeReadableBytes { letter.mended($0) }
-            detour = letter.isDone ? .none : .letter(letter)
+        case .numbered(var numbers):
+            let mended = bytes.withUnsafeReadableBytes { numbers.mended($0) }
+            detour = .numbered(numbers)
             deliver(mended.map { ByteBuffer(bytes: $0) } ?? bytes)
+        case .letter(var letter):
+            detour = .none
+            let mended = bytes.withUnsafeReadableBytes { letter.mended($0) }
+            detour = .letter(letter)
+            if mended?.isEmpty != true { deliver(mended.map { ByteBuffer(bytes: $0) } ?? bytes) }
+            if let failure = letter.failure { breakOff(failure) }
         case .refusal(var refusal):
             // Taken out so that it grows in its place.
             detour = .none
@@ -269,6 +272,11 @@ final class BuyerAnswer: AnswerWriter {
             once?.failed(.workerBadAnswer)
             return
         }
+        if case .letter(var letter) = detour {
+            detour = .none
+            let rest = letter.end()
+            if !rest.isEmpty { deliver(ByteBuffer(bytes: rest)) }
+        }
         let hasMark = isEventStream && !totals.isInBody && dialect == .chat
         if hasMark, meter.isChat, let usage = meter.usageEvent(totals) { deliver(ByteBuffer(bytes: usage)) }
         tellMetadata(isInBody: totals.isInBody)
@@ -313,9 +321,9 @@ final class BuyerAnswer: AnswerWriter {
         case .events(var stream):
             detour = .none
             return stream.failure(error)
-        case .numbered(let last):
-            return dialect.failureEvent(error, requestID: requestID, after: Array(last.readableBytesView))
-        case .none, .letter, .refusal, .document: return dialect.failureEvent(error, requestID: requestID)
+        case .numbered(let numbers): return numbers.failure(error, requestID: requestID)
+        case .letter(var letter): return letter.release() + dialect.failureEvent(error, requestID: requestID)
+        case .none, .refusal, .document: return dialect.failureEvent(error, requestID: requestID)
         }
     }
 
@@ -454,7 +462,9 @@ final class BuyerAnswer: AnswerWriter {
             detour = .none
             defer { detour = .events(stream) }
             return stream.keepAlive()
-        case .numbered(let last): return dialect.keepAlive(after: Array(last.readableBytesView))
+        case .numbered(var numbers):
+            defer { detour = .numbered(numbers) }
+            return numbers.keepAlive()
         case .none, .letter, .refusal, .document: return dialect.keepAlive(after: [])
         }
     }

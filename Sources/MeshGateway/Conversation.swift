@@ -32,6 +32,16 @@ extension PoolRequest {
             isShort: (body?.bytes.readableBytes ?? 0) <= Self.shortBytes)
     }
 
+    /// What a request calls its conversation, for its owner; nil where it calls it nothing.
+    static func conversation(_ headers: HTTPHeaders, _ body: BuyerBody, of principal: Principal) -> UInt64? {
+        let name =
+            sessionHeaders.lazy.compactMap { headers.first(name: $0) }.first { !$0.isEmpty }.map {
+                Array($0.utf8.prefix(256))
+            }
+            ?? body.conversation(named: ["prompt_cache_key", "session_id"], orBeginning: false)
+        return name.map { hash($0, principal) }
+    }
+
     private static func session(_ headers: HTTPHeaders, _ body: BuyerBody?) -> [UInt8]? {
         for name in sessionHeaders {
             if let value = headers.first(name: name), !value.isEmpty { return Array(value.utf8.prefix(256)) }

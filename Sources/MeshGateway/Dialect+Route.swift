@@ -15,7 +15,7 @@ extension HotRoute {
         switch call {
         case .chat: .chat
         case .messages: .messages
-        case .responses: .responses
+        case .responses, .keptResponse: .responses
         case .countTokens(let dialect): dialect
         case .proxy(let endpoint): endpoint.family == .responses ? .responses : .chat
         }

@@ -64,7 +64,7 @@ extension GatewayContext {
             members.append(.init("served_as", .string(passes ? translatable.text : "/v1/chat/completions")))
             // A model alone is no request that could lose anything.
             let asked = passes || request.method == .GET
-            let lost = asked ? nil : try? Translated(request.body, of: translatable, served: destination.onlyModel)
+            let lost = asked ? nil : translated(request.body, of: translatable, to: destination, principal)
             members.append(.init("warnings", .strings(lost?.warnings ?? [])))
             document = .object(members)
         }

@@ -46,7 +46,7 @@ extension HotRoute {
     /// Whether doing the same again has no effect that a second one would repeat.
     fileprivate var mayRepeat: Bool {
         switch call {
-        case .chat, .messages, .responses, .countTokens: true
+        case .chat, .messages, .responses, .countTokens, .keptResponse: true
         case .proxy(let endpoint): !endpoint.family.keepsState
         }
     }

@@ -13,7 +13,8 @@ extension GatewayContext {
     func translatable(
         _ endpoint: EndpointPath, _ head: HTTPRequestHead, _ bytes: ByteBuffer, _ principal: Principal
     ) throws(MeshError) -> BuyerWork {
-        var body = try BuyerBody.read(bytes)
+        let (bytes, read) = try named(endpoint, head, bytes, principal)
+        var body = read
         let fields = try fields(of: body)
         if endpoint == .responses {
             let members = body.fields
@@ -31,19 +32,41 @@ extension GatewayContext {
             if destination.isMixed {
                 let isResumable = preferences?.mayResume ?? false
                 work.otherForm = { [self, body] () throws(MeshError) in
-                    try asChat(endpoint, bytes, body, to: destination, mayResume: isResumable)
+                    try asChat(endpoint, bytes, body, to: destination, mayResume: isResumable, principal)
                 }
             }
             return work
         }
-        return try asChat(endpoint, bytes, body, to: destination, mayResume: preferences?.mayResume ?? false)
+        return try asChat(
+            endpoint, bytes, body, to: destination, mayResume: preferences?.mayResume ?? false, principal)
+    }
+
+    /// A body with its model. Some programs of Responses name it in the first request of a conversation only.
+    private func named(
+        _ endpoint: EndpointPath, _ head: HTTPRequestHead, _ bytes: ByteBuffer, _ principal: Principal
+    ) throws(MeshError) -> (ByteBuffer, BuyerBody) {
+        let body = try BuyerBody.read(bytes, needsModel: endpoint != .responses)
+        guard endpoint == .responses, let talk = PoolRequest.conversation(head.headers, body, of: principal) else {
+            guard body.model.isEmpty else { return (bytes, body) }
+            throw LastModels.unnamed
+        }
+        guard body.model.isEmpty else {
+            lastModels.note(body.model, of: talk)
+            return (bytes, body)
+        }
+        guard let model = lastModels.model(of: talk) else { throw LastModels.unnamed }
+        let named = body.naming(model)
+        return (named, try BuyerBody.read(named))
     }
 
     /// The same as a chat.
     private func asChat(
-        _ endpoint: EndpointPath, _ bytes: ByteBuffer, _ body: BuyerBody, to destination: Destination, mayResume: Bool
+        _ endpoint: EndpointPath, _ bytes: ByteBuffer, _ body: BuyerBody, to destination: Destination, mayResume: Bool,
+        _ principal: Principal
     ) throws(MeshError) -> BuyerWork {
-        let translated = try Translated(Array(bytes.readableBytesView), of: endpoint, served: destination.onlyModel)
+        let translated = try Translated(
+            Array(bytes.readableBytesView), of: endpoint, served: destination.onlyModel,
+            takesEffort: takesEffort(destination, principal))
         let chat = try BuyerBody.read(ByteBuffer(bytes: translated.document))
         var request = WorkRequest(
             content: .chat(chat), form: body.wantsStream ? .events : .document,
@@ -53,6 +76,14 @@ extension GatewayContext {
         return BuyerWork(
             request: request, destination: destination,
             translation: translated.translation(model: body.model, promptTokens: tokens))
+    }
+
+    /// The same, for what is told of it; nil where it cannot be told as a chat.
+    func translated(
+        _ body: [UInt8], of endpoint: EndpointPath, to destination: Destination, _ principal: Principal
+    ) -> Translated? {
+        try? Translated(
+            body, of: endpoint, served: destination.onlyModel, takesEffort: takesEffort(destination, principal))
     }
 
     /// What of a request that passes goes to nobody: what is this node's business, and thoughts that no vendor has signed.
@@ -78,6 +109,19 @@ extension GatewayContext {
         }
     }
 
+    /// Whether the one who may answer says that it takes `reasoning_effort`; false where several may, for some may refuse it.
+    func takesEffort(_ destination: Destination, _ principal: Principal) -> Bool {
+        guard case .route(let route) = destination, route.providers.count == 1, !route.model.isEmpty else {
+            return false
+        }
+        var policy = Policy.standard
+        policy.rules.parameters = RequestParameters([.reasoningEffort])
+        let target = PolicyTarget(model: route.model, provider: route.providers[0].key)
+        let wish = PolicyMarket.Wish(
+            route.model, policy: policy, preferences: nil, targets: [target], facts: PromptFacts())
+        return market.policies.offers(nil, wish, for: principal)
+    }
+
     /// What a prompt of Messages or Responses is counted as: by this node, for its models have tokens of many kinds.
     func counted(
         _ bytes: ByteBuffer, in dialect: Dialect, _ principal: Principal
@@ -100,12 +144,14 @@ enum Translated {
     case messages(MessagesRequest)
     case responses(ResponsesRequest)
 
-    /// - Parameter served: the model as whoever answers calls it; nil where that is not known yet.
-    init(_ body: [UInt8], of endpoint: EndpointPath, served: String?) throws(MeshError) {
+    /// - Parameters:
+    ///   - served: the model as whoever answers calls it; nil where that is not known yet.
+    ///   - takesEffort: whether whoever answers says that it takes `reasoning_effort`.
+    init(_ body: [UInt8], of endpoint: EndpointPath, served: String?, takesEffort: Bool) throws(MeshError) {
         self =
             endpoint == .messages
-            ? .messages(try MessagesRequest(body, servedModel: served))
-            : .responses(try ResponsesRequest(body, servedModel: served))
+            ? .messages(try MessagesRequest(body, servedModel: served, takesEffort: takesEffort))
+            : .responses(try ResponsesRequest(body, servedModel: served, takesEffort: takesEffort))
     }
 
     var document: [UInt8] {

@@ -17,6 +17,11 @@ extension GatewayContext {
         case .messages: return try translatable(.messages, head, bytes, principal)
         case .responses: return try translatable(.responses, head, bytes, principal)
         case .countTokens: throw MeshError(.notFound, "there is nothing at this path")
+        case .keptResponse:
+            throw MeshError(
+                .notFound,
+                "this node keeps no responses, so there is none to read, cancel or delete; answers say 'store: false', and the conversation goes with each request as 'input'"
+            )
         case .chat:
             var body = try BuyerBody.read(bytes)
             let fields = try fields(of: body)

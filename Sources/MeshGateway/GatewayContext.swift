@@ -20,6 +20,8 @@ package final class GatewayContext: Sendable {
     package let journal: Journal
     /// What buyers of this node asked with idempotency keys.
     let idempotent = IdempotencyBook()
+    /// Which model a conversation used last, for programs that name it once.
+    let lastModels = LastModels()
     package let crossOrigin: CrossOrigin
     /// The inference requests under way.
     let requests: RequestCount

@@ -36,7 +36,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     }
 
     let shared: GatewayContext
-    private let carrier: Carrier
+    let carrier: Carrier
     private let isLocalOperator: Bool
     private var machine = StateMachine(now: SystemClock.instant)
     private(set) var context: ChannelHandlerContext?

@@ -13,6 +13,8 @@ struct HotRoute: Hashable, Sendable {
         case responses
         /// What a prompt of either is counted as; nobody is asked.
         case countTokens(Dialect)
+        /// A response that was made before, of which no node keeps any.
+        case keptResponse
         case proxy(EndpointPath)
     }
 
@@ -48,6 +50,8 @@ struct HotRoute: Hashable, Sendable {
         } else if path == ["responses", "input_tokens"] {
             guard head.method == .POST else { return nil }
             call = .countTokens(.responses)
+        } else if path.first == "responses" {
+            call = .keptResponse
         } else {
             guard let endpoint = EndpointPath(segments: path) else { return nil }
             call = .proxy(endpoint)

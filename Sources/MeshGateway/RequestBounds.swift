@@ -4,25 +4,26 @@ import NIOHTTP1
 /// What a request may be before its body is looked at.
 enum RequestBounds {
     /// What is wrong with a head, whatever it asks for.
-    static func problem(_ head: HTTPRequestHead) -> MeshError? {
+    /// - Parameter isUpgraded: whether it is about to become a WebSocket.
+    static func problem(_ head: HTTPRequestHead, isUpgraded: Bool = false) -> MeshError? {
         let size = head.headers.reduce(head.uri.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count }
         guard size <= Limits.requestHeaderBytes else {
             return MeshError(
                 .headersTooLarge, "the request's headers are larger than \(Limits.requestHeaderBytes >> 10) KiB")
         }
         do throws(MeshError) { _ = try BodyEncoding(head.headers) } catch { return error }
-        return Self.webSocket(head)
+        return isUpgraded ? nil : Self.webSocket(head)
     }
 
-    /// Why a request for a WebSocket of the Responses API gets none: its programs try that first, and go on with HTTP when they
-    /// are told 426, and not when they are told 404.
+    /// Why a request for a WebSocket of the Responses API that became none gets none (over the operator's socket, or for another
+    /// protocol): its programs go on with HTTP when they are told 426, and not when they are told 404.
     private static func webSocket(_ head: HTTPRequestHead) -> MeshError? {
         guard head.method == .GET, head.headers.contains(name: "upgrade"),
             let (segments, _) = RequestPath.parse(head.uri), let (path, _) = BuyerPath.strip(segments),
             path == ["responses"]
         else { return nil }
         return MeshError(
-            .endpointNotOffered, "responses are not made over a WebSocket here; POST them to this path",
+            .endpointNotOffered, "no WebSocket is to be had in this way; POST responses to this path",
             statusOverride: 426)
     }
 
@@ -31,7 +32,7 @@ enum RequestBounds {
         switch route?.call {
         case .chat, .messages, .responses, .countTokens: Limits.requestBodyBytes
         case .proxy: Limits.uploadBodyBytes
-        case nil: Limits.coldBodyBytes
+        case .keptResponse, nil: Limits.coldBodyBytes
         }
     }
 

@@ -65,6 +65,9 @@ struct RequestMeter {
     /// Whether tools may be called in it.
     var hasTools: Bool { request.content.has("tools") || request.content.has("functions") }
 
+    /// How many answers are asked for.
+    var choices: Int { Int(clamping: request.content.number("n") ?? 1) }
+
     /// What was used, as this node counts it, for a buyer who asked and was not told; nil where they did not or were.
     mutating func usageEvent(_ totals: AnswerTotals) -> [UInt8]? {
         guard totals.promptTokens == nil, totals.completionTokens == nil, request.content.wantsUsage else { return nil }

@@ -178,7 +178,7 @@ extension HotRoute {
         switch call {
         case .chat: "chat/completions"
         case .messages: "messages"
-        case .responses: "responses"
+        case .responses, .keptResponse: "responses"
         case .countTokens(.responses): "responses/input_tokens"
         case .countTokens: "messages/count_tokens"
         case .proxy(let endpoint): endpoint.route

@@ -31,6 +31,7 @@ package enum Limits {
     package static let translatedCalls = 128
     package static let translatedTools = 1_024
     package static let translatedTurns = 16_384
+    package static let lastModels = 8_192
     package static let translatedHeldBytes = 1 << 20
     package static let translatedAnswerBytes = 16 << 20
 

@@ -92,7 +92,10 @@ package final class RunningNode: Service {
             try await HTTPListener.bind(
                 group: group, host: configuration.api.listen.host, port: configuration.api.listen.port,
                 tls: currentTLS,
-                upgrade: { channel, head in parts.admission.admits(channel, head) },
+                upgrade: { channel, head in
+                    ResponsesUpgrade.verdict(channel, head, parts.gateway)
+                        .map(channel.eventLoop.makeSucceededFuture) ?? parts.admission.admits(channel, head)
+                },
                 places: .buyersAndWorkers(atMost: OpenFiles.connections(of: OpenFiles.raise()))
             ) { GatewayHandler(shared: parts.gateway, carrier: $0) }
         }

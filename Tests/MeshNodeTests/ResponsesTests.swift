@@ -199,7 +199,36 @@ import Testing
         }
     }
 
-    /// Programs try a WebSocket first, and go on with HTTP at 426.
+    /// A model is named once in a conversation, by its owner.
+    @Test func aConversationKeepsItsModel() async throws {
+        try await Shop.open { shop in
+            func ask(_ members: String) async throws -> Reply {
+                let asking = try await Self.start(shop, "{\(members)}")
+                defer { asking.close() }
+                let asked = try await shop.worker.request("chat.completions")
+                shop.worker.answer(
+                    asked, payload: #"{"choices":[{"index":0,"finish_reason":"stop","message":{"content":"ok"}}]}"#)
+                return try await asking.reply()
+            }
+            let early = try await shop.buyer.call("POST", Self.path, body: #"{"input":"x","prompt_cache_key":"k"}"#)
+            #expect(early.status == 400 && early.document?["error"]?["param"]?.text == "model", "\(early.text)")
+            #expect(try await ask(#""model":"lab/m1","input":"x","prompt_cache_key":"k""#).status == 200)
+            let next = try await ask(#""input":"y","prompt_cache_key":"k""#)
+            #expect(next.status == 200 && next.document?["model"]?.text == "lab/m1", "\(next.text)")
+            let other = try await shop.buyer.call("POST", Self.path, body: #"{"input":"x","prompt_cache_key":"l"}"#)
+            #expect(other.status == 400)
+        }
+    }
+
+    @Test(arguments: ["GET", "DELETE"]) func noResponseIsKept(method: String) async throws {
+        try await Shop.open { shop in
+            let reply = try await shop.buyer.call(method, "/v1/responses/resp_1")
+            #expect(reply.status == 404 && reply.errorCode == "not_found", "\(reply.text)")
+            #expect(reply.errorMessage.contains("keeps no responses"))
+        }
+    }
+
+    /// Programs go on with HTTP at 426: for a WebSocket of another version there is none.
     @Test func aWebSocketIsToldToUseHTTP() async throws {
         try await Shop.open { shop in
             for path in ["/v1/responses", "/responses", "/api/u/bob/responses"] {
@@ -208,7 +237,7 @@ import Testing
                 connection.request(
                     "GET", path, key: shop.buyer.key,
                     headers: [
-                        "connection: Upgrade", "upgrade: websocket", "sec-websocket-version: 13",
+                        "connection: Upgrade", "upgrade: websocket", "sec-websocket-version: 8",
                         "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==", "openai-beta: responses_websockets=2026-02-06",
                     ], body: [])
                 let reply = try await connection.reply()

@@ -35,6 +35,9 @@ struct RuleException: Sendable {
             "enum-default", "Sources/MeshRuntime/Workers/WorkerConnection.swift",
             "a WebSocket frame's opcode is any of sixteen numbers, and those without a meaning are passed over"),
         RuleException(
+            "enum-default", "Sources/MeshGateway/ResponsesSocket.swift",
+            "a WebSocket frame's opcode is any of sixteen numbers, and those without a meaning end the connection"),
+        RuleException(
             "enum-default", "Sources/MeshWorker/WorkerSession.swift",
             "a WebSocket frame's opcode is any of sixteen numbers, and those without a meaning are passed over"),
     ]

@@ -40,17 +40,23 @@ struct ClientSetup: Sendable, Equatable {
     }
 
     enum Client: String, CaseIterable, Sendable {
-        case aider, claude, codex, llm, openai, opencode, openwebui
+        case aider, claude, cline, codex, librechat, llm, mini, openai, opencode, openwebui, zed
+        case continuedev = "continue"
 
         var about: String {
             switch self {
             case .aider: "aider"
             case .claude: "the Claude Code CLI"
+            case .cline: "Cline"
             case .codex: "the Codex CLI"
+            case .continuedev: "Continue"
+            case .librechat: "LibreChat"
             case .llm: "the command llm"
+            case .mini: "mini-swe-agent"
             case .openai: "any program of OpenAI's or Anthropic's SDKs, by its environment"
             case .opencode: "opencode"
             case .openwebui: "Open WebUI, by its environment"
+            case .zed: "Zed"
             }
         }
 
@@ -60,7 +66,8 @@ struct ClientSetup: Sendable, Equatable {
             case .claude: "CLAUDE_CONFIG_DIR"
             case .codex: "CODEX_HOME"
             case .llm: "LLM_USER_PATH"
-            case .aider, .openai, .opencode, .openwebui: nil
+            case .mini: "MSWEA_GLOBAL_CONFIG_DIR"
+            case .aider, .cline, .continuedev, .librechat, .openai, .opencode, .openwebui, .zed: nil
             }
         }
 
@@ -73,7 +80,12 @@ struct ClientSetup: Sendable, Equatable {
         switch client {
         case .aider: self = Self.aider(terms, key)
         case .claude: self = Self.claude(terms, key)
+        case .cline: self = Self.cline(terms, key)
         case .codex: self = Self.codex(terms, key)
+        case .continuedev: self = Self.continuedev(terms, key)
+        case .librechat: self = Self.librechat(terms, key)
+        case .mini: self = Self.mini(terms, key)
+        case .zed: self = Self.zed(terms, key)
         case .llm: self = Self.llm(terms, key)
         case .openai: self = Self.openai(terms, key)
         case .opencode: self = Self.opencode(terms, key)
@@ -81,7 +93,7 @@ struct ClientSetup: Sendable, Equatable {
         }
     }
 
-    private init(
+    init(
         _ client: Client, file: String? = nil, content: Content = .variables, variables: [Variable] = [],
         command: String
     ) {
@@ -169,7 +181,7 @@ struct ClientSetup: Sendable, Equatable {
     }
 
     /// A text of TOML, YAML or JSON.
-    private static func quoted(_ text: String) -> String { JSONValue.string(text).compact }
+    static func quoted(_ text: String) -> String { JSONValue.string(text).compact }
 
     /// A word of a shell.
     static func shell(_ text: String) -> String {
@@ -259,7 +271,8 @@ extension ClientSetup {
         _ new: JSONValue, into old: JSONValue?, at path: String, isOwn: Bool
     ) throws(Conflict) -> JSONValue {
         guard let old, old != new else { return new }
-        if path == ".provider.aisbf" || isOwn && path.hasPrefix(".env.ANTHROPIC_") { return new }
+        let isOurs = path == ".provider.aisbf" || path == ".language_models.openai_compatible.AISBF"
+        if isOurs || isOwn && path.hasPrefix(".env.ANTHROPIC_") { return new }
         if case .object(let fresh) = new, case .object(var members) = old {
             for name in fresh.keys.sorted() {
                 members[name] = try merged(

@@ -14,9 +14,11 @@ package struct MessagesRequest: Sendable {
     /// Members that are this node's business: they were read before, and no worker gets them.
     private static let own = ["provider", "models", "session_id", "aisbf"]
 
-    /// - Parameter servedModel: the model as whoever answers calls it; nil where that is not known yet.
+    /// - Parameters:
+    ///   - servedModel: the model as whoever answers calls it; nil where that is not known yet.
+    ///   - takesEffort: whether whoever answers says that it takes `reasoning_effort`.
     /// - Throws: `MeshError` that names what is wrong, or cannot be told to a worker of chat completions.
-    package init(_ body: [UInt8], servedModel: String? = nil) throws(MeshError) {
+    package init(_ body: [UInt8], servedModel: String? = nil, takesEffort: Bool = false) throws(MeshError) {
         let value: JSONValue
         do throws(JSONScanError) { value = try JSONValue.parse(body) } catch {
             throw MeshError(.invalidJSON, "the request body is not a valid JSON object: \(error.description)")
@@ -31,15 +33,17 @@ package struct MessagesRequest: Sendable {
         if let system = value["system"] { try conversation.begin(system: system, &losses) }
         try conversation.add(value["messages"], &losses)
         for member in members where !Self.own.contains(member.name) {
-            Self.translate(member, of: value, into: &chat, &losses)
+            Self.translate(member, of: value, takesEffort: takesEffort, into: &chat, &losses)
         }
+        if takesEffort, let effort = Self.effort(value) { chat.set("reasoning_effort", .string(effort)) }
         chat.set("messages", .array(conversation.finished()))
         document = chat.value.bytes
         warnings = losses.names
     }
 
     private static func translate(
-        _ member: JSONValue.Member, of request: JSONValue, into chat: inout ChatDocument, _ losses: inout Losses
+        _ member: JSONValue.Member, of request: JSONValue, takesEffort: Bool, into chat: inout ChatDocument,
+        _ losses: inout Losses
     ) {
         switch member.name {
         case "messages", "system": break
@@ -53,9 +57,24 @@ package struct MessagesRequest: Sendable {
             if let user = member.value["user_id"]?.text { chat.set("user", .string(user)) }
         case "tools": chat.set(tools: member.value.elements ?? [], choice: request["tool_choice"], &losses)
         case "tool_choice": break
-        case "output_config", "output_format": chat.set(output: member, &losses)
-        case "thinking": if member.value["type"]?.text != "disabled" { losses.add("thinking") }
+        case "output_config", "output_format": chat.set(output: member, takesEffort: takesEffort, &losses)
+        case "thinking": if member.value["type"]?.text != "disabled", !takesEffort { losses.add("thinking") }
         default: if member.value != .null { losses.add(member.name) }
+        }
+    }
+
+    /// How much a model is to think, in the words of a chat: as the request says it, or by the tokens that it may take. Nil where
+    /// it says nothing, or that it is not to.
+    private static func effort(_ request: JSONValue) -> String? {
+        let asked = request["output_config"]?["effort"]?.text
+        let words = ["low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"]
+        if let asked, let word = words[asked] { return word }
+        switch request["thinking"]?["type"]?.text {
+        case "adaptive": return "medium"
+        case "enabled":
+            let budget = request["thinking"]?["budget_tokens"]?.integer ?? 0
+            return budget < 4_096 ? "low" : budget < 16_384 ? "medium" : "high"
+        default: return nil
         }
     }
 }
@@ -91,9 +110,11 @@ extension ChatDocument {
         }
     }
 
-    fileprivate mutating func set(output: JSONValue.Member, _ losses: inout Losses) {
+    fileprivate mutating func set(output: JSONValue.Member, takesEffort: Bool, _ losses: inout Losses) {
         let format = output.name == "output_format" ? output.value : output.value["format"] ?? .null
-        if output.name == "output_config", output.value["effort"] != nil { losses.add("output_config.effort") }
+        if output.name == "output_config", output.value["effort"] != nil, !takesEffort {
+            losses.add("output_config.effort")
+        }
         guard format != .null else { return }
         guard format["type"]?.text == "json_schema", let schema = format["schema"] else {
             return losses.add(output.name)

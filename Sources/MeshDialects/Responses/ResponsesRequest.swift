@@ -19,9 +19,11 @@ package struct ResponsesRequest: Sendable {
         "background",
     ]
 
-    /// - Parameter servedModel: the model as whoever answers calls it; nil where that is not known yet.
+    /// - Parameters:
+    ///   - servedModel: the model as whoever answers calls it; nil where that is not known yet.
+    ///   - takesEffort: whether whoever answers says that it takes `reasoning_effort`.
     /// - Throws: `MeshError` that names what is wrong, or cannot be told to a worker of chat completions.
-    package init(_ body: [UInt8], servedModel: String? = nil) throws(MeshError) {
+    package init(_ body: [UInt8], servedModel: String? = nil, takesEffort: Bool = false) throws(MeshError) {
         let value: JSONValue
         do throws(JSONScanError) { value = try JSONValue.parse(body) } catch {
             throw MeshError(.invalidJSON, "the request body is not a valid JSON object: \(error.description)")
@@ -40,6 +42,8 @@ package struct ResponsesRequest: Sendable {
             if member.name == "tools" {
                 tools.add(
                     choice: value["tool_choice"], parallel: value["parallel_tool_calls"], to: &chat, &losses)
+            } else if member.name == "reasoning", takesEffort {
+                if let effort = member.value["effort"], effort.text != nil { chat.set("reasoning_effort", effort) }
             } else {
                 Self.translate(member, into: &chat, &losses)
             }

@@ -83,8 +83,8 @@ package final class PolicyMarket: Sendable {
         }
     }
 
-    /// Whether a candidate offers `endpoint`, without a decision.
-    package func offers(_ endpoint: EndpointPath, _ wish: Wish, for principal: Principal) -> Bool {
+    /// Whether a candidate offers `endpoint` (nil: chats), without a decision.
+    package func offers(_ endpoint: EndpointPath?, _ wish: Wish, for principal: Principal) -> Bool {
         let view = view(takesTurn: false)
         let query = view.query(wish, endpoint, principal)
         return !view.index.decide(query, view.states, turn: view.turn, limit: 1).isEmpty

@@ -110,6 +110,42 @@ def failures(openai, url, key):
     print("failures ok")
 
 
+def sockets(openai, url, key):
+    """The same over a WebSocket: a turn names the one before, and says only what is new."""
+    client = openai.OpenAI(base_url=url, api_key=key, max_retries=0, timeout=30)
+
+    def turn(connection, **more):
+        connection.response.create(**more)
+        events = []
+        while not events or events[-1].type not in ("response.completed", "response.failed", "error"):
+            events.append(connection.recv())
+        return events
+
+    with client.responses.connect() as connection:
+        events = turn(connection, model="shop/chat", input="Weather?", tools=TOOLS)
+        called = events[-1].response
+        assert [event.sequence_number for event in events] == list(range(len(events))), events
+        assert [item.type for item in called.output] == ["message", "function_call"], called
+        result = {"type": "function_call_output", "call_id": called.output[1].call_id, "output": "sunny"}
+        answer = turn(connection, model="shop/chat", input=[result], tools=TOOLS, previous_response_id=called.id)[-1].response
+        assert answer.output[0].content[0].text == "It is sunny" and answer.usage.output_tokens == 7, answer
+        error = turn(connection, model="shop/chat", input="x", previous_response_id="resp_1")[-1]
+        assert error.type == "error" and error.error.code == "previous_response_not_found", error
+        error = turn(connection, model="shop/none", input="x")[-1]
+        assert error.type == "error" and error.status == 404 and error.error.code == "model_not_found", error
+        # What failed is passed over.
+        more = turn(connection, model="shop/chat", input="more", previous_response_id=answer.id)[-1]
+        assert more.response.status == "completed", more
+        own = turn(connection, model="native/chat", input="x")[-1].response
+        assert own.id == "resp_own", own
+    try:
+        with openai.OpenAI(base_url=url, api_key="sk-aisbf-wrong", max_retries=0).responses.connect() as connection:
+            raise SystemExit(f"a wrong key was let in: {connection}")
+    except Exception as error:
+        assert "401" in str(error), error
+    print("sockets ok")
+
+
 def ask(url, key):
     import openai
     client = openai.OpenAI(base_url=url, api_key=key, max_retries=0, timeout=30)
@@ -126,6 +162,7 @@ def ask(url, key):
     assert 3 <= counted.input_tokens <= 20, counted
     print("native ok")
     failures(openai, url, key)
+    sockets(openai, url, key)
 
 
 if __name__ == "__main__":

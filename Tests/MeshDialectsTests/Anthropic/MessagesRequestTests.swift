@@ -89,6 +89,28 @@ import Testing
             chat: hiOut, losses: ["content.search_result", "other", "new_field"]),
     ]
 
+    /// How much a model is to think goes to whoever says that it takes it: in words, or by the tokens that it may take.
+    @Test(
+        arguments: [
+            (#""thinking":{"type":"enabled","budget_tokens":1024}"#, "low"),
+            (#""thinking":{"type":"enabled","budget_tokens":8192}"#, "medium"),
+            (#""thinking":{"type":"enabled","budget_tokens":32000}"#, "high"),
+            (#""thinking":{"type":"adaptive"}"#, "medium"),
+            (#""thinking":{"type":"adaptive"},"output_config":{"effort":"max"}"#, "high"),
+            (#""output_config":{"effort":"low"}"#, "low"), (#""thinking":{"type":"disabled"}"#, nil),
+            (#""temperature":1"#, nil),
+        ] as [(String, String?)])
+    func effortGoesToWhoTakesIt(members: String, effort: String?) throws {
+        let body = Array(
+            #"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"x"}],\#(members)}"#.utf8)
+        let request = try MessagesRequest(body, takesEffort: true)
+        #expect(try JSONValue.parse(request.document)["reasoning_effort"]?.text == effort)
+        #expect(request.warnings.isEmpty, "\(request.warnings)")
+        let other = try MessagesRequest(body)
+        #expect(try JSONValue.parse(other.document)["reasoning_effort"] == nil)
+        #expect(other.warnings.isEmpty == (effort == nil), "\(other.warnings)")
+    }
+
     @Test(arguments: rows) func everyRequest(row: Row) throws {
         let request = try MessagesRequest(Array(#"{"model":"m",\#(row.messages)}"#.utf8))
         #expect(String(decoding: request.document, as: UTF8.self) == #"{"model":"m",\#(row.chat)}"#)

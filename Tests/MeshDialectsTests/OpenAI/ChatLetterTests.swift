@@ -66,8 +66,8 @@ import Testing
             ],
             passed: [
                 #"{"role":"assistant","tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":"{"}}]}"#,
-                #"{"tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"","arguments":"1"}}]}"#,
-                #"{"tool_calls":[{"index":0,"id":"a","function":{"arguments":"}"}}]}"#,
+                #"{"tool_calls":[{"index":0,"id":null,"type":"function","function":{"name":"","arguments":"1"}}]}"#,
+                #"{"tool_calls":[{"index":0,"id":null,"function":{"arguments":"}"}}]}"#,
                 #"{"tool_calls":[{"index":1,"id":"b","type":"function","function":{"name":"g","arguments":"{}"}}]}"#,
             ]),
         Row(

@@ -127,6 +127,18 @@ import Testing
         #expect(error?.code.rawValue == code && error?.parameter == parameter, "\(String(describing: error))")
     }
 
+    /// How much a model is to think goes to whoever says that it takes it.
+    @Test func effortGoesToWhoTakesIt() throws {
+        func effort(_ members: String) throws -> (String?, [String]) {
+            let body = Array(#"{"model":"m","input":"x",\#(members)}"#.utf8)
+            let request = try ResponsesRequest(body, takesEffort: true)
+            return (try JSONValue.parse(request.document)["reasoning_effort"]?.text, request.warnings)
+        }
+        #expect(try effort(#""reasoning":{"effort":"xhigh","summary":"auto"}"#) == ("xhigh", []))
+        #expect(try effort(#""reasoning":{"summary":"auto"}"#) == (nil, []))
+        #expect(try effort(#""reasoning":null"#) == (nil, []))
+    }
+
     /// What is told of a request that passes is read from its members alone.
     @Test func whatIsKeptNowhereIsRefusedWhereItPasses() throws {
         func refusal(_ body: String) -> String? {
