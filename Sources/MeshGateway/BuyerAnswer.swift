@@ -274,7 +274,8 @@ final class BuyerAnswer: AnswerWriter {
         }
         if case .letter(var letter) = detour {
             detour = .none
-            let rest = letter.end()
+            // One that tells its end itself and did not is not made whole here.
+            let rest = totals.isInBody ? letter.release() : letter.end()
             if !rest.isEmpty { deliver(ByteBuffer(bytes: rest)) }
         }
         let hasMark = isEventStream && !totals.isInBody && dialect == .chat

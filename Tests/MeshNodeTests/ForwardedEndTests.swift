@@ -7,8 +7,13 @@ import Testing
 
 /// How the end of an answer crosses a link: in trailers, or, from a node that sends none, in the stream itself.
 @Suite(.serialized, .nodeLog) struct ForwardedEndTests {
-    private static let word = #"data: {"choices":[{"delta":{"role":"assistant","content":"a"}}]}"# + "\n\n"
+    private static let word =
+        #"data: {"choices":[{"index":0,"delta":{"role":"assistant","content":"a"}}]}"# + "\n\n"
+    private static let more = #"data: {"choices":[{"index":0,"delta":{"content":"b"}}]}"# + "\n\n"
     private static let done = "data: [DONE]\n\n"
+    /// What a complete stream gets that gave no reason.
+    private static let stop =
+        #"data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"# + "\n\n"
 
     private struct Row: Sendable, CustomStringConvertible {
         var description: String
@@ -26,10 +31,10 @@ import Testing
 
     private static let rows: [Row] = [
         // Nodes that tell the end behind the answer.
-        Row(description: "complete", trailers: [("aisbf-end", "complete")], heard: done),
+        Row(description: "complete", trailers: [("aisbf-end", "complete")], heard: stop + done),
         Row(
-            description: "complete, with totals", rest: word,
-            trailers: [("aisbf-end", "complete"), ("aisbf-totals", "total=9, junk")], heard: word + done),
+            description: "complete, with totals", rest: more,
+            trailers: [("aisbf-end", "complete"), ("aisbf-totals", "total=9, junk")], heard: more + stop + done),
         Row(description: "failed", trailers: failed("worker_error", "hot"), code: "worker_error"),
         Row(description: "lost", trailers: failed("worker_lost", "gone"), code: "stream_interrupted"),
         Row(description: "the buyer's key", trailers: failed("invalid_api_key", "no"), code: "stream_interrupted"),
@@ -41,12 +46,12 @@ import Testing
             description: "half an event and failed", rest: "data: h", trailers: failed("worker_error", "hot"),
             code: "worker_error"),
         // Nodes that tell it in the stream.
-        Row(description: "older, complete", rest: word + done, heard: word + done),
+        Row(description: "older, complete", rest: more + done, heard: more + stop + done),
         Row(
             description: "older, failed", rest: #"data: {"error":{"code":"worker_error","message":"hot"}}"# + "\n\n",
             heard: #"data: {"error":{"code":"worker_error","message":"hot"}}"# + "\n\n"),
         Row(description: "older, only ended", heard: ""),
-        Row(description: "trailers that say nothing", rest: done, trailers: [("x-a", "b")], heard: done),
+        Row(description: "trailers that say nothing", rest: done, trailers: [("x-a", "b")], heard: stop + done),
     ]
 
     /// A scripted host of `far/m1`, and a buyer at another node.
