@@ -106,7 +106,11 @@ struct BrokerDialer: Sendable {
         tls.applicationProtocols = ["http/1.1"]
         if let file = configuration.tlsCAFile { tls.trustRoots = .file(file) }
         do { return try NIOSSLContext(configuration: tls) } catch {
-            throw DialFailure(cause: .refused, reason: "broker.tls_ca_file holds no usable certificate: \(error)")
+            let reason =
+                configuration.tlsCAFile == nil
+                ? "this machine has no certificates of authorities: install ca-certificates, or name broker.tls_ca_file"
+                : "broker.tls_ca_file holds no usable certificate: \(error)"
+            throw DialFailure(cause: .refused, reason: reason)
         }
     }
 

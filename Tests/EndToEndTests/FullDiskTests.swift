@@ -17,7 +17,7 @@ import Testing
 
     /// How this user may have mounts of its own; nil where that is not allowed at all: the store's own tests
     /// have to do then.
-    private static func namespace() async throws -> [String]? {
+    static func namespace() async throws -> [String]? {
         for arguments in [["unshare", "-m"], ["unshare", "-Urm"]] {
             let tried = try ChildProcess(
                 "/usr/bin/env", arguments + ["sh", "-c", "mount -t tmpfs -o size=1m none /mnt"])

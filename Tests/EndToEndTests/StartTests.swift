@@ -99,4 +99,15 @@ import Testing
         running.kill(SIGTERM)
         #expect(await running.exitCode(within: 10) == 0)
     }
+
+    /// No authority says who a node is, so none need be installed.
+    @Test func aMachineWithoutCertificatesOfAuthoritiesRunsANode() async throws {
+        guard let namespace = try await FullDiskTests.namespace() else { return }
+        let node = try NodeProcess()
+        let running = try node.start(
+            wrapper: namespace + ["sh", "-c", "mount -t tmpfs none /etc/ssl && exec \"$@\"", "sh"])
+        #expect(await node.isUp(), "\(running.output)")
+        running.kill(SIGTERM)
+        #expect(await running.exitCode(within: 10) == 0)
+    }
 }
