@@ -31,7 +31,6 @@ struct BrokerDialer: Sendable {
         let outcome: Outcome
         do {
             let upgrade = try await ClientBootstrap(group: group)
-                .channelOption(.socketOption(.tcp_nodelay), value: 1)
                 .connectTimeout(.milliseconds(Limits.workerAgentDialMs))
                 .connect(host: endpoint.host, port: endpoint.port) { channel in
                     channel.eventLoop.makeCompletedFuture { try configure(channel, tls: tls) }

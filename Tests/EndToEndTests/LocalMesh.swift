@@ -24,13 +24,17 @@ struct LocalMesh {
         var description: String
     }
 
-    static func up(_ topology: String = "Topology/triangle.yaml", workerSpeed: Int = 200) async throws -> LocalMesh {
+    /// - Parameter wrapper: what the command is given to.
+    static func up(
+        _ topology: String = "Topology/triangle.yaml", workerSpeed: Int = 200, wrapper: [String] = []
+    ) async throws -> LocalMesh {
         let directory = try TemporaryDirectory()
         let file = topology.hasPrefix("/") ? topology : "\(Products.root)/\(topology)"
         let child = try ChildProcess(
-            Products.aisbf,
-            [
-                "local", "up", file, "--state-dir", "\(directory.path)/s", "--worker-speed", "\(workerSpeed)",
+            "/usr/bin/env",
+            wrapper + [
+                Products.aisbf, "local", "up", file, "--state-dir", "\(directory.path)/s", "--worker-speed",
+                "\(workerSpeed)",
                 // What is gone is to be said at once here.
                 "--hold-seconds", "0",
             ])

@@ -3,6 +3,16 @@ import Testing
 
 /// Three real nodes, one worker, buyers at every node. One suite after the other: the machine is small.
 @Suite(.serialized) struct TriangleTests {
+    /// Whoever tests is often root; whoever runs a node is not, and has no capability.
+    @Test func aMeshNeedsNoPrivilege() async throws {
+        let plain = geteuid() == 0 ? ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] : []
+        let mesh = try await LocalMesh.up(wrapper: plain)
+        let check = try await mesh.run(
+            ["local", "check", mesh.topology, "--state-dir", "\(mesh.directory.path)/s"])
+        #expect(check.code == 0, "\(check.output)")
+        #expect(try await mesh.down() == 0)
+    }
+
     @Test func theOfficialSDKIsAnsweredByEveryNode() async throws {
         try #require(
             FileManager.default.isExecutableFile(atPath: Products.python),

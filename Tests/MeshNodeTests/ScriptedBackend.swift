@@ -64,7 +64,6 @@ final class ScriptedBackend: Sendable {
     /// Listens for as long as `body` takes.
     func run<Value>(_ body: (_ port: Int) async throws -> Value) async throws -> Value {
         let bound = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelInitializer { [self] channel in
                 channel.eventLoop.makeCompletedFuture {

@@ -75,7 +75,8 @@ extension PatternRule {
         // The channel of an HTTP/2 stream ends the process when it is asked for any other option. Sockets are asked in
         // one place.
         PatternRule(
-            "channel-option", #"\.(get|set)Option\s*\((?!\s*\.autoRead\b)|\bChannelOptions\b"#,
+            "channel-option",
+            #"\.(get|set)Option\s*\((?!\s*\.autoRead\b)|\bChannelOptions\b|\.socketOption\(\s*\.tcp_"#,
             applies: { isProgram($0) && $0.path != "Sources/MeshTransport/HTTP/Carrier.swift" }),
         PatternRule("testing-in-program", #"^\s*@testable\b|^\s*import\s+(Testing|XCTest)\b"#, applies: isProgram),
     ]

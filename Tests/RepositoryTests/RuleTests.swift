@@ -26,6 +26,8 @@ import Testing
         ("channel-option", "let a = try channel.syncOptions?.getOption(.bufferedWritableBytes)"),
         ("channel-option", "bootstrap.channelOption(ChannelOptions.autoRead, value: true)"),
         ("channel-option", "channel.setOption( .writeSpin, value: 1)"),
+        // Another level's option of the same number: only root may set it, and everybody else loses the connection.
+        ("channel-option", "bootstrap.childChannelOption(.socketOption(.tcp_nodelay), value: 1)"),
         ("testing-in-program", "import Testing"),
         ("machine-path", "let path = \"/" + "root/x\""),
         ("machine-path", "// see /" + "home/mia/notes"),

@@ -78,7 +78,6 @@ package struct HTTPListener: Sendable {
         ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 4_096)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
             // A connection keeps its first buffer: thousands of idle workers need none of 2 KiB. Others' grow by themselves.
             .childChannelOption(
                 .recvAllocator,

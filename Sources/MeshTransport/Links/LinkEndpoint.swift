@@ -107,7 +107,6 @@ package final class LinkEndpoint: Sendable {
             .serverChannelOption(.backlog, value: 256)
             .serverChannelOption(.autoRead, value: false)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
             .childChannelInitializer { channel in self.initialise(accepted: channel) }
         return bootstrap.bind(host: host, port: port).map { channel in
             self.state.withLock { $0.listener = channel }
@@ -136,7 +135,6 @@ package final class LinkEndpoint: Sendable {
         guard let (host, port) = Self.parse(address) else { return attemptFailed(target, .unreachable) }
         ClientBootstrap(group: group)
             .connectTimeout(.milliseconds(timing.dialMs))
-            .channelOption(.socketOption(.tcp_nodelay), value: 1)
             .channelInitializer { channel in self.initialise(dialled: channel, target) }
             .connect(host: host, port: port)
             .whenFailure { self.attemptFailed(target, LinkFailure(connecting: $0)) }
