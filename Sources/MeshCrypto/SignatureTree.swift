@@ -21,18 +21,33 @@ package struct SignatureTree: Sendable {
         }
     }
 
-    private let leaves: [[UInt8]]
+    /// The leaves, what each two of them make, and so on up to the root: each hash is made once.
+    private let levels: [[[UInt8]]]
 
     /// - Parameter messages: 1 to `Limits.sharedSignatureMessages`.
-    package init(of messages: [[UInt8]]) { leaves = messages.map(Self.leaf) }
+    package init(of messages: [[UInt8]]) {
+        var levels = [messages.map(Self.leaf)]
+        while let below = levels.last, below.count > 1 {
+            // One that is left over goes up as it is: the same tree as one cut at the largest power of two.
+            levels.append(
+                stride(from: 0, to: below.count, by: 2).map { place in
+                    place + 1 < below.count ? Self.node(below[place], below[place + 1]) : below[place]
+                })
+        }
+        self.levels = levels
+    }
+
+    private var count: Int { levels[0].count }
 
     /// What is signed.
-    package var message: [UInt8] { Self.message(root: root(leaves[...]), count: leaves.count) }
+    package var message: [UInt8] { Self.message(root: levels.last?.first ?? [], count: count) }
 
     package func proof(of index: Int) -> Proof {
-        var path: [[UInt8]] = []
-        collect(index, leaves[...], &path)
-        return Proof(index: index, count: leaves.count, path: path)
+        let path = levels.enumerated().compactMap { height, hashes -> [UInt8]? in
+            let other = index >> height ^ 1
+            return other < hashes.count ? hashes[other] : nil
+        }
+        return Proof(index: index, count: count, path: path)
     }
 
     /// What has to be signed for `message` to be proven; nil where the proof has no such shape.
@@ -70,31 +85,6 @@ package struct SignatureTree: Sendable {
     private static func leaf(_ message: [UInt8]) -> [UInt8] { Sodium.shared.sha256([0] + message) }
     private static func node(_ left: [UInt8], _ right: [UInt8]) -> [UInt8] {
         Sodium.shared.sha256([1] + left + right)
-    }
-
-    /// How many of `count` leaves are on the left: the largest power of two below it.
-    private static func split(_ count: Int) -> Int {
-        var size = 1
-        while size * 2 < count { size *= 2 }
-        return size
-    }
-
-    private func root(_ leaves: ArraySlice<[UInt8]>) -> [UInt8] {
-        guard leaves.count > 1 else { return leaves.first ?? [] }
-        let middle = leaves.startIndex + Self.split(leaves.count)
-        return Self.node(root(leaves[..<middle]), root(leaves[middle...]))
-    }
-
-    private func collect(_ index: Int, _ leaves: ArraySlice<[UInt8]>, _ path: inout [[UInt8]]) {
-        guard leaves.count > 1 else { return }
-        let middle = leaves.startIndex + Self.split(leaves.count)
-        if index < middle {
-            collect(index, leaves[..<middle], &path)
-            path.append(root(leaves[middle...]))
-        } else {
-            collect(index, leaves[middle...], &path)
-            path.append(root(leaves[..<middle]))
-        }
     }
 }
 

@@ -123,8 +123,7 @@ struct RotationCommand: AsyncParsableCommand {
 
         func run() async throws {
             let answer = try await admin.client().get(scope.path("rotations", name))
-            if output.json { return Console.print(answer.pretty) }
-            output.printObject(RotationDocument(answer).shown, fields: ObjectLayout.rotation)
+            RotationCommand.show(answer, output)
         }
     }
 
@@ -142,8 +141,7 @@ struct RotationCommand: AsyncParsableCommand {
             let known = RotationDocument(try await client.get(scope.path("rotations", name))).written
             let answer = try await client.send(
                 "PUT", scope.path("rotations", name), body: .object(try content.body(over: known)))
-            if output.json { return Console.print(answer.pretty) }
-            output.printObject(RotationDocument(answer).shown, fields: ObjectLayout.rotation)
+            RotationCommand.show(answer, output)
         }
     }
 
@@ -157,9 +155,7 @@ struct RotationCommand: AsyncParsableCommand {
         @OptionGroup var output: OutputOptions
 
         func run() async throws {
-            let answer = try await scope.publish(true, "rotations", name, admin.client())
-            if output.json { return Console.print(answer.pretty) }
-            output.printObject(RotationDocument(answer).shown, fields: ObjectLayout.rotation)
+            RotationCommand.show(try await scope.publish(true, "rotations", name, admin.client()), output)
         }
     }
 
@@ -172,9 +168,7 @@ struct RotationCommand: AsyncParsableCommand {
         @OptionGroup var output: OutputOptions
 
         func run() async throws {
-            let answer = try await scope.publish(false, "rotations", name, admin.client())
-            if output.json { return Console.print(answer.pretty) }
-            output.printObject(RotationDocument(answer).shown, fields: ObjectLayout.rotation)
+            RotationCommand.show(try await scope.publish(false, "rotations", name, admin.client()), output)
         }
     }
 
@@ -189,6 +183,12 @@ struct RotationCommand: AsyncParsableCommand {
             _ = try await admin.client().send("DELETE", scope.path("rotations", name))
             Console.print("removed rotation/\(name) of \(scope.owner)")
         }
+    }
+
+    /// As a table, or whole where somebody scripts.
+    private static func show(_ answer: JSONValue, _ output: OutputOptions) {
+        if output.json { return Console.print(answer.pretty) }
+        output.printObject(RotationDocument(answer).shown, fields: ObjectLayout.rotation)
     }
 }
 
