@@ -28,7 +28,7 @@ extension AnswerReceiver {
 }
 
 /// A running attempt, as its receiver steers it. Callable from any thread, any number of times.
-package protocol AttemptHandle: Sendable {
+package protocol AttemptHandle: AnyObject, Sendable {
     /// The buyer is gone or the answer is not wanted any more.
     func cancel()
     /// The buyer reads too slowly: send no more of this answer for now, where the source can hold it back.

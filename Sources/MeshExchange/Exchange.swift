@@ -184,25 +184,23 @@ package final class Exchange: Sendable, Ticking {
     }
 
     private func begin(_ place: Int, firstContentMs: Int64, totalMs: Int64) {
-        var request = request
+        var deadlines = request.deadlines
         // What an earlier attempt has used up is not this one's fault.
-        request.deadlines.areShortened =
-            request.deadlines.areShortened || firstContentMs < request.deadlines.firstContentMs
-        request.deadlines.firstContentMs = firstContentMs
-        request.deadlines.totalMs = totalMs
-        request.upload = upload?.ticket()
-        if let text = state.withValue({ $0.machine.resumesBehind }) {
-            request.content = request.content.goingOn(behind: text)
+        deadlines.areShortened = deadlines.areShortened || firstContentMs < deadlines.firstContentMs
+        deadlines.firstContentMs = firstContentMs
+        deadlines.totalMs = totalMs
+        let begun = state.withValue { $0.machine.resumesBehind }
+        if begun != nil {
             let mark = writer?.markOfResumption(from: source) ?? ByteBuffer()
             state.value.machine.marks(resumption: mark)
         }
-        let attempt = state.withValue { state in
+        let (attempt, target) = state.withValue { state in
             state.handle = nil
-            return state.machine.tried
+            return (state.machine.tried, state.places[place])
         }
-        let target = self.place(place)
         let handle = target.begin(
-            request, attempt: attempt, receiver: AttemptReceiver(self, attempt: attempt))
+            request.attempt(deadlines: deadlines, upload: upload?.ticket(), behind: begun), attempt: attempt,
+            receiver: AttemptReceiver(self, attempt: attempt))
         // It may have failed before it returned, and another begun.
         if state.withValue({ $0.machine.tried == attempt && $0.writer != nil }) {
             state.value.handle = handle

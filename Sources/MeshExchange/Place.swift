@@ -4,7 +4,7 @@ package import MeshRouting
 /// Somewhere a request can be answered: a worker attached here, another node that hosts one, a backend that this node
 /// calls itself. It takes the request in its own form and gives the answer in one; what becomes of failures is decided
 /// by whoever asks it.
-package protocol Place: Sendable {
+package protocol Place: AnyObject, Sendable {
     /// Whose offer it is.
     var provider: CatalogProvider { get }
     /// Its id for the model; nil for a request that names none.
@@ -40,7 +40,7 @@ extension Place {
 }
 
 /// An attempt that is over before it began.
-package struct FinishedAttempt: AttemptHandle {
+package final class FinishedAttempt: AttemptHandle {
     package init() {}
 
     package func cancel() {}
@@ -61,7 +61,7 @@ package struct LocalOffer: Sendable {
 }
 
 /// Knows places at this node: its workers, and whatever else it can ask without another node.
-package protocol LocalPlaces: Sendable {
+package protocol LocalPlaces: AnyObject, Sendable {
     /// Those of `provider` that have what is needed, best first.
     func offers(of provider: CatalogProvider, _ need: WorkerNeed) -> [LocalOffer]
     /// Whether there is any.

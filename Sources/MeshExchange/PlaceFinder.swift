@@ -1,7 +1,7 @@
 package import MeshModel
 
 /// Where a request may go.
-package protocol PlaceFinder: Sendable {
+package protocol PlaceFinder: AnyObject, Sendable {
     var looking: ExchangeStateMachine.Looking { get }
     /// How many places may be asked.
     var attempts: Int { get }

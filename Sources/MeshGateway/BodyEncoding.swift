@@ -14,6 +14,7 @@ enum BodyEncoding: String, CaseIterable, Sendable {
     /// Nil where a body stands there as it is.
     /// - Throws: `MeshError` for an encoding that this node does not take, and for one inside another.
     init?(_ headers: HTTPHeaders) throws(MeshError) {
+        guard headers.contains(name: "content-encoding") else { return nil }
         let values = headers["content-encoding"].joined(separator: ",").lowercased()
         let names = values.split(separator: ",").map { $0.trimming(0x20) }.filter { !$0.isEmpty && $0 != "identity" }
         guard let name = names.first else { return nil }

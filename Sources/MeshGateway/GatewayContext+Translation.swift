@@ -68,10 +68,9 @@ extension GatewayContext {
             Array(bytes.readableBytesView), of: endpoint, served: destination.onlyModel,
             takesEffort: takesEffort(destination, principal))
         let chat = try BuyerBody.read(ByteBuffer(bytes: translated.document))
-        var request = WorkRequest(
+        let request = WorkRequest(
             content: .chat(chat), form: body.wantsStream ? .events : .document,
-            need: WorkerNeed(model: destination.onlyModel), deadlines: deadlines)
-        request.mayResume = mayResume
+            need: WorkerNeed(model: destination.onlyModel), mayResume: mayResume, deadlines: deadlines)
         let tokens = destination.facts?.tokens ?? request.content.facts.tokens
         return BuyerWork(
             request: request, destination: destination,

@@ -28,10 +28,10 @@ extension GatewayContext {
             body.leaveOut(fields?.cuts ?? [])
             let preferences = try fields.map(RoutingPreferences.init)
             let destination = try destination(body, preferences, head.headers, principal)
-            var request = WorkRequest(
+            let request = WorkRequest(
                 content: .chat(body), form: body.wantsStream ? .events : .document,
-                need: WorkerNeed(model: destination.onlyModel), deadlines: deadlines)
-            request.mayResume = preferences?.mayResume ?? false
+                need: WorkerNeed(model: destination.onlyModel), mayResume: preferences?.mayResume ?? false,
+                deadlines: deadlines)
             return BuyerWork(request: request, destination: destination)
         case .proxy(let endpoint):
             let call = try ProxyCall.read(head, endpoint, bytes)

@@ -49,16 +49,15 @@ package struct DenseTable<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     @inlinable
     package mutating func remove(_ key: Key) -> Value? {
         guard let place = places.removeValue(forKey: key) else { return nil }
-        let value = values[place]
         let last = keys.count - 1
         if place != last {
-            keys[place] = keys[last]
-            values[place] = values[last]
+            keys.swapAt(place, last)
+            values.swapAt(place, last)
             places[keys[place]] = place
         }
         keys.removeLast()
-        values.removeLast()
-        return value
+        // Moved out of the table: a copy counts a reference for each part of a value.
+        return values.removeLast()
     }
 
     /// Changes every value.

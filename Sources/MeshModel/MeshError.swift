@@ -129,21 +129,71 @@ package enum FailureCause: String, CaseIterable, Hashable, Sendable {
 
 /// One failure with the words for the person who meets it. The message says what to do and never contains
 /// secrets, paths of this machine or other tenants' names.
+///
+/// Its parts stand in one place that copies share: what carries a request may carry its failure too, and is copied for
+/// every request, while failures are rare.
 package struct MeshError: Error, Hashable, Sendable, CustomStringConvertible {
-    package var code: ErrorCode
-    package var message: String
+    private struct Parts: Hashable, Sendable {
+        var code: ErrorCode
+        var message: String
+        var parameter: String?
+        var retryAfterSeconds: Int?
+        var statusOverride: Int?
+        var allowedMethods: String?
+        var cause: FailureCause?
+        var retries: Retries?
+    }
+
+    private final class Shared: Sendable {
+        let parts: Parts
+        init(_ parts: Parts) { self.parts = parts }
+    }
+
+    private var shared: Shared
+
+    private var parts: Parts {
+        get { shared.parts }
+        set { shared = Shared(newValue) }
+    }
+
+    package var code: ErrorCode {
+        get { shared.parts.code }
+        set { parts.code = newValue }
+    }
+    package var message: String {
+        get { shared.parts.message }
+        set { parts.message = newValue }
+    }
     /// The request field at fault, where there is one.
-    package var parameter: String?
+    package var parameter: String? {
+        get { shared.parts.parameter }
+        set { parts.parameter = newValue }
+    }
     /// When trying again may help.
-    package var retryAfterSeconds: Int?
+    package var retryAfterSeconds: Int? {
+        get { shared.parts.retryAfterSeconds }
+        set { parts.retryAfterSeconds = newValue }
+    }
     /// The status a worker itself answered with, passed through in place of the code's own.
-    package var statusOverride: Int?
+    package var statusOverride: Int? {
+        get { shared.parts.statusOverride }
+        set { parts.statusOverride = newValue }
+    }
     /// What `allow` says beside a 405 (RFC 9110, section 10.2.1).
-    package var allowedMethods: String?
+    package var allowedMethods: String? {
+        get { shared.parts.allowedMethods }
+        set { parts.allowedMethods = newValue }
+    }
     /// What it is about beside its code; buyers are not told.
-    package var cause: FailureCause?
+    package var cause: FailureCause? {
+        get { shared.parts.cause }
+        set { parts.cause = newValue }
+    }
     /// Where this node says itself whether trying again helps, because the program would otherwise go by the status.
-    package var retries: Retries?
+    package var retries: Retries? {
+        get { shared.parts.retries }
+        set { parts.retries = newValue }
+    }
 
     /// `x-should-retry` and `retry-after-ms`.
     package struct Retries: Hashable, Sendable {
@@ -161,15 +211,17 @@ package struct MeshError: Error, Hashable, Sendable, CustomStringConvertible {
         statusOverride: Int? = nil, allowedMethods: String? = nil, retries: Retries? = nil,
         cause: FailureCause? = nil
     ) {
-        self.cause = cause
-        self.retries = retries
-        self.allowedMethods = allowedMethods
-        self.code = code
-        self.message = message
-        self.parameter = parameter
-        self.retryAfterSeconds = retryAfterSeconds
-        self.statusOverride = statusOverride
+        shared = Shared(
+            Parts(
+                code: code, message: message, parameter: parameter, retryAfterSeconds: retryAfterSeconds,
+                statusOverride: statusOverride, allowedMethods: allowedMethods, cause: cause, retries: retries))
     }
+
+    package static func == (one: MeshError, other: MeshError) -> Bool {
+        one.shared === other.shared || one.parts == other.parts
+    }
+
+    package func hash(into hasher: inout Hasher) { hasher.combine(parts) }
 
     package var status: Int { statusOverride ?? code.status }
     package var description: String { "\(code.rawValue): \(message)" }

@@ -12,9 +12,15 @@ extension BrokerSession {
         return frame
     }
 
-    /// Everything of a request frame before its payload; a closing brace follows the payload. Whoever sends it says so
-    /// with `requestSent`.
-    package func requestHead(number: UInt64, operation: String) -> [UInt8] {
+    /// Everything of a request frame before its payload, and how many bytes the worker takes in one frame; a closing brace
+    /// follows the payload. Whoever sends it says so with `requestSent`. Nil while the worker takes no requests.
+    ///
+    /// Changes nothing, and says that it might: who holds this machine in an object would copy all of it to be told.
+    package mutating func opening(number: UInt64, operation: String) -> (head: [UInt8], frameBytes: Int)? {
+        isLive ? (requestHead(number: number, operation: operation), profile.maxFrameBytes) : nil
+    }
+
+    private func requestHead(number: UInt64, operation: String) -> [UInt8] {
         var frame: [UInt8] = []
         frame.reserveCapacity(64 + identityFields.count)
         frame.append(contentsOf: #"{"v":1,"op":""#.utf8)

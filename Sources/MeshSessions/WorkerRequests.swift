@@ -67,6 +67,8 @@ package struct WorkerRequests: Sendable {
         var exchange: AnswerExchange
         /// Nil where the request came whole.
         var upload: UploadPace?
+
+        var standing: Standing { Standing(held: exchange.heldBytes, isFinished: exchange.isFinished) }
     }
 
     private var requests = DenseTable<UInt64, Request>()
@@ -125,7 +127,7 @@ package struct WorkerRequests: Sendable {
         // Changed in place: what a stream holds back must not be copied for every frame.
         let answered = requests.update(number) { request in
             let actions = request.exchange.replied(event, frame, in: bytes, now: now)
-            return (outcome: Outcome(told: actions), standing: Standing(request.exchange))
+            return (outcome: Outcome(told: actions), standing: request.standing)
         }
         guard let answered else { return nil }
         var outcome = answered.outcome
@@ -147,7 +149,7 @@ package struct WorkerRequests: Sendable {
                 // What went into events was taken in here; how slowly the buyer reads is told by `pause`.
                 outcome.credit = request.exchange.consumed(payload.count)
             }
-            return (outcome, Standing(request.exchange))
+            return (outcome, request.standing)
         }
         guard let arrived else { return nil }
         var outcome = arrived.outcome
@@ -168,11 +170,6 @@ package struct WorkerRequests: Sendable {
     private struct Standing {
         let held: Int
         let isFinished: Bool
-
-        init(_ exchange: AnswerExchange) {
-            held = exchange.heldBytes
-            isFinished = exchange.isFinished
-        }
     }
 
     /// Counts what the request's unfinished answer holds now. One that brings the worker over its share fails. One that

@@ -26,7 +26,7 @@ import Testing
             return Handle()
         }
 
-        struct Handle: AttemptHandle {
+        final class Handle: AttemptHandle {
             func cancel() {}
             func pause() {}
             func resume() {}

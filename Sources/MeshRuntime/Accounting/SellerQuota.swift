@@ -117,10 +117,16 @@ final class SellerAdmission: Sendable {
 }
 
 /// A place of a provider that has a quota: takes a request only while there is room.
-struct LimitedPlace: Place {
+final class LimitedPlace: Place {
     let place: any Place
     let subject: QuotaSubject
     let quotas: Quotas
+
+    init(place: any Place, subject: QuotaSubject, quotas: Quotas) {
+        self.place = place
+        self.subject = subject
+        self.quotas = quotas
+    }
 
     var provider: CatalogProvider { place.provider }
     var model: String? { place.model }
@@ -165,9 +171,14 @@ private final class LimitedReceiver: AnswerReceiver {
     }
 }
 
-private struct LimitedHandle: AttemptHandle {
+private final class LimitedHandle: AttemptHandle {
     let handle: any AttemptHandle
     let admission: SellerAdmission
+
+    init(handle: any AttemptHandle, admission: SellerAdmission) {
+        self.handle = handle
+        self.admission = admission
+    }
 
     func cancel() {
         admission.ended(nil)

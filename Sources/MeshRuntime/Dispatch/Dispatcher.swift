@@ -186,10 +186,16 @@ package final class Dispatcher: Sendable {
 }
 
 /// The places of a provider here, for another node.
-private struct HostingFinder: PlaceFinder {
+private final class HostingFinder: PlaceFinder {
     let dispatcher: Dispatcher
     let provider: CatalogProvider
     let need: WorkerNeed
+
+    init(dispatcher: Dispatcher, provider: CatalogProvider, need: WorkerNeed) {
+        self.dispatcher = dispatcher
+        self.provider = provider
+        self.need = need
+    }
 
     func find(_ found: @escaping @Sendable ([any Place]) -> Void) { found(dispatcher.places(here: provider, need)) }
     func none() -> MeshError { Dispatcher.noWorker(need) }

@@ -153,8 +153,12 @@ private struct ForwardOpening: Sendable {
     }
 }
 
-private struct RemoteAttempt: AttemptHandle {
+private final class RemoteAttempt: AttemptHandle {
     let call: ForwardCall
+
+    init(call: ForwardCall) {
+        self.call = call
+    }
 
     func cancel() { call.cancel() }
     func pause() { call.pauseReading() }

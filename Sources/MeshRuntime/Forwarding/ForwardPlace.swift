@@ -27,12 +27,20 @@ package struct Asker: Sendable {
 }
 
 /// Another node that hosts a worker of the provider, for one request.
-package struct ForwardPlace: Place {
+package final class ForwardPlace: Place {
     package let host: PublicKey
     package let provider: CatalogProvider
     package let model: String?
     package let asker: Asker
     let places: ForwardPlaces
+
+    init(host: PublicKey, provider: CatalogProvider, model: String?, asker: Asker, places: ForwardPlaces) {
+        self.host = host
+        self.provider = provider
+        self.model = model
+        self.asker = asker
+        self.places = places
+    }
 
     package var node: PublicKey? { host }
 

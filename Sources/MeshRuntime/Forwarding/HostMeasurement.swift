@@ -120,9 +120,14 @@ final class MeasuredReceiver: AnswerReceiver {
 }
 
 /// Steers the attempt, and notices when it is given up.
-struct MeasuredHandle: AttemptHandle {
+final class MeasuredHandle: AttemptHandle {
     let handle: any AttemptHandle
     let measurement: HostMeasurement
+
+    init(handle: any AttemptHandle, measurement: HostMeasurement) {
+        self.handle = handle
+        self.measurement = measurement
+    }
 
     func cancel() {
         measurement.cancelled()

@@ -32,9 +32,14 @@ final class AccountedReceiver: AnswerReceiver {
 }
 
 /// Steers the attempt, and notices when it is given up.
-struct AccountedHandle: AttemptHandle {
+final class AccountedHandle: AttemptHandle {
     let handle: any AttemptHandle
     let account: any AttemptAccount
+
+    init(handle: any AttemptHandle, account: any AttemptAccount) {
+        self.handle = handle
+        self.account = account
+    }
 
     func cancel() {
         account.ended(.cancelled)

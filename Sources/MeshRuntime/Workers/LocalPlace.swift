@@ -3,10 +3,16 @@ package import MeshModel
 package import MeshRouting
 
 /// A worker attached to this node, for one request.
-package struct LocalPlace: Place {
+package final class LocalPlace: Place {
     package let session: WorkerSession
     package let provider: CatalogProvider
     package let model: String?
+
+    init(session: WorkerSession, provider: CatalogProvider, model: String?) {
+        self.session = session
+        self.provider = provider
+        self.model = model
+    }
 
     package var node: PublicKey? { nil }
     package var worker: String? { session.mark }

@@ -111,15 +111,17 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
     // MARK: Requests
 
     func start(_ request: WorkRequest, model: String?, receiver: any AnswerReceiver, attempt: WorkerAttempt) {
-        guard machine.isLive, let context, context.channel.isActive else {
+        guard let context, context.channel.isActive,
+            let (head, frameBytes) = machine.opening(
+                number: requests.next, operation: request.content.operation.rawValue)
+        else {
             return refuse(
                 attempt, receiver,
                 MeshError(.workerUnavailable, "the worker has just disconnected", retryAfterSeconds: 2))
         }
-        let head = machine.requestHead(number: requests.next, operation: request.content.operation.rawValue)
         let document = request.content.document(model: model)
         let size = head.count + document.readableBytes + 1
-        if let error = requests.refusal(unsent: unsentBytes, frame: (size, machine.profile.maxFrameBytes)) {
+        if let error = requests.refusal(unsent: unsentBytes, frame: (size, frameBytes)) {
             return refuse(attempt, receiver, error)
         }
         let exchange = AnswerExchange(

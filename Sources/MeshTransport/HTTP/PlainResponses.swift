@@ -60,16 +60,23 @@ struct PlainResponses {
         } else {
             joined.writeString("HTTP/1.1 \(code) \(head.status.reasonPhrase)\r\n")
         }
-        for (name, value) in head.headers {
-            if case .none = framing, Self.isSame(name, "content-length") { continue }
-            if Self.isSame(name, "transfer-encoding") { continue }
-            joined.writeString(name)
-            joined.writeStaticString(": ")
-            joined.writeString(value)
-            joined.writeStaticString("\r\n")
-        }
+        write(head.headers)
         if case .chunks = framing { joined.writeStaticString("transfer-encoding: chunked\r\n") }
         joined.writeStaticString("\r\n")
+    }
+
+    /// All lines in one piece of the buffer: to ask it for room for each name and value costs more than they do.
+    private mutating func write(_ headers: HTTPHeaders) {
+        let size = headers.reduce(0) { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }
+        joined.writeWithUnsafeMutableBytes(minimumWritableBytes: size) { room in
+            var writer = LineWriter(room)
+            for (name, value) in headers {
+                if case .none = framing, Self.isSame(name, "content-length") { continue }
+                if Self.isSame(name, "transfer-encoding") { continue }
+                writer.line(name, value)
+            }
+            return writer.count
+        }
     }
 
     /// - Parameter word: in lower case.
@@ -105,5 +112,38 @@ struct PlainResponses {
         joined.writeStaticString("0\r\n")
         for (name, value) in trailers ?? [:] { joined.writeString("\(name): \(value)\r\n") }
         joined.writeStaticString("\r\n")
+    }
+}
+
+/// Puts header lines into memory that has room for them; whatever has none there is left out.
+private struct LineWriter {
+    private let room: UnsafeMutableRawBufferPointer
+    private(set) var count = 0
+
+    init(_ room: UnsafeMutableRawBufferPointer) { self.room = room }
+
+    mutating func line(_ name: String, _ value: String) {
+        put(name)
+        put(0x3A, 0x20)
+        put(value)
+        put(0x0D, 0x0A)
+    }
+
+    private mutating func put(_ text: String) {
+        let isInPlace: Void? = text.utf8.withContiguousStorageIfAvailable { put(UnsafeRawBufferPointer($0)) }
+        if isInPlace == nil { Array(text.utf8).withUnsafeBytes { put($0) } }
+    }
+
+    private mutating func put(_ bytes: UnsafeRawBufferPointer) {
+        guard bytes.count <= room.count - count else { return }
+        UnsafeMutableRawBufferPointer(rebasing: room[count...]).copyMemory(from: bytes)
+        count += bytes.count
+    }
+
+    private mutating func put(_ first: UInt8, _ second: UInt8) {
+        guard room.count - count >= 2 else { return }
+        room[count] = first
+        room[count + 1] = second
+        count += 2
     }
 }
