@@ -40,7 +40,7 @@ package struct BuyerBody: Sendable {
             if let stream = fields.value("stream", in: raw), stream.kind != .boolean, stream.kind != .null {
                 throw MeshError(.invalidRequest, "'stream' must be true or false", parameter: "stream")
             }
-            let name = String(decoding: JSONText.unescaped(model, in: raw), as: UTF8.self)
+            let name = JSONText.string(model, in: raw)
             guard !name.isEmpty, name.utf8.count <= 512 else {
                 throw MeshError(.invalidRequest, "'model' must have 1 to 512 characters", parameter: "model")
             }

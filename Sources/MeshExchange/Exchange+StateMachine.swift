@@ -82,6 +82,8 @@ package struct ExchangeStateMachine: Sendable {
     /// The whole answer that says most of why there is no other.
     private var kept: (answer: UncommittedAnswer, totals: AnswerTotals)?
     private var head: AnswerHead?
+    /// Whether the answer is a stream of events, which begins and ends as such.
+    package private(set) var isEventStream = false
     private var events = WholeEvents()
     private var outlet = Outlet()
     /// Whether the bytes that were written end where an event does.
@@ -117,8 +119,6 @@ package struct ExchangeStateMachine: Sendable {
     package var isDraining: Bool { if case .draining = state { true } else { false } }
     /// Whether the reader has the head of an answer.
     package var hasHead: Bool { head != nil }
-    /// Whether the answer is a stream of events, which begins and ends as such.
-    package var isEventStream: Bool { head.map { form == .events && $0.isEventStream && $0.status < 400 } ?? false }
     /// Whether between events something else may be written now: a stream under way, of which nothing waits.
     package var isBetweenEvents: Bool {
         switch state {
@@ -291,6 +291,7 @@ package struct ExchangeStateMachine: Sendable {
         case .pending: return []
         case .head(let head):
             self.head = head
+            isEventStream = form == .events && head.isEventStream && head.status < 400
             if isEventStream, boundsStream { outlet.expectStream() }
             return [.head(head)]
         case .bytes(let bytes):
@@ -329,7 +330,7 @@ package struct ExchangeStateMachine: Sendable {
     }
 
     private mutating func write(_ bytes: ByteBuffer, isWritable: Bool, now: Instant) -> [Action] {
-        if isEventStream { continuation?.append(Array(bytes.readableBytesView)) }
+        if isEventStream, continuation != nil { continuation?.append(Array(bytes.readableBytesView)) }
         switch outlet.offer(bytes, isWritable: isWritable, now: now) {
         case .passes: return written(bytes)
         case .drains: return [.drain]
@@ -344,7 +345,7 @@ package struct ExchangeStateMachine: Sendable {
     }
 
     private static func endsEvent(_ bytes: ByteBuffer) -> Bool {
-        bytes.readableBytesView.suffix(2).elementsEqual([0x0A, 0x0A])
+        bytes.readableBytes >= 2 && bytes.getInteger(at: bytes.writerIndex - 2, as: UInt16.self) == 0x0A0A
     }
 
     /// The answer has ended, as far as whoever gives it is concerned.

@@ -7,6 +7,10 @@ extension WorkerAnswer {
     package static func pieces(_ frame: WorkerFrame, in bytes: UnsafeRawBufferPointer) -> [AnswerPiece]? {
         guard let content = content(frame, in: bytes) else { return nil }
         var pieces: [AnswerPiece] = []
+        if content.kind == .object {
+            guard let fields = frame.fields(of: content, in: bytes) else { return nil }
+            return readObject(content, fields, in: bytes, depth: 0, into: &pieces) ? pieces : nil
+        }
         return read(content, in: bytes, depth: 0, into: &pieces) ? pieces : nil
     }
 
@@ -18,15 +22,17 @@ extension WorkerAnswer {
         case .string: pieces.append(.text(JSONText.unescaped(slice, in: bytes)))
         case .null: break
         case .number, .boolean, .array: pieces.append(.json(Array(bytes[slice.range])))
-        case .object: return readObject(slice, in: bytes, depth: depth, into: &pieces)
+        case .object:
+            guard let fields = try? JSONScanner.fields(of: bytes, in: slice.range) else { return false }
+            return readObject(slice, fields, in: bytes, depth: depth, into: &pieces)
         }
         return true
     }
 
     private static func readObject(
-        _ slice: JSONSlice, in bytes: UnsafeRawBufferPointer, depth: Int, into pieces: inout [AnswerPiece]
+        _ slice: JSONSlice, _ fields: [JSONField], in bytes: UnsafeRawBufferPointer, depth: Int,
+        into pieces: inout [AnswerPiece]
     ) -> Bool {
-        guard let fields = try? JSONScanner.fields(of: bytes, in: slice.range) else { return false }
         if let chunks = fields.value("chunks", in: bytes), chunks.kind == .array {
             guard let elements = try? JSONScanner.elements(of: bytes, in: chunks.range, limit: Limits.chunkPieces)
             else { return false }
@@ -66,8 +72,7 @@ extension WorkerAnswer {
     package static func chunkType(
         _ frame: WorkerFrame?, _ pieces: [AnswerPiece], in bytes: UnsafeRawBufferPointer
     ) -> String {
-        if let payload = frame?.payload, payload.kind == .object,
-            let fields = try? JSONScanner.fields(of: bytes, in: payload.range),
+        if let frame, let payload = frame.payload, let fields = frame.fields(of: payload, in: bytes),
             let type = contentType(fields, bytes)
         {
             return type
@@ -99,8 +104,7 @@ extension WorkerAnswer {
     ) -> Ending {
         guard let payload = content(frame, in: bytes) else { return .nothing }
         if payload.kind == .array, payload.range.count > 2 { return .whole(plain(payload, bytes)) }
-        guard payload.kind == .object, let fields = try? JSONScanner.fields(of: bytes, in: payload.range)
-        else { return .nothing }
+        guard let fields = frame.fields(of: payload, in: bytes) else { return .nothing }
         if fields.value("status_code", in: bytes) != nil {
             return whole(frame, in: bytes, usage: &usage).map { .whole($0) } ?? .unreadable
         }
@@ -118,9 +122,9 @@ extension WorkerAnswer {
 
     /// Whether the event that ends an answer says why it is complete.
     static func tellsFinish(_ frame: WorkerFrame, in bytes: UnsafeRawBufferPointer) -> Bool {
-        guard let payload = content(frame, in: bytes), payload.kind == .object,
-            let fields = try? JSONScanner.fields(of: bytes, in: payload.range)
-        else { return false }
+        guard let payload = content(frame, in: bytes), let fields = frame.fields(of: payload, in: bytes) else {
+            return false
+        }
         return !(fields.string("finish_reason", in: bytes) ?? "").isEmpty
     }
 

@@ -100,11 +100,13 @@ extension AnswerExchange {
         guard whole.head.isJSON || mustBeJSON else { return nil }
         return whole.body.withUnsafeBytes { bytes in
             // The one scan of a plain answer also finds its usage.
-            guard let fields = try? JSONScanner.fields(of: bytes) else {
+            guard let (fields, choice) = try? JSONScanner.fields(of: bytes, opening: "choices") else {
                 return (try? JSONScanner.value(of: bytes)) == nil ? unreadable : nil
             }
             usage.readInside(fields, in: bytes)
-            finishReason = ChatCompletion.finishReason(fields, in: bytes)
+            if let choice, fields.value("choices", in: bytes)?.kind == .array {
+                finishReason = ChatCompletion.finishReason(ofChoice: choice, in: bytes)
+            }
             let names: [StaticString] = form == .document ? ["choices"] : ["choices", "object", "data"]
             guard form == .document || subject == .completions,
                 names.allSatisfy({ fields.value($0, in: bytes) == nil })

@@ -9,10 +9,9 @@ extension AnswerFailure {
         self.init(text: outer?.text, code: outer?.code ?? frame.fields.string("code", in: bytes))
         guard let payload = frame.payload else { return }
         if payload.kind == .string, text == nil {
-            text = String(decoding: JSONText.unescaped(payload, in: bytes), as: UTF8.self)
+            text = JSONText.string(payload, in: bytes)
         }
-        guard payload.kind == .object, let fields = try? JSONScanner.fields(of: bytes, in: payload.range)
-        else { return }
+        guard let fields = frame.fields(of: payload, in: bytes) else { return }
         let inner = AnswerFailure(fields, in: bytes)
         text = text ?? inner?.text ?? Self.message(fields, in: bytes)
         code = code ?? inner?.code ?? fields.string("code", in: bytes)

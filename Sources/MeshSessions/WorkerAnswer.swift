@@ -22,7 +22,7 @@ package enum WorkerAnswer {
         case .number, .boolean, .null: return nil
         case .object: break
         }
-        guard let fields = try? JSONScanner.fields(of: bytes, in: payload.range) else { return nil }
+        guard let fields = frame.fields(of: payload, in: bytes) else { return nil }
         usage.read(fields, in: bytes)
         usage.readInside(fields, in: bytes)
         guard let status = fields.integer("status_code", in: bytes) ?? statusOfFile(fields, bytes) else {
@@ -82,9 +82,7 @@ package enum WorkerAnswer {
 
     /// Reads a `start` event: everything of a wrapped answer but its body, with `length` where it is known.
     package static func start(_ frame: WorkerFrame, in bytes: UnsafeRawBufferPointer) -> AnswerHead? {
-        guard let payload = frame.payload, payload.kind == .object,
-            let fields = try? JSONScanner.fields(of: bytes, in: payload.range)
-        else { return nil }
+        guard let payload = frame.payload, let fields = frame.fields(of: payload, in: bytes) else { return nil }
         let status = fields.integer("status_code", in: bytes) ?? 200
         let type = contentType(fields, bytes) ?? "application/json"
         guard var head = head(fields, status: status, type: type, bytes) else { return nil }
@@ -123,10 +121,10 @@ package enum WorkerAnswer {
         // Names of header fields have no case (RFC 9110, section 5.1).
         let member = members.first { member in
             member.value.kind == .string && member.name.range.count < 64
-                && String(decoding: JSONText.unescaped(member.name, in: bytes), as: UTF8.self).lowercased()
+                && JSONText.string(member.name, in: bytes).lowercased()
                     == "content-type"
         }
-        return member.map { String(decoding: JSONText.unescaped($0.value, in: bytes), as: UTF8.self) }
+        return member.map { JSONText.string($0.value, in: bytes) }
     }
 
     private static func body(

@@ -34,16 +34,39 @@ package struct WorkerFrame: Sendable {
     package var requestID: String
     package var payload: JSONSlice?
     package var fields: [JSONField]
+    /// Those of the payload, where it is an object.
+    private var payloadFields: [JSONField]?
+
+    package init(
+        kind: Kind, requestID: String, payload: JSONSlice?, fields: [JSONField], payloadFields: [JSONField]? = nil
+    ) {
+        self.kind = kind
+        self.requestID = requestID
+        self.payload = payload
+        self.fields = fields
+        self.payloadFields = payloadFields
+    }
+
+    /// The fields of an object in the frame; nil where it is none. The payload's are known.
+    func fields(of slice: JSONSlice, in bytes: UnsafeRawBufferPointer) -> [JSONField]? {
+        guard slice.kind == .object else { return nil }
+        if let payloadFields, slice == payload { return payloadFields }
+        return try? JSONScanner.fields(of: bytes, in: slice.range)
+    }
 
     package static func scan(_ bytes: UnsafeRawBufferPointer) throws(JSONScanError) -> WorkerFrame {
-        let fields = try JSONScanner.fields(of: bytes)
+        let (fields, inner) = try JSONScanner.fields(of: bytes, opening: "payload")
         let requestID = fields.string("request_id", in: bytes) ?? ""
         let payload = fields.value("payload", in: bytes)
+        let payloadFields = payload?.kind == .object ? inner : nil
         if let operation = fields.string("op", in: bytes), !isReply(fields, to: operation, bytes) {
-            return WorkerFrame(kind: .operation(operation), requestID: requestID, payload: payload, fields: fields)
+            return WorkerFrame(
+                kind: .operation(operation), requestID: requestID, payload: payload, fields: fields,
+                payloadFields: payloadFields)
         }
         return WorkerFrame(
-            kind: .reply(replyEvent(fields, bytes)), requestID: requestID, payload: payload, fields: fields)
+            kind: .reply(replyEvent(fields, bytes)), requestID: requestID, payload: payload, fields: fields,
+            payloadFields: payloadFields)
     }
 
     /// Some workers repeat the operation in their reply. `register` is never asked of them, so an event beside it, such

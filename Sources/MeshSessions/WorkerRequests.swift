@@ -160,8 +160,8 @@ package struct WorkerRequests: Sendable {
 
     /// Room for the request's upload, which it has to have.
     private func room(_ number: UInt64, _ frame: WorkerFrame, _ bytes: UnsafeRawBufferPointer) -> Int? {
-        guard requests[number]?.upload != nil, let payload = frame.payload, payload.kind == .object,
-            let room = (try? JSONScanner.fields(of: bytes, in: payload.range))?.integer("bytes", in: bytes), room > 0
+        guard requests[number]?.upload != nil, let payload = frame.payload,
+            let room = frame.fields(of: payload, in: bytes)?.integer("bytes", in: bytes), room > 0
         else { return nil }
         return Int(clamping: room)
     }

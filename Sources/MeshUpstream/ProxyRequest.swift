@@ -91,9 +91,9 @@ package struct ProxyRequest: Sendable {
             ("if-range", members.string("if-range", in: buffer)),
         ]
         let versions = members.compactMap { member -> (String, String?)? in
-            let name = String(decoding: JSONText.unescaped(member.name, in: buffer), as: UTF8.self)
+            let name = JSONText.string(member.name, in: buffer)
             guard MessagesField.passes(name), member.value.kind == .string else { return nil }
-            return (name, String(decoding: JSONText.unescaped(member.value, in: buffer), as: UTF8.self))
+            return (name, JSONText.string(member.value, in: buffer))
         }
         return (named + versions.prefix(Limits.passedHeaders)).compactMap { name, value in
             guard let value, (1...1_024).contains(value.utf8.count),

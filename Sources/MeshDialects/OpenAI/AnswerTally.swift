@@ -64,14 +64,42 @@ package struct AnswerTally: Sendable {
     private mutating func read(_ bytes: UnsafeRawBufferPointer, until isDone: (borrowing Self) -> Bool) {
         var position = 0
         while position < bytes.count, !isDone(self) {
-            if case .counted = place {
-                position = count(bytes, from: position)
-            } else {
+            switch place {
+            case .counted: position = count(bytes, from: position)
+            case .outside:
+                position = bytes.firstIndex(
+                    of: UInt8(ascii: "\""), or: UInt8(ascii: "\""), from: position, to: bytes.count)
+                guard position < bytes.count else { return }
+                place = .string(Self.offset, 0)
+                position += 1
+            case .string(let hash, let length): position = passString(bytes, from: position, hash, length)
+            case .escape, .behind, .value, .countedEscape, .id:
                 step(bytes[position])
                 position += 1
             }
         }
     }
+
+    /// A string up to its end, an escape, or the end of these bytes.
+    @inline(__always)
+    private mutating func passString(
+        _ bytes: UnsafeRawBufferPointer, from start: Int, _ hash: UInt64, _ length: Int
+    ) -> Int {
+        let end = bytes.firstIndex(of: UInt8(ascii: "\""), or: UInt8(ascii: "\\"), from: start, to: bytes.count)
+        // Nothing that is longer is a name of ours: what it is called is of no interest then.
+        let isName = length + end - start <= Self.longestName
+        var hash = isName ? hash : 0
+        if isName { for position in start..<end { hash = Self.mixed(hash, bytes[position]) } }
+        let length = isName ? length + end - start : Self.longestName + 1
+        guard end < bytes.count else {
+            place = .string(hash, length)
+            return end
+        }
+        place = bytes[end] == UInt8(ascii: "\\") ? .escape(hash, length) : .behind(member(hash, length))
+        return end + 1
+    }
+
+    private static let longestName = 20
 
     /// The text up to its closing quote, or to the end of these bytes.
     private mutating func count(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
@@ -99,15 +127,6 @@ package struct AnswerTally: Sendable {
     @inline(__always)
     private mutating func step(_ byte: UInt8) {
         switch place {
-        case .outside: if byte == UInt8(ascii: "\"") { place = .string(Self.offset, 0) }
-        case .string(let hash, let length):
-            if byte == UInt8(ascii: "\"") {
-                place = .behind(member(hash, length))
-            } else if byte == UInt8(ascii: "\\") {
-                place = .escape(hash, length)
-            } else {
-                place = .string(Self.mixed(hash, byte), length + 1)
-            }
         // A name with escapes is none of ours.
         case .escape: place = .string(0, 99)
         case .behind(let member):
@@ -129,13 +148,13 @@ package struct AnswerTally: Sendable {
             }
         case .id: readID(byte)
         case .countedEscape: place = .counted
-        case .counted: break
+        case .outside, .string, .counted: break
         }
     }
 
     private func member(_ hash: UInt64, _ length: Int) -> Member {
         if length == 2, hash == Self.id, answerID == nil { return .id }
-        return length <= 20 && names.contains(hash) ? .text : .other
+        return length <= Self.longestName && names.contains(hash) ? .text : .other
     }
 
     /// One with escapes, or longer than ids are, is none.

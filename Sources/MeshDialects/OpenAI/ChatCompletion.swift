@@ -43,14 +43,9 @@ package enum ChatCompletion {
         }
     }
 
-    /// Why the first choice of a completion ended, in a plain word of the backend's.
-    package static func finishReason(_ fields: [JSONField], in bytes: UnsafeRawBufferPointer) -> String? {
-        guard let choices = fields.value("choices", in: bytes), choices.kind == .array,
-            let elements = try? JSONScanner.elements(of: bytes, in: choices.range, limit: listed),
-            let first = elements.first, first.kind == .object,
-            let choice = try? JSONScanner.fields(of: bytes, in: first.range),
-            let word = choice.string("finish_reason", in: bytes), AnswerTotals.isWord(word)
-        else { return nil }
+    /// Why a choice of a completion ended, in a plain word of the backend's.
+    package static func finishReason(ofChoice choice: [JSONField], in bytes: UnsafeRawBufferPointer) -> String? {
+        guard let word = choice.string("finish_reason", in: bytes), AnswerTotals.isWord(word) else { return nil }
         return word
     }
 

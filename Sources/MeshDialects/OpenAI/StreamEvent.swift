@@ -46,7 +46,10 @@ package struct StreamEvent {
 
     /// Where the data of an event begins that is one `data` line, as nearly every event is.
     private static func onlyLine(_ event: [UInt8]) -> Int? {
-        guard event.starts(with: "data:".utf8), !event.contains(where: { $0 == 0x0A || $0 == 0x0D }) else { return nil }
+        let isOne = event.withUnsafeBytes { bytes in
+            bytes.begins(with: "data:") && bytes.firstIndex(of: 0x0A, or: 0x0D, from: 5, to: bytes.count) == bytes.count
+        }
+        guard isOne else { return nil }
         let start = event.count > 5 && event[5] == 0x20 ? 6 : 5
         return event[start...].allSatisfy({ $0 == 0x20 }) ? nil : start
     }

@@ -28,37 +28,38 @@ struct StreamMarks {
         data.withUnsafeBytes { bytes in
             var at = 0
             while at + 7 <= bytes.count {
-                let isQuote = bytes[at] == 0x22
-                at += 1
-                if isQuote { read(UnsafeRawBufferPointer(rebasing: bytes[at...]), at: start + at) }
+                at = bytes.firstIndex(of: 0x22, or: 0x22, from: at, to: bytes.count) + 1
+                if at + 6 <= bytes.count { read(UnsafeRawBufferPointer(rebasing: bytes[at...]), at: start + at) }
             }
         }
     }
 
-    private static let responseEnds = ["response.completed\"", "response.incomplete\"", "response.failed\""]
+    private static let responseEnds: [StaticString] = [
+        "response.completed\"", "response.incomplete\"", "response.failed\"",
+    ]
 
     /// - Parameter rest: the data behind a quote.
     private mutating func read(_ rest: UnsafeRawBufferPointer, at start: Int) {
         switch rest[0] {
         case UInt8(ascii: "e"):
-            if rest.starts(with: "error\"".utf8) { error = true }
+            if rest.begins(with: "error\"") { error = true }
         case UInt8(ascii: "c"):
-            if rest.starts(with: "choices\"".utf8), Self.value(rest, behind: 8) != nil { kinds.append(.completions) }
+            if rest.begins(with: "choices\""), Self.value(rest, behind: 8) != nil { kinds.append(.completions) }
         case UInt8(ascii: "f"):
-            guard rest.starts(with: "finish_reason\"".utf8), let value = Self.value(rest, behind: 14) else { return }
+            guard rest.begins(with: "finish_reason\""), let value = Self.value(rest, behind: 14) else { return }
             // `null`, and what some servers write in its place.
-            guard value.first != UInt8(ascii: "n"), !value.starts(with: "\"\"".utf8) else { return }
+            guard value.first != UInt8(ascii: "n"), !value.begins(with: "\"\"") else { return }
             finished.append(.completions)
             finishReason = Self.word(value) ?? finishReason
         case UInt8(ascii: "m"):
-            if rest.starts(with: "message_start\"".utf8) { kinds.append(.messages) }
-            if rest.starts(with: "message_stop\"".utf8) { finished.append(.messages) }
+            if rest.begins(with: "message_start\"") { kinds.append(.messages) }
+            if rest.begins(with: "message_stop\"") { finished.append(.messages) }
         case UInt8(ascii: "r"):
-            guard rest.starts(with: "response.".utf8) else { return }
+            guard rest.begins(with: "response.") else { return }
             kinds.append(.responses)
-            if Self.responseEnds.contains(where: { rest.starts(with: $0.utf8) }) { finished.append(.responses) }
+            if Self.responseEnds.contains(where: { rest.begins(with: $0) }) { finished.append(.responses) }
         case UInt8(ascii: "u"):
-            guard rest.starts(with: "usage\"".utf8), let value = Self.value(rest, behind: 6) else { return }
+            guard rest.begins(with: "usage\""), let value = Self.value(rest, behind: 6) else { return }
             if value.first == UInt8(ascii: "{") { usage = start + rest.count - value.count }
         default: break
         }

@@ -24,25 +24,20 @@ package struct UsageReading: Hashable, Sendable {
     }
 
     package mutating func read(_ fields: [JSONField], in bytes: UnsafeRawBufferPointer) {
-        func number(_ names: StaticString..., of fields: [JSONField]) -> Int64? {
-            for name in names {
-                guard let slice = fields.value(name, in: bytes), slice.kind == .number else { continue }
-                // A fraction of a token says nothing here; an exponent is nothing that somebody counted.
-                let whole = bytes[slice.range].prefix { (0x30...0x39).contains($0) }
-                guard (1...12).contains(whole.count), !bytes[slice.range].contains(where: { $0 | 0x20 == 0x65 })
-                else { continue }
-                return whole.reduce(Int64(0)) { $0 * 10 + Int64($1 - 0x30) }
-            }
-            return nil
+        func number(_ name: StaticString, of fields: [JSONField]) -> Int64? {
+            guard let slice = fields.value(name, in: bytes), slice.kind == .number else { return nil }
+            return Self.number(slice, in: bytes)
         }
-        promptTokens = number("prompt_tokens", "input_tokens", of: fields) ?? promptTokens
-        // Messages counts what it had from a cache, or put there, beside the input.
-        if let input = number("input_tokens", of: fields), number("prompt_tokens", of: fields) == nil {
+        if let prompt = number("prompt_tokens", of: fields) {
+            promptTokens = prompt
+        } else if let input = number("input_tokens", of: fields) {
+            // Messages counts what it had from a cache, or put there, beside the input.
             let read = number("cache_read_input_tokens", of: fields)
             promptTokens = input + (read ?? 0) + (number("cache_creation_input_tokens", of: fields) ?? 0)
             cachedTokens = read ?? cachedTokens
         }
-        completionTokens = number("completion_tokens", "output_tokens", of: fields) ?? completionTokens
+        completionTokens =
+            number("completion_tokens", of: fields) ?? number("output_tokens", of: fields) ?? completionTokens
         for name: StaticString in ["prompt_tokens_details", "input_tokens_details"] {
             guard let details = fields.value(name, in: bytes), details.kind == .object,
                 let inner = try? JSONScanner.fields(of: bytes, in: details.range)
@@ -56,7 +51,25 @@ package struct UsageReading: Hashable, Sendable {
             reasoningTokens = number("reasoning_tokens", of: inner) ?? reasoningTokens
         }
         totalTokens = number("total_tokens", of: fields) ?? totalTokens
-        tokensPerSecond = number("tokens_per_second", "tok_per_s", "throughput_tps", of: fields) ?? tokensPerSecond
+        tokensPerSecond =
+            number("tokens_per_second", of: fields) ?? number("tok_per_s", of: fields)
+            ?? number("throughput_tps", of: fields) ?? tokensPerSecond
+    }
+
+    /// A fraction of a token says nothing here; an exponent is nothing that somebody counted, nor are more than twelve
+    /// digits.
+    private static func number(_ slice: JSONSlice, in bytes: UnsafeRawBufferPointer) -> Int64? {
+        var value: Int64 = 0
+        var position = slice.range.lowerBound
+        while position < slice.range.upperBound, bytes[position] &- 0x30 < 10 {
+            guard position - slice.range.lowerBound < 12 else { return nil }
+            value = value * 10 + Int64(bytes[position] - 0x30)
+            position += 1
+        }
+        guard position > slice.range.lowerBound,
+            !bytes[position..<slice.range.upperBound].contains(where: { $0 | 0x20 == 0x65 })
+        else { return nil }
+        return value
     }
 
     /// Reads the `metrics` and the `usage` of an object.

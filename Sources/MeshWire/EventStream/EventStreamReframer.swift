@@ -52,6 +52,13 @@ package struct EventStreamReframer: Sendable {
         var start = 0
         var index = searched
         while index < pending.count {
+            if !endsCR {
+                // Most of a stream is the inside of its lines.
+                let lineEnd = Self.lineEnd(in: pending, from: index)
+                if lineEnd > index { isAtLineStart = false }
+                index = lineEnd
+                guard index < pending.count else { break }
+            }
             let byte = pending[index]
             index += 1
             if byte == 0x0A, endsCR {
@@ -89,6 +96,10 @@ package struct EventStreamReframer: Sendable {
         let endsLine = isAtLineStart
         self = EventStreamReframer(eventBytes: eventBytes)
         return rest.isEmpty ? nil : Rest(event: rest, endsLine: endsLine)
+    }
+
+    private static func lineEnd(in bytes: [UInt8], from start: Int) -> Int {
+        bytes.withUnsafeBytes { $0.firstIndex(of: 0x0A, or: 0x0D, from: start, to: $0.count) }
     }
 
     private static let mark: [UInt8] = [0xEF, 0xBB, 0xBF]

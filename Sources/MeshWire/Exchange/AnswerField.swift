@@ -47,8 +47,8 @@ package enum AnswerFieldRule {
         return passing(
             members.lazy.filter { $0.value.kind == .string }.map { member in
                 (
-                    String(decoding: JSONText.unescaped(member.name, in: bytes), as: UTF8.self).lowercased(),
-                    String(decoding: JSONText.unescaped(member.value, in: bytes), as: UTF8.self)
+                    JSONText.string(member.name, in: bytes).lowercased(),
+                    JSONText.string(member.value, in: bytes)
                 )
             })
     }

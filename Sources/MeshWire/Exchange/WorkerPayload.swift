@@ -139,7 +139,7 @@ package struct WorkerPayload: Hashable, Sendable {
     private static func proxy(_ fields: [JSONField], _ raw: UnsafeRawBufferPointer) -> WorkerPayload? {
         var seen: [String] = []
         for field in fields {
-            let name = String(decoding: JSONText.unescaped(field.name, in: raw), as: UTF8.self)
+            let name = JSONText.string(field.name, in: raw)
             guard proxyFields.contains(name), !seen.contains(name) else { return nil }
             seen.append(name)
         }
@@ -188,13 +188,13 @@ package struct WorkerPayload: Hashable, Sendable {
         }
         var seen: [String] = []
         return members.allSatisfy { member in
-            let name = String(decoding: JSONText.unescaped(member.name, in: raw), as: UTF8.self)
+            let name = JSONText.string(member.name, in: raw)
             let passes = headerNames.contains(name) || endpoint.family == .messages && MessagesField.passes(name)
             guard passes, !seen.contains(name), seen.count < Limits.passedHeaders, member.value.kind == .string else {
                 return false
             }
             seen.append(name)
-            return HeaderRule.isValue(String(decoding: JSONText.unescaped(member.value, in: raw), as: UTF8.self))
+            return HeaderRule.isValue(JSONText.string(member.value, in: raw))
         }
     }
 
@@ -207,7 +207,7 @@ package struct WorkerPayload: Hashable, Sendable {
         var seen: [String] = []
         var count = 0
         for member in members {
-            let name = String(decoding: JSONText.unescaped(member.name, in: raw), as: UTF8.self)
+            let name = JSONText.string(member.name, in: raw)
             guard !seen.contains(name), let values = texts(member.value, raw) else { return false }
             if name.lowercased() == "model", name != "model" || values != [model] { return false }
             seen.append(name)
@@ -217,10 +217,10 @@ package struct WorkerPayload: Hashable, Sendable {
     }
 
     private static func texts(_ slice: JSONSlice, _ raw: UnsafeRawBufferPointer) -> [String]? {
-        if slice.kind == .string { return [String(decoding: JSONText.unescaped(slice, in: raw), as: UTF8.self)] }
+        if slice.kind == .string { return [JSONText.string(slice, in: raw)] }
         guard slice.kind == .array, let elements = try? JSONScanner.elements(of: raw, in: slice.range, limit: 64),
             elements.allSatisfy({ $0.kind == .string })
         else { return nil }
-        return elements.map { String(decoding: JSONText.unescaped($0, in: raw), as: UTF8.self) }
+        return elements.map { JSONText.string($0, in: raw) }
     }
 }

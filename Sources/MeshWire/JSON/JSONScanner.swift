@@ -64,12 +64,27 @@ package struct JSONScanner {
         var scanner = JSONScanner(bytes, range: range ?? 0..<bytes.count, deepest: depth)
         scanner.skipSpace()
         guard scanner.peek() == UInt8(ascii: "{") else { throw scanner.error(.notAnObject) }
-        var fields: [JSONField] = []
-        fields.reserveCapacity(12)
-        try scanner.object(fields: &fields)
-        scanner.skipSpace()
-        guard scanner.position == scanner.end else { throw scanner.error(.unexpectedByte) }
+        let fields = try scanner.object(depth: 1)
+        try scanner.ends()
+        guard let fields else { throw scanner.error(.tooManyFields) }
         return fields
+    }
+
+    /// The same, and in the same pass the fields of the object in the field called `opened`, or of the first element of
+    /// the list there: most of an answer stands in one such field, and would be passed over once more for what is in it.
+    /// - Returns: `inner` is nil where there is no such field, or it holds no object, or one of more than 512 fields.
+    package static func fields(
+        of bytes: UnsafeRawBufferPointer, in range: Range<Int>? = nil, opening opened: StaticString,
+        depth: Int = Limits.jsonScanDepth
+    ) throws(JSONScanError) -> (fields: [JSONField], inner: [JSONField]?) {
+        var scanner = JSONScanner(bytes, range: range ?? 0..<bytes.count, deepest: depth)
+        scanner.skipSpace()
+        guard scanner.peek() == UInt8(ascii: "{") else { throw scanner.error(.notAnObject) }
+        var inner: [JSONField]?
+        let fields = try scanner.object(depth: 1, opening: opened, &inner)
+        try scanner.ends()
+        guard let fields else { throw scanner.error(.tooManyFields) }
+        return (fields, inner)
     }
 
     /// The elements of the one array that `bytes[range]` holds; at most `limit`.
@@ -102,9 +117,13 @@ package struct JSONScanner {
         var scanner = JSONScanner(bytes, range: range ?? 0..<bytes.count, deepest: depth)
         scanner.skipSpace()
         let slice = try scanner.value(depth: 1)
-        scanner.skipSpace()
-        guard scanner.position == scanner.end else { throw scanner.error(.unexpectedByte) }
+        try scanner.ends()
         return slice
+    }
+
+    private mutating func ends() throws(JSONScanError) {
+        skipSpace()
+        guard position == end else { throw error(.unexpectedByte) }
     }
 
     private func error(_ reason: JSONScanError.Reason) -> JSONScanError {
@@ -210,13 +229,27 @@ package struct JSONScanner {
     }
 
     /// Lists the fields of the object that begins here.
-    private mutating func object(fields: inout [JSONField]) throws(JSONScanError) {
+    /// - Returns: nil where they are too many; it was passed over to its end.
+    private mutating func object(depth: Int) throws(JSONScanError) -> [JSONField]? {
+        var inner: [JSONField]?
+        return try object(depth: depth, opening: nil, &inner)
+    }
+
+    /// The same, and what is in the first field called `opened`.
+    private mutating func object(
+        depth: Int, opening opened: StaticString?, _ inner: inout [JSONField]?
+    ) throws(JSONScanError) -> [JSONField]? {
+        guard depth <= deepest else { throw error(.tooDeep) }
+        var fields: [JSONField] = []
         position += 1
         skipSpace()
         if peek() == UInt8(ascii: "}") {
             position += 1
-            return
+            return fields
         }
+        fields.reserveCapacity(12)
+        var opened = opened
+        var isLong = false
         while true {
             skipSpace()
             guard peek() == UInt8(ascii: "\"") else { throw error(.unexpectedByte) }
@@ -227,17 +260,50 @@ package struct JSONScanner {
             guard peek() == UInt8(ascii: ":") else { throw error(.unexpectedByte) }
             position += 1
             skipSpace()
-            let value = try value(depth: 2)
-            guard fields.count < 512 else { throw error(.tooManyFields) }
-            fields.append(JSONField(name: name, value: value))
+            let value: JSONSlice
+            if let wanted = opened, JSONText.equals(name, wanted, in: bytes) {
+                opened = nil
+                value = try self.value(depth: depth + 1, opening: &inner)
+            } else {
+                value = try self.value(depth: depth + 1)
+            }
+            if fields.count < 512 { fields.append(JSONField(name: name, value: value)) } else { isLong = true }
             skipSpace()
             guard let byte = peek() else { throw error(.unexpectedEnd) }
+            guard byte == UInt8(ascii: "}") || byte == UInt8(ascii: ",") else { throw error(.unexpectedByte) }
             position += 1
-            if byte == UInt8(ascii: "}") { return }
-            guard byte == UInt8(ascii: ",") else {
-                position -= 1
-                throw error(.unexpectedByte)
+            if byte == UInt8(ascii: "}") { return isLong ? nil : fields }
+        }
+    }
+
+    /// Passes over a value, and lists the fields of the object that it is, or that its first element is.
+    private mutating func value(
+        depth: Int, opening inner: inout [JSONField]?
+    ) throws(JSONScanError) -> JSONSlice {
+        let start = position
+        guard peek() == UInt8(ascii: "[") else {
+            guard peek() == UInt8(ascii: "{") else { return try value(depth: depth) }
+            inner = try object(depth: depth)
+            return JSONSlice(kind: .object, range: start..<position, hasEscapes: false)
+        }
+        guard depth <= deepest else { throw error(.tooDeep) }
+        position += 1
+        skipSpace()
+        guard peek() == UInt8(ascii: "{") else {
+            position = start
+            return try value(depth: depth)
+        }
+        inner = try object(depth: depth + 1)
+        while true {
+            skipSpace()
+            guard let byte = peek() else { throw error(.unexpectedEnd) }
+            guard byte == UInt8(ascii: "]") || byte == UInt8(ascii: ",") else { throw error(.unexpectedByte) }
+            position += 1
+            if byte == UInt8(ascii: "]") {
+                return JSONSlice(kind: .array, range: start..<position, hasEscapes: false)
             }
+            skipSpace()
+            _ = try value(depth: depth + 1)
         }
     }
 
@@ -272,7 +338,9 @@ package struct JSONScanner {
     private mutating func string() throws(JSONScanError) -> Bool {
         position += 1
         var escapes = false
-        while position < end {
+        while true {
+            position = Self.plainEnd(of: bytes, from: position, before: end)
+            guard position < end else { throw error(.unexpectedEnd) }
             let byte = bytes[position]
             if byte == UInt8(ascii: "\"") {
                 position += 1
@@ -281,35 +349,55 @@ package struct JSONScanner {
             if byte == UInt8(ascii: "\\") {
                 escapes = true
                 try escape()
-            } else if byte < 0x20 {
-                throw error(.unexpectedByte)
             } else if byte < 0x80 {
-                position = Self.plainEnd(of: bytes, after: position, before: end)
+                throw error(.unexpectedByte)
             } else {
                 let length = UTF8Rule.sequenceLength(bytes, at: position, end: end)
                 guard length > 0 else { throw error(.invalidUTF8) }
                 position += length
             }
         }
-        throw error(.unexpectedEnd)
     }
 
-    /// The first byte after `start` that is not plain ASCII text of a string (a quote, a backslash, a control
-    /// character, or a byte of a longer character), or less far. Eight bytes at a time: strings are most of a body.
-    static func plainEnd(of bytes: UnsafeRawBufferPointer, after start: Int, before end: Int) -> Int {
+    /// The first byte from `start` on that is not plain ASCII text of a string (a quote, a backslash, a control
+    /// character, or a byte of a longer character); `end` where there is none. Eight bytes at a time: strings are most of
+    /// a body.
+    static func plainEnd(of bytes: UnsafeRawBufferPointer, from start: Int, before end: Int) -> Int {
         let ones: UInt64 = 0x0101_0101_0101_0101
-        var next = start + 1
-        while end - next >= 8 {
+        var next = start
+        while end &- next >= 8 {
             let word = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: next, as: UInt64.self))
-            let quote = word ^ (ones &* 0x22)
-            let backslash = word ^ (ones &* 0x5C)
-            // The lowest bit that is set is exact: a borrow comes only from a byte that is itself a find.
+            // The highest bit of a byte is set by what is found there, or by a borrow from a byte below it, which is itself
+            // a find: the lowest one is exact. A byte above 0x7F has it anyway.
             let found =
-                ((quote &- ones) & ~quote) | ((backslash &- ones) & ~backslash)
-                | ((word &- ones &* 0x20) & ~word) | word
+                ((word ^ ones &* 0x22) &- ones) | ((word ^ ones &* 0x5C) &- ones) | (word &- ones &* 0x20) | word
             let marks = found & (ones &* 0x80)
-            guard marks == 0 else { return next + marks.trailingZeroBitCount / 8 }
-            next += 8
+            guard marks == 0 else { return next &+ marks.trailingZeroBitCount / 8 }
+            next &+= 8
+        }
+        while next < end {
+            let byte = bytes[next]
+            if byte == 0x22 || byte == 0x5C || byte < 0x20 || byte >= 0x80 { return next }
+            next &+= 1
+        }
+        return end
+    }
+
+    /// The first byte from `start` on that stands in no JSON string without an escape; the end where there is none.
+    static func escapedByte(of bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        var next = start
+        while bytes.count &- next >= 8 {
+            let word = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: next, as: UInt64.self))
+            let found = ((word ^ ones &* 0x22) &- ones) | ((word ^ ones &* 0x5C) &- ones) | (word &- ones &* 0x20)
+            let marks = found & ~word & (ones &* 0x80)
+            guard marks == 0 else { return next &+ marks.trailingZeroBitCount / 8 }
+            next &+= 8
+        }
+        while next < bytes.count {
+            let byte = bytes[next]
+            if byte == 0x22 || byte == 0x5C || byte < 0x20 { return next }
+            next &+= 1
         }
         return next
     }

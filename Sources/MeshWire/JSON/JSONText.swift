@@ -6,44 +6,71 @@ package enum JSONText {
     /// - Parameter slice: a string that `JSONScanner` accepted in the same bytes.
     package static func unescaped(_ slice: JSONSlice, in bytes: UnsafeRawBufferPointer) -> [UInt8] {
         let inner = (slice.range.lowerBound + 1)..<max(slice.range.upperBound - 1, slice.range.lowerBound + 1)
-        guard slice.hasEscapes else { return Array(bytes[inner]) }
-        var output: [UInt8] = []
-        output.reserveCapacity(inner.count)
-        var position = inner.lowerBound
-        while position < inner.upperBound {
-            var run = position
-            while run < inner.upperBound, bytes[run] != UInt8(ascii: "\\") { run += 1 }
-            output.append(contentsOf: UnsafeRawBufferPointer(rebasing: bytes[position..<run]))
-            position = run
-            guard position + 1 < inner.upperBound else { break }
-            position += appendEscape(bytes, at: position, end: inner.upperBound, to: &output)
+        guard slice.hasEscapes else { return Array(UnsafeRawBufferPointer(rebasing: bytes[inner])) }
+        // Nothing is longer than its escape.
+        return Array(unsafeUninitializedCapacity: inner.count) { output, count in
+            count = unescape(bytes, inner, into: UnsafeMutableRawBufferPointer(output))
         }
-        return output
     }
 
-    /// Appends what the escape at `position` means; returns how many bytes it took.
-    private static func appendEscape(
-        _ bytes: UnsafeRawBufferPointer, at position: Int, end: Int, to output: inout [UInt8]
+    /// - Returns: how many bytes it came to.
+    private static func unescape(
+        _ bytes: UnsafeRawBufferPointer, _ range: Range<Int>, into output: UnsafeMutableRawBufferPointer
     ) -> Int {
+        var written = 0
+        var position = range.lowerBound
+        while position < range.upperBound {
+            let run = bytes.firstIndex(
+                of: UInt8(ascii: "\\"), or: UInt8(ascii: "\\"), from: position, to: range.upperBound)
+            if run > position {
+                UnsafeMutableRawBufferPointer(rebasing: output[written...])
+                    .copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[position..<run]))
+                written += run - position
+            }
+            position = run
+            guard position + 1 < range.upperBound else { break }
+            let (scalar, length) = escape(bytes, at: position, end: range.upperBound)
+            position += length
+            if let scalar { written += put(scalar, into: output, at: written) }
+        }
+        return written
+    }
+
+    /// What the escape at `position` means, nil for one that no scanner accepts, and how many bytes it takes.
+    private static func escape(
+        _ bytes: UnsafeRawBufferPointer, at position: Int, end: Int
+    ) -> (scalar: UInt32?, length: Int) {
         switch bytes[position + 1] {
-        case UInt8(ascii: "b"): output.append(0x08)
-        case UInt8(ascii: "f"): output.append(0x0C)
-        case UInt8(ascii: "n"): output.append(0x0A)
-        case UInt8(ascii: "r"): output.append(0x0D)
-        case UInt8(ascii: "t"): output.append(0x09)
+        case UInt8(ascii: "b"): return (0x08, 2)
+        case UInt8(ascii: "f"): return (0x0C, 2)
+        case UInt8(ascii: "n"): return (0x0A, 2)
+        case UInt8(ascii: "r"): return (0x0D, 2)
+        case UInt8(ascii: "t"): return (0x09, 2)
         case UInt8(ascii: "u"):
-            guard let unit = codeUnit(bytes, at: position, end: end) else { return 2 }
+            guard let unit = codeUnit(bytes, at: position, end: end) else { return (nil, 2) }
             if (0xD800...0xDBFF).contains(unit), let low = codeUnit(bytes, at: position + 6, end: end),
                 (0xDC00...0xDFFF).contains(low)
             {
-                append(0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00), to: &output)
-                return 12
+                return (0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00), 12)
             }
-            append((0xD800...0xDFFF).contains(unit) ? 0xFFFD : unit, to: &output)
-            return 6
-        case let literal: output.append(literal)
+            return ((0xD800...0xDFFF).contains(unit) ? 0xFFFD : unit, 6)
+        case let literal: return (UInt32(literal), 2)
         }
-        return 2
+    }
+
+    /// Puts a character there as UTF-8.
+    private static func put(_ scalar: UInt32, into output: UnsafeMutableRawBufferPointer, at place: Int) -> Int {
+        if scalar < 0x80 {
+            output[place] = UInt8(truncatingIfNeeded: scalar)
+            return 1
+        }
+        guard let scalar = Unicode.Scalar(scalar), let encoded = UTF8.encode(scalar) else { return 0 }
+        var next = place
+        for unit in encoded {
+            output[next] = unit
+            next += 1
+        }
+        return next - place
     }
 
     private static func codeUnit(_ bytes: UnsafeRawBufferPointer, at position: Int, end: Int) -> UInt32? {
@@ -55,11 +82,6 @@ package enum JSONText {
             value = value << 4 | UInt32(digit)
         }
         return value
-    }
-
-    private static func append(_ scalar: UInt32, to output: inout [UInt8]) {
-        guard let scalar = Unicode.Scalar(scalar), let encoded = UTF8.encode(scalar) else { return }
-        output.append(contentsOf: encoded)
     }
 
     /// Appends `text` (UTF-8) as a quoted JSON string.
@@ -75,11 +97,12 @@ package enum JSONText {
     /// In runs: nearly every byte stands for itself.
     private static func appendEscaped(_ bytes: UnsafeRawBufferPointer, to output: inout [UInt8]) {
         var start = 0
-        for position in 0..<bytes.count {
-            let byte = bytes[position]
-            guard byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") else { continue }
+        while true {
+            let position = JSONScanner.escapedByte(of: bytes, from: start)
             output.append(contentsOf: UnsafeRawBufferPointer(rebasing: bytes[start..<position]))
+            guard position < bytes.count else { return }
             start = position + 1
+            let byte = bytes[position]
             output.append(UInt8(ascii: "\\"))
             switch byte {
             case 0x0A: output.append(UInt8(ascii: "n"))
@@ -93,7 +116,6 @@ package enum JSONText {
             default: output.append(byte)
             }
         }
-        output.append(contentsOf: UnsafeRawBufferPointer(rebasing: bytes[start...]))
     }
 
     package static func quoted(_ text: String) -> [UInt8] {
@@ -117,26 +139,40 @@ package enum JSONText {
     package static func equals(_ slice: JSONSlice, _ name: StaticString, in bytes: UnsafeRawBufferPointer) -> Bool {
         let expected = UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount)
         guard !slice.hasEscapes else { return unescaped(slice, in: bytes).elementsEqual(expected) }
-        guard slice.range.count == expected.count + 2 else { return false }
-        var offset = 0
-        while offset < expected.count {
-            if bytes[slice.range.lowerBound + 1 + offset] != expected[offset] { return false }
-            offset += 1
+        return slice.range.count == expected.count + 2 && bytes.begins(with: name, at: slice.range.lowerBound + 1)
+    }
+
+    /// The text of a scanned string slice; what is no UTF-8 in it is mended.
+    package static func string(_ slice: JSONSlice, in bytes: UnsafeRawBufferPointer) -> String {
+        guard !slice.hasEscapes, slice.range.count >= 2 else {
+            return String(decoding: unescaped(slice, in: bytes), as: UTF8.self)
         }
-        return true
+        let inner = (slice.range.lowerBound + 1)..<(slice.range.upperBound - 1)
+        return String(decoding: UnsafeRawBufferPointer(rebasing: bytes[inner]), as: UTF8.self)
     }
 }
 
 extension [JSONField] {
     /// The value of the first field called `name`.
     package func value(_ name: StaticString, in bytes: UnsafeRawBufferPointer) -> JSONSlice? {
-        for field in self where JSONText.equals(field.name, name, in: bytes) { return field.value }
-        return nil
+        let length = name.utf8CodeUnitCount + 2
+        return withUnsafeBufferPointer { fields in
+            var index = 0
+            while index < fields.count {
+                let found = fields[index].name
+                // Most names are told apart by their length.
+                if found.range.count == length || found.hasEscapes, JSONText.equals(found, name, in: bytes) {
+                    return fields[index].value
+                }
+                index &+= 1
+            }
+            return nil
+        }
     }
 
     package func string(_ name: StaticString, in bytes: UnsafeRawBufferPointer) -> String? {
         guard let slice = value(name, in: bytes), slice.kind == .string else { return nil }
-        return String(decoding: JSONText.unescaped(slice, in: bytes), as: UTF8.self)
+        return JSONText.string(slice, in: bytes)
     }
 
     /// An integer; fractions are cut off, anything else is nil.

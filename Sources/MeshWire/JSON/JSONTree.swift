@@ -89,15 +89,14 @@ struct JSONTree {
                 hasEscapes = true
                 position += 2
             } else {
-                position = JSONScanner.plainEnd(of: bytes, after: position, before: bytes.count)
+                position = JSONScanner.plainEnd(of: bytes, from: position + 1, before: bytes.count)
             }
         }
         position += 1
         guard hasEscapes else {
             return String(decoding: UnsafeRawBufferPointer(rebasing: bytes[start + 1..<position - 1]), as: UTF8.self)
         }
-        let slice = JSONSlice(kind: .string, range: start..<position, hasEscapes: true)
-        return String(decoding: JSONText.unescaped(slice, in: bytes), as: UTF8.self)
+        return JSONText.string(JSONSlice(kind: .string, range: start..<position, hasEscapes: true), in: bytes)
     }
 
     private mutating func number() -> String {
