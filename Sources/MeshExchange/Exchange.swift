@@ -10,6 +10,8 @@ package final class Exchange: Sendable, Ticking {
         var machine: ExchangeStateMachine
         var places: [any Place] = []
         var handle: (any AttemptHandle)?
+        /// Its place at the ticker.
+        var tickerPlace: Int?
         /// It knows this exchange. Nil when all is told.
         var writer: (any AnswerWriter)?
     }
@@ -51,7 +53,7 @@ package final class Exchange: Sendable, Ticking {
 
     package func start() {
         guard writer != nil else { return }
-        ticker.add(self)
+        state.value.tickerPlace = ticker.add(self)
         perform(state.value.machine.start())
     }
 
@@ -212,12 +214,13 @@ package final class Exchange: Sendable, Ticking {
     /// All is told.
     @discardableResult
     private func over() -> (any AnswerWriter)? {
-        ticker.remove(self)
         finder.leave()
-        return state.withValue { state in
-            defer { (state.writer, state.handle) = (nil, nil) }
-            return state.writer
+        let (writer, place) = state.withValue { state in
+            defer { (state.writer, state.handle, state.tickerPlace) = (nil, nil, nil) }
+            return (state.writer, state.tickerPlace)
         }
+        if let place { ticker.remove(place) }
+        return writer
     }
 
     // MARK: Time

@@ -12,53 +12,65 @@ package protocol Ticking: AnyObject {
 /// everybody's streams.
 package final class LoopTicker<Member: Ticking>: Sendable {
     private struct State {
-        var buckets = [[ObjectIdentifier: Member]](repeating: [:], count: 10)
-        var bucketOf: [ObjectIdentifier: Int] = [:]
+        var members: [Member?] = []
+        /// Places in it that nobody has.
+        var free: [Int] = []
         var turn = 0
-        var nextBucket = 0
         var isRunning = false
+
+        var isEmpty: Bool { free.count == members.count }
     }
 
-    /// Ten buckets: each member is looked after twice a second.
+    /// Each member is looked after at every tenth tick, twice a second.
     private static var interval: TimeAmount { .milliseconds(50) }
+    private static var turns: Int { 10 }
 
     private let eventLoop: any EventLoop
-    private let state: NIOLoopBoundBox<State?>
+    private let state: NIOLoopBoundBox<State>
 
     init(eventLoop: any EventLoop) {
         self.eventLoop = eventLoop
-        state = .makeEmptyBox(valueType: State.self, eventLoop: eventLoop)
+        state = .makeBoxSendingValue(State(), eventLoop: eventLoop)
     }
 
     /// On the event loop, as everything here.
-    package func add(_ member: Member) {
-        var state = self.state.value ?? State()
-        // Taken out so that it is unique and changes in place.
-        self.state.value = nil
-        let id = ObjectIdentifier(member)
-        state.bucketOf[id] = state.nextBucket
-        state.buckets[state.nextBucket][id] = member
-        state.nextBucket = (state.nextBucket + 1) % state.buckets.count
-        let starts = !state.isRunning
-        state.isRunning = true
-        self.state.value = state
+    /// - Returns: the member's place, to give back with `remove`, once.
+    package func add(_ member: Member) -> Int {
+        let (place, starts) = state.withValue { state in
+            let starts = !state.isRunning
+            state.isRunning = true
+            guard let place = state.free.popLast() else {
+                state.members.append(member)
+                return (state.members.count - 1, starts)
+            }
+            state.members[place] = member
+            return (place, starts)
+        }
         if starts { schedule() }
+        return place
     }
 
-    package func remove(_ member: Member) {
-        let id = ObjectIdentifier(member)
-        guard let bucket = state.value?.bucketOf.removeValue(forKey: id) else { return }
-        state.value?.buckets[bucket].removeValue(forKey: id)
+    package func remove(_ place: Int) {
+        state.withValue { state in
+            state.members[place] = nil
+            state.free.append(place)
+        }
     }
 
     private func schedule() { eventLoop.scheduleTask(in: Self.interval) { [self] in tick() } }
 
     private func tick() {
-        guard let turn = state.value?.turn, let due = state.value?.buckets[turn].values.map({ $0 }) else { return }
-        state.value?.turn = (turn + 1) % 10
+        let due = state.withValue { state in
+            defer { state.turn = (state.turn + 1) % Self.turns }
+            return stride(from: state.turn, to: state.members.count, by: Self.turns).compactMap { state.members[$0] }
+        }
         // They come and go while they are looked after.
         for member in due { member.tick() }
-        if state.value?.bucketOf.isEmpty ?? true { state.value = nil } else { schedule() }
+        let isEmpty = state.withValue { state in
+            if state.isEmpty { state = State() }
+            return !state.isRunning
+        }
+        if !isEmpty { schedule() }
     }
 }
 

@@ -146,7 +146,7 @@ final class BuyerAnswer: AnswerWriter {
                 headers.add(name: field.name, value: field.value)
             }
         }
-        once?.began(status: head.status, fields: headers.map { ($0.name, $0.value) })
+        once?.began(status: head.status, fields: headers.fields)
         if !isDetached { handler.writeHead(status: head.status, headers: headers) }
     }
 
@@ -383,9 +383,8 @@ final class BuyerAnswer: AnswerWriter {
         handler.cutOff()
     }
 
-    private func responseHeaders(_ contentType: String, _ source: AnswerSource) -> HTTPHeaders {
-        var headers = HTTPHeaders()
-        headers.reserveCapacity(16)
+    private func responseHeaders(_ contentType: String, _ source: AnswerSource) -> AnswerHeaders {
+        var headers = AnswerHeaders()
         headers.add(name: "content-type", value: contentType)
         headers.add(name: "x-request-id", value: requestID)
         // As Anthropic's programs look for it.

@@ -14,19 +14,25 @@ import Synchronization
 /// One buyer connection (or HTTP/2 stream): reads requests, sends inference requests straight to the dispatcher
 /// and everything else to the cold routes, and writes answers as they come. What is done when, its `StateMachine` says;
 /// here are the channel, the clock and the bytes. Lives on its event loop.
-package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandler {
+package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandler, RequestPartReceiver {
     package typealias InboundIn = HTTPServerRequestPart
     package typealias OutboundOut = HTTPServerResponsePart
 
     /// The request whose body is on its way.
-    private struct Arriving {
-        var head: HTTPRequestHead
+    private final class Arriving {
+        let head: HTTPRequestHead
         /// Where it goes to a worker.
-        var hot: HotRequest?
+        let hot: HotRequest?
         /// Why it fails, and what is told beside it.
         var refusal: MeshError?
         var refusalFields: [(name: String, value: String)] = []
         var bytes = ByteBuffer()
+
+        init(head: HTTPRequestHead, hot: HotRequest?, refusal: MeshError?) {
+            self.head = head
+            self.hot = hot
+            self.refusal = refusal
+        }
     }
 
     /// The same of a body that goes on while it arrives.
@@ -101,9 +107,11 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
 
     // MARK: Reading
 
-    package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    package func channelRead(context: ChannelHandlerContext, data: NIOAny) { received(unwrapInboundIn(data)) }
+
+    package func received(_ part: HTTPServerRequestPart) {
         let now = SystemClock.instant
-        switch unwrapInboundIn(data) {
+        switch part {
         case .head(var head):
             guard machine.headArrived(.init(head), now: now) == .judge else { return }
             head.uri = RequestTarget.originForm(head.uri)
@@ -390,7 +398,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
 
     private func answer(_ response: Response, requestID: String, isHead: Bool, code: ErrorCode?) {
         trace.answers(requestID, code, response.code, shared.metrics)
-        var headers = HTTPHeaders(response.headers.map { ($0.name, $0.value) })
+        var headers = AnswerHeaders(response.headers)
         headers.add(name: "x-request-id", value: requestID)
         if let head = arriving?.head, Dialect(uri: head.uri, head.headers) == .messages {
             headers.add(name: "request-id", value: requestID)
@@ -401,18 +409,29 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         responseEnded()
     }
 
-    func writeHead(status: Int, headers: consuming HTTPHeaders) {
+    func writeHead(status: Int, headers: consuming AnswerHeaders) {
         shared.metrics.answered(status)
         trace.wrote(status: status)
         if machine.answerBegins(isDraining: shared.isDraining) { headers.add(name: "connection", value: "close") }
         if let readingOrigin { CrossOrigin.add(to: &headers, for: readingOrigin) }
         // What there is depends on who asks: no cache that others use may keep it.
         if !headers.contains(name: "cache-control") { headers.add(name: "cache-control", value: "private") }
-        write(.head(HTTPResponseHead(version: version, status: .init(statusCode: status), headers: headers)))
+        machine.wrote(now: SystemClock.instant)
+        let status = HTTPResponseStatus(statusCode: status)
+        if let lane = openLane { return lane.writeHead(status: status, headers.fields) }
+        let head = HTTPResponseHead(version: version, status: status, headers: headers.http)
+        context?.write(wrapOutboundOut(.head(head)), promise: nil)
+    }
+
+    /// The way past the pipeline, while there is one.
+    private var openLane: (any AnswerPartWriter)? {
+        guard context != nil, let lane = carrier.lane, lane.isOpen else { return nil }
+        return lane
     }
 
     func write(_ part: HTTPServerResponsePart) {
         machine.wrote(now: SystemClock.instant)
+        if let lane = openLane { return lane.write(part, promise: nil) }
         guard let context else { return }
         guard carrier.kind == .stream, case .body(.byteBuffer(var bytes)) = part else {
             return context.write(wrapOutboundOut(part), promise: nil)
@@ -437,18 +456,22 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         guard let context else { return }
         _ = count(0)
         if ending.startsReading { setReading(true) }
-        guard let lingerMs = ending.closesAfterMs else {
-            return context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
-        }
+        guard let lingerMs = ending.closesAfterMs else { return end(context, nil) }
         let sent = context.eventLoop.makePromise(of: Void.self)
         let channel = context.channel
         sent.futureResult.whenComplete { _ in
             channel.eventLoop.scheduleTask(in: .milliseconds(lingerMs)) { channel.close(promise: nil) }
         }
-        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: sent)
+        end(context, sent)
     }
 
-    func flushNow() { context?.flush() }
+    private func end(_ context: ChannelHandlerContext, _ sent: EventLoopPromise<Void>?) {
+        guard let lane = openLane else { return context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: sent) }
+        lane.write(.end(nil), promise: sent)
+        lane.flush()
+    }
+
+    func flushNow() { if let lane = openLane { lane.flush() } else { context?.flush() } }
 
     /// One flush for all that is written in this turn of the event loop.
     func flushSoon() {

@@ -118,7 +118,8 @@ struct RequestMeter {
     /// there is more in a request than its text.
     private func learn(_ totals: AnswerTotals?, of place: (any Place)?) {
         guard isChat, let model = place?.model, let counted = totals?.promptTokens else { return }
-        policies.learn(model: model, estimate: { request.content.facts.tokens }, counted: counted)
+        let content = request.content
+        policies.learn(model: model, estimate: { content.facts.tokens }, counted: counted)
     }
 
     private func took(_ amounts: UsageAmounts) -> UsageAmounts {

@@ -226,18 +226,19 @@ package enum ResponsesUpgrade {
             let (path, username) = BuyerPath.strip(segments), path == ["responses"],
             let handler = try? channel.pipeline.syncOperations.handler(type: GatewayHandler.self)
         else { return nil }
-        let carrier = handler.carrier
+        let place = handler.carrier.place
         if let error = RequestBounds.problem(head, isUpgraded: true) { return .refused(error) }
         if shared.isDraining {
             return .refused(
                 MeshError(.draining, "this node is shutting down; use another node", retryAfterSeconds: 5))
         }
-        switch shared.inferenceCaller(head.headers, scope: username, route: "responses", from: carrier.place) {
+        switch shared.inferenceCaller(head.headers, scope: username, route: "responses", from: place) {
         case .failure(let error): return .refused(error)
         case .success:
             return .admitted { channel in
                 try channel.pipeline.syncOperations.addHandlers(
-                    ResponsesSocket(head, shared: shared), GatewayHandler(shared: shared, carrier: carrier))
+                    ResponsesSocket(head, shared: shared),
+                    GatewayHandler(shared: shared, carrier: Carrier(kind: .connection, place: place)))
             }
         }
     }

@@ -18,7 +18,7 @@ package struct DenseTable<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     @inlinable package func contains(_ key: Key) -> Bool { places[key] != nil }
 
     @inlinable
-    package mutating func set(_ value: Value, for key: Key) {
+    package mutating func set(_ value: consuming Value, for key: Key) {
         if let place = places[key] {
             values[place] = value
         } else {
@@ -52,11 +52,16 @@ package struct DenseTable<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         let last = keys.count - 1
         if place != last {
             keys.swapAt(place, last)
-            values.swapAt(place, last)
+            // Moved: a copy counts a reference for each part of a value.
+            values.withUnsafeMutableBufferPointer { values in
+                guard let base = values.baseAddress else { return }
+                let value = (base + place).move()
+                (base + place).moveInitialize(from: base + last, count: 1)
+                (base + last).initialize(to: value)
+            }
             places[keys[place]] = place
         }
         keys.removeLast()
-        // Moved out of the table: a copy counts a reference for each part of a value.
         return values.removeLast()
     }
 

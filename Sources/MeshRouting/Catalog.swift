@@ -224,7 +224,7 @@ package final class CatalogProvider: Hashable, Sendable {
 /// What this node knows of providers and nodes at one moment: built by the control plane when something changed,
 /// read by requests without waiting for anything. The dictionaries are for look-up only; what is listed comes
 /// from the sorted arrays.
-package struct Catalog: Sendable {
+package final class Catalog: Sendable {
     package let node: PublicKey
     package let nodes: [CatalogNode]
     package let providers: [CatalogProvider]

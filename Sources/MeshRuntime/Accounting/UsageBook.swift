@@ -21,17 +21,14 @@ package final class UsageBook: Sendable {
     private let store: MeshStore?
     private let logger: Logger
     package let generations = GenerationBook()
-    private let tokens: [String: Counter]
+    private let input = Counter(label: "aisbf_tokens_total", dimensions: [("direction", "input")])
+    private let output = Counter(label: "aisbf_tokens_total", dimensions: [("direction", "output")])
     private let unwritten = Counter(label: "aisbf_usage_writes_failed_total")
 
     /// - Parameter store: nil where nothing is kept.
     package init(store: MeshStore? = nil, logger: Logger = Logger(label: "aisbf.usage")) {
         self.store = store
         self.logger = logger
-        tokens = Dictionary(
-            uniqueKeysWithValues: ["input", "output"].map {
-                ($0, Counter(label: "aisbf_tokens_total", dimensions: [("direction", $0)]))
-            })
     }
 
     package func add(_ group: UsageGroup, _ amounts: UsageAmounts) {
@@ -40,8 +37,8 @@ package final class UsageBook: Sendable {
             state.batch.add(group, amounts, at: now)
             if amounts.money > 0 { state.isPaid = true }
         }
-        tokens["input"]?.increment(by: amounts.input)
-        tokens["output"]?.increment(by: amounts.output)
+        input.increment(by: amounts.input)
+        output.increment(by: amounts.output)
     }
 
     /// Writes what is due. Call it every second; it blocks.

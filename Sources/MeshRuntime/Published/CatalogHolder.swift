@@ -38,12 +38,11 @@ package final class CatalogHolder: Sendable {
 
     package init(node: PublicKey) { box = Mutex(Box(.empty(node: node), serial: 1)) }
 
-    /// A copy counts a reference for each of its tables; where one provider is wanted, `provider` makes none. The lock is
-    /// held for nothing else.
+    /// Copies one reference; the lock is held for nothing else.
     package var current: Catalog { box.withLock { $0 }.catalog }
 
     /// A provider as it is now.
-    package func provider(_ key: RecordKey) -> CatalogProvider? { box.withLock { $0 }.catalog.provider(key) }
+    package func provider(_ key: RecordKey) -> CatalogProvider? { current.provider(key) }
 
     /// The catalog, and the number that tells it from others.
     var edition: (catalog: Catalog, serial: UInt64) {

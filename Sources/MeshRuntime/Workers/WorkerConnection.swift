@@ -29,6 +29,8 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
     private var requests = WorkerRequests(now: SystemClock.instant)
     /// Those of the outstanding requests, by their numbers.
     private var waiting: [UInt64: Waiting] = [:]
+    /// Where it stands at the ticker of its event loop.
+    private var tickerPlace: Int?
     private var isFlushDue = false
     private var isFlushScheduled = false
     private var isRegistered = false
@@ -47,7 +49,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
     package func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         session = makeSession(self, context.eventLoop)
-        sessions.tickers.ticker(of: context.eventLoop).add(self)
+        tickerPlace = sessions.tickers.ticker(of: context.eventLoop).add(self)
     }
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -121,7 +123,9 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
         }
         let document = request.content.document(model: model)
         let size = head.count + document.readableBytes + 1
-        if let error = requests.refusal(unsent: unsentBytes, frame: (size, frameBytes)) {
+        // Below its mark there is little; to ask for how much costs more than the rest of this.
+        let unsent = context.channel.isWritable ? 0 : unsentBytes
+        if let error = requests.refusal(unsent: unsent, frame: (size, frameBytes)) {
             return refuse(attempt, receiver, error)
         }
         let exchange = AnswerExchange(
@@ -346,7 +350,8 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
 
     /// The socket is gone, or as good as: nobody waits for it any longer. Safe to call twice.
     private func ended(_ cause: SessionEnd.Cause) {
-        if let context { sessions.tickers.ticker(of: context.eventLoop).remove(self) }
+        if let context, let place = tickerPlace { sessions.tickers.ticker(of: context.eventLoop).remove(place) }
+        tickerPlace = nil
         _ = machine.close(.silent)
         for lost in requests.lost(now: SystemClock.instant) { perform(lost.outcome, of: lost.number) }
         if let session {

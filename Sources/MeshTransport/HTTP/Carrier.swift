@@ -1,7 +1,21 @@
 package import NIOCore
+package import NIOHTTP1
+
+/// Takes the parts of requests past the pipeline: there each costs a box, a cast and a search for the next handler.
+package protocol RequestPartReceiver: AnyObject {
+    func received(_ part: HTTPServerRequestPart)
+}
+
+/// Takes the parts of answers past the pipeline, as long as it is open. On the connection's event loop.
+package protocol AnswerPartWriter: AnyObject {
+    var isOpen: Bool { get }
+    func writeHead(status: HTTPResponseStatus, _ fields: [(name: String, value: String)])
+    func write(_ part: HTTPServerResponsePart, promise: EventLoopPromise<Void>?)
+    func flush()
+}
 
 /// What carries the requests of one handler.
-package struct Carrier: Sendable {
+package struct Carrier {
     package enum Kind: Hashable, Sendable {
         /// The connection itself, which speaks HTTP/1.1.
         case connection
@@ -11,10 +25,13 @@ package struct Carrier: Sendable {
 
     package let kind: Kind
     package let place: ConnectionPlace
+    /// The way past the pipeline, where there is one.
+    package let lane: (any AnswerPartWriter)?
 
-    package init(kind: Kind, place: ConnectionPlace) {
+    package init(kind: Kind, place: ConnectionPlace, lane: (any AnswerPartWriter)? = nil) {
         self.kind = kind
         self.place = place
+        self.lane = lane
     }
 }
 

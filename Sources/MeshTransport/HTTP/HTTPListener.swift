@@ -120,9 +120,10 @@ package struct HTTPListener: Sendable {
         _ channel: any Channel, _ place: ConnectionPlace, _ upgrade: @escaping Upgrade, _ timing: Timing,
         hasLane: Bool = true, _ makeHandler: MakeHandler
     ) throws {
-        let handler = makeHandler(Carrier(kind: .connection, place: place))
         let watch = HeadWatch(deadline: timing.head)
         let lane = PlainLane(watch, isOpen: hasLane)
+        let handler = makeHandler(Carrier(kind: .connection, place: place, lane: lane))
+        lane.receiver = handler as? any RequestPartReceiver
         let watchers = (bytes: HeadWatchBytes(watch, lane), parts: HeadWatchParts(watch, lane))
         let boundWatch = NIOLoopBound(watch, eventLoop: channel.eventLoop)
         // Who was admitted is not asked for again behind the upgrade.

@@ -7,7 +7,7 @@ import NIOHTTP1
 /// follows to the library, for good: what comes behind it is cut by whoever read it.
 ///
 /// It has no clock: deadlines are `HeadWatch`'s. Lives on the connection's event loop.
-final class PlainLane {
+final class PlainLane: AnswerPartWriter {
     private enum Stage {
         /// Between two requests, or in the middle of a head.
         case idle
@@ -29,6 +29,9 @@ final class PlainLane {
     /// A read was asked for while there was no room.
     private var owesRead = false
     private let watch: HeadWatch
+    private let allocator = ByteBufferAllocator()
+    /// Who answers the requests, behind `back`; nil where only the pipeline knows.
+    weak var receiver: (any RequestPartReceiver)?
     /// In front of the library's decoder, and behind it.
     var front: ChannelHandlerContext?
     var back: ChannelHandlerContext?
@@ -116,7 +119,10 @@ final class PlainLane {
         }
     }
 
-    private func pass(_ part: HTTPServerRequestPart) { back?.fireChannelRead(NIOAny(part)) }
+    private func pass(_ part: HTTPServerRequestPart) {
+        guard let back else { return }
+        if let receiver { receiver.received(part) } else { back.fireChannelRead(NIOAny(part)) }
+    }
 
     private func handOver(_ bytes: ByteBuffer) {
         watch.bytesBegan(bytes.readableBytes)
@@ -128,7 +134,7 @@ final class PlainLane {
 
     func write(_ part: HTTPServerResponsePart, promise: EventLoopPromise<Void>?) {
         guard let front else { return promise?.fail(ChannelError.ioOnClosedChannel) ?? () }
-        for piece in responses.add(part, front.channel.allocator) {
+        for piece in responses.add(part, allocator) {
             switch piece {
             case .bytes(let bytes): front.write(NIOAny(IOData.byteBuffer(bytes)), promise: nil)
             case .file(let region): front.write(NIOAny(IOData.fileRegion(region)), promise: nil)
@@ -137,6 +143,10 @@ final class PlainLane {
         // Whoever wants to know when it has left, hears of the last byte of it.
         if let promise { front.write(NIOAny(IOData.byteBuffer(responses.take() ?? ByteBuffer())), promise: promise) }
         if case .end = part { answered() }
+    }
+
+    func writeHead(status: HTTPResponseStatus, _ fields: [(name: String, value: String)]) {
+        if front != nil { responses.add(status, fields, allocator) }
     }
 
     func flush() {

@@ -29,7 +29,7 @@ struct PlainResponses {
     /// What has to leave before the part is all written; the rest is joined.
     mutating func add(_ part: HTTPServerResponsePart, _ allocator: ByteBufferAllocator) -> [Piece] {
         switch part {
-        case .head(let head): add(head, allocator)
+        case .head(let head): add(head.status, head.headers.map { ($0.name, $0.value) }, allocator)
         case .body(let data): return add(data, allocator)
         case .end(let trailers): if case .chunks = framing { end(trailers, allocator) }
         }
@@ -47,33 +47,38 @@ struct PlainResponses {
         if joined.capacity == 0 { joined = allocator.buffer(capacity: 1_024) }
     }
 
-    private mutating func add(_ head: HTTPResponseHead, _ allocator: ByteBufferAllocator) {
+    /// The head of an answer. Of their own framing its fields say `content-length` only.
+    mutating func add(
+        _ status: HTTPResponseStatus, _ fields: [(name: String, value: String)], _ allocator: ByteBufferAllocator
+    ) {
         room(allocator)
-        let code = head.status.code
+        let code = status.code
         // Interim answers have no end of their own.
         if !(100..<200 ~= code) {
             framing =
-                code == 204 || code == 304 ? .none : head.headers.contains(name: "content-length") ? .known : .chunks
+                code == 204 || code == 304
+                ? .none : fields.contains { Self.isSame($0.name, "content-length") } ? .known : .chunks
         }
         if code == 200 {
             joined.writeStaticString("HTTP/1.1 200 OK\r\n")
         } else {
-            joined.writeString("HTTP/1.1 \(code) \(head.status.reasonPhrase)\r\n")
+            joined.writeString("HTTP/1.1 \(code) \(status.reasonPhrase)\r\n")
         }
-        write(head.headers)
+        write(fields)
         if case .chunks = framing { joined.writeStaticString("transfer-encoding: chunked\r\n") }
         joined.writeStaticString("\r\n")
     }
 
     /// All lines in one piece of the buffer: to ask it for room for each name and value costs more than they do.
-    private mutating func write(_ headers: HTTPHeaders) {
-        let size = headers.reduce(0) { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }
+    private mutating func write(_ fields: [(name: String, value: String)]) {
+        var size = 0
+        for field in fields { size += field.name.utf8.count + field.value.utf8.count + 4 }
         joined.writeWithUnsafeMutableBytes(minimumWritableBytes: size) { room in
             var writer = LineWriter(room)
-            for (name, value) in headers {
-                if case .none = framing, Self.isSame(name, "content-length") { continue }
-                if Self.isSame(name, "transfer-encoding") { continue }
-                writer.line(name, value)
+            for field in fields {
+                if case .none = framing, Self.isSame(field.name, "content-length") { continue }
+                if Self.isSame(field.name, "transfer-encoding") { continue }
+                writer.line(field.name, field.value)
             }
             return writer.count
         }
