@@ -191,7 +191,7 @@ package struct ExchangeStateMachine: Sendable {
             if case .refusal(_, let seconds) = verdict.failure { kept.answer.setRetryAfter(seconds) }
             state = .answering
             var actions: [Action] = []
-            for part in kept.answer.parts { actions += pass(part, isWritable: true, now: now) }
+            for part in kept.answer.parts { pass(part, isWritable: true, now: now, into: &actions) }
             return actions + finish(.complete(kept.totals))
         }
     }
@@ -224,7 +224,9 @@ package struct ExchangeStateMachine: Sendable {
         case .answering:
             if case .pending = part { return [] }
             attempts.contentArrived(now: now)
-            return pass(part, isWritable: isWritable, now: now)
+            var actions: [Action] = []
+            pass(part, isWritable: isWritable, now: now, into: &actions)
+            return actions
         }
     }
 
@@ -270,44 +272,49 @@ package struct ExchangeStateMachine: Sendable {
         let parts = uncommitted.parts
         uncommitted = UncommittedAnswer()
         kept = nil
-        var actions: [Action] = place.map { [.answers(place: $0)] } ?? []
+        var actions: [Action] = []
+        // Of a plain answer: who answers, its head, its bytes, their number and the end.
+        actions.reserveCapacity(5)
+        if let place { actions.append(.answers(place: place)) }
         if interruption != nil {
             interruption = nil
-            if mark.readableBytes > 0 { actions += write(mark, isWritable: isWritable, now: now) }
+            if mark.readableBytes > 0 { write(mark, isWritable: isWritable, now: now, into: &actions) }
         }
         for part in parts {
             // The reader has one already.
             if case .head = part, head != nil { continue }
-            actions += pass(part, isWritable: isWritable, now: now)
+            pass(part, isWritable: isWritable, now: now, into: &actions)
         }
-        if let totals { actions += pass(.end(totals), isWritable: isWritable, now: now) }
+        if let totals { pass(.end(totals), isWritable: isWritable, now: now, into: &actions) }
         return actions
     }
 
     // MARK: The reader
 
-    private mutating func pass(_ part: AnswerPart, isWritable: Bool, now: Instant) -> [Action] {
+    private mutating func pass(
+        _ part: AnswerPart, isWritable: Bool, now: Instant, into actions: inout [Action]
+    ) {
         switch part {
-        case .pending: return []
+        case .pending: break
         case .head(let head):
             self.head = head
             isEventStream = form == .events && head.isEventStream && head.status < 400
             if isEventStream, boundsStream { outlet.expectStream() }
-            return [.head(head)]
+            actions.append(.head(head))
         case .bytes(let bytes):
-            guard case .answering = state else { return [] }
+            guard case .answering = state else { return }
             // The pieces of another node end anywhere, and what this node puts in stands between events.
-            if isForeign, isEventStream {
-                return events.take(bytes).map { write($0, isWritable: isWritable, now: now) } ?? []
+            guard isForeign, isEventStream else {
+                return write(bytes, isWritable: isWritable, now: now, into: &actions)
             }
-            return write(bytes, isWritable: isWritable, now: now)
+            if let whole = events.take(bytes) { write(whole, isWritable: isWritable, now: now, into: &actions) }
         case .end(let totals):
             guard !events.hasRest else {
                 let error = MeshError(.streamInterrupted, "the answer broke off in the middle of an event")
-                return interrupted(error, now: now)
+                return actions += interrupted(error, now: now)
             }
-            return finish(.complete(totals))
-        case .fail(let error): return interrupted(error, now: now)
+            finish(.complete(totals), into: &actions)
+        case .fail(let error): actions += interrupted(error, now: now)
         }
     }
 
@@ -329,19 +336,22 @@ package struct ExchangeStateMachine: Sendable {
         return finish(.failed(error))
     }
 
-    private mutating func write(_ bytes: ByteBuffer, isWritable: Bool, now: Instant) -> [Action] {
+    private mutating func write(
+        _ bytes: ByteBuffer, isWritable: Bool, now: Instant, into actions: inout [Action]
+    ) {
         if isEventStream, continuation != nil { continuation?.append(Array(bytes.readableBytesView)) }
         switch outlet.offer(bytes, isWritable: isWritable, now: now) {
-        case .passes: return written(bytes)
-        case .drains: return [.drain]
-        case .waits: return steer(now)
-        case .isTooSlow: return tooSlow()
+        case .passes: written(bytes, into: &actions)
+        case .drains: actions.append(.drain)
+        case .waits: actions += steer(now)
+        case .isTooSlow: actions += tooSlow()
         }
     }
 
-    private mutating func written(_ bytes: ByteBuffer) -> [Action] {
+    private mutating func written(_ bytes: ByteBuffer, into actions: inout [Action]) {
         endsEvent = Self.endsEvent(bytes)
-        return [.write(bytes), .consumed(bytes.readableBytes)]
+        actions.append(.write(bytes))
+        actions.append(.consumed(bytes.readableBytes))
     }
 
     private static func endsEvent(_ bytes: ByteBuffer) -> Bool {
@@ -350,41 +360,51 @@ package struct ExchangeStateMachine: Sendable {
 
     /// The answer has ended, as far as whoever gives it is concerned.
     private mutating func finish(_ ending: Ending) -> [Action] {
+        var actions: [Action] = []
+        finish(ending, into: &actions)
+        return actions
+    }
+
+    private mutating func finish(_ ending: Ending, into actions: inout [Action]) {
         if case .failed = ending, !isEventStream { outlet.drop() }
-        guard outlet.isEmpty else {
-            state = .draining(ending)
-            attempts.ended()
-            return []
-        }
-        return conclude(ending)
+        if outlet.isEmpty { return conclude(ending, into: &actions) }
+        state = .draining(ending)
+        attempts.ended()
     }
 
-    private mutating func conclude(_ ending: Ending) -> [Action] {
+    private mutating func conclude(_ ending: Ending, into actions: inout [Action]) {
+        over()
         switch ending {
-        case .complete(let totals): ended([.end(totals)])
-        case .failed(let error): ended([.fail(error)])
+        case .complete(let totals): actions.append(.end(totals))
+        case .failed(let error): actions.append(.fail(error))
         }
     }
 
-    private mutating func ended(_ actions: [Action]) -> [Action] {
+    private mutating func over() {
         state = .over
         attempts.ended()
         kept = nil
+    }
+
+    private mutating func ended(_ actions: [Action]) -> [Action] {
+        over()
         return actions
     }
 
     /// The reader's connection takes more: the next piece of what waits for it. Asked until there is none.
     package mutating func nextPiece(now: Instant) -> [Action]? {
         guard !isOver, let piece = outlet.next(now: now) else { return nil }
-        return written(piece)
+        var actions: [Action] = []
+        written(piece, into: &actions)
+        return actions
     }
 
     /// All that could go on has.
     package mutating func drained(now: Instant) -> [Action] {
         guard !isOver else { return [] }
-        let actions = steer(now)
-        guard case .draining(let ending) = state, outlet.isEmpty else { return actions }
-        return actions + conclude(ending)
+        var actions = steer(now)
+        if case .draining(let ending) = state, outlet.isEmpty { conclude(ending, into: &actions) }
+        return actions
     }
 
     private mutating func steer(_ now: Instant) -> [Action] {
@@ -417,7 +437,7 @@ package struct ExchangeStateMachine: Sendable {
 
     /// The reader is gone, or does not want the answer any more.
     package mutating func cancelled() -> [Action] {
-        defer { _ = ended([]) }
+        defer { over() }
         outlet.drop()
         switch state {
         case .waiting, .answering: return [.cancel]

@@ -49,7 +49,15 @@ package final class Exchange: Sendable, Ticking {
 
     // What is read of the state is read where it stands: a copy of all of it would count a dozen references.
     private var writer: (any AnswerWriter)? { state.withValue { $0.writer } }
+    private var handle: (any AttemptHandle)? { state.withValue { $0.handle } }
     private func place(_ number: Int) -> any Place { state.withValue { $0.places[number] } }
+
+    private func takeHandle() -> (any AttemptHandle)? {
+        state.withValue { state in
+            defer { state.handle = nil }
+            return state.handle
+        }
+    }
 
     package func start() {
         guard writer != nil else { return }
@@ -122,9 +130,8 @@ package final class Exchange: Sendable, Ticking {
     private func carryOut(_ actions: [ExchangeStateMachine.Action]) -> Bool {
         var hasWritten = false
         for action in actions {
-            // Taken out of the box: what is called may end the exchange, and nobody else may hold them then.
-            let (writer, handle) = state.withValue { ($0.writer, $0.handle) }
             switch action {
+            // Taken out of the box: what is called may end the exchange, and nobody else may hold them then.
             case .write(let bytes):
                 hasWritten = true
                 writer?.answerContinued(bytes)
@@ -155,12 +162,8 @@ package final class Exchange: Sendable, Ticking {
                 begin(place, firstContentMs: firstContentMs, totalMs: totalMs)
             case .pause: handle?.pause()
             case .resume: handle?.resume()
-            case .cancel:
-                state.value.handle = nil
-                handle?.cancel()
-            case .expire:
-                state.value.handle = nil
-                handle?.expire()
+            case .cancel: takeHandle()?.cancel()
+            case .expire: takeHandle()?.expire()
             case .failed(let number, let failure):
                 place(number).failed(failure, now: SystemClock.instant)
             case .answers(let number):

@@ -403,7 +403,7 @@ final class BuyerAnswer: AnswerWriter {
             headers.add(name: "aisbf-queue", value: "position=\(wait.position); waited_ms=\(wait.milliseconds)")
         }
         let elapsed = SystemClock.instant.milliseconds(since: started)
-        headers.add(name: "server-timing", value: "first;dur=\(elapsed)")
+        headers.add(name: "server-timing", value: "first;dur=" + String(elapsed))
         return headers
     }
 

@@ -128,11 +128,21 @@ package enum JSONText {
     package static func equalsIgnoringCase(
         _ slice: JSONSlice, _ name: StaticString, in bytes: UnsafeRawBufferPointer
     ) -> Bool {
-        let expected = UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount)
-        guard slice.hasEscapes || slice.range.count == expected.count + 2 else { return false }
-        return unescaped(slice, in: bytes).elementsEqual(expected) { byte, wanted in
-            byte == wanted || ((0x41...0x5A).contains(byte) && byte | 0x20 == wanted)
+        guard !slice.hasEscapes else {
+            return unescaped(slice, in: bytes).withUnsafeBytes { isSame($0, name) }
         }
+        guard slice.range.count == name.utf8CodeUnitCount + 2 else { return false }
+        let inner = (slice.range.lowerBound + 1)..<(slice.range.upperBound - 1)
+        return isSame(UnsafeRawBufferPointer(rebasing: bytes[inner]), name)
+    }
+
+    private static func isSame(_ text: UnsafeRawBufferPointer, _ name: StaticString) -> Bool {
+        guard text.count == name.utf8CodeUnitCount else { return false }
+        for offset in 0..<text.count {
+            let (byte, wanted) = (text[offset], name.utf8Start[offset])
+            guard byte == wanted || ((0x41...0x5A).contains(byte) && byte | 0x20 == wanted) else { return false }
+        }
+        return true
     }
 
     /// Whether the string `slice` spells `name`.
