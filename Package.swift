@@ -176,7 +176,7 @@ let package = Package(
         tests("MeshSessionsTests", ["MeshSessions", "MeshDialects", "MeshWire", "MeshModel"]),
         tests(
             "MeshExchangeTests",
-            ["MeshExchange", "MeshRouting", "MeshWire", "MeshModel", .nio("NIOCore")]),
+            ["MeshExchange", "MeshRouting", "MeshWire", "MeshModel", .nio("NIOCore"), .nio("NIOEmbedded")]),
         tests("MeshRoutingTests", ["MeshRouting", "MeshGossip", "MeshWire", "MeshModel", "MeshCrypto", .protobuf]),
         tests(
             "MeshBrokerTests",
@@ -212,13 +212,13 @@ let package = Package(
             "MeshRuntimeTests",
             [
                 "MeshRuntime", "MeshStore", "MeshAccounting", "MeshSessions", "MeshGossip", "MeshModel", .log,
-                .nio("NIOCore"), .nio("NIOPosix"),
+                .nio("NIOCore"), .nio("NIOEmbedded"), .nio("NIOPosix"), .nio("NIOWebSocket"),
             ]),
         tests(
             "MeshGatewayTests",
             [
                 "MeshGateway", "MeshRuntime", "MeshRouting", "MeshAccounting", "MeshSessions", "MeshWire", "MeshModel",
-                .nio("NIOCore"), .nio("NIOHTTP1"),
+                "MeshCrypto", .nio("NIOCore"), .nio("NIOHTTP1"),
             ]),
         tests(
             "MeshNodeTests",

@@ -15,12 +15,16 @@ struct Fixture: Sendable {
     let linked: BenchNode
     let workers: WorkerCount
     let nginx: Nginx
+    let peers: [Path: Peer]
     let targets: [Path: LoadTarget]
     let streamTargets: [Path: LoadTarget]
 
-    /// - Parameter counters: what is loaded in front of the nodes and counts.
+    /// - Parameters:
+    ///   - counters: what is loaded in front of the nodes and counts.
+    ///   - peers: starts other programs than nginx, given a folder and the mock backend's port.
     static func make(
-        binary: String, folder: String, group: MultiThreadedEventLoopGroup, counters: String? = nil
+        binary: String, folder: String, group: MultiThreadedEventLoopGroup, counters: String? = nil,
+        peers start: (String, Int) async throws -> [Path: Peer] = { _, _ in [:] }
     ) async throws -> Fixture {
         let loadLoop = group.next()
         let mockLoop = group.next()
@@ -28,6 +32,7 @@ struct Fixture: Sendable {
         let backend = try await MockBackend.listen(on: mockLoop, pacer: pacer, chunks: streamChunks)
         guard let backendPort = backend.localAddress?.port else { throw BenchError("the mock backend has no port") }
         let nginx = try await Nginx.start(folder: folder, backend: backendPort)
+        let peers = try await start(folder, backendPort)
 
         var node = try await BenchNode.initialised("a", binary: binary, folder: folder, counters: counters)
         var linked = try await BenchNode.initialised("b", binary: binary, folder: folder, counters: counters)
@@ -56,6 +61,10 @@ struct Fixture: Sendable {
             case .nginx:
                 return LoadTarget(
                     port: nginx.port, request: Payloads.request(model: model, key: key, stream: stream), chunks: chunks)
+            case .haproxy, .litellm:
+                return LoadTarget(
+                    port: peers[path]?.port ?? 0, request: Payloads.request(model: "m", key: key, stream: stream),
+                    chunks: chunks)
             case .node:
                 return LoadTarget(
                     port: node.apiPort, request: Payloads.request(model: model, key: key, stream: stream),
@@ -74,7 +83,7 @@ struct Fixture: Sendable {
         }
         return Fixture(
             folder: folder, binary: binary, loadLoop: loadLoop, mockLoop: mockLoop, pacer: pacer, node: node,
-            linked: linked, workers: count, nginx: nginx, targets: targets, streamTargets: streamTargets)
+            linked: linked, workers: count, nginx: nginx, peers: peers, targets: targets, streamTargets: streamTargets)
     }
 
     /// The process whose CPU time a path is charged with: the last one a buyer's request enters.
@@ -82,6 +91,7 @@ struct Fixture: Sendable {
         switch path {
         case .direct: getpid()
         case .nginx: nginx.pid
+        case .haproxy, .litellm: peers[path]?.pid ?? 0
         case .node: node.pid
         case .linked: linked.pid
         }
@@ -90,5 +100,5 @@ struct Fixture: Sendable {
 
 /// The ways a request can take.
 enum Path: String, CaseIterable, Sendable {
-    case direct, nginx, node, linked
+    case direct, nginx, haproxy, litellm, node, linked
 }

@@ -24,6 +24,7 @@ struct Run: AsyncParsableCommand {
             "What counts allocations, copies and calls of the kernel, built from Benchmarks/counters (default: not counted)."
     )
     var counters: String?
+    @Option(help: "LiteLLM's executable, for P1 (default: the one in the path, if there is one).") var litellm: String?
     @Option(help: "Write figures and raw samples to this file.") var json: String?
 
     func validate() throws {
@@ -55,7 +56,10 @@ struct Run: AsyncParsableCommand {
         }
         Endings.raiseFileLimit()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
-        let fixture = try await Fixture.make(binary: aisbf, folder: folder, group: group)
+        let hasPeers = chosen.contains("P1")
+        let fixture = try await Fixture.make(binary: aisbf, folder: folder, group: group) { folder, backend in
+            hasPeers ? try await Peer.started(folder: folder, backend: backend, litellm: litellm) : [:]
+        }
         var phases = Phases(fixture: fixture, seconds: seconds, runs: runs)
         let load = ProcessFigures.loadAverage()
         try await measure(&phases, fixture: fixture)
@@ -88,7 +92,7 @@ struct Run: AsyncParsableCommand {
         if wanted.contains("P10") { try await Bulk.measure(&phases, fixture: fixture) }
         var busy: [Path] = []
         var quiet: [Path] = []
-        if wanted.contains("P1") { busy += [.node, .nginx] }
+        if wanted.contains("P1") { busy += [.node, .nginx] + fixture.peers.keys.sorted { $0.rawValue < $1.rawValue } }
         if wanted.contains("P2") { quiet += [.node, .direct] }
         if wanted.contains("P6") {
             busy += busy.contains(.node) ? [.linked] : [.node, .linked]

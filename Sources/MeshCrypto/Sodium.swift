@@ -64,6 +64,13 @@ package struct Sodium: RecordCryptography {
         left.count == right.count && sodium_memcmp(left, right, left.count) == 0
     }
 
+    package func equal(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Bool {
+        guard left.count == right.count, let one = left.baseAddress, let other = right.baseAddress else {
+            return left.isEmpty && right.isEmpty
+        }
+        return sodium_memcmp(one, other, left.count) == 0
+    }
+
     /// Argon2id over `passphrase` (libsodium's interactive limits: 64 MiB, about 0.1 s). Never on an event loop.
     package func argon2id(_ passphrase: [UInt8], salt: [UInt8], count: Int) -> [UInt8]? {
         guard salt.count == 16 else { return nil }

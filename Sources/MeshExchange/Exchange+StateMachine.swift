@@ -191,7 +191,7 @@ package struct ExchangeStateMachine: Sendable {
             if case .refusal(_, let seconds) = verdict.failure { kept.answer.setRetryAfter(seconds) }
             state = .answering
             var actions: [Action] = []
-            for part in kept.answer.parts { pass(part, isWritable: true, now: now, into: &actions) }
+            for part in kept.answer.takeParts() { pass(part, isWritable: true, now: now, into: &actions) }
             return actions + finish(.complete(kept.totals))
         }
     }
@@ -269,7 +269,7 @@ package struct ExchangeStateMachine: Sendable {
         }
         state = .answering
         attempts.contentArrived(now: now)
-        let parts = uncommitted.parts
+        let parts = uncommitted.takeParts()
         uncommitted = UncommittedAnswer()
         kept = nil
         var actions: [Action] = []

@@ -133,10 +133,11 @@ struct UncommittedAnswer: Sendable {
 
     /// What was held, to be passed on as it came: in pieces a large event would not be known for one, and its reader be
     /// taken for too slow.
-    var parts: [AnswerPart] {
+    mutating func takeParts() -> [AnswerPart] {
         guard let head else { return [] }
-        var parts: [AnswerPart] = [.head(head)]
-        var body = body
+        var parts: [AnswerPart] = []
+        parts.reserveCapacity(2)
+        parts.append(.head(head))
         while let piece = body.take(.max) { parts.append(.bytes(piece)) }
         return parts
     }

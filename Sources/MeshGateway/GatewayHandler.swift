@@ -52,6 +52,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
     private var isFlushScheduled = false
     /// Seeded once a connection: the system's generator costs a call of the kernel for every request.
     private var dice = SeededGenerator(seed: .random(in: 0 ... .max))
+    private let memory = CallerMemory()
     private var version = HTTPVersion.http1_1
     private var timer: Scheduled<Void>?
     /// What the other side has not taken of a stream, whose channel cannot be asked.
@@ -114,12 +115,14 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         switch part {
         case .head(var head):
             guard machine.headArrived(.init(head), now: now) == .judge else { return }
-            head.uri = RequestTarget.originForm(head.uri)
+            // To set it copies the head.
+            let target = RequestTarget.originForm(head.uri)
+            if target != head.uri { head.uri = target }
             version = head.version
             trace = RequestTrace(head, at: now)
             readingOrigin = shared.crossOrigin.reader(of: head)
             let judgement = RequestJudgement.of(
-                head, upgradeRefusal: upgradeRefusal, from: carrier.place, shared)
+                head, upgradeRefusal: upgradeRefusal, from: carrier.place, memory, shared)
             upgradeRefusal = nil
             arriving = Arriving(head: head, hot: judgement.hot, refusal: judgement.refusal)
             perform(machine.judged(judgement.verdict))

@@ -23,7 +23,8 @@ struct RequestJudgement {
 
     /// - Parameter upgradeRefusal: why the request did not become a WebSocket.
     static func of(
-        _ head: HTTPRequestHead, upgradeRefusal: MeshError?, from place: ConnectionPlace, _ shared: GatewayContext
+        _ head: HTTPRequestHead, upgradeRefusal: MeshError?, from place: ConnectionPlace, _ memory: CallerMemory,
+        _ shared: GatewayContext
     ) -> RequestJudgement {
         if let upgradeRefusal { return RequestJudgement(upgradeRefusal, limit: Limits.coldBodyBytes) }
         if let error = RequestBounds.problem(head) {
@@ -39,7 +40,7 @@ struct RequestJudgement {
         guard let route else { return RequestJudgement(nil, limit: limit, declared: declared, mayStream: false) }
         return
             switch shared.inferenceCaller(
-                head.headers, scope: route.username, route: route.text, from: place)
+                head.headers, scope: route.username, route: route.text, from: place, memory)
         {
         case .success(let caller):
             RequestJudgement(

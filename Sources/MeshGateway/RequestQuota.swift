@@ -41,6 +41,7 @@ extension GatewayContext {
 
     /// Whether `caller` may come at all, from there and to there: known before the body is.
     func forbids(_ caller: Caller, _ route: String?, from place: ConnectionPlace) -> MeshError? {
+        guard !quotas.isUnused else { return nil }
         let refusal = quotas.forbids(
             subjects(caller), QuotaRequest(address: place.remote.flatMap { .init($0) }, route: route))
         return refusal?.told(at: SystemClock.wall)
@@ -58,6 +59,7 @@ extension GatewayContext {
     func admit(
         _ request: WorkRequest, _ destination: inout Destination, _ hot: HotRequest, from place: ConnectionPlace
     ) throws(QuotaRefused) -> Admission? {
+        guard !quotas.isUnused else { return nil }
         let subjects = subjects(hot.caller) + self.subjects(destination, hot.caller.username)
         guard let needs = quotas.needs(subjects) else { return nil }
         let estimate = estimate(request, &destination, for: principal(hot.caller), needs, subjects)

@@ -4,6 +4,7 @@ import MeshWire
 final class ScriptedWorker: Sendable {
     struct Frame {
         var opcode: UInt8
+        var isFinal = true
         var payload: [UInt8]
 
         var text: String { String(decoding: payload, as: UTF8.self) }
@@ -121,15 +122,29 @@ final class ScriptedWorker: Sendable {
 
     // MARK: Hearing
 
-    /// The next frame that is no ping or pong.
+    /// The next message, whole, or a close.
     func next(_ what: String = "a frame", within seconds: Int = 10) async throws -> Frame {
+        var message: Frame?
         while true {
-            let frame = try await eventually("\(what) at the worker", within: seconds) { () -> Frame? in
-                guard let (frame, length) = Self.decode(connection.pending) else { return nil }
-                connection.drop(length)
-                return frame
+            let frame = try await fragment(what, within: seconds)
+            if frame.opcode == 8 { return frame }
+            guard frame.opcode < 8 else { continue }
+            var whole = message ?? Frame(opcode: frame.opcode, payload: [])
+            guard (frame.opcode == 0) == (message != nil) else {
+                throw NotSeen(description: "\(what), instead of opcode \(frame.opcode) in a message")
             }
-            if frame.opcode < 9 { return frame }
+            whole.payload += frame.payload
+            if frame.isFinal { return whole }
+            message = whole
+        }
+    }
+
+    /// The next frame, whatever it is: a fragment of a message, a ping.
+    func fragment(_ what: String = "a frame", within seconds: Int = 10) async throws -> Frame {
+        try await eventually("\(what) at the worker", within: seconds) { () -> Frame? in
+            guard let (frame, length) = Self.decode(connection.pending) else { return nil }
+            connection.drop(length)
+            return frame
         }
     }
 
@@ -166,7 +181,8 @@ final class ScriptedWorker: Sendable {
             start += size
         }
         guard bytes.count >= start + length else { return nil }
-        return (Frame(opcode: bytes[0] & 0x0F, payload: Array(bytes[start..<(start + length)])), start + length)
+        let payload = Array(bytes[start..<(start + length)])
+        return (Frame(opcode: bytes[0] & 0x0F, isFinal: bytes[0] & 0x80 != 0, payload: payload), start + length)
     }
 }
 

@@ -24,6 +24,7 @@ package struct UsageReading: Hashable, Sendable {
     }
 
     package mutating func read(_ fields: [JSONField], in bytes: UnsafeRawBufferPointer) {
+        guard Self.mayTell(fields, in: bytes) else { return }
         func number(_ name: StaticString, of fields: [JSONField]) -> Int64? {
             guard let slice = fields.value(name, in: bytes), slice.kind == .number else { return nil }
             return Self.number(slice, in: bytes)
@@ -70,6 +71,18 @@ package struct UsageReading: Hashable, Sendable {
             !bytes[position..<slice.range.upperBound].contains(where: { $0 | 0x20 == 0x65 })
         else { return nil }
         return value
+    }
+
+    /// Whether any name could be one of those that are looked for: most objects that are asked have none.
+    private static func mayTell(_ fields: [JSONField], in bytes: UnsafeRawBufferPointer) -> Bool {
+        fields.contains { field in
+            let name = field.name
+            guard !name.hasEscapes else { return true }
+            switch (name.range.count - 2, bytes[name.range.upperBound - 2]) {
+            case (9, UInt8(ascii: "s")), (12..., UInt8(ascii: "s")), (17, UInt8(ascii: "d")): return true
+            default: return false
+            }
+        }
     }
 
     /// Reads the `metrics` and the `usage` of an object.

@@ -20,6 +20,8 @@ package final class Authenticator: Sendable {
     }
 
     private let state = Mutex(State())
+    /// Another number whenever somebody may be good for something else than before.
+    private let changes = Atomic<UInt64>(0)
     private let hashKey = Sodium.shared.randomBytes(32)
 
     package init() {}
@@ -31,11 +33,15 @@ package final class Authenticator: Sendable {
             state.disabledUsers = Set(users.filter(\.disabled).map(\.username))
             state.known = [:]
         }
+        changes.add(1, ordering: .releasing)
     }
+
+    /// What was found of a key holds as long as this number is the same, and the key has not expired.
+    package var edition: UInt64 { changes.load(ordering: .acquiring) }
 
     /// What a presented secret is good for.
     package enum Standing: Sendable {
-        case good(Caller)
+        case good(Caller, until: Timestamp?)
         /// The key is good and its user is disabled. Only the holder of the key learns it.
         case disabled
         /// Every kind of key that is not good, without a hint which.
@@ -59,9 +65,9 @@ package final class Authenticator: Sendable {
                 if state.known.count >= Limits.authenticationCacheEntries { state.known = [:] }
                 state.known[digest] = publicKey
             }
-            return .good(
-                Caller(
-                    keyID: account.keyID, username: account.username, owner: account.ownerKey, scopes: account.scopes))
+            let caller = Caller(
+                keyID: account.keyID, username: account.username, owner: account.ownerKey, scopes: account.scopes)
+            return .good(caller, until: account.expiresAt)
         }
     }
 }

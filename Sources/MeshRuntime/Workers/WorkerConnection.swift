@@ -31,6 +31,8 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
     private var waiting: [UInt64: Waiting] = [:]
     /// Where it stands at the ticker of its event loop.
     private var tickerPlace: Int?
+    /// What is too large to be written at once, and what follows it.
+    private var outbox = FrameOutbox()
     private var isFlushDue = false
     private var isFlushScheduled = false
     private var isRegistered = false
@@ -87,6 +89,12 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
         context.fireChannelReadComplete()
     }
 
+    package func channelWritabilityChanged(context: ChannelHandlerContext) {
+        pump()
+        flush()
+        context.fireChannelWritabilityChanged()
+    }
+
     package func channelInactive(context: ChannelHandlerContext) {
         ended(.lost)
         context.fireChannelInactive()
@@ -124,7 +132,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
         let document = request.content.document(model: model)
         let size = head.count + document.readableBytes + 1
         // Below its mark there is little; to ask for how much costs more than the rest of this.
-        let unsent = context.channel.isWritable ? 0 : unsentBytes
+        let unsent = context.channel.isWritable && outbox.isEmpty ? 0 : unsentBytes
         if let error = requests.refusal(unsent: unsent, frame: (size, frameBytes)) {
             return refuse(attempt, receiver, error)
         }
@@ -139,12 +147,22 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
             upload: request.upload.map {
                 WorkerUpload($0, number: number, connection: self, eventLoop: context.eventLoop)
             })
+        write(head, document, size, context)
+        flushSoon()
+    }
+
+    /// The frame of a request: joined where it is short, else in the pieces that it came in.
+    private func write(_ head: [UInt8], _ document: RenderedContent, _ size: Int, _ context: ChannelHandlerContext) {
+        guard outbox.passes(size) else {
+            let (head, end) = (ByteBuffer(bytes: head), ByteBuffer(integer: UInt8(ascii: "}")))
+            outbox.add(.text, [head] + document.pieces + [end])
+            return pump()
+        }
         var data = context.channel.allocator.buffer(capacity: size)
         data.writeBytes(head)
         document.write(into: &data)
         data.writeInteger(UInt8(ascii: "}"))
         write(.text, data)
-        flushSoon()
     }
 
     /// Whoever asked does not want the answer any more: the worker is told, and whatever still comes is dropped.
@@ -262,8 +280,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
         let sent = context.eventLoop.makePromise(of: Void.self)
         let count = bytes.readableBytes
         sent.futureResult.whenSuccess { upload.sent(count) }
-        context.write(wrapOutboundOut(WebSocketFrame(fin: true, opcode: .binary, data: data)), promise: sent)
-        isFlushDue = true
+        write(.binary, data, sent)
         flushSoon()
     }
 
@@ -325,7 +342,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
     }
 
     /// Bytes that were written to the socket's queue and not taken by the worker yet.
-    private var unsentBytes: Int { context?.channel.unsentSocketBytes ?? 0 }
+    private var unsentBytes: Int { (context?.channel.unsentSocketBytes ?? 0) + outbox.bytes }
 
     func close(_ reason: CloseReason) { machine.close(reason).forEach(perform) }
 
@@ -334,6 +351,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
     private func closeNow(_ reason: CloseReason) {
         guard let context, !isClosing else { return }
         isClosing = true
+        outbox.drop()
         var data = context.channel.allocator.buffer(capacity: 2 + reason.rawValue.utf8.count)
         data.write(webSocketErrorCode: WebSocketErrorCode(codeNumber: Int(reason.code)))
         data.writeString(reason.rawValue)
@@ -352,6 +370,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
     private func ended(_ cause: SessionEnd.Cause) {
         if let context, let place = tickerPlace { sessions.tickers.ticker(of: context.eventLoop).remove(place) }
         tickerPlace = nil
+        outbox.drop()
         _ = machine.close(.silent)
         for lost in requests.lost(now: SystemClock.instant) { perform(lost.outcome, of: lost.number) }
         if let session {
@@ -367,9 +386,26 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
         write(.text, context.channel.allocator.buffer(bytes: bytes))
     }
 
-    private func write(_ opcode: WebSocketOpcode, _ data: ByteBuffer) {
-        guard let context else { return }
-        context.write(wrapOutboundOut(WebSocketFrame(fin: true, opcode: opcode, data: data)), promise: nil)
+    /// Messages keep their order. Pings, pongs and the close go between the fragments of one.
+    private func write(_ opcode: WebSocketOpcode, _ data: ByteBuffer, _ sent: EventLoopPromise<Void>? = nil) {
+        let isMessage = opcode == .text || opcode == .binary
+        // Behind a close there is none.
+        if isClosing, opcode != .connectionClose { return sent?.fail(ChannelError.ioOnClosedChannel) ?? () }
+        guard isMessage, !outbox.passes(data.readableBytes) else {
+            return put(WebSocketFrame(fin: true, opcode: opcode, data: data), sent)
+        }
+        outbox.add(opcode, [data], sent)
+        pump()
+    }
+
+    /// As much of what waits as the socket takes now.
+    private func pump() {
+        while let context, context.channel.isWritable, let (frame, sent) = outbox.next() { put(frame, sent) }
+    }
+
+    private func put(_ frame: WebSocketFrame, _ sent: EventLoopPromise<Void>?) {
+        guard let context else { return sent?.fail(ChannelError.ioOnClosedChannel) ?? () }
+        context.write(wrapOutboundOut(frame), promise: sent)
         isFlushDue = true
     }
 

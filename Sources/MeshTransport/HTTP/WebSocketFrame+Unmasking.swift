@@ -6,19 +6,24 @@ extension WebSocketFrame {
     /// here.
     package var plainData: ByteBuffer {
         guard let key = maskKey else { return data }
-        var plain = data
-        let pattern = Array(key) + Array(key)
-        plain.withUnsafeMutableReadableBytes { bytes in
-            let word = pattern.withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) }
-            var place = 0
-            while place + 8 <= bytes.count {
-                let masked = bytes.loadUnaligned(fromByteOffset: place, as: UInt64.self)
-                bytes.storeBytes(of: masked ^ word, toByteOffset: place, as: UInt64.self)
-                place += 8
-            }
-            while place < bytes.count {
-                bytes[place] ^= pattern[place & 7]
-                place += 1
+        var word: UInt64 = 0
+        for place in 0..<8 { word |= UInt64(key[place & 3]) << UInt64(8 * place) }
+        let count = data.readableBytes
+        // What came is part of a buffer that others hold: to change it would copy all of it first.
+        var plain = ByteBufferAllocator().buffer(capacity: count)
+        data.withUnsafeReadableBytes { masked in
+            plain.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { bytes in
+                var place = 0
+                while place + 8 <= count {
+                    let eight = UInt64(littleEndian: masked.loadUnaligned(fromByteOffset: place, as: UInt64.self))
+                    bytes.storeBytes(of: (eight ^ word).littleEndian, toByteOffset: place, as: UInt64.self)
+                    place += 8
+                }
+                while place < count {
+                    bytes[place] = masked[place] ^ UInt8(truncatingIfNeeded: word >> UInt64(8 * (place & 7)))
+                    place += 1
+                }
+                return count
             }
         }
         return plain

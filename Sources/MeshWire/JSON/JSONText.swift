@@ -19,6 +19,23 @@ package enum JSONText {
     ) -> Int {
         var written = 0
         var position = range.lowerBound
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        // Eight bytes at a time as long as there is room for eight, whatever follows what counts of them: in a document
+        // inside a string every few bytes are an escape.
+        while range.upperBound - position >= 8, output.count - written >= 8 {
+            let word = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: position, as: UInt64.self))
+            output.storeBytes(of: word.littleEndian, toByteOffset: written, as: UInt64.self)
+            let other = word ^ (ones &* 0x5C)
+            let marks = (other &- ones) & ~other & (ones &* 0x80)
+            let run = marks == 0 ? 8 : marks.trailingZeroBitCount / 8
+            position += run
+            written += run
+            guard marks != 0 else { continue }
+            guard position + 1 < range.upperBound else { return written }
+            let (scalar, length) = escape(bytes, at: position, end: range.upperBound)
+            position += length
+            if let scalar { written += put(scalar, into: output, at: written) }
+        }
         while position < range.upperBound {
             let run = bytes.firstIndex(
                 of: UInt8(ascii: "\\"), or: UInt8(ascii: "\\"), from: position, to: range.upperBound)
@@ -37,6 +54,7 @@ package enum JSONText {
     }
 
     /// What the escape at `position` means, nil for one that no scanner accepts, and how many bytes it takes.
+    @inline(__always)
     private static func escape(
         _ bytes: UnsafeRawBufferPointer, at position: Int, end: Int
     ) -> (scalar: UInt32?, length: Int) {
@@ -59,6 +77,7 @@ package enum JSONText {
     }
 
     /// Puts a character there as UTF-8.
+    @inline(__always)
     private static func put(_ scalar: UInt32, into output: UnsafeMutableRawBufferPointer, at place: Int) -> Int {
         if scalar < 0x80 {
             output[place] = UInt8(truncatingIfNeeded: scalar)

@@ -1,0 +1,75 @@
+import Glibc
+
+/// Another program that does part of what a node does, in front of the same mock backend.
+struct Peer: Sendable {
+    var port: Int
+    /// The process that does the work.
+    var pid: Int32
+
+    /// Those that are on this machine, beside nginx.
+    /// - Parameter litellm: LiteLLM's executable; nil: the one in the path, if there is one.
+    static func started(folder: String, backend: Int, litellm: String?) async throws -> [Path: Peer] {
+        var peers: [Path: Peer] = [:]
+        if let haproxy = executable("haproxy") {
+            peers[.haproxy] = try await Self.haproxy(haproxy, folder: folder, backend: backend)
+        }
+        if let litellm = litellm ?? executable("litellm") {
+            peers[.litellm] = try await Self.litellm(litellm, folder: folder, backend: backend)
+        }
+        return peers
+    }
+
+    private static func executable(_ name: String) -> String? {
+        let folders = (getenv("PATH").map { String(cString: $0) } ?? "").split(separator: ":") + ["/usr/sbin"]
+        return folders.map { "\($0)/\(name)" }.first { access($0, X_OK) == 0 }
+    }
+
+    /// One thread, as nginx has one process.
+    private static func haproxy(_ executable: String, folder: String, backend: Int) async throws -> Peer {
+        let port = try Loopback.freePort()
+        let text = """
+            global
+                maxconn 4096
+                nbthread 1
+            defaults
+                mode http
+                timeout connect 5s
+                timeout client 120s
+                timeout server 120s
+                http-reuse always
+            listen mock
+                bind 127.0.0.1:\(port)
+                server mock 127.0.0.1:\(backend) pool-max-conn 64
+
+            """
+        try ProcessFigures.write(Array(text.utf8), to: folder + "/haproxy.cfg")
+        let pid = try Children.shared.start(
+            [executable, "-db", "-f", folder + "/haproxy.cfg"], output: folder + "/haproxy.log")
+        _ = try await waiting(for: "haproxy to answer (\(folder)/haproxy.log.err)") { Loopback.get("/", port: port) }
+        return Peer(port: port, pid: pid)
+    }
+
+    /// Its proxy server with one worker process, without a database or keys.
+    private static func litellm(_ executable: String, folder: String, backend: Int) async throws -> Peer {
+        let port = try Loopback.freePort()
+        let text = """
+            model_list:
+              - model_name: m
+                litellm_params:
+                  model: openai/m
+                  api_base: http://127.0.0.1:\(backend)/v1
+                  api_key: none
+
+            """
+        try ProcessFigures.write(Array(text.utf8), to: folder + "/litellm.yaml")
+        let pid = try Children.shared.start(
+            [
+                executable, "--config", folder + "/litellm.yaml", "--host", "127.0.0.1", "--port", String(port),
+                "--num_workers", "1", "--telemetry", "False",
+            ], output: folder + "/litellm.log", environment: ["LITELLM_LOG": "ERROR", "DISABLE_ADMIN_UI": "True"])
+        _ = try await waiting(for: "LiteLLM to answer (\(folder)/litellm.log)", seconds: 90, every: 250) {
+            Loopback.get("/health/liveliness", port: port)
+        }
+        return Peer(port: port, pid: pid)
+    }
+}

@@ -1,0 +1,59 @@
+import MeshModel
+import NIOCore
+import NIOWebSocket
+
+/// Messages on their way to a worker that are too large to go out at once, and whatever is said behind them. A large one
+/// leaves in fragments (RFC 6455, section 5.4), and the next one only when the socket takes it: so pings, pongs and a
+/// close, which may stand between fragments, do not wait for all of it.
+struct FrameOutbox {
+    private struct Message {
+        let opcode: WebSocketOpcode
+        /// What of it has not left, in order.
+        var pieces: [ByteBuffer]
+        var next = 0
+        var isBegun = false
+        let sent: EventLoopPromise<Void>?
+
+        mutating func takeFragment() -> ByteBuffer {
+            guard next < pieces.count else { return ByteBuffer() }
+            let count = min(pieces[next].readableBytes, Limits.workerFragmentBytes)
+            let fragment = pieces[next].readSlice(length: count) ?? ByteBuffer()
+            if pieces[next].readableBytes == 0 { next += 1 }
+            return fragment
+        }
+    }
+
+    private var messages = CircularBuffer<Message>()
+    /// Bytes that wait here.
+    private(set) var bytes = 0
+
+    var isEmpty: Bool { messages.isEmpty }
+
+    /// Whether a message of so many bytes need not wait here.
+    func passes(_ count: Int) -> Bool { messages.isEmpty && count <= Limits.workerFragmentBytes }
+
+    mutating func add(_ opcode: WebSocketOpcode, _ pieces: [ByteBuffer], _ sent: EventLoopPromise<Void>? = nil) {
+        messages.append(Message(opcode: opcode, pieces: pieces, sent: sent))
+        bytes += pieces.reduce(0) { $0 + $1.readableBytes }
+    }
+
+    /// The next frame, and who is told when it has left; nil when nothing waits.
+    mutating func next() -> (frame: WebSocketFrame, sent: EventLoopPromise<Void>?)? {
+        guard !messages.isEmpty else { return nil }
+        let index = messages.startIndex
+        let data = messages[index].takeFragment()
+        let message = messages[index]
+        let isLast = message.next == message.pieces.count
+        let frame = WebSocketFrame(fin: isLast, opcode: message.isBegun ? .continuation : message.opcode, data: data)
+        bytes -= data.readableBytes
+        messages[index].isBegun = true
+        if isLast { messages.removeFirst() }
+        return (frame, isLast ? message.sent : nil)
+    }
+
+    /// Nothing of it leaves any more.
+    mutating func drop() {
+        for message in messages { message.sent?.fail(ChannelError.ioOnClosedChannel) }
+        self = FrameOutbox()
+    }
+}
