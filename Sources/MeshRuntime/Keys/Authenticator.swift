@@ -8,6 +8,8 @@ package struct Caller: Hashable, Sendable {
     package var username: String
     package var owner: PublicKey
     package var scopes: [APIKeyScope]
+    /// What a request is for that names no model.
+    package var defaultModel: String?
 }
 
 /// Answers "whose key is this?" from memory. Only public keys are held; the secret a buyer presents is turned into
@@ -61,7 +63,8 @@ package final class Authenticator: Sendable {
             }
             return .good(
                 Caller(
-                    keyID: account.keyID, username: account.username, owner: account.ownerKey, scopes: account.scopes))
+                    keyID: account.keyID, username: account.username, owner: account.ownerKey, scopes: account.scopes,
+                    defaultModel: account.defaultModel))
         }
     }
 }
