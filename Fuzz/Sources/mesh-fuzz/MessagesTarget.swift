@@ -19,21 +19,8 @@ enum MessagesTarget {
         }
         var reader = InputReader(input)
         let seed = reader.byte()
-        let whole = translated([Array(reader.rest)])
-        expect(translated(InputReader.reads(reader.rest, seed: seed)) == whole, "another split gives other events")
-        expect(translated(reader.rest.map { [$0] }) == whole, "byte by byte gives other events")
-        if let whole { check(whole) }
-    }
-
-    /// Nil where it cannot be translated: the words may come after other bytes then.
-    private static func translated(_ reads: [[UInt8]]) -> [UInt8]? {
-        var stream = MessagesStream(context)
-        var output: [UInt8] = []
-        for read in reads {
-            guard let bytes = try? stream.append(read) else { return nil }
-            output += bytes
-        }
-        return output + stream.finish(AnswerTotals(), outputTokens: 1)
+        if let whole = Splits.translated(reader.rest, seed, { MessagesStream(context) }) { check(whole) }
+        check(Splits.passed(reader.rest, seed) { MessagesLetter() })
     }
 
     private static func check(_ bytes: [UInt8]) {
