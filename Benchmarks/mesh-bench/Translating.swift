@@ -16,7 +16,7 @@ struct Translate: ParsableCommand {
     }
 }
 
-/// Requests of about 5 KB, and streams of one text of 200 pieces.
+/// Requests of about 4 KB, and streams of one text of 200 pieces.
 enum TranslationCost {
     private static let pieces = 200
 

@@ -20,7 +20,9 @@ enum MessagesTarget {
         var reader = InputReader(input)
         let seed = reader.byte()
         if let whole = Splits.translated(reader.rest, seed, { MessagesStream(context) }) { check(whole) }
-        check(Splits.passed(reader.rest, seed) { MessagesLetter() })
+        let passed = String(decoding: Splits.passed(reader.rest, seed) { MessagesLetter() }, as: UTF8.self)
+        let end = passed.split(separator: "\n\n").last { !$0.hasPrefix(":") } ?? ""
+        expect(end.contains("message_stop") || end.contains("error"), "a stream that passes without an end")
     }
 
     private static func check(_ bytes: [UInt8]) {

@@ -27,7 +27,8 @@ enum ResponsesTarget {
         var reader = InputReader(input)
         let seed = reader.byte()
         if let whole = Splits.translated(reader.rest, seed, { ResponsesStream(context) }) { check(whole) }
-        _ = Splits.passed(reader.rest, seed) { ResponsesLetter(requestID: "req_1") }
+        let passed = Splits.passed(reader.rest, seed) { ResponsesLetter(requestID: "req_1") }
+        expect(!passed.isEmpty, "a stream that passes without an end")
     }
 
     /// What is cut out of a request that passes leaves JSON.

@@ -40,23 +40,21 @@ enum Splits {
         return whole ?? []
     }
 
-    /// What a worker's stream comes to as the node has it.
+    /// The events of a stream, each whole, given to whoever puts them in order.
     static func delivered(
         _ reads: [[UInt8]], _ pass: ([UInt8]) -> (events: [UInt8], failure: MeshError?)
     ) -> (output: [UInt8], failure: MeshError?) {
-        var events = AnswerEvents()
-        var usage = UsageReading()
+        var reframer = EventStreamReframer()
         var output: [UInt8] = []
         for number in 0...reads.count {
-            let isLast = number == reads.count
-            let delivery =
-                isLast ? events.finish(usage: &usage) : events.append([.bytes(reads[number])], usage: &usage)
-            if !delivery.body.isEmpty {
-                let (passed, failure) = pass(events.release() + delivery.body)
+            let events =
+                number == reads.count
+                ? reframer.finish().map { [$0.event] } ?? [] : (try? reframer.append(reads[number])) ?? []
+            for event in events {
+                let (passed, failure) = pass(event + [0x0A, 0x0A])
                 output += passed
                 if let failure { return (output, failure) }
             }
-            if let failure = delivery.failure { return (output, failure) }
         }
         return (output, nil)
     }
