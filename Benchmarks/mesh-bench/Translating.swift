@@ -49,6 +49,13 @@ enum TranslationCost {
                         ResponsesContext(model: "m", requestID: "req_1", terms: terms, promptTokens: 9, createdAt: 0))
                 }, "an event"
             ),
+            ("event of a chat as it passes", letter(times, ChatLetter(hasTools: false)), "an event"),
+            ("event of a chat with tools as it passes", letter(times, ChatLetter(hasTools: true)), "an event"),
+            ("event of Messages as it passes", passed(times, MessagesLetter(), messagesStream), "an event"),
+            (
+                "event of Responses as it passes", passed(times, ResponsesLetter(requestID: "req_1"), responsesStream),
+                "an event"
+            ),
         ]
         return rows.map { name, nanoseconds, unit in
             let tenths = Int(nanoseconds / 100)
@@ -66,12 +73,66 @@ enum TranslationCost {
         return best
     }
 
-    private static func event(_ times: Int, _ begin: () -> any TranslatedStream) throws -> Double {
-        let chunks = (0..<pieces).map { number in
-            Array(
-                #"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1764400000,"model":"m","choices":[{"index":0,"delta":{"content":" word\#(number)"},"finish_reason":null}]}"#
-                    .utf8) + [10, 10]
+    private static let chunks = (0..<pieces).map { number in
+        Array(
+            #"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1764400000,"model":"m","choices":[{"index":0,"delta":{"content":" word\#(number)"},"finish_reason":null}]}"#
+                .utf8) + [10, 10]
+    }
+
+    /// Of a stream that lacks nothing.
+    private static func letter(_ times: Int, _ begun: ChatLetter) -> Double {
+        let first = Array(
+            #"data: {"id":"chatcmpl-1","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#.utf8)
+        let whole = best(of: max(times / 50, 1)) {
+            var letter = begun
+            for chunk in [first + [10, 10]] + chunks { _ = chunk.withUnsafeBytes { letter.mended($0) } }
         }
+        return whole / Double(pieces)
+    }
+
+    private static func passed(_ times: Int, _ begun: some PassedStream, _ events: [[UInt8]]) -> Double {
+        let whole = best(of: max(times / 50, 1)) {
+            var stream = begun
+            for event in events { _ = event.withUnsafeBytes { stream.mended($0) } }
+        }
+        return whole / Double(pieces)
+    }
+
+    private static func events(_ documents: [(name: String, members: String)]) -> [[UInt8]] {
+        documents.map { name, members in
+            Array("event: \(name)\ndata: {\"type\":\"\(name)\",\(members)}\n\n".utf8)
+        }
+    }
+
+    private static let messagesStream = events(
+        [
+            ("message_start", #""message":{"id":"msg_1","usage":{"input_tokens":9,"output_tokens":0}}"#),
+            ("content_block_start", #""index":0,"content_block":{"type":"text","text":""}"#),
+        ]
+            + (0..<pieces).map {
+                ("content_block_delta", #""index":0,"delta":{"type":"text_delta","text":" word\#($0)"}"#)
+            })
+
+    private static let responsesStream = events(
+        [
+            ("response.created", #""sequence_number":0,"response":{"id":"resp_1","status":"in_progress"}"#),
+            (
+                "response.output_item.added",
+                #""sequence_number":1,"output_index":0,"item":{"id":"msg_1","type":"message","content":[]}"#
+            ),
+            (
+                "response.content_part.added",
+                #""sequence_number":2,"item_id":"msg_1","output_index":0,"content_index":0,"part":{"type":"output_text"}"#
+            ),
+        ]
+            + (0..<pieces).map {
+                (
+                    "response.output_text.delta",
+                    #""sequence_number":\#($0 + 3),"item_id":"msg_1","output_index":0,"content_index":0,"delta":" word\#($0)""#
+                )
+            })
+
+    private static func event(_ times: Int, _ begin: () -> any TranslatedStream) throws -> Double {
         let whole = try best(of: max(times / 50, 1)) {
             var stream = begin()
             for chunk in chunks { _ = try stream.append(chunk) }

@@ -41,8 +41,9 @@ package struct BuyerBody: Sendable {
                 throw MeshError(.invalidRequest, "'stream' must be true or false", parameter: "stream")
             }
             let name = JSONText.string(model, in: raw)
-            guard !name.isEmpty, name.utf8.count <= 512 else {
-                throw MeshError(.invalidRequest, "'model' must have 1 to 512 characters", parameter: "model")
+            guard (1...Limits.modelNameBytes).contains(name.utf8.count) else {
+                throw MeshError(
+                    .invalidRequest, "'model' must have 1 to \(Limits.modelNameBytes) characters", parameter: "model")
             }
             return BuyerBody(
                 bytes: bytes, model: name, wantsStream: fields.boolean("stream", in: raw) ?? false,

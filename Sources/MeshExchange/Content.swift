@@ -45,6 +45,17 @@ package struct Content: Sendable {
         }
     }
 
+    /// How many prompts the body lists; 0 where it lists none. A list of numbers is one prompt.
+    package var prompts: Int {
+        guard let body = json else { return 0 }
+        return body.bytes.withUnsafeReadableBytes { raw in
+            guard let list = body.fields.value("prompt", in: raw), list.kind == .array else { return 0 }
+            let elements = try? JSONScanner.elements(of: raw, in: list.range, limit: Limits.translatedCalls)
+            // Text in tokens is longer than a list of prompts, and one.
+            return elements?.count { $0.kind != .number } ?? Limits.translatedCalls
+        }
+    }
+
     /// Whether the body has a member of that name, whatever it is.
     package func has(_ name: StaticString) -> Bool {
         guard let body = json else { return false }

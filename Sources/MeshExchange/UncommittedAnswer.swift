@@ -28,23 +28,32 @@ struct UncommittedAnswer: Sendable {
         case plain
         /// An error of the worker's, which has to be whole before anything can be done with it.
         case error
+        /// Events in the place of a document.
+        case unasked
     }
 
     private var head: AnswerHead?
     private var kind = Kind.plain
     private var body = ByteQueue()
     private var isForeign = false
+    /// Whether there has to be something in it.
+    private var isDocument = false
 
     /// - Parameter isForeign: whether another node says that this is its worker's answer.
     mutating func begin(_ head: AnswerHead, form: AnswerForm, isForeign: Bool) {
         self.head = head
         self.isForeign = isForeign
+        isDocument = form == .document && head.status < 400
         if Attempts.isRefusal(status: head.status) || Attempts.mayBeOverflow(status: head.status)
             || (isForeign && head.status >= 400)
         {
             kind = .error
-        } else if form == .events, head.isEventStream, head.status < 400 {
-            kind = .events(FirstContent())
+        } else if head.isEventStream, head.status < 400 {
+            switch form {
+            case .events: kind = .events(FirstContent())
+            case .document: kind = .unasked
+            case .bytes: break
+            }
         }
     }
 
@@ -55,6 +64,7 @@ struct UncommittedAnswer: Sendable {
         case .plain:
             body.append(bytes)
             return .commit
+        case .unasked: return .failed(AnswerFailure.unreadable())
         case .error:
             body.append(bytes)
             guard body.count > Limits.refusalBytes else { return .hold }
@@ -79,7 +89,8 @@ struct UncommittedAnswer: Sendable {
     mutating func finish(isChat: Bool) -> Ending {
         guard head != nil else { return .failed(Self.headless) }
         switch kind {
-        case .plain: return .commit
+        case .plain: return isDocument && body.count == 0 ? .failed(AnswerFailure.unreadable()) : .commit
+        case .unasked: return .failed(AnswerFailure.unreadable())
         case .events(var content):
             if case .failure(let error) = content.finish() { return .failed(error) }
             body.append(ByteBuffer(bytes: content.release()))

@@ -208,8 +208,18 @@ package struct AdminRoutes: Sendable {
             }
             let created = try await administration.createKey(
                 username: try Self.text(body, "username"), label: String((body["label"]?.text ?? "").prefix(64)),
-                scopes: scopes, lifeSeconds: try Self.integer(body, "expires_in_seconds"))
+                scopes: scopes, lifeSeconds: try Self.integer(body, "expires_in_seconds"),
+                defaultModel: try Self.defaultModel(body))
             return .json(created.account.document(created.secret.text), status: 201)
+        case (1, .PATCH):
+            let body = try request.document()
+            guard body["default_model"] != nil else {
+                throw MeshError(
+                    .invalidRequest, "'default_model' is what can be changed of a key: a model, or null for none",
+                    parameter: "default_model")
+            }
+            let model = try Self.defaultModel(body)
+            return .json(try await administration.setDefaultModel(model, ofKey: path[0]).document)
         case (1, .DELETE):
             try await administration.revokeKey(path[0])
             return .noContent
@@ -219,8 +229,18 @@ package struct AdminRoutes: Sendable {
             return .json(made.account.document(made.secret.text), status: 201)
         case (2, _) where path[1] != "rotate":
             throw MeshError(.notFound, "there is no administration route for this")
-        default: throw Self.wrongMethod(path.isEmpty ? "GET, HEAD, POST" : path.count == 1 ? "DELETE" : "POST")
+        default: throw Self.wrongMethod(path.isEmpty ? "GET, HEAD, POST" : path.count == 1 ? "DELETE, PATCH" : "POST")
         }
+    }
+
+    private static func defaultModel(_ body: JSONValue) throws -> String? {
+        guard let value = body["default_model"], value != .null else { return nil }
+        guard let name = value.text, (1...Limits.modelNameBytes).contains(name.utf8.count) else {
+            throw MeshError(
+                .invalidRequest, "'default_model' has 1 to \(Limits.modelNameBytes) bytes, or is null",
+                parameter: "default_model")
+        }
+        return name
     }
 
     /// `mesh/names/accept` and `mesh/names/forget`.

@@ -9,8 +9,8 @@ enum AnswerDetour {
     case none
     /// An error status, held until all of its words are here.
     case refusal(HeldRefusal)
-    /// A stream whose events are numbered.
-    case numbered(ResponsesNumbers)
+    /// A stream of another API that passes.
+    case passed(any PassedStream)
     /// A chat's stream, to the letter that programs hold it to.
     case letter(ChatLetter)
     /// A chat's stream that becomes one of the buyer's API.
@@ -21,7 +21,7 @@ enum AnswerDetour {
     /// Whether bytes are held or become others.
     var isTaken: Bool {
         switch self {
-        case .none, .numbered, .letter: false
+        case .none, .passed, .letter: false
         case .refusal, .events, .document: true
         }
     }
@@ -58,6 +58,15 @@ struct HeldRefusal {
 }
 
 extension Dialect {
+    /// What looks after a stream that passes; nil where that is another's affair.
+    func passed(_ requestID: String) -> (any PassedStream)? {
+        switch self {
+        case .chat: nil
+        case .messages: MessagesLetter()
+        case .responses: ResponsesLetter(requestID: requestID)
+        }
+    }
+
     /// Whether an answer of a backend with this status may have to be told in other words.
     func mayReword(status: Int) -> Bool {
         switch self {

@@ -121,8 +121,8 @@ final class BuyerAnswer: AnswerWriter {
         hasHead = true
         isEventStream = form == .events && head.isEventStream && head.status < 400
         if isEventStream, translation == nil {
-            if dialect == .responses { detour = .numbered(ResponsesNumbers()) }
-            if meter.isChat { detour = .letter(ChatLetter(hasTools: meter.hasTools, choices: meter.choices)) }
+            if let passed = dialect.passed(requestID) { detour = .passed(passed) }
+            if let form = meter.completion { detour = .letter(ChatLetter(form, choices: meter.choices)) }
         }
         var headers = responseHeaders(head.contentType, source)
         var passed: [AnswerField] = []
@@ -160,10 +160,12 @@ final class BuyerAnswer: AnswerWriter {
     private func take(_ bytes: ByteBuffer) {
         switch detour {
         case .none: deliver(bytes)
-        case .numbered(var numbers):
-            let mended = bytes.withUnsafeReadableBytes { numbers.mended($0) }
-            detour = .numbered(numbers)
-            deliver(mended.map { ByteBuffer(bytes: $0) } ?? bytes)
+        case .passed(var stream):
+            detour = .none
+            let mended = bytes.withUnsafeReadableBytes { stream.mended($0) }
+            detour = .passed(stream)
+            if mended?.isEmpty != true { deliver(mended.map { ByteBuffer(bytes: $0) } ?? bytes) }
+            if let failure = stream.failure { breakOff(failure) }
         case .letter(var letter):
             detour = .none
             let mended = bytes.withUnsafeReadableBytes { letter.mended($0) }
@@ -210,7 +212,7 @@ final class BuyerAnswer: AnswerWriter {
         let ended = detour
         detour = .none
         switch ended {
-        case .none, .numbered, .letter: break
+        case .none, .passed, .letter: break
         case .refusal(let refusal):
             let answer = refusal.answer(in: dialect, requestID: requestID)
             writeHead(answer.head, source)
@@ -266,6 +268,10 @@ final class BuyerAnswer: AnswerWriter {
     func flush() { handler.flushSoon() }
 
     func answerEnded(_ totals: AnswerTotals) {
+        // Whoever ends an answer without having told its end has broken it off.
+        if case .passed(let stream) = detour, let flaw = stream.flaw(), let source = exchange?.source {
+            return answerFailed(flaw, from: source)
+        }
         upload?.discard()
         counted(totals, handler.trace.code, exchange?.source)
         if detour.isTaken, endDetour(totals) {
@@ -279,7 +285,7 @@ final class BuyerAnswer: AnswerWriter {
             if !rest.isEmpty { deliver(ByteBuffer(bytes: rest)) }
         }
         let hasMark = isEventStream && !totals.isInBody && dialect == .chat
-        if hasMark, meter.isChat, let usage = meter.usageEvent(totals) { deliver(ByteBuffer(bytes: usage)) }
+        if hasMark, let usage = meter.usageEvent(totals) { deliver(ByteBuffer(bytes: usage)) }
         tellMetadata(isInBody: totals.isInBody)
         if hasMark { deliver(ByteBuffer(bytes: dialect.end)) }
         once?.ended(totals)
@@ -322,7 +328,9 @@ final class BuyerAnswer: AnswerWriter {
         case .events(var stream):
             detour = .none
             return stream.failure(error)
-        case .numbered(let numbers): return numbers.failure(error, requestID: requestID)
+        case .passed(var stream):
+            detour = .none
+            return stream.failureEvent(error, requestID: requestID)
         case .letter(var letter): return letter.release() + dialect.failureEvent(error, requestID: requestID)
         case .none, .refusal, .document: return dialect.failureEvent(error, requestID: requestID)
         }
@@ -462,9 +470,10 @@ final class BuyerAnswer: AnswerWriter {
             detour = .none
             defer { detour = .events(stream) }
             return stream.keepAlive()
-        case .numbered(var numbers):
-            defer { detour = .numbered(numbers) }
-            return numbers.keepAlive()
+        case .passed(var stream):
+            detour = .none
+            defer { detour = .passed(stream) }
+            return stream.keepAlive()
         case .none, .letter, .refusal, .document: return dialect.keepAlive(after: [])
         }
     }

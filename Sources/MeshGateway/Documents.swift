@@ -183,6 +183,7 @@ extension APIKeyAccount {
             .init("key_id", .string(keyID)), .init("username", .string(username)), .init("label", .string(label)),
             .init("scopes", .strings(scopes.map(\.rawValue))), .init("created_at", .integer(createdAt.seconds)),
             .init("expires_at", .time(expiresAt)), .init("revoked_at", .time(revokedAt)),
+            .init("default_model", .optional(defaultModel)),
         ]
     }
 }

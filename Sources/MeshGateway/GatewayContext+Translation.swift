@@ -11,9 +11,10 @@ extension GatewayContext {
     /// A request of Messages or Responses: to whoever offers that API, byte for byte; where nobody does, as a chat. Which of the
     /// two is known before anybody is asked, and holds for all who are.
     func translatable(
-        _ endpoint: EndpointPath, _ head: HTTPRequestHead, _ bytes: ByteBuffer, _ principal: Principal
+        _ endpoint: EndpointPath, _ head: HTTPRequestHead, _ bytes: ByteBuffer, _ principal: Principal,
+        defaultModel: String? = nil
     ) throws(MeshError) -> BuyerWork {
-        let (bytes, read) = try named(endpoint, head, bytes, principal)
+        let (bytes, read) = try named(endpoint, head, bytes, principal, defaultModel)
         var body = read
         let fields = try fields(of: body)
         if endpoint == .responses {
@@ -26,7 +27,7 @@ extension GatewayContext {
             body.leaveOut(Self.cuts(fields?.cuts ?? [], body, endpoint))
             let call = try ProxyCall(head, endpoint, .json(body))
             let request = WorkRequest(
-                content: call.content, form: body.wantsStream ? .events : .bytes,
+                content: call.content, form: AnswerForm(of: endpoint, streams: body.wantsStream),
                 need: WorkerNeed(model: destination.onlyModel, endpoint: endpoint), deadlines: deadlines)
             var work = BuyerWork(request: request, destination: destination)
             if destination.isMixed {
@@ -41,20 +42,20 @@ extension GatewayContext {
             endpoint, bytes, body, to: destination, mayResume: preferences?.mayResume ?? false, principal)
     }
 
-    /// A body with its model. Some programs of Responses name it in the first request of a conversation only.
+    /// A body with its model. Some programs of Responses name it in the first request of a conversation only; what has none then
+    /// has that of its key.
     private func named(
-        _ endpoint: EndpointPath, _ head: HTTPRequestHead, _ bytes: ByteBuffer, _ principal: Principal
+        _ endpoint: EndpointPath, _ head: HTTPRequestHead, _ bytes: ByteBuffer, _ principal: Principal,
+        _ defaultModel: String?
     ) throws(MeshError) -> (ByteBuffer, BuyerBody) {
         let body = try BuyerBody.read(bytes, needsModel: endpoint != .responses)
-        guard endpoint == .responses, let talk = PoolRequest.conversation(head.headers, body, of: principal) else {
-            guard body.model.isEmpty else { return (bytes, body) }
-            throw LastModels.unnamed
-        }
+        guard endpoint == .responses else { return (bytes, body) }
+        let talk = PoolRequest.conversation(head.headers, body, of: principal)
         guard body.model.isEmpty else {
-            lastModels.note(body.model, of: talk)
+            if let talk { lastModels.note(body.model, of: talk) }
             return (bytes, body)
         }
-        guard let model = lastModels.model(of: talk) else { throw LastModels.unnamed }
+        guard let model = talk.flatMap(lastModels.model) ?? defaultModel else { throw LastModels.unnamed }
         let named = body.naming(model)
         return (named, try BuyerBody.read(named))
     }
@@ -69,7 +70,7 @@ extension GatewayContext {
             takesEffort: takesEffort(destination, principal))
         let chat = try BuyerBody.read(ByteBuffer(bytes: translated.document))
         let request = WorkRequest(
-            content: .chat(chat), form: body.wantsStream ? .events : .document,
+            content: .chat(chat), form: AnswerForm(of: nil, streams: body.wantsStream),
             need: WorkerNeed(model: destination.onlyModel), mayResume: mayResume, deadlines: deadlines)
         let tokens = destination.facts?.tokens ?? request.content.facts.tokens
         return BuyerWork(

@@ -11,11 +11,13 @@ import NIOHTTP1
 extension GatewayContext {
     /// What a buyer's request asks of a worker, and where it may go.
     func work(
-        _ hot: HotRoute, _ head: HTTPRequestHead, _ bytes: ByteBuffer, _ principal: Principal
+        _ hot: HotRequest, _ head: HTTPRequestHead, _ bytes: ByteBuffer, _ principal: Principal
     ) throws(MeshError) -> BuyerWork {
-        switch hot.call {
+        let bytes = try named(bytes, hot)
+        switch hot.route.call {
         case .messages: return try translatable(.messages, head, bytes, principal)
-        case .responses: return try translatable(.responses, head, bytes, principal)
+        case .responses:
+            return try translatable(.responses, head, bytes, principal, defaultModel: hot.caller.defaultModel)
         case .countTokens: throw MeshError(.notFound, "there is nothing at this path")
         case .keptResponse:
             throw MeshError(
@@ -29,7 +31,7 @@ extension GatewayContext {
             let preferences = try fields.map(RoutingPreferences.init)
             let destination = try destination(body, preferences, head.headers, principal)
             let request = WorkRequest(
-                content: .chat(body), form: body.wantsStream ? .events : .document,
+                content: .chat(body), form: AnswerForm(of: nil, streams: body.wantsStream),
                 need: WorkerNeed(model: destination.onlyModel), mayResume: preferences?.mayResume ?? false,
                 deadlines: deadlines)
             return BuyerWork(request: request, destination: destination)
@@ -37,7 +39,7 @@ extension GatewayContext {
             let call = try ProxyCall.read(head, endpoint, bytes)
             if let chosen = try chosen(call.model, principal, head.headers) {
                 let request = WorkRequest(
-                    content: call.content, form: call.wantsStream ? .events : .bytes,
+                    content: call.content, form: AnswerForm(of: endpoint, streams: call.wantsStream),
                     need: WorkerNeed(model: nil, endpoint: endpoint, worker: call.worker),
                     mayRepeat: head.method == .GET || !endpoint.family.keepsState, deadlines: deadlines)
                 return BuyerWork(request: request, destination: chosen)
@@ -53,11 +55,22 @@ extension GatewayContext {
                 )
             }
             let request = WorkRequest(
-                content: content, form: call.wantsStream ? .events : .bytes,
+                content: content, form: AnswerForm(of: endpoint, streams: call.wantsStream),
                 need: WorkerNeed(model: model, endpoint: endpoint, worker: call.worker),
                 mayRepeat: head.method == .GET || !endpoint.family.keepsState, deadlines: deadlines)
             return BuyerWork(request: request, destination: .route(route))
         }
+    }
+
+    /// A body with the default model of its key, where it names none. Of Responses the conversation may have one.
+    func named(_ bytes: ByteBuffer, _ hot: HotRequest) throws(MeshError) -> ByteBuffer {
+        guard let model = hot.caller.defaultModel else { return bytes }
+        switch hot.route.call {
+        case .chat, .messages, .countTokens, .proxy(.completions): break
+        case .responses, .keptResponse, .proxy: return bytes
+        }
+        let body = try BuyerBody.read(bytes, needsModel: false)
+        return body.model.isEmpty ? body.naming(model) : bytes
     }
 
     /// The same of a request whose body is passed on while it arrives; nil where that cannot be, and its body has to be
@@ -83,7 +96,7 @@ extension GatewayContext {
         try check.pass(upload.beginning)
         guard call.content.document(model: model).readableBytes <= Limits.uploadHeadBytes else { return nil }
         let request = WorkRequest(
-            content: call.content, form: call.wantsStream ? .events : .bytes, need: need,
+            content: call.content, form: AnswerForm(of: endpoint, streams: call.wantsStream), need: need,
             mayRepeat: !endpoint.family.keepsState, deadlines: deadlines)
         return UploadWork(
             request: request, route: route, beginning: upload.beginning, check: check)

@@ -271,7 +271,8 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
         do throws(MeshError) {
             let principal = shared.principal(hot.caller)
             if case .countTokens(let dialect) = hot.route.call {
-                return answer(try shared.counted(request.bytes, in: dialect, principal))
+                let bytes = try shared.named(request.bytes, hot)
+                return answer(try shared.counted(bytes, in: dialect, principal))
             }
             var once: IdempotentRequest?
             switch try shared.idempotency(hot, request.head, request.bytes) {
@@ -281,7 +282,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
             case .refused(let error)?: throw error
             case nil: break
             }
-            var work = try shared.work(hot.route, request.head, request.bytes, principal)
+            var work = try shared.work(hot, request.head, request.bytes, principal)
             do throws(QuotaRefused) {
                 let admission = try shared.admit(work.request, &work.destination, hot, from: carrier.place)
                 start(

@@ -62,18 +62,27 @@ struct RequestMeter {
 
     /// Whether the answer is a chat's, as it was asked for.
     var isChat: Bool { request.content.operation == .chatCompletions }
-    /// Whether tools may be called in it.
-    var hasTools: Bool { request.content.has("tools") || request.content.has("functions") }
 
-    /// How many answers are asked for.
-    var choices: Int { Int(clamping: request.content.number("n") ?? 1) }
+    /// What its choices are made of; nil where there are none.
+    var completion: ChatLetter.Form? {
+        if isChat { return .chat(hasTools: request.content.has("tools") || request.content.has("functions")) }
+        return request.need.endpoint == .completions ? .text : nil
+    }
+
+    /// How many answers are asked for: of each prompt so many.
+    var choices: Int {
+        let each = min(Int(clamping: request.content.number("n") ?? 1), Limits.translatedCalls)
+        return each * max(request.content.prompts, 1)
+    }
 
     /// What was used, as this node counts it, for a buyer who asked and was not told; nil where they did not or were.
     mutating func usageEvent(_ totals: AnswerTotals) -> [UInt8]? {
-        guard totals.promptTokens == nil, totals.completionTokens == nil, request.content.wantsUsage else { return nil }
+        guard let completion, totals.promptTokens == nil, totals.completionTokens == nil, request.content.wantsUsage
+        else { return nil }
         let tokens = answer.tokens(told: nil)
         return OpenAIStream.usage(
-            id: answer.answerID(), model: model, at: SystemClock.wall.seconds, prompt: request.content.facts.tokens,
+            of: completion, id: answer.answerID(), model: model, at: SystemClock.wall.seconds,
+            prompt: request.content.facts.tokens,
             completion: tokens)
     }
 

@@ -195,24 +195,24 @@ final class ResponsesSocket: ChannelDuplexHandler {
         if opcode != .text { context.flush() }
     }
 
-    /// This node ends it, and says why.
+    /// This node ends it.
     private func end(_ code: WebSocketErrorCode, _ context: ChannelHandlerContext) {
         guard !isClosing else { return }
-        isClosing = true
-        var reason = ByteBuffer()
-        reason.write(webSocketErrorCode: code)
-        write(.connectionClose, reason, context)
+        tellEnd(code, context)
         context.close(promise: nil)
     }
 
     func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
-        if !isClosing {
-            isClosing = true
-            var reason = ByteBuffer()
-            reason.write(webSocketErrorCode: .goingAway)
-            write(.connectionClose, reason, context)
-        }
+        if !isClosing { tellEnd(.goingAway, context) }
         context.close(mode: mode, promise: promise)
+    }
+
+    /// The frame that says why.
+    private func tellEnd(_ code: WebSocketErrorCode, _ context: ChannelHandlerContext) {
+        isClosing = true
+        var reason = ByteBuffer()
+        reason.write(webSocketErrorCode: code)
+        write(.connectionClose, reason, context)
     }
 }
 

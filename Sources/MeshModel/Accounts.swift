@@ -205,10 +205,12 @@ package struct APIKeyAccount: Hashable, Sendable {
     package var createdAt: Timestamp
     package var expiresAt: Timestamp?
     package var revokedAt: Timestamp?
+    /// What a request is for that names no model.
+    package var defaultModel: String?
 
     package init(
         publicKey: PublicKey, username: String, ownerKey: PublicKey, label: String, scopes: [APIKeyScope],
-        createdAt: Timestamp, expiresAt: Timestamp? = nil, revokedAt: Timestamp? = nil
+        createdAt: Timestamp, expiresAt: Timestamp? = nil, revokedAt: Timestamp? = nil, defaultModel: String? = nil
     ) {
         self.publicKey = publicKey
         keyID = Self.keyID(of: publicKey)
@@ -219,6 +221,7 @@ package struct APIKeyAccount: Hashable, Sendable {
         self.createdAt = createdAt
         self.expiresAt = expiresAt
         self.revokedAt = revokedAt
+        self.defaultModel = defaultModel
     }
 
     package var scope: OwnerScope { OwnerScope(username: username) }

@@ -26,6 +26,8 @@ package struct EndpointPath: Hashable, Sendable {
 
     /// Anthropic's Messages.
     package static let messages = EndpointPath(.messages)
+    /// OpenAI's completions of a text, older than its chats.
+    package static let completions = EndpointPath(.completions)
     /// OpenAI's Responses.
     package static let responses = EndpointPath(.responses)
 

@@ -234,6 +234,7 @@ package enum Limits {
     package static let pendingIntervalFloorMs: Int64 = 30_000
     package static let uploadBodyBytes = 11 << 20
     package static let heldBodiesBytes = 512 << 20
+    package static let modelNameBytes = 512
     package static let uploadHeldBytes = 1 << 20
     package static let uploadPieceBytes = 64 << 10
     package static let uploadWindowBytes = 256 << 10

@@ -53,12 +53,12 @@ extension AnswerExchange {
         let flaw = flaw(of: whole, mustBeJSON: whole.isLoose)
         if flaw == nil, whole.head.isJSON || whole.isLoose {
             piece = .json(ChatCompletion.chunk(whole.body) ?? whole.body)
-        } else if let flaw, whole.head.isJSON || (subject == .completions && whole.head.isText) {
+        } else if let flaw, whole.head.isJSON || (subject.isOfModel && whole.head.isText) {
             return failed(flaw)
         } else if case .waiting = state {
             // A picture cannot be events, and is answered as what it is; nothing at all, or lines of another protocol, are
             // no answer of a model.
-            if subject == .completions, !whole.mayBeMedia { return failed(flaw ?? unreadable) }
+            if subject.isOfModel, !whole.mayBeMedia { return failed(flaw ?? unreadable) }
             return documentArrived(whole)
         } else if !hasResult, let frame, let payload = WorkerAnswer.content(frame, in: bytes) {
             // Too late for that: it goes as the worker wrapped it.
@@ -76,7 +76,7 @@ extension AnswerExchange {
         guard case .waiting = state else {
             return failed(MeshError(.streamInterrupted, "\(answerer.words) answered a second time, in another form"))
         }
-        if form == .document, whole.isStream {
+        if expectsDocument, whole.isStream {
             return failed(AnswerEvents.failure(in: whole.body, by: answerer) ?? unreadable)
         }
         let mustBeJSON = form == .document && (whole.isTypeGuessed || !whole.mayBeMedia)
@@ -107,9 +107,8 @@ extension AnswerExchange {
             if let choice, fields.value("choices", in: bytes)?.kind == .array {
                 finishReason = ChatCompletion.finishReason(ofChoice: choice, in: bytes)
             }
-            let names: [StaticString] = form == .document ? ["choices"] : ["choices", "object", "data"]
-            guard form == .document || subject == .completions,
-                names.allSatisfy({ fields.value($0, in: bytes) == nil })
+            guard expectsDocument || subject.isOfModel,
+                answerMembers.allSatisfy({ fields.value($0, in: bytes) == nil })
             else { return nil }
             // Some servers say what is wrong in `detail`, and proxies in front of them give any status with it.
             let failure =

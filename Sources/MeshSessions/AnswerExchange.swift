@@ -22,24 +22,6 @@ package struct AnswerExchange: Sendable {
         case fail(MeshError)
     }
 
-    /// What the request is about, which decides what can be an answer to it.
-    package enum Subject: Hashable, Sendable {
-        /// Text of a model, or numbers about texts: JSON, or events of JSON.
-        case completions
-        /// Sound and pictures, in whatever form; no page for a browser.
-        case media
-        /// Things that a worker keeps: anything at all.
-        case files
-
-        package init(_ endpoint: EndpointPath?) {
-            switch endpoint?.family {
-            case nil, .completions, .embeddings, .messages, .moderations, .rerank, .responses: self = .completions
-            case .audio, .images: self = .media
-            case .files, .pipelines, .video: self = .files
-            }
-        }
-    }
-
     /// What becomes of the bytes of a binary frame.
     package enum Bytes: Hashable, Sendable {
         /// They are part of the answer as they are.
@@ -55,6 +37,8 @@ package struct AnswerExchange: Sendable {
 
     /// `events` becomes `bytes` when the worker says that its answer is no event stream.
     var form: AnswerForm
+    /// Whether one document was asked for: nothing is none, and neither are events.
+    let expectsDocument: Bool
     let subject: Subject
     /// Who answers, for the words of failures.
     let answerer: Answerer
@@ -101,10 +85,11 @@ package struct AnswerExchange: Sendable {
     private var isLost: Bool { beats.due.map { $0 < min(total, patience) } ?? false }
 
     package init(
-        form: AnswerForm, subject: Subject = .completions, by answerer: Answerer = .worker,
+        form: AnswerForm, subject: Subject = .chat, by answerer: Answerer = .worker,
         deadlines: AnswerDeadlines, isUploading: Bool = false, now: Instant
     ) {
         self.form = form
+        expectsDocument = form == .document
         self.answerer = answerer
         events = AnswerEvents(by: answerer)
         self.subject = subject
@@ -250,11 +235,18 @@ package struct AnswerExchange: Sendable {
         case .bytes:
             guard case .streaming = state else { return .actions(failed(unreadable)) }
             guard pay(payload.count) else { return .actions(failed(wrongLength)) }
+            guard !isOther(payload) else { return .actions(failed(unreadable)) }
             delivered += Int64(payload.count)
             return .pass
         case .events, .document:
             return .actions(noted(chunkArrived([.bytes(Array(payload))], nil, payload), now))
         }
+    }
+
+    /// Whether an answer that begins so is no document.
+    private func isOther(_ beginning: some Collection<UInt8>) -> Bool {
+        expectsDocument && delivered == 0 && finalStatus < 400
+            && [.events, .page].contains(AnswerStart.judge(Array(beginning.prefix(64)), isWhole: true))
     }
 
     /// `count` bytes of binary frames went on towards the buyer.
@@ -318,7 +310,7 @@ package struct AnswerExchange: Sendable {
 
     /// What should have been events is something else.
     private mutating func otherArrived(_ beginning: [UInt8]) -> [Action] {
-        guard let head = announced, subject != .completions else { return failed(unreadable) }
+        guard let head = announced, !subject.isOfModel else { return failed(unreadable) }
         let actions = bytesBegin(head)
         guard pay(beginning.count) else { return failed(wrongLength) }
         return actions + [part(beginning)]
@@ -407,6 +399,7 @@ package struct AnswerExchange: Sendable {
             if case .waiting = state, subject != .files, let first = pieces.first, first.isPage {
                 return failed(page)
             }
+            if let first = pieces.first, isOther(first.content) { return failed(unreadable) }
             let head = begun {
                 AnswerHead(status: 200, contentType: WorkerAnswer.chunkType(frame, pieces, in: bytes))
             }
@@ -488,6 +481,7 @@ package struct AnswerExchange: Sendable {
         case .bytes:
             guard case .streaming = state else { return failed(unreadable) }
             guard owed ?? 0 == 0 else { return failed(wrongLength) }
+            guard !expectsDocument || delivered > 0 || finalStatus >= 400 else { return failed(unreadable) }
             return [complete()]
         case .events: break
         }

@@ -37,6 +37,25 @@ extension MeshStore {
         guard key.label.utf8.count <= Limits.labelBytes else {
             throw .invalid("an API key's label may have \(Limits.labelBytes) bytes")
         }
+        try check(defaultModel: key.defaultModel)
+    }
+
+    private func check(defaultModel model: String?) throws(StoreError) {
+        guard let model else { return }
+        guard (1...Limits.modelNameBytes).contains(model.utf8.count) else {
+            throw .invalid("a default model's name may have 1 to \(Limits.modelNameBytes) bytes")
+        }
+    }
+
+    /// - Parameter model: nil where requests have to name one again.
+    /// - Throws: `.notFound` where there is no such key.
+    package func setDefaultModel(_ model: String?, of key: PublicKey) throws(StoreError) {
+        try check(defaultModel: model)
+        try write { database in
+            try database.execute(
+                sql: "UPDATE api_keys SET default_model = ? WHERE public_key = ?", arguments: [model, key.data])
+            guard database.changesCount > 0 else { throw StoreError.notFound("the API key is gone") }
+        }
     }
 
     private func insert(_ key: APIKeyAccount, _ database: Database) throws {
@@ -57,12 +76,12 @@ extension MeshStore {
         try database.execute(
             sql: """
                 INSERT INTO api_keys (public_key, username, owner_key, label, scopes, created_at, expires_at,
-                    revoked_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                    revoked_at, default_model) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """,
             arguments: [
                 key.publicKey.data, key.username, key.ownerKey.data, key.label,
                 key.scopes.map(\.rawValue).joined(separator: ","), key.createdAt.milliseconds,
-                key.expiresAt?.milliseconds, key.revokedAt?.milliseconds,
+                key.expiresAt?.milliseconds, key.revokedAt?.milliseconds, key.defaultModel,
             ])
     }
 
@@ -115,6 +134,6 @@ extension MeshStore {
         return APIKeyAccount(
             publicKey: publicKey, username: row["username"], ownerKey: ownerKey, label: row["label"], scopes: scopes,
             createdAt: Timestamp(milliseconds: row["created_at"]), expiresAt: Timestamp(row: row, "expires_at"),
-            revokedAt: Timestamp(row: row, "revoked_at"))
+            revokedAt: Timestamp(row: row, "revoked_at"), defaultModel: row["default_model"])
     }
 }

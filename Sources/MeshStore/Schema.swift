@@ -16,6 +16,7 @@ enum Schema {
         migrator.registerMigration("10 usage") { try $0.execute(sql: usage) }
         migrator.registerMigration("11 provider terms") { try $0.execute(sql: providerTerms) }
         migrator.registerMigration("12 publications") { try $0.execute(sql: publications) }
+        migrator.registerMigration("13 default models") { try $0.execute(sql: defaultModels) }
         return migrator
     }()
 
@@ -99,6 +100,8 @@ enum Schema {
         ) STRICT;
         CREATE INDEX api_keys_by_username ON api_keys (username, created_at);
         """
+
+    private static let defaultModels = "ALTER TABLE api_keys ADD COLUMN default_model TEXT;"
 
     private static let records = """
         CREATE TABLE versions (

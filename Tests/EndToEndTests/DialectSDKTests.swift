@@ -93,4 +93,35 @@ import Testing
         backend.kill(SIGKILL)
         try await mesh.down()
     }
+
+    /// At the worker's node, and at the one that has to ask it.
+    @Test func theSDKGetsCompletionsEmbeddingsAndModerations() async throws {
+        try #require(
+            FileManager.default.isExecutableFile(atPath: Products.python),
+            "the SDK is not installed; run 'make venv', as 'make test' does")
+        let backend = try ChildProcess(Products.python, ["-u", Self.script("completions"), "serve"])
+        #expect(await eventually(within: 20) { backend.output.contains("\n") }, "\(backend.output)")
+        let port = backend.output.trimmingCharacters(in: .whitespacesAndNewlines)
+        let mesh = try await LocalMesh.up()
+        let endpoints = ["v1/completions", "v1/embeddings", "v1/moderations"]
+        let worker = try await Self.sell(
+            "texts", at: mesh,
+            backend: ["kind": "openai", "base_url": "http://127.0.0.1:\(port)/v1", "endpoints": endpoints])
+        for node in mesh.nodes where node.name != "b" {
+            let isListed = await eventually(within: 30) {
+                let answer = try? await Curl.run(
+                    ["-H", "authorization: Bearer \(node.key)", "\(node.url)/models"], within: 5)
+                return answer?.body.contains("texts/chat") ?? false
+            }
+            #expect(isListed, "\(worker.output)")
+            let asked = try ChildProcess(
+                Products.python, ["-u", Self.script("completions"), "ask", node.url, node.key])
+            let code = await asked.exitCode(within: 60)
+            #expect(code == 0, "at node \(node.name): \(asked.output)")
+        }
+        worker.kill(SIGTERM)
+        _ = await worker.exitCode(within: 15)
+        backend.kill(SIGKILL)
+        try await mesh.down()
+    }
 }

@@ -27,6 +27,10 @@ import Testing
         #"{"model":"gpu/demo-chat","stream":\#(stream),"max_tokens":30,"messages":[{"role":"user","content":"\#(words)"}]}"#
     }
 
+    private static func responses(stream: Bool) -> String {
+        #"{"model":"gpu/demo-chat","stream":\#(stream),"max_output_tokens":30,"input":"\#(words)"}"#
+    }
+
     private static let rows = [
         Row(name: "models", method: "GET", path: "/v1/models", says: "gpu/demo-chat"),
         Row(
@@ -39,6 +43,19 @@ import Testing
             name: "chat, sent slowly", path: "/v1/chat/completions",
             begin: #"{"model":"gpu/demo-chat","max_tokens":1,"messages":[{"role":"user","content":"a"}]}"#,
             says: "chat.completion"),
+        Row(
+            name: "messages, streamed", path: "/v1/messages", begin: chat(stream: true), isSlow: false,
+            says: "event: message_stop"),
+        Row(name: "messages", path: "/v1/messages", begin: chat(stream: false), isSlow: false, says: "stop_reason"),
+        Row(
+            name: "responses, streamed", path: "/v1/responses", begin: responses(stream: true), isSlow: false,
+            says: "event: response.incomplete"),
+        Row(
+            name: "responses", path: "/v1/responses", begin: responses(stream: false), isSlow: false,
+            says: "output_text"),
+        Row(
+            name: "responses, sent slowly", path: "/v1/responses",
+            begin: #"{"model":"gpu/demo-chat","max_output_tokens":1,"input":"a"}"#, says: "output_text"),
         Row(
             name: "embeddings", path: "/v1/embeddings", begin: #"{"model":"gpu/demo-chat","input":"a"}"#,
             says: "embedding"),

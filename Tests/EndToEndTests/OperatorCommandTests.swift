@@ -39,6 +39,12 @@ import Testing
         let id = try #require(key["key_id"] as? String)
         let rotated = try await shop.node.json(["key", "rotate", id, "--overlap", "1w"])
         #expect((rotated["key"] as? String)?.hasPrefix("sk-aisbf-") == true, "\(rotated)")
+        let chosen = try await shop.node.json(["key", "set", id, "--default-model", "auto"])
+        #expect(chosen["default_model"] as? String == "auto" && chosen["key"] == nil, "\(chosen)")
+        #expect(try await shop.node.json(["key", "set", id, "--no-default-model"])["default_model"] is NSNull)
+        let named = try await shop.node.json(["key", "create", "alice", "--default-model", "lab/m1"])
+        #expect(named["default_model"] as? String == "lab/m1", "\(named)")
+        #expect(try await shop.node.cli(["key", "set", id]).code == 64)
         let table = try await shop.node.cli(["key", "list"])
         #expect(table.output.contains(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}/), "\(table.output)")
 

@@ -186,7 +186,7 @@ import Testing
             createdAt: Self.time, expiresAt: Self.time)
         let expected = """
             {"key_id":"\(key.keyID)","username":"mia","label":"l","scopes":["inference"],"created_at":1700000000,\
-            "expires_at":1700000000,"revoked_at":null
+            "expires_at":1700000000,"revoked_at":null,"default_model":null
             """
         #expect(Self.text(key.document) == expected + "}")
         #expect(Self.text(key.document("sk")) == expected + #","key":"sk"}"#)

@@ -84,11 +84,14 @@ import Testing
             #expect(request["payload"]?["headers"] == ["anthropic-version": "2023-06-01", "anthropic-beta": "a, b"])
             #expect(request["payload"]?["body"] == (try JSONValue.parse(Array(#"{"model":"m1",\#(rest)"#.utf8))))
             let events = [
-                #"{"type":"message_start","message":{"usage":{"input_tokens":4,"cache_read_input_tokens":6}}}"#,
-                #"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"x"}}"#,
-                #"{"type":"message_delta","usage":{"output_tokens":3}}"#, #"{"type":"message_stop"}"#,
+                ("message_start", #","message":{"usage":{"input_tokens":4,"cache_read_input_tokens":6}}"#),
+                ("content_block_start", #","index":0,"content_block":{"type":"new","x": [1.0]}"#),
+                ("content_block_delta", #", "index":0,"delta":{"type":"new_delta","text":"x"}"#),
+                ("new", ""), ("content_block_stop", #","index":0"#),
+                ("message_delta", #","delta":{"stop_reason":"new"},"usage":{"output_tokens":3}"#),
+                ("message_stop", ""),
             ]
-            let text = events.map { "event: odd\ndata: \($0)\n\n" }.joined()
+            let text = events.map { "event: \($0)\ndata: {\"type\":\"\($0)\"\($1)}\n\n" }.joined()
             shop.worker.chunk(request, text)
             shop.worker.done(request)
             let reply = try await connection.reply()

@@ -1,6 +1,12 @@
+import MeshCrypto
 import MeshModel
+import MeshTransport
 import MeshWire
+import NIOCore
+import Synchronization
 import Testing
+
+@testable import MeshGateway
 
 /// A WebSocket of the Responses API at a node, frame by frame.
 @Suite(.serialized, .nodeLog) struct ResponsesSocketTests {
@@ -66,6 +72,75 @@ import Testing
             socket.frame(8, [3, 232])
             #expect(try await socket.closed().code == 1_000)
         }
+    }
+
+    /// Limits are those of HTTP: what is refused is a frame with its status, and the socket goes on.
+    @Test func limitsAreErrorFrames() async throws {
+        try await Shop.open { shop in
+            let (_, socket) = try await Self.dial(shop)
+            defer { socket.connection.close() }
+            for (limit, status, code) in [
+                (#"{"tokens_per_day":1}"#, 429, "insufficient_quota"),
+                (#"{"concurrent":0}"#, 429, "rate_limit_exceeded"),
+                (#"{"requests_per_minute":0}"#, 429, "rate_limit_exceeded"),
+                (#"{"allow_routes":["chat/completions"]}"#, 403, "limit_forbids"),
+            ] {
+                _ = try await shop.node.administer("PUT", "limits/user/bob", limit)
+                socket.say(Self.hi)
+                let refused = try await Self.said(socket, until: "error").last
+                #expect(refused?["status"]?.integer == Int64(status), "\(limit): \(refused ?? .null)")
+                #expect(refused?["error"]?["code"]?.text == code, "\(limit): \(refused ?? .null)")
+                #expect(refused?["headers"]?["x-should-retry"]?.text != nil, "\(limit): \(refused ?? .null)")
+                _ = try await shop.node.administer("DELETE", "limits/user/bob")
+            }
+            _ = try await shop.node.administer("PUT", "limits/user/bob", #"{"concurrent":1}"#)
+            let other = try await shop.buyer.start(#"{"model":"lab/m1","messages":[]}"#)
+            defer { other.close() }
+            let chat = try await shop.worker.request("chat.completions")
+            socket.say(Self.hi)
+            let busy = try await Self.said(socket, until: "error").last
+            #expect(
+                busy?["status"]?.integer == 429 && busy?["error"]?["code"]?.text == "rate_limit_exceeded",
+                "\(busy ?? .null)")
+            shop.worker.answer(chat, payload: #"{"choices":[]}"#)
+            #expect(try await other.reply().status == 200)
+            socket.say(Self.hi)
+            Self.answer(shop, try await shop.worker.request("chat.completions"))
+            #expect(try await Self.said(socket, until: "response.completed").last?["response"]?["usage"] != nil)
+        }
+    }
+
+    /// Where a node holds as much as it can, nothing is remembered, and the program is told to send everything.
+    @Test func whatTheNodeHasNoRoomForIsForgotten() async throws {
+        let node = PublicKey(.zero)
+        let secret = APIKeySecret(home: node, key: .random())
+        let account = APIKeyAccount(
+            publicKey: secret.key.publicKey, username: "bob", ownerKey: node, label: "", scopes: [.inference],
+            createdAt: Timestamp(milliseconds: 0))
+        let server = try await VerdictServer(keys: [account]) { channel, head, shared in
+            channel.eventLoop.makeSucceededFuture(ResponsesUpgrade.verdict(channel, head, shared) ?? .notOffered)
+        }
+        func turns(full: Bool) async throws -> String? {
+            let room = full ? 64 : 1 << 20
+            server.shared.heldBodyBytes.store(Limits.heldBodiesBytes - room, ordering: .relaxed)
+            let (reply, connection) = try await ScriptedWorker.dial(
+                server.listener.port, path: "/v1/responses", headers: ["authorization: Bearer \(secret.text)"])
+            #expect(reply.status == 101, "\(reply.text)")
+            let socket = ScriptedWorker(connection: connection)
+            let long = String(repeating: "x", count: 1_000)
+            socket.say(#"{"type":"response.create","model":"m","generate":false,"input":"\#(long)"}"#)
+            let id = try await Self.said(socket, until: "response.completed").last?["response"]?["id"]?.text ?? ""
+            socket.say(#"{"type":"response.create","model":"m","previous_response_id":"\#(id)","input":"more"}"#)
+            let code = try await Self.said(socket, until: "error").last?["error"]?["code"]?.text
+            connection.close()
+            try await eventually("what it held is given back") {
+                server.shared.heldBodyBytes.load(ordering: .relaxed) == Limits.heldBodiesBytes - room
+            }
+            return code
+        }
+        #expect(try await turns(full: true) == "previous_response_not_found")
+        #expect(try await turns(full: false) == "model_not_found")
+        try await server.stop()
     }
 
     /// Who leaves in the middle of an answer takes his request along.

@@ -124,7 +124,7 @@ import Testing
             let sent = try JSONValue.parse(Array(#"{"model":"m1","new":[1.0],"input":[\#(kept)],"stream":true}"#.utf8))
             #expect(request["payload"]?["body"] == sent)
             let text = [
-                #"{"type":"response.created","sequence_number":0}"#,
+                #"{"type":"response.created","sequence_number":0,"response":{"id":"r"}}"#,
                 #"{"type":"response.output_text.delta","sequence_number":1,"delta":"x"}"#,
                 #"{"type":"response.completed","sequence_number":2,"response":{"usage":{"input_tokens":4,"output_tokens":3}}}"#,
             ].map { "event: e\ndata: \($0)\n\n" }.joined()
@@ -217,6 +217,52 @@ import Testing
             #expect(next.status == 200 && next.document?["model"]?.text == "lab/m1", "\(next.text)")
             let other = try await shop.buyer.call("POST", Self.path, body: #"{"input":"x","prompt_cache_key":"l"}"#)
             #expect(other.status == 400)
+        }
+    }
+
+    /// Where nobody names a model it is the conversation's, else the key's, of each API.
+    @Test func aKeyMayHaveADefaultModel() async throws {
+        try await Shop.open { shop in
+            let made = try await shop.node.administer(
+                "POST", "keys", #"{"username":"bob","default_model":"lab/m1"}"#)
+            #expect(made["default_model"] == "lab/m1")
+            let buyer = Buyer(port: shop.node.buyerPort, key: made["key"]?.text)
+            let answer =
+                #"{"choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"ok"}}]}"#
+            for (path, body) in [
+                ("/v1/chat/completions", #"{"messages":[]}"#),
+                ("/v1/messages", #"{"max_tokens":9,"messages":[{"role":"user","content":"x"}]}"#),
+                (Self.path, #"{"input":"x"}"#), (Self.path, #"{"input":"x","prompt_cache_key":"new"}"#),
+            ] {
+                let connection = try await RawConnection.open(port: shop.node.buyerPort)
+                defer { connection.close() }
+                connection.request("POST", path, key: buyer.key ?? "", body: Array(body.utf8))
+                let asked = try await shop.worker.request("chat.completions")
+                #expect(asked["payload"]?["model"] == "m1", "\(asked)")
+                shop.worker.answer(asked, payload: answer)
+                let reply = try await connection.reply()
+                #expect(reply.status == 200, "\(path): \(reply.text)")
+            }
+            #expect(try await buyer.call("POST", "/v1/messages/count_tokens", body: #"{"messages":[]}"#).status == 200)
+            // What names one is for that, and what other routes need is not a chat's model.
+            let named = try await buyer.call("POST", Buyer.chat, body: #"{"model":"lab/none","messages":[]}"#)
+            #expect(named.status == 404, "\(named.text)")
+            #expect(try await buyer.call("POST", "/v1/embeddings", body: #"{"input":"x"}"#).status == 400)
+
+            let id = made["key_id"]?.text ?? ""
+            let other = try await shop.node.administer("PATCH", "keys/\(id)", #"{"default_model":"lab/none"}"#)
+            #expect(other["default_model"] == "lab/none" && other["key"] == nil)
+            #expect(try await buyer.call("POST", Buyer.chat, body: #"{"messages":[]}"#).status == 404)
+            let turned = try await shop.node.administer("POST", "keys/\(id)/rotate", #"{"overlap_seconds":60}"#)
+            #expect(turned["default_model"] == "lab/none")
+            let none = try await shop.node.administer("PATCH", "keys/\(id)", #"{"default_model":null}"#)
+            #expect(none["default_model"] == .null)
+            let reply = try await buyer.call("POST", Buyer.chat, body: #"{"messages":[]}"#)
+            #expect(reply.status == 400 && reply.document?["error"]?["param"]?.text == "model", "\(reply.text)")
+            for wrong in [#"{}"#, #"{"default_model":""}"#, #"{"default_model":5}"#] {
+                let refused = try await shop.node.admin.call("PATCH", "/api/admin/v1/keys/\(id)", body: wrong)
+                #expect(refused.status == 400, "\(wrong): \(refused.text)")
+            }
         }
     }
 

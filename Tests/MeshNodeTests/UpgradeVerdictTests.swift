@@ -12,7 +12,7 @@ import NIOPosix
 import Testing
 
 /// A listener whose verdict on WebSockets the test decides.
-private struct VerdictServer {
+struct VerdictServer {
     struct NoRoutes: ColdRoutes {
         func respond(_ request: Request, context: GatewayContext) async -> Response { .text("plain") }
     }
@@ -27,8 +27,19 @@ private struct VerdictServer {
     }
 
     var listener: HTTPListener
+    var shared: GatewayContext
 
-    init(_ admits: @escaping @Sendable (any Channel) -> EventLoopFuture<UpgradeVerdict>) async throws {
+    init(
+        keys: [APIKeyAccount] = [],
+        _ admits: @escaping @Sendable (any Channel) -> EventLoopFuture<UpgradeVerdict>
+    ) async throws {
+        try await self.init(keys: keys) { channel, _, _ in admits(channel) }
+    }
+
+    init(
+        keys: [APIKeyAccount],
+        admits: @escaping @Sendable (any Channel, HTTPRequestHead, GatewayContext) -> EventLoopFuture<UpgradeVerdict>
+    ) async throws {
         let key = PublicKey(.zero)
         let catalog = CatalogHolder(node: key)
         let sessions = SessionTable(
@@ -37,14 +48,17 @@ private struct VerdictServer {
         let market = Market(
             book: MarketBook(), catalog: catalog, dispatcher: dispatcher, node: key, nodeOperator: key, seed: 1,
             logger: Logger(label: "test"))
+        let authenticator = Authenticator()
+        authenticator.load(keys: keys, users: [])
         let shared = GatewayContext(
-            identity: NodeFacts(key: key, operatorKey: key, name: "solo"), authenticator: Authenticator(),
+            identity: NodeFacts(key: key, operatorKey: key, name: "solo"), authenticator: authenticator,
             catalog: catalog, dispatcher: dispatcher, market: market,
             deadlines: .init(), coldRoutes: NoRoutes(), metrics: GatewayMetrics())
         listener = try await HTTPListener.bind(
             group: MultiThreadedEventLoopGroup.singleton, host: "127.0.0.1", port: 0, tls: nil,
-            upgrade: { channel, _ in admits(channel) }
+            upgrade: { channel, head in admits(channel, head, shared) }
         ) { GatewayHandler(shared: shared, carrier: $0) }
+        self.shared = shared
     }
 
     func stop() async throws {

@@ -124,6 +124,19 @@ import Testing
         #expect(try !store.revokeAPIKey(publicKey: publicKey(6), at: time))
     }
 
+    @Test func apiKeysHaveADefaultModelOrNone() throws {
+        var key = apiKey(5)
+        key.defaultModel = "lab/m1"
+        try store.createAPIKey(key)
+        #expect(try store.apiKeys() == [key])
+        try store.setDefaultModel(nil, of: key.publicKey)
+        #expect(try store.apiKey(publicKey: key.publicKey)?.defaultModel == nil)
+        let tooLong = String(repeating: "x", count: Limits.modelNameBytes + 1)
+        #expect(storeError { try store.setDefaultModel(tooLong, of: key.publicKey) } != nil)
+        #expect(storeError { try store.setDefaultModel("", of: key.publicKey) } != nil)
+        #expect(storeError { try store.setDefaultModel("a", of: publicKey(6)) } == .notFound("the API key is gone"))
+    }
+
     @Test func apiKeysAreFoundByTheirShortID() throws {
         let signing = SigningKey.random()
         let key = APIKeyAccount(

@@ -22,9 +22,10 @@ package func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt 
 
 /// What one input is given to.
 enum FuzzTarget: String, CaseIterable {
-    case base64, eventStream = "event-stream", forwardAnswer = "forward-answer"
+    case base64, chatLetter = "chat-letter", eventStream = "event-stream", forwardAnswer = "forward-answer"
     case forwardPayload = "forward-payload", forwardSignature = "forward-signature", hardware, json
     case linkFrame = "link-frame", messages, multipart, path, percent, record, responses
+    case responsesTalk = "responses-talk"
     case streamFrames = "stream-frames", upload, workerFrame = "worker-frame"
     case workerSession = "worker-session"
 
@@ -41,6 +42,7 @@ enum FuzzTarget: String, CaseIterable {
     func run(_ input: [UInt8]) {
         switch self {
         case .base64: Base64Target.run(input)
+        case .chatLetter: ChatLetterTarget.run(input)
         case .eventStream: EventStreamTarget.run(input)
         case .forwardAnswer: ForwardAnswerTarget.run(input)
         case .forwardPayload: ForwardPayloadTarget.run(input)
@@ -54,6 +56,7 @@ enum FuzzTarget: String, CaseIterable {
         case .percent: PercentTarget.run(input)
         case .record: RecordTarget.run(input)
         case .responses: ResponsesTarget.run(input)
+        case .responsesTalk: ResponsesTalkTarget.run(input)
         case .streamFrames: StreamFramesTarget.run(input)
         case .upload: UploadTarget.run(input)
         case .workerFrame: WorkerFrameTarget.run(input)

@@ -19,21 +19,10 @@ enum MessagesTarget {
         }
         var reader = InputReader(input)
         let seed = reader.byte()
-        let whole = translated([Array(reader.rest)])
-        expect(translated(InputReader.reads(reader.rest, seed: seed)) == whole, "another split gives other events")
-        expect(translated(reader.rest.map { [$0] }) == whole, "byte by byte gives other events")
-        if let whole { check(whole) }
-    }
-
-    /// Nil where it cannot be translated: the words may come after other bytes then.
-    private static func translated(_ reads: [[UInt8]]) -> [UInt8]? {
-        var stream = MessagesStream(context)
-        var output: [UInt8] = []
-        for read in reads {
-            guard let bytes = try? stream.append(read) else { return nil }
-            output += bytes
-        }
-        return output + stream.finish(AnswerTotals(), outputTokens: 1)
+        if let whole = Splits.translated(reader.rest, seed, { MessagesStream(context) }) { check(whole) }
+        let passed = String(decoding: Splits.passed(reader.rest, seed) { MessagesLetter() }, as: UTF8.self)
+        let end = passed.split(separator: "\n\n").last { !$0.hasPrefix(":") } ?? ""
+        expect(end.contains("message_stop") || end.contains("error"), "a stream that passes without an end")
     }
 
     private static func check(_ bytes: [UInt8]) {

@@ -26,12 +26,9 @@ enum ResponsesTarget {
         }
         var reader = InputReader(input)
         let seed = reader.byte()
-        let whole = translated([Array(reader.rest)], context)
-        expect(
-            translated(InputReader.reads(reader.rest, seed: seed), context) == whole,
-            "another split gives other events")
-        expect(translated(reader.rest.map { [$0] }, context) == whole, "byte by byte gives other events")
-        if let whole { check(whole) }
+        if let whole = Splits.translated(reader.rest, seed, { ResponsesStream(context) }) { check(whole) }
+        let passed = Splits.passed(reader.rest, seed) { ResponsesLetter(requestID: "req_1") }
+        expect(!passed.isEmpty, "a stream that passes without an end")
     }
 
     /// What is cut out of a request that passes leaves JSON.
@@ -51,17 +48,6 @@ enum ResponsesTarget {
         output += input[position...]
         let isJSON = output.withUnsafeBytes { (try? JSONScanner.fields(of: $0)) != nil }
         expect(isJSON, "what is left is no JSON")
-    }
-
-    /// Nil where it cannot be translated: the words may come after other bytes then.
-    private static func translated(_ reads: [[UInt8]], _ context: ResponsesContext) -> [UInt8]? {
-        var stream = ResponsesStream(context)
-        var output: [UInt8] = []
-        for read in reads {
-            guard let bytes = try? stream.append(read) else { return nil }
-            output += bytes
-        }
-        return output + stream.finish(AnswerTotals(), outputTokens: 1)
     }
 
     private static func check(_ bytes: [UInt8]) {

@@ -3,7 +3,7 @@ internal import ArgumentParser
 struct KeyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "key", abstract: "API keys of users.",
-        subcommands: [Create.self, List.self, Rotate.self, Revoke.self])
+        subcommands: [Create.self, List.self, Set.self, Rotate.self, Revoke.self])
 
     enum Scope: String, CaseIterable, ExpressibleByArgument {
         case inference
@@ -20,6 +20,8 @@ struct KeyCommand: AsyncParsableCommand {
             name: [.customLong("expires-in"), .customLong("expires")],
             help: "How long it is good: 90s, 15m, 1h, 30d, 8w (default: until it is revoked).")
         var expiresIn: LifeSpan?
+        @Option(help: "What requests with it are for that name no model: lab/m1, rotation/pair, auto.")
+        var defaultModel: String?
         @OptionGroup var admin: AdminOptions
         @OptionGroup var output: OutputOptions
 
@@ -33,6 +35,7 @@ struct KeyCommand: AsyncParsableCommand {
                 "scopes": .array(scope.map { .string($0.rawValue) }),
             ]
             body["expires_in_seconds"] = (expiresIn?.seconds).map(JSONValue.integer)
+            body["default_model"] = defaultModel.map(JSONValue.string)
             KeyCommand.show(try await admin.client().send("POST", "keys", body: .object(body)), output)
         }
     }
@@ -57,6 +60,29 @@ struct KeyCommand: AsyncParsableCommand {
                 "POST", "keys/\(AdminClient.segment(keyID))/rotate",
                 body: .object(["overlap_seconds": .integer(overlap?.seconds ?? 0)]))
             KeyCommand.show(answer, output)
+        }
+    }
+
+    struct Set: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Say what requests with a key are for that name no model, or take that back.")
+        @Argument(help: "The key id that 'aisbf key list' shows.") var keyID: String
+        @Option(help: "The model, rotation or policy.") var defaultModel: String?
+        @Flag(help: "Requests have to name a model.") var noDefaultModel = false
+        @OptionGroup var admin: AdminOptions
+        @OptionGroup var output: OutputOptions
+
+        func validate() throws {
+            guard (defaultModel != nil) != noDefaultModel else {
+                throw ValidationError("give --default-model MODEL, or --no-default-model")
+            }
+        }
+
+        func run() async throws {
+            let answer = try await admin.client().send(
+                "PATCH", "keys/\(AdminClient.segment(keyID))",
+                body: .object(["default_model": defaultModel.map(JSONValue.string) ?? .null]))
+            output.printObject(answer, fields: ObjectLayout.key)
         }
     }
 

@@ -62,7 +62,8 @@ extension TableLayout {
 
     static let keys = TableLayout([
         ("KEY ID", "key_id"), ("USER", "username"), ("LABEL", "label"), ("SCOPES", "scopes"),
-        ("CREATED", "created_at"), ("EXPIRES", "expires_at"), ("REVOKED", "revoked_at"),
+        ("DEFAULT MODEL", "default_model"), ("CREATED", "created_at"), ("EXPIRES", "expires_at"),
+        ("REVOKED", "revoked_at"),
     ])
 
     /// Providers that live at the node.
@@ -117,6 +118,7 @@ enum ObjectLayout {
 
     static let key = [
         ("key", "key"), ("key id", "key_id"), ("label", "label"), ("scopes", "scopes"), ("expires", "expires_at"),
+        ("default model", "default_model"),
     ]
 
     static let provider = [

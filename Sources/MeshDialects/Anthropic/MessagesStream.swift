@@ -3,21 +3,20 @@ package import MeshWire
 
 /// The events of a streamed chat completion as those of a message: bytes in, cut anywhere, and bytes out. The parts of the turn
 /// are the message's blocks.
-package struct MessagesStream: TranslatedStream {
-    private var turn: TurnStream<MessagesWriter>
+package struct MessagesStream: TurnTranslation {
+    var turn: TurnStream<MessagesWriter>
     private var context: MessagesContext { turn.writer.context }
 
     package init(_ context: MessagesContext) { turn = TurnStream(MessagesWriter(context)) }
 
-    package mutating func append(_ bytes: [UInt8]) throws(MeshError) -> [UInt8] { try turn.append(bytes) }
+    private func stop(_ end: TurnEnd) -> (reason: String, sequence: String?) {
+        context.stop(end.reason, end.stopSequence, hasCalls: end.hasCalls)
+    }
 
-    package mutating func finish(_ totals: AnswerTotals, outputTokens: Int64) -> [UInt8] {
-        var output: [UInt8] = []
-        guard !turn.isOver else { return output }
-        let end: TurnEnd
-        do throws(MeshError) { end = try turn.end(totals, &output) } catch { return output + failure(error) }
-        let (reason, sequence) = context.stop(end.reason, end.stopSequence, hasCalls: end.hasCalls)
-        if end.isEmpty, reason == "end_turn" { return output + failure(TurnEnd.nothing) }
+    func excuses(_ end: TurnEnd) -> Bool { stop(end).reason != "end_turn" }
+
+    mutating func tell(_ end: TurnEnd, outputTokens: Int64, _ output: inout [UInt8]) {
+        let (reason, sequence) = stop(end)
         let delta: JSONValue = [
             "type": "message_delta",
             "delta": [
@@ -27,7 +26,6 @@ package struct MessagesStream: TranslatedStream {
         ]
         output += EventText.event("message_delta", delta.bytes)
         output += EventText.event("message_stop", Array(#"{"type":"message_stop"}"#.utf8))
-        return output
     }
 
     /// The stream broke off: blocks that have ended are kept by programs, the one that is open is not.

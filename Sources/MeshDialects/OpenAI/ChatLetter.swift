@@ -1,28 +1,39 @@
 package import MeshModel
 import MeshWire
 
-/// What programs hold a chat's stream to, whatever the worker sends: who speaks, in the first piece and nowhere else; of each tool
-/// call its number, its id and its type, which never change; one reason to finish for each choice, behind all that it says; and
-/// what was used behind that. What has all of it passes as it came: it is searched for names and not read.
+/// What programs hold a stream of completions to, whatever the worker sends: who speaks, in the first piece and nowhere else; of
+/// each tool call its number, its id, its type and its name, which never change; one reason to finish for each choice, behind all
+/// that it says; and what was used behind that. What has all of it passes as it came: it is searched for names and not read.
 ///
-/// A reason to finish is held until something comes behind it or the stream ends: some workers tell one with every call, and
-/// some go on behind it.
+/// A reason to finish is held until its choice goes on or the stream ends: some workers tell one with every call, and some go on
+/// behind it. So is the beginning of a call until its arguments begin: some send its name in pieces.
 package struct ChatLetter: Sendable {
+    /// What the choices are made of.
+    package enum Form: Hashable, Sendable {
+        case chat(hasTools: Bool)
+        /// Of the older API, whose choices are nothing but text.
+        case text
+    }
+
     /// An event that says why its choice finished.
     private struct Finish: Sendable {
         var choice: Int64
+        /// As it stands in JSON.
+        var reason: [UInt8]
         var event: [UInt8]
         /// The same without the reason; nil where nothing else stands in it.
         var unfinished: [UInt8]?
     }
 
     /// One choice of a chunk.
-    private struct Choice {
+    struct Choice {
         var index: Int64
         /// Why it finished, where it says so.
         var reason: JSONSlice?
         /// Whether it says something beside that.
         var says = false
+        /// Whether that is calls and nothing else.
+        var onlyCalls = false
     }
 
     /// What becomes of an event.
@@ -31,15 +42,23 @@ package struct ChatLetter: Sendable {
         var before: [UInt8] = []
         /// Nil where it is left out.
         var document: [UInt8]?
+        /// Whether it waits for what comes behind it.
+        var waits = false
+
+        var isNothing: Bool { before.isEmpty && document == nil }
     }
 
-    private let hasTools: Bool
-    private let choices: Int
+    let form: Form
+    let choices: Int
     /// Choices that have spoken, and those whose reason to finish was told.
-    private var spoken: [Int64] = []
+    var spoken: [Int64] = []
     private var finished: [Int64] = []
-    private var calls = ChatCalls()
+    var calls = ChatCalls()
+    /// What waits for the names of the calls in it.
+    private var waiting = WaitingCalls()
     private var held: Finish?
+    /// Reasons of choices that were followed by others.
+    private var reasons: [Finish] = []
     /// What was used: an event that stands behind the last reason.
     private var usage: [UInt8] = []
     /// How the chunks call their answer, as it stands in one.
@@ -52,16 +71,19 @@ package struct ChatLetter: Sendable {
     /// What came cannot be read, and nothing may follow.
     package private(set) var failure: MeshError?
 
-    /// - Parameters:
-    ///   - hasTools: whether the request gives any.
-    ///   - choices: how many it asks for.
-    package init(hasTools: Bool, choices: Int = 1) {
-        self.hasTools = hasTools
+    /// - Parameter choices: how many are asked for.
+    package init(_ form: Form, choices: Int = 1) {
+        self.form = form
         self.choices = min(max(choices, 1), Limits.translatedCalls)
     }
 
+    /// - Parameter hasTools: whether the request gives any.
+    package init(hasTools: Bool, choices: Int = 1) { self.init(.chat(hasTools: hasTools), choices: choices) }
+
     /// Whether nothing can be lacking any more before the end.
     package var isDone: Bool { spoken.count >= choices && !hasTools }
+
+    var hasTools: Bool { form == .chat(hasTools: true) }
 
     /// The events with what they lack, and without what is too much; nil where they go out as they are.
     /// - Parameter events: whole ones, or a piece of a long one.
@@ -70,6 +92,12 @@ package struct ChatLetter: Sendable {
         var isChanged = false
         var position = pass(events, from: 0)
         while position < events.count, failure == nil {
+            // Nearly all are in order, and are looked at once.
+            if let (search, end) = ChatSearch.ofEvent(events, from: position), !needsReading(search) {
+                if isChanged { output += UnsafeRawBufferPointer(rebasing: events[position..<end]) }
+                position = end
+                continue
+            }
             let end = Self.end(ofEventIn: events, from: position)
             let event = UnsafeRawBufferPointer(rebasing: events[position..<end])
             if !Self.isWhole(event) {
@@ -99,22 +127,48 @@ package struct ChatLetter: Sendable {
         var output = release()
         for choice in spoken where !finished.contains(choice) && !hasPassed {
             finished.append(choice)
-            var chunk = Array(#"{"object":"chat.completion.chunk","#.utf8)
-            chunk += marks
-            let reason = calls.has(choice) ? "tool_calls" : "stop"
-            chunk += #""choices":[{"index":\#(choice),"delta":{},"finish_reason":"\#(reason)"}]}"#.utf8
-            output += EventText.event(chunk)
+            output += finish(of: choice, Array((calls.has(choice) ? #""tool_calls""# : #""stop""#).utf8))
         }
         defer { usage = [] }
         return output + usage
     }
 
+    /// An event that says why a choice finished, and nothing else.
+    private func finish(of choice: Int64, _ reason: [UInt8]) -> [UInt8] {
+        var chunk = Array("{\"object\":\"\(form.object)\",".utf8)
+        chunk += marks
+        let nothing = form == .text ? #""text":"""# : #""delta":{}"#
+        chunk += #""choices":[{"index":\#(choice),\#(nothing),"finish_reason":"#.utf8
+        chunk += reason
+        chunk += "}]}".utf8
+        return EventText.event(chunk)
+    }
+
     /// The stream has broken off: what was held of it, for in front of the failure.
     package mutating func release() -> [UInt8] {
-        guard let finish = held else { return [] }
+        let output = tellCalls() + reasons.flatMap(\.event) + (held?.event ?? [])
+        finished += reasons.map(\.choice) + (held.map { [$0.choice] } ?? [])
+        (reasons, held) = ([], nil)
+        return output
+    }
+
+    /// Another choice goes on: what stands beside the reason that is held is told now.
+    private mutating func postpone() -> [UInt8] {
+        guard var finish = held else { return [] }
         held = nil
-        finished.append(finish.choice)
-        return finish.event
+        let told = finish.unfinished ?? []
+        if finish.unfinished != nil || finish.event.count > Limits.foreignWordsBytes {
+            finish.event = self.finish(of: finish.choice, finish.reason)
+            finish.unfinished = nil
+        }
+        if reasons.count < Limits.translatedCalls { reasons.append(finish) }
+        return told
+    }
+
+    /// The calls that waited, with their names.
+    private mutating func tellCalls() -> [UInt8] {
+        defer { calls.told() }
+        return waiting.isEmpty ? [] : waiting.take(naming: calls)
     }
 
     // MARK: Events
@@ -176,13 +230,23 @@ package struct ChatLetter: Sendable {
         }
         guard needsReading(ChatSearch(document)) else { return nil }
         let render: ([UInt8]) -> [UInt8] = { event[..<data.lowerBound] + $0 + event[data.upperBound...] }
-        guard let change = change(document, render) else { return nil }
-        return change.before + (change.document.map(render) ?? Self.comments(of: event))
+        let change = change(document, render)
+        if let change, change.waits {
+            waiting.add(change.before)
+            waiting.add(
+                change.document ?? Array(document), head: Array(event[..<data.lowerBound]),
+                tail: Array(event[data.upperBound...]))
+            return waiting.heldBytes > Limits.translatedHeldBytes ? tellCalls() : []
+        }
+        // What is left out is nothing that a name could end before.
+        let told = change?.isNothing ?? false ? [] : tellCalls()
+        guard let change else { return told.isEmpty ? nil : told + event }
+        return told + change.before + (change.document.map(render) ?? Self.comments(of: event))
     }
 
     private func needsReading(_ search: ChatSearch) -> Bool {
-        spoken.count < choices || held != nil || !finished.isEmpty || !search.isOrdinary
-            || hasTools && search.hasCalls
+        spoken.count < choices || held != nil || !reasons.isEmpty || !finished.isEmpty || !waiting.isEmpty
+            || !search.isOrdinary(of: form) || search.hasCalls && hasTools
     }
 
     /// Data in several lines are one document.
@@ -218,7 +282,7 @@ package struct ChatLetter: Sendable {
         if let list = fields.value("choices", in: bytes), list.kind == .array {
             elements = (try? JSONScanner.elements(of: bytes, in: list.range, limit: Limits.translatedCalls)) ?? []
         } else {
-            guard hasUsage || fields.string("object", in: bytes) == "chat.completion.chunk",
+            guard hasUsage || fields.string("object", in: bytes) == form.object,
                 let first = fields.first?.name.range.lowerBound, fields.value("choices", in: bytes) == nil
             else { return nil }
             edits.append(TextEdit(range: first..<first, text: Array(#""choices":[],"#.utf8)))
@@ -231,8 +295,14 @@ package struct ChatLetter: Sendable {
         }
         if marks.isEmpty { note(fields, bytes) }
         let told = elements.compactMap { read($0, fields, bytes, &edits) }
-        return told.count == 1
-            ? change(told[0], hasUsage: hasUsage, edits, bytes, render) : change(told, edits, bytes)
+        guard told.count == 1 else { return change(told, edits, bytes) }
+        let change = change(told[0], hasUsage: hasUsage, edits, bytes, render)
+        guard told[0].onlyCalls, told[0].reason == nil, !hasUsage, calls.areNamesOpen(of: told[0].index) else {
+            return change
+        }
+        var waiting = change ?? Change(document: Array(bytes))
+        waiting.waits = true
+        return waiting
     }
 
     /// What is no JSON object: half of one fails the stream, and a word that is no JSON shows only that the worker is at it.
@@ -260,16 +330,15 @@ package struct ChatLetter: Sendable {
         _ render: ([UInt8]) -> [UInt8]
     ) -> Change? {
         var change = Change()
-        let isSame = held?.choice == choice.index
+        let isHeld = held?.choice == choice.index
+        let isFinished = isHeld || reasons.contains { $0.choice == choice.index }
         guard let reason = choice.reason else {
-            // An empty piece behind the end is nothing, unless it tells what was used.
-            if isSame, !choice.says, !hasUsage { return Change() }
-            if isSame, choice.says {
-                change.before = held?.unfinished ?? []
-                held = nil
-            } else {
-                change.before = release()
+            if isFinished, !choice.says {
+                // An empty piece behind the end is nothing, unless it tells what was used.
+                if hasUsage { usage = render(TextEdit.apply(edits, to: bytes)) }
+                return Change()
             }
+            change.before = goOn(choice.index)
             if change.before.isEmpty, edits.isEmpty { return nil }
             change.document = TextEdit.apply(edits, to: bytes)
             return change
@@ -277,94 +346,47 @@ package struct ChatLetter: Sendable {
         let unfinished =
             choice.says ? TextEdit.apply(edits + [TextEdit(range: reason.range, text: TextEdit.null)], to: bytes) : nil
         if finished.contains(choice.index) { return Change(document: unfinished) }
-        if isSame {
-            if !choice.says, !hasUsage { return Change() }
-            change.before = held?.unfinished ?? []
-            held = nil
-        } else {
-            change.before = release()
+        if isFinished, !choice.says {
+            if hasUsage {
+                let edit = TextEdit(range: reason.range, text: TextEdit.null)
+                usage = render(TextEdit.apply(edits + [edit], to: bytes))
+            }
+            return Change()
         }
+        change.before = goOn(choice.index)
         held = Finish(
-            choice: choice.index, event: render(TextEdit.apply(edits, to: bytes)), unfinished: unfinished.map(render))
+            choice: choice.index, reason: Array(bytes[reason.range]),
+            event: render(TextEdit.apply(edits, to: bytes)), unfinished: unfinished.map(render))
         return change
+    }
+
+    /// A choice has more to say: its reason to finish was none, and what stood beside it is told.
+    private mutating func goOn(_ choice: Int64) -> [UInt8] {
+        reasons.removeAll { $0.choice == choice }
+        guard let finish = held, finish.choice == choice else { return postpone() }
+        held = nil
+        return finish.unfinished ?? []
     }
 
     /// Several choices in one chunk.
     private mutating func change(
         _ told: [Choice], _ edits: [TextEdit], _ bytes: UnsafeRawBufferPointer
     ) -> Change? {
-        var change = Change(before: release())
+        var change = Change(before: postpone())
         var edits = edits
         for choice in told {
+            if choice.says { reasons.removeAll { $0.choice == choice.index } }
             guard let reason = choice.reason else { continue }
-            if finished.contains(choice.index) {
-                edits.append(TextEdit(range: reason.range, text: TextEdit.null))
-            } else {
-                finished.append(choice.index)
-            }
+            edits.append(TextEdit(range: reason.range, text: TextEdit.null))
+            guard !finished.contains(choice.index), !reasons.contains(where: { $0.choice == choice.index }),
+                reasons.count < Limits.translatedCalls
+            else { continue }
+            let said = Array(bytes[reason.range])
+            reasons.append(
+                Finish(choice: choice.index, reason: said, event: finish(of: choice.index, said), unfinished: nil))
         }
         if change.before.isEmpty, edits.isEmpty { return nil }
         change.document = TextEdit.apply(edits, to: bytes)
         return change
-    }
-
-    /// Reads one choice, and notes what it lacks.
-    private mutating func read(
-        _ element: JSONSlice, _ chunk: [JSONField], _ bytes: UnsafeRawBufferPointer, _ edits: inout [TextEdit]
-    ) -> Choice? {
-        guard element.kind == .object, let choice = try? JSONScanner.fields(of: bytes, in: element.range) else {
-            return nil
-        }
-        let delta = choice.value("delta", in: bytes).flatMap { $0.kind == .object ? $0 : nil }
-        let members = delta.flatMap { try? JSONScanner.fields(of: bytes, in: $0.range) } ?? []
-        var told = Choice(index: choice.integer("index", in: bytes) ?? 0)
-        var missing: [String] = []
-        if choice.integer("index", in: bytes) == nil, choice.value("index", in: bytes) == nil {
-            missing.append(#""index":0"#)
-        }
-        if let delta {
-            mendRole(of: told.index, delta, members, bytes, &edits)
-        } else if let slot = choice.value("delta", in: bytes) {
-            edits.append(TextEdit(range: slot.range, text: Array("{}".utf8)))
-        } else {
-            missing.append(#""delta":{}"#)
-        }
-        if !missing.isEmpty {
-            edits.append(.insertion(missing.joined(separator: ","), into: element, isEmpty: choice.isEmpty))
-        }
-        if hasTools { edits += calls.edits(members, of: told.index, chunkID: chunk.string("id", in: bytes), bytes) }
-        told.says = members.contains {
-            !JSONText.equals($0.name, "role", in: bytes) && !ChatCompletion.isEmpty($0.value, bytes)
-        }
-        guard let reason = choice.value("finish_reason", in: bytes), reason.kind != .null else { return told }
-        if reason.kind == .string, reason.range.count > 2 {
-            told.reason = reason
-        } else {
-            edits.append(TextEdit(range: reason.range, text: TextEdit.null))
-        }
-        return told
-    }
-
-    /// Programs put the roles of all pieces together as they do with words.
-    private mutating func mendRole(
-        of choice: Int64, _ delta: JSONSlice, _ members: [JSONField], _ bytes: UnsafeRawBufferPointer,
-        _ edits: inout [TextEdit]
-    ) {
-        let place = members.firstIndex { JSONText.equals($0.name, "role", in: bytes) }
-        if spoken.contains(choice) {
-            if let place, members[place].value.kind != .null { edits.append(.removal(of: place, among: members)) }
-            return
-        }
-        guard spoken.count < Limits.translatedCalls else { return }
-        let isAsked = spoken.count < choices
-        spoken.append(choice)
-        guard isAsked else { return }
-        if let place {
-            let role = members[place].value
-            guard role.kind != .string || role.range.count == 2 else { return }
-            edits.append(TextEdit(range: role.range, text: Array(#""assistant""#.utf8)))
-        } else {
-            edits.append(.insertion(#""role":"assistant""#, into: delta, isEmpty: members.isEmpty))
-        }
     }
 }

@@ -13,10 +13,11 @@ package enum OpenAIStream {
 
     /// The last chunk of a stream whose buyer wants to know what was used, counted by a node.
     package static func usage(
-        id: String?, model: String, at seconds: Int64, prompt: Int64, completion: Int64
+        of form: ChatLetter.Form, id: String?, model: String, at seconds: Int64, prompt: Int64, completion: Int64
     ) -> [UInt8] {
         let chunk: JSONValue = [
-            "id": .string(id ?? "chatcmpl-0"), "object": "chat.completion.chunk", "created": .integer(seconds),
+            "id": .string(id ?? (form == .text ? "cmpl-0" : "chatcmpl-0")), "object": .string(form.object),
+            "created": .integer(seconds),
             "model": .string(model), "choices": [],
             "usage": [
                 "prompt_tokens": .integer(prompt), "completion_tokens": .integer(completion),

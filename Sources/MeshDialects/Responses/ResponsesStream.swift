@@ -53,22 +53,15 @@ package struct ResponsesContext: Hashable, Sendable {
 
 /// The events of a streamed chat completion as those of a response: bytes in, cut anywhere, and bytes out. The parts of the turn
 /// are the response's items.
-package struct ResponsesStream: TranslatedStream {
-    private var turn: TurnStream<ResponsesWriter>
+package struct ResponsesStream: TurnTranslation {
+    var turn: TurnStream<ResponsesWriter>
 
     package init(_ context: ResponsesContext) { turn = TurnStream(ResponsesWriter(context)) }
 
-    package mutating func append(_ bytes: [UInt8]) throws(MeshError) -> [UInt8] { try turn.append(bytes) }
+    func excuses(_ end: TurnEnd) -> Bool { TurnEnd.isCut(end.reason) }
 
-    package mutating func finish(_ totals: AnswerTotals, outputTokens: Int64) -> [UInt8] {
-        var output: [UInt8] = []
-        guard !turn.isOver else { return output }
-        let end: TurnEnd
-        do throws(MeshError) { end = try turn.end(totals, &output) } catch { return output + failure(error) }
-        let status = ResponsesContext.status(end.reason)
-        if end.isEmpty, status.incomplete == nil { return output + failure(TurnEnd.nothing) }
+    mutating func tell(_ end: TurnEnd, outputTokens: Int64, _ output: inout [UInt8]) {
         turn.writer.end(end, outputTokens: outputTokens, &output)
-        return output
     }
 
     package mutating func failure(_ error: MeshError) -> [UInt8] {
@@ -94,9 +87,7 @@ package struct ResponsesStream: TranslatedStream {
             var events: [UInt8] = []
             try turn.take(document: chunk, &events)
             let end = try turn.end(AnswerTotals(), &events)
-            if end.isEmpty, ResponsesContext.status(end.reason).incomplete == nil {
-                return .failure(TurnEnd.nothing)
-            }
+            if end.isEmpty, !TurnEnd.isCut(end.reason) { return .failure(TurnEnd.nothing) }
             return .success(turn.writer.document(end, outputTokens: outputTokens))
         } catch { return .failure(error) }
     }

@@ -161,12 +161,20 @@ package struct ResponsesTalk: Sendable {
     /// The answer is over, whichever way.
     package mutating func ended() { asked = nil }
 
-    /// Its beginning tells nearly always.
+    /// Its beginning tells nearly always; an event that does not say there what it is may be any.
     private static func mayEnd(_ event: [UInt8]) -> Bool {
-        let type = Array(#""response."#.utf8)
-        guard let start = event.indices.first(where: { event[$0...].starts(with: type) }) else { return false }
-        let word = event[(start + type.count)...]
-        return word.starts(with: "completed".utf8) || word.starts(with: "incomplete".utf8) || start > 256
+        event.withUnsafeBytes { bytes in
+            var at = 0
+            while at + 20 <= min(bytes.count, 256) {
+                defer { at += 1 }
+                guard bytes[at] == 0x22, bytes[at + 1] == UInt8(ascii: "r") else { continue }
+                let rest = UnsafeRawBufferPointer(rebasing: bytes[(at + 1)...])
+                guard rest.starts(with: "response.".utf8) else { continue }
+                let word = rest.dropFirst(9)
+                return word.starts(with: "completed".utf8) || word.starts(with: "incomplete".utf8)
+            }
+            return bytes.count > 256
+        }
     }
 
     /// An answer that is no stream, as a frame.

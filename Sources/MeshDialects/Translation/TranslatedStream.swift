@@ -13,3 +13,27 @@ package protocol TranslatedStream: Sendable {
     /// What shows that a quiet stream lives.
     mutating func keepAlive() -> [UInt8]
 }
+
+/// One that goes by the turn of a model: parts, and an end.
+protocol TurnTranslation: TranslatedStream {
+    associatedtype Writer: TurnWriter
+    var turn: TurnStream<Writer> { get set }
+    /// Whether a turn in which nothing stands may have ended so.
+    func excuses(_ end: TurnEnd) -> Bool
+    /// What stands behind the last part.
+    mutating func tell(_ end: TurnEnd, outputTokens: Int64, _ output: inout [UInt8])
+}
+
+extension TurnTranslation {
+    package mutating func append(_ bytes: [UInt8]) throws(MeshError) -> [UInt8] { try turn.append(bytes) }
+
+    package mutating func finish(_ totals: AnswerTotals, outputTokens: Int64) -> [UInt8] {
+        var output: [UInt8] = []
+        guard !turn.isOver else { return output }
+        let end: TurnEnd
+        do throws(MeshError) { end = try turn.end(totals, &output) } catch { return output + failure(error) }
+        if end.isEmpty, !excuses(end) { return output + failure(TurnEnd.nothing) }
+        tell(end, outputTokens: outputTokens, &output)
+        return output
+    }
+}

@@ -226,6 +226,9 @@ struct TurnStream<Writer: TurnWriter>: Sendable {
     private var nextCall: Int? { calls.firstIndex { !$0.isTold }.flatMap { calls[$0].hasBegun ? $0 : nil } }
 
     private mutating func begin(_ number: Int, _ output: inout [UInt8]) throws(MeshError) {
+        guard !calls[number].name.isEmpty else {
+            throw MeshError(.workerBadAnswer, "the worker calls a tool without its name")
+        }
         let id = writer.callID(calls[number].id, number: number, taken: calls.filter(\.isTold).compactMap(\.id))
         calls[number].id = id
         calls[number].isTold = true

@@ -174,7 +174,7 @@ package final class Administration: Sendable {
 
     /// - Returns: the account and the secret, which is shown once and kept nowhere.
     package func createKey(
-        username: String, label: String, scopes: [APIKeyScope], lifeSeconds: Int64?
+        username: String, label: String, scopes: [APIKeyScope], lifeSeconds: Int64?, defaultModel: String? = nil
     ) async throws -> (account: APIKeyAccount, secret: APIKeySecret) {
         let secret = APIKeySecret(home: node, key: .random())
         if let lifeSeconds, !(1...Limits.tokenLifeSeconds).contains(lifeSeconds) {
@@ -188,7 +188,7 @@ package final class Administration: Sendable {
             let account = APIKeyAccount(
                 publicKey: secret.key.publicKey, username: scope.username, ownerKey: try ownerKey(scope), label: label,
                 scopes: scopes, createdAt: now,
-                expiresAt: lifeSeconds.map { now.advanced(byMilliseconds: $0 * 1_000) })
+                expiresAt: lifeSeconds.map { now.advanced(byMilliseconds: $0 * 1_000) }, defaultModel: defaultModel)
             try store.createAPIKey(account)
             try reloadKeys()
             return account
@@ -201,6 +201,18 @@ package final class Administration: Sendable {
             let key = try knownKey(keyID)
             _ = try store.revokeAPIKey(publicKey: key.publicKey, at: wall())
             try reloadKeys()
+        }
+    }
+
+    /// What requests with the key are for that name no model.
+    /// - Parameter model: nil where they have to name one again.
+    package func setDefaultModel(_ model: String?, ofKey keyID: String) async throws -> APIKeyAccount {
+        try await blocking { [self] in
+            var key = try knownKey(keyID)
+            try store.setDefaultModel(model, of: key.publicKey)
+            try reloadKeys()
+            key.defaultModel = model
+            return key
         }
     }
 
@@ -225,7 +237,7 @@ package final class Administration: Sendable {
             let account = APIKeyAccount(
                 publicKey: secret.key.publicKey, username: old.username, ownerKey: try ownerKey(old.scope),
                 label: old.label, scopes: old.scopes, createdAt: now,
-                expiresAt: life.map { now.advanced(byMilliseconds: $0) })
+                expiresAt: life.map { now.advanced(byMilliseconds: $0) }, defaultModel: old.defaultModel)
             try store.replaceAPIKey(
                 old, with: account, endingAt: now.advanced(byMilliseconds: overlapSeconds * 1_000), now: now)
             try reloadKeys()

@@ -8,6 +8,8 @@ package struct Caller: Hashable, Sendable {
     package var username: String
     package var owner: PublicKey
     package var scopes: [APIKeyScope]
+    /// What a request is for that names no model.
+    package var defaultModel: String?
 }
 
 /// Answers "whose key is this?" from memory. Only public keys are held; the secret a buyer presents is turned into
@@ -66,7 +68,8 @@ package final class Authenticator: Sendable {
                 state.known[digest] = publicKey
             }
             let caller = Caller(
-                keyID: account.keyID, username: account.username, owner: account.ownerKey, scopes: account.scopes)
+                keyID: account.keyID, username: account.username, owner: account.ownerKey, scopes: account.scopes,
+                defaultModel: account.defaultModel)
             return .good(caller, until: account.expiresAt)
         }
     }

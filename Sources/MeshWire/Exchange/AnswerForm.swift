@@ -1,3 +1,5 @@
+package import MeshModel
+
 /// What the buyer asked for.
 package enum AnswerForm: Hashable, Sendable {
     /// One JSON document; whoever sends it in chunks has them collected.
@@ -6,4 +8,13 @@ package enum AnswerForm: Hashable, Sendable {
     case events
     /// Whatever the endpoint gives: bytes as they come.
     case bytes
+
+    /// - Parameter endpoint: nil for a chat.
+    package init(of endpoint: EndpointPath?, streams: Bool) {
+        switch endpoint?.family {
+        case _ where streams: self = .events
+        case nil, .completions, .embeddings, .messages, .moderations, .rerank, .responses: self = .document
+        case .audio, .files, .images, .pipelines, .video: self = .bytes
+        }
+    }
 }

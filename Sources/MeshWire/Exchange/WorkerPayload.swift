@@ -123,7 +123,7 @@ package struct WorkerPayload: Hashable, Sendable {
             fields.count("stream", in: raw) <= 1
         else { return nil }
         let streams = fields.boolean("stream", in: raw) ?? false
-        return WorkerPayload(form: streams ? .events : .document, model: model)
+        return WorkerPayload(form: AnswerForm(of: nil, streams: streams), model: model)
     }
 
     private static let proxyFields = [
@@ -160,7 +160,7 @@ package struct WorkerPayload: Hashable, Sendable {
         }
         let streams = fields.boolean("stream", in: raw) ?? false
         return WorkerPayload(
-            form: streams ? .events : .bytes, model: model, endpoint: endpoint,
+            form: AnswerForm(of: endpoint, streams: streams), model: model, endpoint: endpoint,
             worker: fields.string("worker", in: raw), upload: upload)
     }
 

@@ -2,7 +2,7 @@ package import MeshModel
 
 /// A JSON value as a tree, for the small documents that are read once (capabilities, administration) and for
 /// answers this program writes itself. Requests and completions are sliced instead (`JSONScanner`).
-package indirect enum JSONValue: Hashable, Sendable {
+package enum JSONValue: Hashable, Sendable {
     case null
     case boolean(Bool)
     /// The number's own spelling, so that nothing is rounded on the way through.

@@ -83,14 +83,15 @@ struct ChatReader {
         }
         let (id, name) = (call["id"]?.text, call["function"]?["name"]?.text ?? "")
         if index == calls.count {
-            guard let id, !id.isEmpty, call["type"]?.text == "function", !calls.contains(where: { $0.id == id }) else {
+            guard let id, !id.isEmpty, call["type"]?.text == "function", !calls.contains(where: { $0.id == id }),
+                !name.isEmpty
+            else {
                 throw Fault(description: "how a call begins: \(text)")
             }
             calls.append(Call(id: id, name: name))
         } else {
             try check(index >= 0 && index < calls.count, "indices are not dense: \(text)")
-            try check(id == nil && (name.isEmpty || calls[Int(index)].name.isEmpty), "identity changed: \(text)")
-            calls[Int(index)].name += name
+            try check(id == nil && name.isEmpty, "identity changed: \(text)")
         }
         calls[Int(index)].arguments += call["function"]?["arguments"]?.text ?? ""
     }

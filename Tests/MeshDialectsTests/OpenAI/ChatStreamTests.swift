@@ -39,9 +39,11 @@ import Testing
         init(seed: UInt64) {
             dice = SeededGenerator(seed: seed)
             faults = []
-            for fault in 0..<18 where Int.random(in: 0..<4, using: &dice) == 0 { faults.insert(fault) }
+            for fault in 0..<20 where Int.random(in: 0..<4, using: &dice) == 0 { faults.insert(fault) }
             // Who names no call has to number it.
             if faults.contains(6) { faults.subtract([4, 5, 17]) }
+            // Who tells calls at once has to number them, too.
+            if faults.contains(19) { faults.subtract([4, 5, 12]) }
             speak()
         }
 
@@ -69,7 +71,20 @@ import Testing
             }
             if has(12) { say("", finish: "stop") }
             let count = Int.random(in: 0..<4, using: &dice)
-            for number in 0..<count { call(number, isLast: number == count - 1) }
+            var calls: [[String]] = []
+            for number in 0..<count { calls.append(call(number)) }
+            if has(19) {
+                for place in 0..<(calls.map(\.count).max() ?? 0) {
+                    for call in calls where place < call.count { say(call[place]) }
+                }
+            } else {
+                for (number, call) in calls.enumerated() {
+                    for (place, piece) in call.enumerated() {
+                        let ends = has(12) && place == call.count - 1 && number < count - 1
+                        say(piece, finish: ends ? "tool_calls" : nil)
+                    }
+                }
+            }
             if expected.text.isEmpty, count == 0 {
                 say(#""content":"x""#)
                 expected.text = "x"
@@ -83,21 +98,26 @@ import Testing
             expected.finish = reason
         }
 
-        private mutating func call(_ number: Int, isLast: Bool) {
-            let arguments = ["{\\\"n\\\":", "\(number)", "}"]
-            for (place, piece) in arguments.enumerated() {
+        /// The pieces of a call.
+        private mutating func call(_ number: Int) -> [String] {
+            let id = has(6) ? "call_c1_0_\(number)" : "call_\(number)"
+            // In pieces it comes with nothing else.
+            let names = has(18) && !has(7) ? ["f_", "of", "\(number)"] : ["f_of\(number)"]
+            expected.calls.append(.init(id: id, name: "f_of\(number)", arguments: #"{"n":\#(number)}"#))
+            let before = names.dropFirst().map { ($0, "") }
+            let pieces = [(names[0], names.count > 1 ? "" : "{\\\"n\\\":")] + before
+            let rest = (names.count > 1 ? ["{\\\"n\\\":"] : []) + ["\(number)", "}"]
+            let told = pieces + rest.map { (has(7) ? names[0] : "", $0) }
+            return told.enumerated().map { place, piece in
                 var members = [String]()
                 if !has(4) { members.append(#""index":\#(has(5) ? 0 : has(17) ? number + 1 : number)"#) }
                 if place == 0 ? !has(6) : has(7) { members.append(#""id":"call_\#(number)""#) }
                 if place > 0, !has(7), has(8) { members.append(#""id":"""#) }
                 if place == 0, !has(9) { members.append(#""type":"function""#) }
-                let name = place == 0 || has(7) ? #""name":"f\#(number)","# : ""
-                members.append(#""function":{\#(name)"arguments":"\#(piece)"}"#)
-                let ends = has(12) && place == arguments.count - 1 && !isLast
-                say(#""tool_calls":[{\#(members.joined(separator: ","))}]"#, finish: ends ? "tool_calls" : nil)
+                let name = piece.0.isEmpty ? "" : #""name":"\#(piece.0)","#
+                members.append(#""function":{\#(name)"arguments":"\#(piece.1)"}"#)
+                return #""tool_calls":[{\#(members.joined(separator: ","))}]"#
             }
-            let id = has(6) ? "call_c1_0_\(number)" : "call_\(number)"
-            expected.calls.append(.init(id: id, name: "f\(number)", arguments: #"{"n":\#(number)}"#))
         }
 
         /// With comments, other line ends and events of several lines in it.
