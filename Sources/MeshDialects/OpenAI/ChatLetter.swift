@@ -157,7 +157,8 @@ package struct ChatLetter: Sendable {
         guard var finish = held else { return [] }
         held = nil
         let told = finish.unfinished ?? []
-        if finish.unfinished != nil || finish.event.count > Limits.foreignWordsBytes {
+        let held = reasons.reduce(finish.event.count) { $0 + $1.event.count }
+        if finish.unfinished != nil || held > Limits.translatedHeldBytes {
             finish.event = self.finish(of: finish.choice, finish.reason)
             finish.unfinished = nil
         }

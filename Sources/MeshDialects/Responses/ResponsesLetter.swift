@@ -71,6 +71,7 @@ package struct ResponsesLetter: PassedStream {
         case "response.created":
             guard phase == .before else { return [] }
             phase = .inside
+            noteItems(event)
             return event.object("response") == nil ? event.event([event.adding("\"response\":\(own)")]) : nil
         case "response.failed": return end(event)
         case _ where phase == .before:
@@ -96,9 +97,27 @@ package struct ResponsesLetter: PassedStream {
             let response = event.object("response")
         {
             said = Array(event.document[response.slice.range])
+            noteItems(event)
         }
         let created = Array(#"{"type":"response.created","response":"#.utf8) + said + Array("}".utf8)
         return EventText.event("response.created", created)
+    }
+
+    /// The items of a response that has some at its beginning: programs have them from there.
+    private mutating func noteItems(_ event: PassedEvent) {
+        for slice in event.object("response").map({ Self.output($0.fields, event) }) ?? [] {
+            guard let fields = try? JSONScanner.fields(of: event.document, in: slice.range) else { continue }
+            let number = Int64(items.count)
+            let id = fields.string("id", in: event.document) ?? ""
+            var item = Item(said: number, id: id, type: fields.string("type", in: event.document) ?? "")
+            item.isDone = true
+            items.append(item)
+        }
+    }
+
+    private static func output(_ response: [JSONField], _ event: PassedEvent) -> [JSONSlice] {
+        guard let output = response.value("output", in: event.document), output.kind == .array else { return [] }
+        return (try? JSONScanner.elements(of: event.document, in: output.range, limit: Limits.translatedTurns)) ?? []
     }
 
     private mutating func end(_ event: PassedEvent) -> [UInt8]? {
@@ -112,13 +131,9 @@ package struct ResponsesLetter: PassedStream {
 
     /// Programs go by the end of each item: who tells an item only in the whole response has not told it.
     private mutating func endItems(_ response: [JSONField], _ event: PassedEvent) -> [UInt8] {
-        var told: [JSONSlice] = []
-        if let output = response.value("output", in: event.document), output.kind == .array {
-            told =
-                (try? JSONScanner.elements(of: event.document, in: output.range, limit: Limits.translatedTurns)) ?? []
-        }
         var output: [UInt8] = []
-        for (number, item) in told.enumerated() where number >= items.count || !items[number].isDone {
+        for (number, item) in Self.output(response, event).enumerated()
+        where number >= items.count || !items[number].isDone {
             let said = number < items.count ? items[number].said : Int64(number)
             let head = #"{"type":"response.output_item.done","output_index":\#(said),"item":"#
             let done = Array(head.utf8) + event.document[item.range] + Array("}".utf8)

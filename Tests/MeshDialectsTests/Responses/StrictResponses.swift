@@ -52,6 +52,13 @@ struct StrictResponses {
         case "response.created":
             try Self.check(!hasStarted && event["response"]?.members != nil, "start: \(text)")
             hasStarted = true
+            // What stands in it is there.
+            for item in event["response"]?["output"]?.elements ?? [] {
+                items.append(
+                    Item(
+                        id: item["id"]?.text ?? "", type: item["type"]?.text ?? "", callID: item["call_id"]?.text ?? "",
+                        name: item["name"]?.text ?? "", isDone: true))
+            }
             return
         case "response.failed":
             status = "failed"

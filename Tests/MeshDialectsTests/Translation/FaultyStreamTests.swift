@@ -278,6 +278,23 @@ import Testing
         }
     }
 
+    /// Of a response that says at once what it holds, nothing is told twice.
+    @Test func whatStandsInTheBeginningIsThere() throws {
+        let response = #""response":{"id":"r","status":"completed","output":[{"id":"i","type":"message"}]}"#
+        let item = #""output_index":0,"item":{"id":"i","type":"message"}"#
+        let events = [
+            ("response.created", response), ("response.output_item.added", item),
+            ("response.output_item.done", item), ("response.completed", response),
+        ].enumerated().map { number, event in
+            "event: \(event.0)\ndata: {\"type\":\"\(event.0)\",\"sequence_number\":\(number),\(event.1)}\n\n"
+        }
+        for sent in [events, [events[0], events[3]]] {
+            let passed = Self.passed([Array(sent.joined().utf8)], ResponsesLetter(requestID: "req_1"))
+            #expect(String(decoding: passed, as: UTF8.self) == events[0] + events[3])
+            #expect(try StrictResponses(passed).items.count == 1)
+        }
+    }
+
     @Test func damagedResponsesFailOrAreUnderstood() {
         for seed in 1_000..<1_600 as Range<UInt64> {
             var dice = SeededGenerator(seed: seed)
