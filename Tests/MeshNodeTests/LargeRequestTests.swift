@@ -11,7 +11,7 @@ import Testing
         let reply = try await ScriptedWorker.dial(on: connection, path: "/api/coderai/wss", headers: headers)
         guard reply.status == 101 else { throw NotSeen(description: "an upgrade, but \(reply.status)") }
         let worker = ScriptedWorker(connection: connection)
-        worker.say(#"{"op":"register","request_id":"r","payload":{"capabilities":{},"max_frame_bytes":16777216}}"#)
+        worker.say(#"{"op":"register","request_id":"r","payload":{"capabilities":{"max_frame_bytes":16777216}}}"#)
         _ = try await worker.event("registered")
         worker.answer(try await worker.request("models.list"), payload: #"{"data":[{"id":"big"}]}"#)
         try await shop.node.offers("lab/big", to: shop.buyer)
