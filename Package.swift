@@ -93,7 +93,7 @@ let package = Package(
                 .collections, .protobuf,
             ]),
         // Ring 3
-        ring("MeshCrypto", ["CSodium", "MeshModel"]),
+        ring("MeshCrypto", ["CSodium", "MeshModel", .crypto]),
         ring("MeshStore", ["MeshModel", "MeshWire", "MeshRouting", "MeshAccounting", "MeshCrypto", .grdb]),
         ring(
             "MeshTransport",

@@ -48,6 +48,14 @@ final class Children: Sendable {
         return ProcessFigures.contents(path) ?? ""
     }
 
+    /// Whether a process has ended by itself.
+    func hasEnded(_ pid: Int32) -> Bool {
+        var status: Int32 = 0
+        guard waitpid(pid, &status, WNOHANG) == pid else { return false }
+        pids.withLock { $0.removeAll { $0 == pid } }
+        return true
+    }
+
     /// SIGKILL, and the process is gone when this returns.
     func killed(_ pid: Int32) {
         kill(pid, SIGKILL)

@@ -52,28 +52,17 @@ struct Fixture: Sendable {
         let linkedModel = try await linked.model(key: linkedKey)
 
         func target(_ path: Path, stream: Bool) -> LoadTarget {
-            let chunks = stream ? streamChunks : nil
-            switch path {
-            case .direct:
-                return LoadTarget(
-                    port: backendPort, request: Payloads.request(model: model, key: key, stream: stream), chunks: chunks
-                )
-            case .nginx:
-                return LoadTarget(
-                    port: nginx.port, request: Payloads.request(model: model, key: key, stream: stream), chunks: chunks)
-            case .haproxy, .litellm:
-                return LoadTarget(
-                    port: peers[path]?.port ?? 0, request: Payloads.request(model: "m", key: key, stream: stream),
-                    chunks: chunks)
-            case .node:
-                return LoadTarget(
-                    port: node.apiPort, request: Payloads.request(model: model, key: key, stream: stream),
-                    chunks: chunks)
-            case .linked:
-                return LoadTarget(
-                    port: linked.apiPort, request: Payloads.request(model: linkedModel, key: linkedKey, stream: stream),
-                    chunks: chunks)
-            }
+            let (port, model, key) =
+                switch path {
+                case .direct: (backendPort, model, key)
+                case .nginx: (nginx.port, model, key)
+                case .haproxy, .litellm: (peers[path]?.port ?? 0, "m", key)
+                case .node: (node.apiPort, model, key)
+                case .linked: (linked.apiPort, linkedModel, linkedKey)
+                }
+            return LoadTarget(
+                port: port, request: Payloads.request(model: model, key: key, stream: stream),
+                chunks: stream ? streamChunks : nil)
         }
         var targets: [Path: LoadTarget] = [:]
         var streamTargets: [Path: LoadTarget] = [:]

@@ -13,8 +13,10 @@ struct Peer: Sendable {
         if let haproxy = executable("haproxy") {
             peers[.haproxy] = try await Self.haproxy(haproxy, folder: folder, backend: backend)
         }
-        if let litellm = litellm ?? executable("litellm") {
-            peers[.litellm] = try await Self.litellm(litellm, folder: folder, backend: backend)
+        guard let litellm = litellm ?? executable("litellm") else { return peers }
+        // It may be there without what its server needs.
+        do { peers[.litellm] = try await Self.litellm(litellm, folder: folder, backend: backend) } catch {
+            print("without LiteLLM: \(error)")
         }
         return peers
     }
@@ -67,8 +69,9 @@ struct Peer: Sendable {
                 executable, "--config", folder + "/litellm.yaml", "--host", "127.0.0.1", "--port", String(port),
                 "--num_workers", "1", "--telemetry", "False",
             ], output: folder + "/litellm.log", environment: ["LITELLM_LOG": "ERROR", "DISABLE_ADMIN_UI": "True"])
-        _ = try await waiting(for: "LiteLLM to answer (\(folder)/litellm.log)", seconds: 90, every: 250) {
-            Loopback.get("/health/liveliness", port: port)
+        _ = try await waiting(for: "LiteLLM to answer", seconds: 90, every: 250) {
+            if Children.shared.hasEnded(pid) { throw BenchError("its server did not start: \(executable) --port …") }
+            return Loopback.get("/health/liveliness", port: port)
         }
         return Peer(port: port, pid: pid)
     }

@@ -69,6 +69,26 @@ package enum ForwardSignature {
         }
 
         package var components: [String] {
+            switch self {
+            case .whole: Self.ofWhole
+            case .upload: Self.ofUpload
+            }
+        }
+
+        /// The same, as a signature's input lists them.
+        fileprivate var list: String {
+            switch self {
+            case .whole: Self.wholeList
+            case .upload: Self.uploadList
+            }
+        }
+
+        private static let ofWhole = components(Profile.whole.digestField)
+        private static let ofUpload = components(Profile.upload.digestField)
+        private static let wholeList = HTTPMessageSignature.list(ofWhole)
+        private static let uploadList = HTTPMessageSignature.list(ofUpload)
+
+        private static func components(_ digestField: String) -> [String] {
             [
                 "@method", "@path", digestField, "aisbf-request-id", "aisbf-attempt", "aisbf-dest", "aisbf-principal",
                 "aisbf-spend", "aisbf-max-hops",
@@ -151,17 +171,17 @@ package enum ForwardSignature {
             headers = [
                 (request.profile.digestField, ContentDigest.value(sha256: request.contentDigest)),
                 ("aisbf-request-id", fields.requestID), ("aisbf-attempt", String(fields.attempt)),
-                ("aisbf-dest", KeyText.node.text(fields.destination.bytes)), ("aisbf-principal", fields.principal),
+                ("aisbf-dest", NodeKeyTexts.text(of: fields.destination)), ("aisbf-principal", fields.principal),
                 ("aisbf-spend", fields.spend), ("aisbf-max-hops", String(fields.maxHops)),
             ]
             let lifetime = min(max(lifetimeMs, 1_000), Limits.forwardLifetimeMs) / 1_000
             let components =
                 [(name: "@method", value: request.method), (name: "@path", value: request.path)] + headers
             serialized = HTTPMessageSignature.serialize(
-                components: components.map(\.name),
+                list: request.profile.list,
                 parameters: .init(
                     created: created.seconds, expires: created.seconds + lifetime, nonce: request.nonce,
-                    keyID: KeyText.node.text(signer.bytes), algorithm: algorithm.rawValue, tag: request.profile.tag))
+                    keyID: NodeKeyTexts.text(of: signer), algorithm: algorithm.rawValue, tag: request.profile.tag))
             base = HTTPMessageSignature.base(components: components, serialized: serialized)
         }
 
@@ -202,8 +222,7 @@ package enum ForwardSignature {
             let algorithm = parameters.algorithm.flatMap(Algorithm.init(rawValue:))
         else { throw .profile }
         guard let created = parameters.created, let expires = parameters.expires, let nonce = parameters.nonce,
-            (8...64).contains(nonce.utf8.count), case .success(let key)? = parameters.keyID.map(KeyText.node.parse),
-            let signer = PublicKey(key)
+            (8...64).contains(nonce.utf8.count), let signer = parameters.keyID.flatMap(NodeKeyTexts.key(in:))
         else { throw .profile }
         guard ContentDigest.parse(covered[2].value) == bodyDigest else { throw .digest }
         // Both numbers have at most 15 digits, so the arithmetic stays in range.
@@ -245,7 +264,7 @@ package enum ForwardSignature {
         _ covered: [(name: String, value: String)]
     ) throws(ForwardSignatureError) -> ForwardFields {
         guard let attempt = number(covered[4].value), let maxHops = number(covered[8].value), !covered[3].value.isEmpty,
-            case .success(let key) = KeyText.node.parse(covered[5].value), let destination = PublicKey(key)
+            let destination = NodeKeyTexts.key(in: covered[5].value)
         else { throw .malformed }
         return ForwardFields(
             requestID: covered[3].value, attempt: attempt, destination: destination, principal: covered[6].value,
@@ -276,7 +295,7 @@ package enum UploadSignature {
     ) -> [(name: String, value: String)] {
         var trailer = covered(ContentDigest.value(sha256: contentDigest), fields)
         let parameters = HTTPMessageSignature.Parameters(
-            created: created.seconds, keyID: KeyText.node.text(signer.publicKey.bytes), algorithm: "ed25519", tag: tag)
+            created: created.seconds, keyID: NodeKeyTexts.text(of: signer.publicKey), algorithm: "ed25519", tag: tag)
         let (input, signature) = HTTPMessageSignature.sign(
             components: trailer, parameters: parameters, label: ForwardSignature.label, signer: signer)
         trailer.append(("signature-input", input))
@@ -302,7 +321,7 @@ package enum UploadSignature {
             }),
             input.label == ForwardSignature.label, input.components == components,
             input.parameters.algorithm == "ed25519", input.parameters.tag == tag,
-            input.parameters.keyID == KeyText.node.text(signer.bytes)
+            input.parameters.keyID == NodeKeyTexts.text(of: signer)
         else { return false }
         let base = HTTPMessageSignature.base(components: covered, serialized: input.serialized)
         return Sodium.shared.verify(signature: signature, message: base, key: signer)
@@ -311,7 +330,7 @@ package enum UploadSignature {
     private static func covered(_ digest: String, _ fields: ForwardFields) -> [(name: String, value: String)] {
         [
             ("content-digest", digest), ("aisbf-request-id", fields.requestID),
-            ("aisbf-attempt", String(fields.attempt)), ("aisbf-dest", KeyText.node.text(fields.destination.bytes)),
+            ("aisbf-attempt", String(fields.attempt)), ("aisbf-dest", NodeKeyTexts.text(of: fields.destination)),
         ]
     }
 }

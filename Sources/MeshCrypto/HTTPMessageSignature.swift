@@ -36,16 +36,20 @@ package enum HTTPMessageSignature {
     /// `("a" "b");created=1;…`: the value of the `Signature-Input` member and of `@signature-params`. Texts must be
     /// printable ASCII without quotes and backslashes; the mesh signs nothing else.
     package static func serialize(components: [String], parameters: Parameters) -> String {
+        serialize(list: list(components), parameters: parameters)
+    }
+
+    /// `("a" "b")`.
+    package static func list(_ components: [String]) -> String {
+        "(" + components.map { "\"\($0)\"" }.joined(separator: " ") + ")"
+    }
+
+    /// - Parameter list: the components, as `list` writes them.
+    package static func serialize(list: String, parameters: Parameters) -> String {
         var text = ""
         // Long enough for a forward's: appended to, it stays where it is.
         text.reserveCapacity(512)
-        text += "("
-        for (index, component) in components.enumerated() {
-            text += index > 0 ? " \"" : "\""
-            text += component
-            text += "\""
-        }
-        text += ")"
+        text += list
         func add(_ name: String, _ value: String?) {
             guard let value else { return }
             text += name

@@ -1,4 +1,5 @@
 internal import CSodium
+internal import Crypto
 package import MeshModel
 
 /// libsodium as this project uses it. Every entry point initialises the library first (`sodium_init` may be called
@@ -39,13 +40,14 @@ package struct Sodium: RecordCryptography {
         return output
     }
 
-    /// SHA-256, where a standard asks for it (SPKI pins, RFC 9530 content digests).
+    /// SHA-256, where a standard asks for it (SPKI pins, RFC 9530 content digests). By BoringSSL, which uses what processors have
+    /// for it: every forwarded body goes through here, and libsodium's is plain C.
     package func sha256(_ message: some ContiguousBytesCollection) -> [UInt8] {
-        var output = [UInt8](repeating: 0, count: 32)
         message.withContiguousBytes { bytes in
-            _ = crypto_hash_sha256(&output, bytes.bindMemory(to: UInt8.self).baseAddress, UInt64(bytes.count))
+            var hash = SHA256()
+            hash.update(bufferPointer: bytes)
+            return hash.finalize().withUnsafeBytes { Array($0) }
         }
-        return output
     }
 
     /// SHA-256 of what comes in pieces.
@@ -103,19 +105,14 @@ extension UnsafeRawBufferPointer: ContiguousBytesCollection {
 
 /// A SHA-256 that is fed piece by piece.
 package struct SHA256Stream: Sendable {
-    private var state = crypto_hash_sha256_state()
+    private var hash = SHA256()
 
-    fileprivate init() { crypto_hash_sha256_init(&state) }
+    fileprivate init() {}
 
-    package mutating func update(_ bytes: UnsafeRawBufferPointer) {
-        crypto_hash_sha256_update(&state, bytes.bindMemory(to: UInt8.self).baseAddress, UInt64(bytes.count))
-    }
+    package mutating func update(_ bytes: UnsafeRawBufferPointer) { hash.update(bufferPointer: bytes) }
 
     /// The digest of everything so far; more may follow.
     package func digest() -> [UInt8] {
-        var copy = state
-        var output = [UInt8](repeating: 0, count: 32)
-        crypto_hash_sha256_final(&copy, &output)
-        return output
+        hash.finalize().withUnsafeBytes { Array($0) }
     }
 }

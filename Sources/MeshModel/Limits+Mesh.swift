@@ -108,5 +108,7 @@ extension Limits {
     package static let linkDials = 64
     package static let signatureHeaderBytes = 2_048
     package static let sharedSignatureMessages = 64
+    /// Nodes whose keys' texts are remembered.
+    package static let nodeKeyTexts = 4_096
     package static let sharedSignaturesKnown = 1_024
 }

@@ -17,7 +17,7 @@ package struct TokenRatios: Sendable {
     /// What a new request shows counts for one in so many.
     private static let memory: Int64 = 16
     /// Of the requests for a model that is known, one in so many teaches.
-    private static let sampling = 16
+    private static let sampling = 64
 
     private let limit: Int
     private var ratios = DenseTable<String, Ratio>()

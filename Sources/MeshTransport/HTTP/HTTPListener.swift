@@ -153,9 +153,8 @@ package struct HTTPListener: Sendable {
                         NIOWebSocketFrameAggregator(
                             minNonFinalFragmentSize: 0, maxAccumulatedFrameCount: 4_096,
                             maxAccumulatedFrameSize: Limits.workerFrameBytes))
-                    let accept = admitted.value
-                    admitted.value = nil
-                    try accept?(channel)
+                    defer { admitted.value = nil }
+                    try admitted.value?(channel)
                     place.prove()
                 }
             })

@@ -50,11 +50,11 @@ import Testing
         #expect((1_009...1_012).contains(ratios.tokens(1_000, of: "m")))
     }
 
-    /// In the beginning each request teaches, later one in sixteen; of a model that nothing is known of, the next one.
+    /// In the beginning each request teaches, later one in sixty-four; of a model that nothing is known of, the next one.
     @Test func aKnownModelIsCountedOnceInAWhile() {
         var ratios = TokenRatios()
         var counted = 0
-        for _ in 0..<16 + 160 where ratios.wants("m") {
+        for _ in 0..<16 + 640 where ratios.wants("m") {
             counted += 1
             ratios.learn(model: "m", estimate: 1_000, counted: 1_200)
         }
