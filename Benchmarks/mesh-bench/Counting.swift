@@ -57,20 +57,19 @@ enum Counting {
     static let gates = [
         Gate(
             figure: "P1", phase: "counted_c1", what: "a request at c = 1", path: .node, connections: 1,
-            allocations: 100,
-            calls: 13),
+            allocations: 75, calls: 13),
         Gate(
             figure: "P1", phase: "counted_c64", what: "a request at c = 64", path: .node, connections: 64,
-            allocations: 100, calls: 3),
+            allocations: 75, calls: 3),
         Gate(
             figure: "P3", phase: "counted_chunk", what: "a chunk of 100 streams", path: .node, connections: 100,
-            allocations: 30, calls: 2.5, streams: true),
+            allocations: 26, calls: 2.5, streams: true),
         Gate(
             figure: "P6", phase: "counted_linked_c1", what: "a request at the entry node, c = 1", path: .linked,
-            connections: 1, allocations: 200, calls: 8),
+            connections: 1, allocations: 155, calls: 8),
         Gate(
             figure: "P6", phase: "counted_linked_c64", what: "a request at the entry node, c = 64", path: .linked,
-            connections: 64, allocations: 230, calls: 3),
+            connections: 64, allocations: 155, calls: 3),
     ]
     /// A request of 1 KiB and its answer; an event around one sending time.
     private static let requestBytes = 2_048

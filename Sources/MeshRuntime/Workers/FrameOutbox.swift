@@ -1,3 +1,4 @@
+import DequeModule
 import MeshModel
 import NIOCore
 import NIOWebSocket
@@ -23,7 +24,8 @@ struct FrameOutbox {
         }
     }
 
-    private var messages = CircularBuffer<Message>()
+    /// Takes no memory while it is empty: there is one for each worker.
+    private var messages = Deque<Message>()
     /// Bytes that wait here.
     private(set) var bytes = 0
 
@@ -40,13 +42,12 @@ struct FrameOutbox {
     /// The next frame, and who is told when it has left; nil when nothing waits.
     mutating func next() -> (frame: WebSocketFrame, sent: EventLoopPromise<Void>?)? {
         guard !messages.isEmpty else { return nil }
-        let index = messages.startIndex
-        let data = messages[index].takeFragment()
-        let message = messages[index]
+        let data = messages[0].takeFragment()
+        let message = messages[0]
         let isLast = message.next == message.pieces.count
         let frame = WebSocketFrame(fin: isLast, opcode: message.isBegun ? .continuation : message.opcode, data: data)
         bytes -= data.readableBytes
-        messages[index].isBegun = true
+        messages[0].isBegun = true
         if isLast { messages.removeFirst() }
         return (frame, isLast ? message.sent : nil)
     }
