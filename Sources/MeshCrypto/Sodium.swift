@@ -66,11 +66,17 @@ package struct Sodium: RecordCryptography {
         left.count == right.count && sodium_memcmp(left, right, left.count) == 0
     }
 
-    package func equal(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Bool {
-        guard left.count == right.count, let one = left.baseAddress, let other = right.baseAddress else {
-            return left.isEmpty && right.isEmpty
+    /// SipHash-2-4 of 16 bytes: for what is looked up many times and must not be kept as it is. Not for what others see.
+    /// - Parameter key: 16 bytes that nobody else knows.
+    package func shortHash16(_ message: UnsafeRawBufferPointer, key: [UInt8]) -> Bytes16 {
+        precondition(key.count == 16)
+        var output: (high: UInt64, low: UInt64) = (0, 0)
+        withUnsafeMutableBytes(of: &output) { output in
+            _ = crypto_shorthash_siphashx24(
+                output.bindMemory(to: UInt8.self).baseAddress, message.bindMemory(to: UInt8.self).baseAddress,
+                UInt64(message.count), key)
         }
-        return sodium_memcmp(one, other, left.count) == 0
+        return Bytes16(high: output.high, low: output.low)
     }
 
     /// Argon2id over `passphrase` (libsodium's interactive limits: 64 MiB, about 0.1 s). Never on an event loop.

@@ -40,26 +40,29 @@ enum Credentials {
     }
 }
 
-/// Whose key stood last in the `authorization` of one connection, whose requests nearly all have the same. It is compared
-/// in constant time: a proxy may send the requests of many over one connection.
+/// Whose key stood last in the `authorization` of one connection, whose requests nearly all have the same. The whole header is
+/// known by its keyed hash: no secret is kept, and how long a comparison takes says nothing.
 final class CallerMemory {
-    private var authorization: [UInt8] = []
+    private static let hashKey = Sodium.shared.randomBytes(16)
+
+    private var authorization: Bytes16?
     private var caller: Caller?
     private var until: Timestamp?
     private var edition: UInt64 = 0
 
     func caller(_ authorization: String, _ edition: UInt64, _ wall: Timestamp) -> Caller? {
         guard let caller, edition == self.edition, until.map({ wall < $0 }) ?? true else { return nil }
-        var authorization = authorization
-        let isSame = authorization.withUTF8 { presented in
-            self.authorization.withUnsafeBytes { Sodium.shared.equal(UnsafeRawBufferPointer(presented), $0) }
-        }
-        return isSame ? caller : nil
+        return Self.hash(authorization) == self.authorization ? caller : nil
     }
 
     func note(_ authorization: String, _ caller: Caller, until: Timestamp?, _ edition: UInt64) {
-        self.authorization = Array(authorization.utf8)
+        self.authorization = Self.hash(authorization)
         (self.caller, self.until, self.edition) = (caller, until, edition)
+    }
+
+    private static func hash(_ authorization: String) -> Bytes16 {
+        var authorization = authorization
+        return authorization.withUTF8 { Sodium.shared.shortHash16(UnsafeRawBufferPointer($0), key: hashKey) }
     }
 }
 

@@ -257,7 +257,7 @@ package enum Limits {
     package static let workersScanned = 512
     package static let workerUnsentBytes = workerFrameBytes
     /// A longer message to a worker leaves in fragments of at most so many bytes, between which pings pass.
-    package static let workerFragmentBytes = 64 << 10
+    package static let workerFragmentBytes = 128 << 10
     package static let workerHeldBytes = 64 << 20
     package static let formFieldBytes = 1 << 20
     package static let hungRequestMs: Int64 = 30_000

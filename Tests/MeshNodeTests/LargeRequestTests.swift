@@ -53,7 +53,7 @@ import Testing
                 }
             }
             #expect(before >= 0 && before < 2, "the pong came before the last fragment")
-            #expect(fragments >= 2 * 7 << 4)
+            #expect(fragments >= 2 * (7 << 20) / Limits.workerFragmentBytes)
             let requests = try messages.map { try JSONValue.parse($0) }
             let marks = requests.compactMap { $0["payload"]?["mark"]?.text }
             #expect(Set(marks) == ["one", "two"])

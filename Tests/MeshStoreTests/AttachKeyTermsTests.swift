@@ -75,6 +75,7 @@ import Testing
                 try database.execute(sql: "DROP TABLE \(table)")
             }
             try database.execute(sql: "ALTER TABLE providers DROP COLUMN data_policy")
+            try database.execute(sql: "ALTER TABLE api_keys DROP COLUMN default_model")
             // They are texts: `10` stands before `3`.
             try database.execute(sql: "DELETE FROM grdb_migrations WHERE CAST(identifier AS INTEGER) > 2")
             #expect(
