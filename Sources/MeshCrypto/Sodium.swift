@@ -72,9 +72,9 @@ package struct Sodium: RecordCryptography {
         precondition(key.count == 16)
         var output: (high: UInt64, low: UInt64) = (0, 0)
         withUnsafeMutableBytes(of: &output) { output in
-            _ = crypto_shorthash_siphashx24(
-                output.bindMemory(to: UInt8.self).baseAddress, message.bindMemory(to: UInt8.self).baseAddress,
-                UInt64(message.count), key)
+            guard let place = output.bindMemory(to: UInt8.self).baseAddress else { return }
+            let text = message.bindMemory(to: UInt8.self).baseAddress
+            _ = crypto_shorthash_siphashx24(place, text, UInt64(message.count), key)
         }
         return Bytes16(high: output.high, low: output.low)
     }
