@@ -4,7 +4,7 @@ import MeshWire
 /// A stream of Messages that passes, to the letter of what its programs take: one beginning; blocks one behind the other, with
 /// numbers that have no gaps and pieces of their own type only; why it ended, and that it did. Blocks that a worker mixes go out one
 /// after the other: the one that is open passes, and what comes of others waits (`Limits.translatedHeldBytes`).
-package struct MessagesLetter: PassedStream {
+package struct MessagesLetter: PassedStream, PassedEventTaker {
     private enum Phase: Hashable, Sendable {
         case before, inside
         /// It has said why it ended.
@@ -36,7 +36,7 @@ package struct MessagesLetter: PassedStream {
     private var waiting: [Waiting] = []
     private var waitingBytes = 0
     private var hasCalls = false
-    package private(set) var failure: MeshError?
+    package internal(set) var failure: MeshError?
 
     package init() {}
 
@@ -58,23 +58,9 @@ package struct MessagesLetter: PassedStream {
 
     // MARK: Events
 
-    /// Nil where it goes out as it is.
-    private mutating func mended(event: UnsafeRawBufferPointer) -> [UInt8]? {
-        guard failure == nil, phase != .over else { return [] }
-        switch PassedEvent.read(event) {
-        case .nothing: return nil
-        case .junk: return []
-        case .broken: return fail(AnswerFailure.unreadable())
-        case .event(let read): return take(read)
-        }
-    }
+    var isOver: Bool { phase == .over }
 
-    private mutating func fail(_ error: MeshError) -> [UInt8] {
-        failure = failure ?? error
-        return []
-    }
-
-    private mutating func take(_ event: PassedEvent) -> [UInt8]? {
+    mutating func take(_ event: PassedEvent) -> [UInt8]? {
         let asItIs: [UInt8]? = event.isNamed ? nil : event.event([])
         switch event.type {
         case "ping": return asItIs

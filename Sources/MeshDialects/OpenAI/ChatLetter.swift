@@ -64,9 +64,8 @@ package struct ChatLetter: Sendable {
     /// How the chunks call their answer, as it stands in one.
     private var marks: [UInt8] = []
     private var hasEnded = false
-    /// The last byte of an event that is too long to come in one piece, and passes unread.
-    private var passing: UInt8?
-    /// Whether one has: it may have said anything.
+    private var passing = PassingEvent()
+    /// Whether an event has passed unread: it may have said anything.
     private var hasPassed = false
     /// What came cannot be read, and nothing may follow.
     package private(set) var failure: MeshError?
@@ -90,7 +89,7 @@ package struct ChatLetter: Sendable {
     package mutating func mended(_ events: UnsafeRawBufferPointer) -> [UInt8]? {
         var output: [UInt8] = []
         var isChanged = false
-        var position = pass(events, from: 0)
+        var position = passing.pass(events, from: 0)
         while position < events.count, failure == nil {
             // Nearly all are in order, and are looked at once.
             if let (search, end) = ChatSearch.ofEvent(events, from: position), !needsReading(search) {
@@ -106,7 +105,8 @@ package struct ChatLetter: Sendable {
                 isChanged = isChanged || !begun.isEmpty
                 output += begun
                 if isChanged { output += event }
-                (passing, hasPassed) = (event.last, true)
+                passing.begin(event)
+                hasPassed = true
             } else if let changed = mended(event: event) {
                 if !isChanged {
                     isChanged = true
@@ -173,23 +173,6 @@ package struct ChatLetter: Sendable {
     }
 
     // MARK: Events
-
-    /// The rest of an event that is passing; where it ends.
-    private mutating func pass(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
-        guard var last = passing else { return start }
-        var position = start
-        while position < bytes.count {
-            let byte = bytes[position]
-            position += 1
-            if byte == 0x0A, last == 0x0A {
-                passing = nil
-                return position
-            }
-            last = byte
-        }
-        passing = last
-        return position
-    }
 
     /// Whether a blank line ends it; comments need none.
     private static func isWhole(_ event: UnsafeRawBufferPointer) -> Bool {

@@ -3,7 +3,7 @@ import MeshWire
 
 /// A stream of Responses that passes, to the letter of what its programs take: a beginning; of each item that it begins, what comes
 /// of it, and its end, all under one id; numbers that rise; and an end.
-package struct ResponsesLetter: PassedStream {
+package struct ResponsesLetter: PassedStream, PassedEventTaker {
     private enum Phase: Hashable, Sendable {
         case before, inside, over
     }
@@ -23,7 +23,7 @@ package struct ResponsesLetter: PassedStream {
     private var numbers = ResponsesNumbers()
     private var phase = Phase.before
     private var items: [Item] = []
-    package private(set) var failure: MeshError?
+    package internal(set) var failure: MeshError?
 
     private let mark: String
 
@@ -48,23 +48,9 @@ package struct ResponsesLetter: PassedStream {
 
     // MARK: Events
 
-    /// Nil where it goes out as it is.
-    private mutating func mended(event: UnsafeRawBufferPointer) -> [UInt8]? {
-        guard failure == nil, phase != .over else { return [] }
-        switch PassedEvent.read(event) {
-        case .nothing: return nil
-        case .junk: return []
-        case .broken: return fail(AnswerFailure.unreadable())
-        case .event(let read): return take(read)
-        }
-    }
+    var isOver: Bool { phase == .over }
 
-    private mutating func fail(_ error: MeshError) -> [UInt8] {
-        failure = failure ?? error
-        return []
-    }
-
-    private mutating func take(_ event: PassedEvent) -> [UInt8]? {
+    mutating func take(_ event: PassedEvent) -> [UInt8]? {
         // Programs of this API go by the document, whatever it is called.
         switch event.type {
         case "keepalive": return nil

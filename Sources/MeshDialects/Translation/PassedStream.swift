@@ -85,10 +85,36 @@ struct PassedEvent {
     }
 }
 
+/// A stream that passes, event by event.
+protocol PassedEventTaker {
+    var failure: MeshError? { get set }
+    /// Whether its end was told: nothing follows.
+    var isOver: Bool { get }
+    /// Nil where it goes out as it is.
+    mutating func take(_ event: PassedEvent) -> [UInt8]?
+}
+
+extension PassedEventTaker {
+    /// Nil where it goes out as it is.
+    mutating func mended(event: UnsafeRawBufferPointer) -> [UInt8]? {
+        guard failure == nil, !isOver else { return [] }
+        switch PassedEvent.read(event) {
+        case .nothing: return nil
+        case .junk: return []
+        case .broken: return fail(AnswerFailure.unreadable())
+        case .event(let read): return take(read)
+        }
+    }
+
+    mutating func fail(_ error: MeshError) -> [UInt8] {
+        failure = failure ?? error
+        return []
+    }
+}
+
 /// Cuts what comes into events; the pieces of one that is too long to come in one pass unread.
 struct PassedEvents: Sendable {
-    /// The last byte of an event that is passing.
-    private var passing: UInt8?
+    private var passing = PassingEvent()
 
     /// - Parameter mend: of a whole event; nil where it goes out as it is.
     mutating func mended(
@@ -96,7 +122,7 @@ struct PassedEvents: Sendable {
     ) -> [UInt8]? {
         var output: [UInt8] = []
         var copied = 0
-        var position = pass(events, from: 0)
+        var position = passing.pass(events, from: 0)
         while position < events.count {
             var end = position + 1
             while end < events.count, events[end] != 0x0A || events[end - 1] != 0x0A { end += 1 }
@@ -105,7 +131,7 @@ struct PassedEvents: Sendable {
             if event.last != 0x0A
                 || event.count > 1 && event[event.count - 2] != 0x0A && event.first != UInt8(ascii: ":")
             {
-                passing = event.last
+                passing.begin(event)
             } else if let changed = mend(event) {
                 output += events[copied..<position]
                 output += changed
@@ -114,21 +140,5 @@ struct PassedEvents: Sendable {
             position = end
         }
         return copied == 0 && output.isEmpty ? nil : output + events[copied...]
-    }
-
-    private mutating func pass(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
-        guard var last = passing else { return start }
-        var position = start
-        while position < bytes.count {
-            let byte = bytes[position]
-            position += 1
-            if byte == 0x0A, last == 0x0A {
-                passing = nil
-                return position
-            }
-            last = byte
-        }
-        passing = last
-        return position
     }
 }

@@ -41,9 +41,6 @@ package final class CatalogHolder: Sendable {
     /// Copies one reference; the lock is held for nothing else.
     package var current: Catalog { box.withLock { $0 }.catalog }
 
-    /// A provider as it is now.
-    package func provider(_ key: RecordKey) -> CatalogProvider? { current.provider(key) }
-
     /// The catalog, and the number that tells it from others.
     var edition: (catalog: Catalog, serial: UInt64) {
         let box = box.withLock { $0 }
@@ -98,7 +95,7 @@ package final class CatalogHolder: Sendable {
 
     /// Whether a worker of it may be back in a moment: its last one has just left, or the catalog has not heard of that yet.
     func mayReturn(_ provider: CatalogProvider, model: String) -> Bool {
-        let known = self.provider(provider.key) ?? provider
+        let known = current.provider(provider.key) ?? provider
         if !known.hosts.isEmpty { return model.isEmpty || known.offers(model) }
         return departures.withLock { $0.mayReturn(provider.key, now: SystemClock.instant) }
     }

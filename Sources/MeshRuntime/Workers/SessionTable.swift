@@ -53,7 +53,7 @@ package final class SessionTable: Sendable {
     /// Counts a request at `session`, unless it has as many as it takes, or all workers of its provider here together
     /// have as many as the provider takes.
     func takesRequest(_ session: WorkerSession) -> MeshError? {
-        let limit = catalog.provider(session.identity.provider)?.maxConcurrency
+        let limit = catalog.current.provider(session.identity.provider)?.maxConcurrency
         let words: String
         switch session.requestBegan(limit: limit ?? .max) {
         case .taken: return nil
@@ -75,7 +75,7 @@ package final class SessionTable: Sendable {
             // can go on at the new one at once.
             session.update { if $0.offer.models.isEmpty { $0.offer.models = known.offer.models } }
         }
-        let owner = catalog.provider(session.identity.provider)?.owner
+        let owner = catalog.current.provider(session.identity.provider)?.owner
         let models = session.current.offer.models.map(\.id)
         switch state.withLock({ $0.registered(session, owner: owner, models: models) }) {
         case .refused(let reason): session.close(reason)
@@ -90,7 +90,7 @@ package final class SessionTable: Sendable {
     /// Who a session is, for the log.
     private func names(of session: WorkerSession) -> Logger.Metadata {
         let identity = session.identity
-        let provider = catalog.provider(identity.provider)?.fullName
+        let provider = catalog.current.provider(identity.provider)?.fullName
         return [
             "session.id": "\(session.sessionID)", "worker.client_id": "\(identity.clientID)",
             "provider": "\(provider ?? "\(identity.scope.username)/\(identity.providerID)")",

@@ -142,23 +142,12 @@ import Testing
         }
     }
 
-    private static func cut(_ stream: [UInt8], _ dice: inout SeededGenerator) -> [[UInt8]] {
-        var reads: [[UInt8]] = []
-        var rest = stream[...]
-        while !rest.isEmpty {
-            let count = Int.random(in: 1...200, using: &dice)
-            reads.append(Array(rest.prefix(count)))
-            rest = rest.dropFirst(count)
-        }
-        return reads
-    }
-
     /// Whatever it does wrong, what was said comes across, and in the form that the strictest program wants.
     @Test func whateverAWorkerDoesItsWordsComeAcross() throws {
         for seed in 0..<600 as Range<UInt64> {
             var worker = Worker(seed: seed)
             let stream = worker.stream()
-            let passed = Self.passed(Self.cut(stream, &worker.dice))
+            let passed = Self.passed(worker.dice.cut(stream))
             do {
                 let read = try ChatReader(Self.withoutNames(passed))
                 var choice = try #require(read.choices[0])
@@ -191,7 +180,7 @@ import Testing
                 let lost = stream[place...].prefix { $0 != 0x0A && $0 != 0x0D }
                 stream.removeSubrange(place..<place + lost.count)
             }
-            let passed = Self.passed(Self.cut(stream, &worker.dice))
+            let passed = Self.passed(worker.dice.cut(stream))
             var isOver = false
             for line in String(decoding: passed, as: UTF8.self).split(separator: "\n")
             where line.hasPrefix("data: {") || line.hasPrefix("data:{") {

@@ -101,22 +101,11 @@ import Testing
         return (Array((text + "data: [DONE]\n\n").utf8), texts)
     }
 
-    private static func cut(_ stream: [UInt8], _ dice: inout SeededGenerator) -> [[UInt8]] {
-        var reads: [[UInt8]] = []
-        var rest = stream[...]
-        while !rest.isEmpty {
-            let count = Int.random(in: 1...200, using: &dice)
-            reads.append(Array(rest.prefix(count)))
-            rest = rest.dropFirst(count)
-        }
-        return reads
-    }
-
     @Test func whateverAWorkerDoesItsWordsComeAcross() {
         for seed in 0..<400 as Range<UInt64> {
             var dice = SeededGenerator(seed: seed)
             let (stream, texts) = Self.worker(&dice)
-            let passed = Self.passed(Self.cut(stream, &dice), choices: texts.count)
+            let passed = Self.passed(dice.cut(stream), choices: texts.count)
             do {
                 let read = try Self.read(passed)
                 #expect(read.texts == texts && read.usages == 1 && read.failure == nil, "seed \(seed)")
@@ -130,7 +119,7 @@ import Testing
             var dice = SeededGenerator(seed: seed)
             let (stream, texts) = Self.worker(&dice)
             let part = Array(stream.prefix(Int.random(in: 0..<stream.count, using: &dice)))
-            let passed = Self.passed(Self.cut(part, &dice), choices: texts.count)
+            let passed = Self.passed(dice.cut(part), choices: texts.count)
             do { _ = try Self.read(passed) } catch {
                 Issue.record("seed \(seed): \(error)\n\(String(decoding: passed, as: UTF8.self))")
             }

@@ -5,17 +5,6 @@ import Testing
 
 /// Streams of Messages and of Responses, whatever a worker sends: of its chats as they are translated, and of its own that pass.
 @Suite struct FaultyStreamTests {
-    private static func cut(_ stream: [UInt8], _ dice: inout SeededGenerator) -> [[UInt8]] {
-        var reads: [[UInt8]] = []
-        var rest = stream[...]
-        while !rest.isEmpty {
-            let count = Int.random(in: 1...200, using: &dice)
-            reads.append(Array(rest.prefix(count)))
-            rest = rest.dropFirst(count)
-        }
-        return reads
-    }
-
     /// Cut off, or with the rest of an event lost, or with a byte changed.
     private static func damaged(_ stream: [UInt8], _ dice: inout SeededGenerator) -> [UInt8] {
         let place = Int.random(in: 0..<stream.count, using: &dice)
@@ -73,7 +62,8 @@ import Testing
     @Test func whateverAWorkerDoesItsWordsComeAcross() throws {
         for seed in 0..<400 as Range<UInt64> {
             var worker = ChatStreamTests.Worker(seed: seed)
-            let reads = Self.cut(worker.stream(), &worker.dice)
+            let stream = worker.stream()
+            let reads = worker.dice.cut(stream)
             let expected = worker.expected
             let words = [expected.text] + expected.calls.map(\.arguments)
             let names = expected.calls.map(\.name)
@@ -97,7 +87,8 @@ import Testing
     @Test func damagedChatsFailOrAreUnderstood() throws {
         for seed in 1_000..<1_600 as Range<UInt64> {
             var worker = ChatStreamTests.Worker(seed: seed)
-            let reads = Self.cut(Self.damaged(worker.stream(), &worker.dice), &worker.dice)
+            let stream = Self.damaged(worker.stream(), &worker.dice)
+            let reads = worker.dice.cut(stream)
             do {
                 _ = try StrictMessages(Self.translated(reads, Self.messages))
                 _ = try StrictResponses(Self.translated(reads, try Self.responses()))
@@ -179,7 +170,7 @@ import Testing
             var dice = SeededGenerator(seed: seed)
             let faults = Self.faults(12, &dice)
             let (stream, blocks) = Self.message(faults, &dice)
-            let passed = Self.passed(Self.cut(stream, &dice), MessagesLetter())
+            let passed = Self.passed(dice.cut(stream), MessagesLetter())
             do {
                 let read = try StrictMessages(passed)
                 #expect(
@@ -197,7 +188,8 @@ import Testing
         for seed in 1_000..<1_600 as Range<UInt64> {
             var dice = SeededGenerator(seed: seed)
             let (stream, _) = Self.message(Self.faults(12, &dice), &dice)
-            let passed = Self.passed(Self.cut(Self.damaged(stream, &dice), &dice), MessagesLetter())
+            let damaged = Self.damaged(stream, &dice)
+            let passed = Self.passed(dice.cut(damaged), MessagesLetter())
             do { _ = try StrictMessages(passed) } catch {
                 Issue.record("seed \(seed): \(error)\n\(String(decoding: passed, as: UTF8.self))")
             }
@@ -264,7 +256,7 @@ import Testing
             var dice = SeededGenerator(seed: seed)
             let faults = Self.faults(12, &dice)
             let (stream, items) = Self.response(faults, &dice)
-            let passed = Self.passed(Self.cut(stream, &dice), ResponsesLetter(requestID: "req_1"))
+            let passed = Self.passed(dice.cut(stream), ResponsesLetter(requestID: "req_1"))
             do {
                 let read = try StrictResponses(passed)
                 #expect(read.status == "completed", "seed \(seed) \(faults.sorted()): \(read.failure ?? "")")
@@ -299,7 +291,8 @@ import Testing
         for seed in 1_000..<1_600 as Range<UInt64> {
             var dice = SeededGenerator(seed: seed)
             let (stream, _) = Self.response(Self.faults(12, &dice), &dice)
-            let passed = Self.passed(Self.cut(Self.damaged(stream, &dice), &dice), ResponsesLetter(requestID: "req_1"))
+            let damaged = Self.damaged(stream, &dice)
+            let passed = Self.passed(dice.cut(damaged), ResponsesLetter(requestID: "req_1"))
             do { _ = try StrictResponses(passed) } catch {
                 Issue.record("seed \(seed): \(error)\n\(String(decoding: passed, as: UTF8.self))")
             }
