@@ -14,7 +14,15 @@ PYTHON_PACKAGES := openai anthropic websockets langchain-openai langchain-anthro
 VENV_READY := $(VENV)/ready-$(shell echo $(PYTHON_PACKAGES) | tr ' ' '+')
 # One set of flags for all that is built for use: every other one would be compiled anew. The executable needs no Swift where
 # it runs.
-RELEASE := -c release --static-swift-stdlib
+RELEASE := -c release --static-swift-stdlib -Xlinker --no-export-dynamic
+# The toolchain's own linker, where it is. It packs what is to be relocated at the start, which would be read into memory
+# otherwise; the C library has to know of it (glibc 2.36: Debian 12).
+ifneq ($(wildcard $(dir $(realpath $(shell command -v $(SWIFT))))ld.lld),)
+RELEASE += -Xswiftc -use-ld=lld
+ifeq ($(shell printf 'glibc 2.36\n%s\n' "$$(getconf GNU_LIBC_VERSION)" | sort -V | head -n 1),glibc 2.36)
+RELEASE += -Xlinker -z -Xlinker pack-relative-relocs
+endif
+endif
 TOPOLOGY ?= Topology/triangle.yaml
 SHOW ?= b
 

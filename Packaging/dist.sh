@@ -53,7 +53,11 @@ if command -v dpkg-deb >/dev/null; then
   architecture=$(dpkg --print-architecture)
   mkdir -p "$root/DEBIAN"
   # The oldest C library that has all that is asked of it.
-  glibc=$(objdump -T "$aisbf" | grep -oE 'GLIBC_[0-9.]+' | sort -uV | tail -1)
+  glibc=$({
+    objdump -T "$aisbf" | grep -oE 'GLIBC_[0-9.]+'
+    # Packed relocations have a version of their own.
+    if objdump -p "$aisbf" | grep -q GLIBC_ABI_DT_RELR; then echo GLIBC_2.36; fi
+  } | sort -uV | tail -1)
   sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" -e "s/@GLIBC@/${glibc#GLIBC_}/" \
     -e "s/@SIZE@/$(du -sk "$root" | cut -f1)/" "$here/debian/control" > "$root/DEBIAN/control"
   echo /etc/aisbf/node.yaml > "$root/DEBIAN/conffiles"

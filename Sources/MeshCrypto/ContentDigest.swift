@@ -8,7 +8,7 @@ package enum ContentDigest {
     }
 
     package static func value(sha256 digest: [UInt8]) -> String {
-        "sha-256=:" + String(decoding: Base64.text(digest), as: UTF8.self) + ":"
+        HTTPMessageSignature.member("sha-256", digest)
     }
 
     /// The 32 digest bytes; nil for anything but exactly one sha-256 member.

@@ -46,19 +46,20 @@ package enum HTTPMessageSignature {
 
     /// - Parameter list: the components, as `list` writes them.
     package static func serialize(list: String, parameters: Parameters) -> String {
-        var text = ""
+        // As bytes: a text that is put together from texts looks at each of them anew.
+        var text: [UInt8] = []
         // Long enough for a forward's: appended to, it stays where it is.
         text.reserveCapacity(512)
-        text += list
+        text.append(contentsOf: list.utf8)
         func add(_ name: String, _ value: String?) {
             guard let value else { return }
-            text += name
-            text += value
+            text.append(contentsOf: name.utf8)
+            text.append(contentsOf: value.utf8)
         }
         func addQuoted(_ name: String, _ value: String?) {
             guard value != nil else { return }
             add(name, value)
-            text += "\""
+            text.append(0x22)
         }
         add(";created=", parameters.created.map { String($0) })
         add(";expires=", parameters.expires.map { String($0) })
@@ -66,7 +67,7 @@ package enum HTTPMessageSignature {
         addQuoted(";keyid=\"", parameters.keyID)
         addQuoted(";alg=\"", parameters.algorithm)
         addQuoted(";tag=\"", parameters.tag)
-        return text
+        return String(decoding: text, as: UTF8.self)
     }
 
     /// The signature base of section 2.5.
@@ -97,8 +98,18 @@ package enum HTTPMessageSignature {
     }
 
     /// The value of a `Signature` header with one member.
-    package static func header(signature: [UInt8], label: String) -> String {
-        label + "=:" + String(decoding: Base64.text(signature), as: UTF8.self) + ":"
+    package static func header(signature: [UInt8], label: String) -> String { member(label, signature) }
+
+    /// A member of a dictionary whose value is bytes: `label=:base64:` (RFC 8941, sections 3.2 and 3.3.5).
+    static func member(_ label: String, _ bytes: [UInt8]) -> String {
+        let encoded = Base64.text(bytes)
+        var text: [UInt8] = []
+        text.reserveCapacity(label.utf8.count + encoded.count + 3)
+        text.append(contentsOf: label.utf8)
+        text.append(contentsOf: "=:".utf8)
+        text.append(contentsOf: encoded)
+        text.append(0x3A)
+        return String(decoding: text, as: UTF8.self)
     }
 
     /// The bytes in a `Signature` header whose only member is `label`.

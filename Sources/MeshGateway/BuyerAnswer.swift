@@ -124,7 +124,7 @@ final class BuyerAnswer: AnswerWriter {
             if let passed = dialect.passed(requestID) { detour = .passed(passed) }
             if let form = meter.completion { detour = .letter(ChatLetter(form, choices: meter.choices)) }
         }
-        var headers = responseHeaders(head.contentType, source)
+        let headers = responseHeaders(head.contentType, source)
         var passed: [AnswerField] = []
         for field in head.fields {
             guard let value = RetryAfter.bounded(field) else { continue }
@@ -146,7 +146,7 @@ final class BuyerAnswer: AnswerWriter {
                 headers.add(name: field.name, value: field.value)
             }
         }
-        once?.began(status: head.status, fields: headers.fields)
+        once?.began(status: head.status, fields: headers.fields.map { ($0.name, $0.value) })
         if !isDetached { handler.writeHead(status: head.status, headers: headers) }
     }
 
@@ -370,7 +370,7 @@ final class BuyerAnswer: AnswerWriter {
             error.code == .workerError && ContextWords.tellOfLength(error.message, status: error.statusOverride ?? 400)
         let error = isOverflow ? MeshError(.contextOverflow, error.message) : error
         let response = Response.error(error, requestID: requestID, in: dialect, mayRepeat: mayRepeat)
-        var headers = responseHeaders("application/json", source)
+        let headers = responseHeaders("application/json", source)
         for (name, value) in response.headers where name != "content-type" { headers.add(name: name, value: value) }
         headers.add(name: "content-length", value: String(response.body.count))
         handler.writeHead(status: response.status, headers: headers)
@@ -392,7 +392,7 @@ final class BuyerAnswer: AnswerWriter {
     }
 
     private func responseHeaders(_ contentType: String, _ source: AnswerSource) -> AnswerHeaders {
-        var headers = AnswerHeaders()
+        let headers = AnswerHeaders()
         headers.add(name: "content-type", value: contentType)
         headers.add(name: "x-request-id", value: requestID)
         // As Anthropic's programs look for it.
@@ -405,7 +405,7 @@ final class BuyerAnswer: AnswerWriter {
         if let hold = meter.hold {
             for field in RateLimitFields.of(hold) { headers.add(name: field.name, value: field.value) }
         }
-        if let translation { translation.add(to: &headers) }
+        if let translation { translation.add(to: headers) }
         headers.add(name: "aisbf-attempts", value: String(earlierAttempts + source.attempts))
         if let wait = source.wait {
             headers.add(name: "aisbf-queue", value: "position=\(wait.position); waited_ms=\(wait.milliseconds)")

@@ -27,7 +27,7 @@ package struct CrossOrigin: Sendable {
     private static let besides = [["api", "tags"], ["api", "version"], ["api", "hello"]]
 
     /// What an answer says to the page that asked for it.
-    static func add(to headers: inout AnswerHeaders, for origin: String) {
+    static func add(to headers: AnswerHeaders, for origin: String) {
         headers.add(name: "access-control-allow-origin", value: origin)
         headers.add(name: "access-control-expose-headers", value: exposed)
         headers.add(name: "vary", value: "origin")

@@ -6,11 +6,11 @@ import NIOHTTP1
 
 /// The bytes of answers: past the pipeline where there is a way, else through it.
 extension GatewayHandler {
-    func writeHead(status: Int, headers: consuming AnswerHeaders) {
+    func writeHead(status: Int, headers: AnswerHeaders) {
         shared.metrics.answered(status)
         trace.wrote(status: status)
         if machine.answerBegins(isDraining: shared.isDraining) { headers.add(name: "connection", value: "close") }
-        if let readingOrigin { CrossOrigin.add(to: &headers, for: readingOrigin) }
+        if let readingOrigin { CrossOrigin.add(to: headers, for: readingOrigin) }
         // What there is depends on who asks: no cache that others use may keep it.
         if !headers.contains(name: "cache-control") { headers.add(name: "cache-control", value: "private") }
         machine.wrote(now: SystemClock.instant)

@@ -402,7 +402,7 @@ package final class GatewayHandler: ChannelInboundHandler, RemovableChannelHandl
 
     private func answer(_ response: Response, requestID: String, isHead: Bool, code: ErrorCode?) {
         trace.answers(requestID, code, response.code, shared.metrics)
-        var headers = AnswerHeaders(response.headers)
+        let headers = AnswerHeaders(response.headers)
         headers.add(name: "x-request-id", value: requestID)
         if let head = arriving?.head, Dialect(uri: head.uri, head.headers) == .messages {
             headers.add(name: "request-id", value: requestID)

@@ -60,7 +60,12 @@ struct HotRoute: Hashable, Sendable {
 }
 
 /// An inference request whose caller is known before its body is read.
-struct HotRequest {
-    var caller: Caller
-    var route: HotRoute
+final class HotRequest: Sendable {
+    let caller: Caller
+    let route: HotRoute
+
+    init(caller: Caller, route: HotRoute) {
+        self.caller = caller
+        self.route = route
+    }
 }

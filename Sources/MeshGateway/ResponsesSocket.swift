@@ -236,7 +236,10 @@ package enum ResponsesUpgrade {
         case .failure(let error): return .refused(error)
         case .success:
             return .admitted { channel in
-                try channel.pipeline.syncOperations.addHandlers(
+                let pipeline = channel.pipeline.syncOperations
+                try pipeline.addWebSocketFrames(
+                    limit: Limits.workerFrameBytes, fragments: Limits.workerFragments)
+                try pipeline.addHandlers(
                     ResponsesSocket(head, shared: shared),
                     GatewayHandler(shared: shared, carrier: Carrier(kind: .connection, place: place)))
             }

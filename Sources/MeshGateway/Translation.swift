@@ -71,7 +71,7 @@ final class Translation: Sendable {
     }
 
     /// What became of the request, for whoever wants to know.
-    func add(to headers: inout AnswerHeaders) {
+    func add(to headers: AnswerHeaders) {
         let name =
             switch terms {
             case .messages: "messages"

@@ -258,6 +258,8 @@ package enum Limits {
     package static let workerUnsentBytes = workerFrameBytes
     /// A longer message to a worker leaves in fragments of at most so many bytes, between which pings pass.
     package static let workerFragmentBytes = 128 << 10
+    /// In how many frames a message of a WebSocket may come.
+    package static let workerFragments = 4_096
     package static let workerHeldBytes = 64 << 20
     package static let formFieldBytes = 1 << 20
     package static let hungRequestMs: Int64 = 30_000

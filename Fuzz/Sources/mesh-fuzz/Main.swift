@@ -26,7 +26,7 @@ enum FuzzTarget: String, CaseIterable {
     case forwardPayload = "forward-payload", forwardSignature = "forward-signature", hardware, json
     case linkFrame = "link-frame", messages, multipart, path, percent, record, responses
     case responsesTalk = "responses-talk"
-    case streamFrames = "stream-frames", upload, workerFrame = "worker-frame"
+    case streamFrames = "stream-frames", upload, webSocket = "web-socket", workerFrame = "worker-frame"
     case workerSession = "worker-session"
 
     static let chosen: FuzzTarget = {
@@ -58,6 +58,7 @@ enum FuzzTarget: String, CaseIterable {
         case .responses: ResponsesTarget.run(input)
         case .responsesTalk: ResponsesTalkTarget.run(input)
         case .streamFrames: StreamFramesTarget.run(input)
+        case .webSocket: WebSocketTarget.run(input)
         case .upload: UploadTarget.run(input)
         case .workerFrame: WorkerFrameTarget.run(input)
         case .workerSession: WorkerSessionTarget.run(input)

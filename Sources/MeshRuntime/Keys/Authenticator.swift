@@ -3,13 +3,26 @@ package import MeshModel
 import Synchronization
 
 /// Who calls: an API key that was found good.
-package struct Caller: Hashable, Sendable {
-    package var keyID: String
-    package var username: String
-    package var owner: PublicKey
-    package var scopes: [APIKeyScope]
+package final class Caller: Equatable, Sendable {
+    package let keyID: String
+    package let username: String
+    package let owner: PublicKey
+    package let scopes: [APIKeyScope]
     /// What a request is for that names no model.
-    package var defaultModel: String?
+    package let defaultModel: String?
+
+    init(keyID: String, username: String, owner: PublicKey, scopes: [APIKeyScope], defaultModel: String?) {
+        self.keyID = keyID
+        self.username = username
+        self.owner = owner
+        self.scopes = scopes
+        self.defaultModel = defaultModel
+    }
+
+    package static func == (one: Caller, other: Caller) -> Bool {
+        one.keyID == other.keyID && one.username == other.username && one.owner == other.owner
+            && one.scopes == other.scopes && one.defaultModel == other.defaultModel
+    }
 }
 
 /// Answers "whose key is this?" from memory. Only public keys are held; the secret a buyer presents is turned into

@@ -1,15 +1,12 @@
 import MeshSessions
-import NIOWebSocket
+import MeshWire
 
 extension CloseReason {
-    /// What a failure of the WebSocket layer is to the worker; nil for failures of the socket itself.
-    init?(webSocketError error: any Error) {
-        switch error {
-        case NIOWebSocketError.invalidFrameLength, NIOWebSocketFrameAggregator.Error.accumulatedFrameSizeIsTooLarge,
-            NIOWebSocketFrameAggregator.Error.tooManyFragments:
-            self = .frameTooLarge
-        case is NIOWebSocketError, is NIOWebSocketFrameAggregator.Error: self = .protocolError
-        default: return nil
+    /// What a worker is told whose bytes are no frames that this node takes.
+    init(_ fault: WebSocketFault) {
+        switch fault {
+        case .tooLarge: self = .frameTooLarge
+        case .protocolError: self = .protocolError
         }
     }
 }

@@ -1,14 +1,23 @@
 import DequeModule
 import MeshModel
+import MeshWire
 import NIOCore
-import NIOWebSocket
 
 /// Messages on their way to a worker that are too large to go out at once, and whatever is said behind them. A large one
 /// leaves in fragments (RFC 6455, section 5.4), and the next one only when the socket takes it: so pings, pongs and a
 /// close, which may stand between fragments, do not wait for all of it.
 struct FrameOutbox {
+    /// What leaves at once.
+    struct Frame {
+        let opcode: WebSocketFrameHead.Opcode
+        let isLast: Bool
+        let data: ByteBuffer
+        /// Told when it has left.
+        let sent: EventLoopPromise<Void>?
+    }
+
     private struct Message {
-        let opcode: WebSocketOpcode
+        let opcode: WebSocketFrameHead.Opcode
         /// What of it has not left, in order.
         var pieces: [ByteBuffer]
         var next = 0
@@ -34,22 +43,25 @@ struct FrameOutbox {
     /// Whether a message of so many bytes need not wait here.
     func passes(_ count: Int) -> Bool { messages.isEmpty && count <= Limits.workerFragmentBytes }
 
-    mutating func add(_ opcode: WebSocketOpcode, _ pieces: [ByteBuffer], _ sent: EventLoopPromise<Void>? = nil) {
+    mutating func add(
+        _ opcode: WebSocketFrameHead.Opcode, _ pieces: [ByteBuffer], _ sent: EventLoopPromise<Void>? = nil
+    ) {
         messages.append(Message(opcode: opcode, pieces: pieces, sent: sent))
         bytes += pieces.reduce(0) { $0 + $1.readableBytes }
     }
 
-    /// The next frame, and who is told when it has left; nil when nothing waits.
-    mutating func next() -> (frame: WebSocketFrame, sent: EventLoopPromise<Void>?)? {
+    /// The next frame; nil when nothing waits.
+    mutating func next() -> Frame? {
         guard !messages.isEmpty else { return nil }
         let data = messages[0].takeFragment()
         let message = messages[0]
         let isLast = message.next == message.pieces.count
-        let frame = WebSocketFrame(fin: isLast, opcode: message.isBegun ? .continuation : message.opcode, data: data)
         bytes -= data.readableBytes
         messages[0].isBegun = true
         if isLast { messages.removeFirst() }
-        return (frame, isLast ? message.sent : nil)
+        return Frame(
+            opcode: message.isBegun ? .continuation : message.opcode, isLast: isLast, data: data,
+            sent: isLast ? message.sent : nil)
     }
 
     /// Nothing of it leaves any more.

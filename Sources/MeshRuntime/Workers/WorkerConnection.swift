@@ -4,15 +4,14 @@ import MeshSessions
 import MeshTransport
 import MeshWire
 package import NIOCore
-package import NIOWebSocket
 import Synchronization
 
-/// One worker's WebSocket: turns frames into events of the pure `BrokerSession` and `WorkerRequests` machines and
+/// One worker's WebSocket: turns messages into events of the pure `BrokerSession` and `WorkerRequests` machines and
 /// what they say into frames, and keeps who waits for each answer. Lives on its event loop; writes are flushed once per
 /// turn of the loop.
 package final class WorkerConnection: ChannelInboundHandler, Ticking {
-    package typealias InboundIn = WebSocketFrame
-    package typealias OutboundOut = WebSocketFrame
+    package typealias InboundIn = ByteBuffer
+    package typealias OutboundOut = ByteBuffer
 
     /// Who waits for the answer to one request.
     private struct Waiting {
@@ -31,6 +30,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
     private var waiting: [UInt64: Waiting] = [:]
     /// Where it stands at the ticker of its event loop.
     private var tickerPlace: Int?
+    private var reader = WebSocketReader()
     /// What is too large to be written at once, and what follows it.
     private var outbox = FrameOutbox()
     private var isFlushDue = false
@@ -55,30 +55,38 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
     }
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        let frame = unwrapInboundIn(data)
+        reader.append(unwrapInboundIn(data))
+        do throws(WebSocketFault) {
+            while let message = try reader.next() { arrived(message, context) }
+        } catch {
+            // Nothing of what follows can be told from what it is not.
+            reader = WebSocketReader()
+            close(CloseReason(error))
+        }
+    }
+
+    private func arrived(_ message: WebSocketReader.Message, _ context: ChannelHandlerContext) {
         // Behind this node's close nothing counts but the worker's answer to it.
         if isClosing {
-            if frame.opcode == .connectionClose { context.close(promise: nil) }
+            if message.opcode == .close { context.close(promise: nil) }
             return
         }
         let now = SystemClock.now
         machine.seen(now: now.instant)
-        switch frame.opcode {
-        case .text:
-            let bytes = frame.plainData
-            bytes.withUnsafeReadableBytes { textArrived($0, now: now) }
-        case .binary: binaryArrived(frame.plainData, now: now)
+        switch message.opcode {
+        case .text: message.data.withUnsafeReadableBytes { textArrived($0, now: now) }
+        case .binary: binaryArrived(message.data, now: now)
         case .ping:
             // Who pings and does not read must not fill this node with pongs.
-            if WorkerRequests.mayWrite(unsent: unsentBytes) { write(.pong, frame.plainData) }
-        case .connectionClose:
+            if WorkerRequests.mayWrite(unsent: unsentBytes) { write(.pong, message.data) }
+        case .close:
             // Answer the close and let the peer's half of the handshake finish.
-            let said = frame.plainData
-            write(.connectionClose, said)
+            let said = message.data
+            write(.close, said)
             flush()
             ended(.worker(code: said.getInteger(at: said.readerIndex)))
             context.close(promise: nil)
-        default: break
+        case .pong, .continuation: break
         }
     }
 
@@ -105,10 +113,7 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
         self.context = nil
     }
 
-    package func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if let reason = CloseReason(webSocketError: error) { return close(reason) }
-        context.close(promise: nil)
-    }
+    package func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
     package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
@@ -158,11 +163,12 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
             outbox.add(.text, [head] + document.pieces + [end])
             return pump()
         }
-        var data = context.channel.allocator.buffer(capacity: size)
-        data.writeBytes(head)
-        document.write(into: &data)
-        data.writeInteger(UInt8(ascii: "}"))
-        write(.text, data)
+        var frame = context.channel.allocator.buffer(capacity: WebSocketFrameHead.bytes(before: size) + size)
+        frame.writeWebSocketHead(.text, length: size)
+        frame.writeBytes(head)
+        document.write(into: &frame)
+        frame.writeInteger(UInt8(ascii: "}"))
+        send(frame, context)
     }
 
     /// Whoever asked does not want the answer any more: the worker is told, and whatever still comes is dropped.
@@ -353,9 +359,9 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
         isClosing = true
         outbox.drop()
         var data = context.channel.allocator.buffer(capacity: 2 + reason.rawValue.utf8.count)
-        data.write(webSocketErrorCode: WebSocketErrorCode(codeNumber: Int(reason.code)))
+        data.writeInteger(reason.code)
         data.writeString(reason.rawValue)
-        write(.connectionClose, data)
+        write(.close, data)
         flush()
         sessions.metrics.closed(reason)
         ended(.node(reason))
@@ -387,12 +393,13 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
     }
 
     /// Messages keep their order. Pings, pongs and the close go between the fragments of one.
-    private func write(_ opcode: WebSocketOpcode, _ data: ByteBuffer, _ sent: EventLoopPromise<Void>? = nil) {
-        let isMessage = opcode == .text || opcode == .binary
+    private func write(
+        _ opcode: WebSocketFrameHead.Opcode, _ data: ByteBuffer, _ sent: EventLoopPromise<Void>? = nil
+    ) {
         // Behind a close there is none.
-        if isClosing, opcode != .connectionClose { return sent?.fail(ChannelError.ioOnClosedChannel) ?? () }
-        guard isMessage, !outbox.passes(data.readableBytes) else {
-            return put(WebSocketFrame(fin: true, opcode: opcode, data: data), sent)
+        if isClosing, opcode != .close { return sent?.fail(ChannelError.ioOnClosedChannel) ?? () }
+        guard !opcode.isControl, !outbox.passes(data.readableBytes) else {
+            return put(.init(opcode: opcode, isLast: true, data: data, sent: sent))
         }
         outbox.add(opcode, [data], sent)
         pump()
@@ -400,12 +407,30 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
 
     /// As much of what waits as the socket takes now.
     private func pump() {
-        while let context, context.channel.isWritable, let (frame, sent) = outbox.next() { put(frame, sent) }
+        while let context, context.channel.isWritable, let frame = outbox.next() { put(frame) }
     }
 
-    private func put(_ frame: WebSocketFrame, _ sent: EventLoopPromise<Void>?) {
-        guard let context else { return sent?.fail(ChannelError.ioOnClosedChannel) ?? () }
-        context.write(wrapOutboundOut(frame), promise: sent)
+    /// What is small leaves in one piece with its head.
+    private func put(_ frame: FrameOutbox.Frame) {
+        guard let context else { return frame.sent?.fail(ChannelError.ioOnClosedChannel) ?? () }
+        let count = frame.data.readableBytes
+        let isSmall = count <= Self.joinedBytes
+        let room = WebSocketFrameHead.maximumBytes + (isSmall ? count : 0)
+        var bytes = context.channel.allocator.buffer(capacity: room)
+        bytes.writeWebSocketHead(frame.opcode, isLast: frame.isLast, length: count)
+        if isSmall {
+            bytes.writeImmutableBuffer(frame.data)
+            return send(bytes, context, frame.sent)
+        }
+        send(bytes, context)
+        send(frame.data, context, frame.sent)
+    }
+
+    /// From here on a payload is not worth copying.
+    private static let joinedBytes = 4 << 10
+
+    private func send(_ bytes: ByteBuffer, _ context: ChannelHandlerContext, _ sent: EventLoopPromise<Void>? = nil) {
+        context.write(wrapOutboundOut(bytes), promise: sent)
         isFlushDue = true
     }
 

@@ -1,3 +1,4 @@
+package import MeshWire
 package import NIOCore
 package import NIOHTTP1
 
@@ -9,7 +10,7 @@ package protocol RequestPartReceiver: AnyObject {
 /// Takes the parts of answers past the pipeline, as long as it is open. On the connection's event loop.
 package protocol AnswerPartWriter: AnyObject {
     var isOpen: Bool { get }
-    func writeHead(status: HTTPResponseStatus, _ fields: [(name: String, value: String)])
+    func writeHead(status: HTTPResponseStatus, _ fields: [AnswerField])
     func write(_ part: HTTPServerResponsePart, promise: EventLoopPromise<Void>?)
     func flush()
 }

@@ -4,7 +4,6 @@ package import NIOHTTP1
 import NIOHTTP2
 import NIOPosix
 package import NIOSSL
-import NIOWebSocket
 
 /// The public listener: HTTP/1.1 with WebSocket upgrades, optional TLS, HTTP/2 by ALPN. One handler per connection
 /// (or HTTP/2 stream) speaks `HTTPServerRequestPart`, whichever version carries it.
@@ -128,11 +127,8 @@ package struct HTTPListener: Sendable {
         let boundWatch = NIOLoopBound(watch, eventLoop: channel.eventLoop)
         // Who was admitted is not asked for again behind the upgrade.
         let admitted = NIOLoopBoundBox<UpgradeVerdict.Accept?>(nil, eventLoop: channel.eventLoop)
-        let webSocket = NIOWebSocketServerUpgrader(
-            maxFrameSize: Limits.workerFrameBytes,
-            // The session's handler says itself why it closes.
-            automaticErrorHandling: false,
-            shouldUpgrade: { channel, head in
+        let webSocket = WebSocketUpgrader(
+            judge: { channel, head in
                 // The head is whole; what its judgement takes is no fault of the client's.
                 boundWatch.value.disarm()
                 return upgrade(channel, head).map { verdict in
@@ -147,16 +143,10 @@ package struct HTTPListener: Sendable {
                     }
                 }
             },
-            upgradePipelineHandler: { channel, _ in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(
-                        NIOWebSocketFrameAggregator(
-                            minNonFinalFragmentSize: 0, maxAccumulatedFrameCount: 4_096,
-                            maxAccumulatedFrameSize: Limits.workerFrameBytes))
-                    defer { admitted.value = nil }
-                    try admitted.value?(channel)
-                    place.prove()
-                }
+            upgraded: { channel in
+                defer { admitted.value = nil }
+                try admitted.value?(channel)
+                place.prove()
             })
         let removed = NIOLoopBound(
             [handler, watchers.bytes, watchers.parts] as [any RemovableChannelHandler], eventLoop: channel.eventLoop)
@@ -206,7 +196,7 @@ package struct HTTPListener: Sendable {
 
 /// What becomes of a request for a WebSocket.
 package enum UpgradeVerdict: Sendable {
-    /// Adds the session's handlers to the upgraded connection; frames arrive joined and bounded.
+    /// Adds the session's handlers to the upgraded connection, which carries bytes.
     package typealias Accept = @Sendable (any Channel) throws -> Void
 
     case admitted(accept: Accept)

@@ -1,4 +1,5 @@
 import MeshModel
+import MeshWire
 import NIOCore
 import NIOHTTP1
 
@@ -145,7 +146,7 @@ final class PlainLane: AnswerPartWriter {
         if case .end = part { answered() }
     }
 
-    func writeHead(status: HTTPResponseStatus, _ fields: [(name: String, value: String)]) {
+    func writeHead(status: HTTPResponseStatus, _ fields: [AnswerField]) {
         if front != nil { responses.add(status, fields, allocator) }
     }
 

@@ -1,3 +1,4 @@
+import MeshWire
 import NIOCore
 import NIOHTTP1
 
@@ -29,7 +30,7 @@ struct PlainResponses {
     /// What has to leave before the part is all written; the rest is joined.
     mutating func add(_ part: HTTPServerResponsePart, _ allocator: ByteBufferAllocator) -> [Piece] {
         switch part {
-        case .head(let head): add(head.status, head.headers.map { ($0.name, $0.value) }, allocator)
+        case .head(let head): add(head.status, head.headers.map { AnswerField($0.name, $0.value) }, allocator)
         case .body(let data): return add(data, allocator)
         case .end(let trailers): if case .chunks = framing { end(trailers, allocator) }
         }
@@ -49,7 +50,7 @@ struct PlainResponses {
 
     /// The head of an answer. Of their own framing its fields say `content-length` only.
     mutating func add(
-        _ status: HTTPResponseStatus, _ fields: [(name: String, value: String)], _ allocator: ByteBufferAllocator
+        _ status: HTTPResponseStatus, _ fields: [AnswerField], _ allocator: ByteBufferAllocator
     ) {
         room(allocator)
         let code = status.code
@@ -70,7 +71,7 @@ struct PlainResponses {
     }
 
     /// All lines in one piece of the buffer: to ask it for room for each name and value costs more than they do.
-    private mutating func write(_ fields: [(name: String, value: String)]) {
+    private mutating func write(_ fields: [AnswerField]) {
         var size = 0
         for field in fields { size += field.name.utf8.count + field.value.utf8.count + 4 }
         joined.writeWithUnsafeMutableBytes(minimumWritableBytes: size) { room in
@@ -86,7 +87,7 @@ struct PlainResponses {
 
     /// - Parameter word: in lower case.
     private static func isSame(_ name: String, _ word: String) -> Bool {
-        name.utf8.count == word.utf8.count && name.lowercased() == word
+        name.utf8.count == word.utf8.count && (name == word || name.lowercased() == word)
     }
 
     private mutating func add(_ data: IOData, _ allocator: ByteBufferAllocator) -> [Piece] {

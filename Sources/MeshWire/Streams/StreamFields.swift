@@ -95,7 +95,14 @@ package struct StreamFields: Sendable {
             guard bytes.count - at >= length else { throw .fields }
             let part = UnsafeRawBufferPointer(rebasing: bytes[at..<(at + length)])
             at += length
-            guard part.allSatisfy(isGood), let text = String(validating: part, as: UTF8.self) else { throw .fields }
+            var isASCII = true
+            for byte in part {
+                guard isGood(byte) else { throw .fields }
+                isASCII = isASCII && byte < 0x80
+            }
+            // What cannot be wrong needs no slow check.
+            if isASCII { return String(decoding: part, as: UTF8.self) }
+            guard let text = String(validating: part, as: UTF8.self) else { throw .fields }
             return text
         }
     }

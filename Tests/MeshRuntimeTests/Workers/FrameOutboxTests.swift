@@ -1,7 +1,7 @@
 import MeshModel
+import MeshWire
 import NIOCore
 import NIOEmbedded
-import NIOWebSocket
 import Testing
 
 @testable import MeshRuntime
@@ -9,9 +9,9 @@ import Testing
 @Suite struct FrameOutboxTests {
     private func bytes(_ count: Int, _ byte: UInt8 = 0x61) -> ByteBuffer { ByteBuffer(repeating: byte, count: count) }
 
-    private func frames(_ outbox: inout FrameOutbox) -> [WebSocketFrame] {
-        var frames: [WebSocketFrame] = []
-        while let next = outbox.next() { frames.append(next.frame) }
+    private func frames(_ outbox: inout FrameOutbox) -> [FrameOutbox.Frame] {
+        var frames: [FrameOutbox.Frame] = []
+        while let next = outbox.next() { frames.append(next) }
         return frames
     }
 
@@ -31,7 +31,7 @@ import Testing
         outbox.add(.binary, [bytes(3, 0x7B), bytes(count), bytes(1, 0x7D)])
         #expect(outbox.bytes == count + 4)
         let sent = frames(&outbox)
-        #expect(sent.map(\.fin) == Array(repeating: false, count: sent.count - 1) + [true])
+        #expect(sent.map(\.isLast) == Array(repeating: false, count: sent.count - 1) + [true])
         #expect(sent.map(\.opcode) == [.binary] + Array(repeating: .continuation, count: sent.count - 1))
         #expect(sent.allSatisfy { $0.data.readableBytes <= Limits.workerFragmentBytes })
         var joined = ByteBuffer()
@@ -50,7 +50,7 @@ import Testing
         outbox.add(.text, [bytes(140_000)])
         let sent = frames(&outbox)
         #expect(sent.map(\.opcode) == [.text, .continuation, .binary, .text, .continuation])
-        #expect(sent.map(\.fin) == [false, true, true, false, true])
+        #expect(sent.map(\.isLast) == [false, true, true, false, true])
     }
 
     @Test func whoWaitsForAMessageHearsOfItsLastFragmentOnly() throws {
