@@ -71,13 +71,18 @@ extension FixedWidthInteger {
 
 /// Lower-case hexadecimal text of `bytes`.
 package func hexText(_ bytes: some Sequence<UInt8>) -> String {
-    let digits = Array("0123456789abcdef".utf8)
-    var text: [UInt8] = []
-    for byte in bytes {
-        text.append(digits[Int(byte >> 4)])
-        text.append(digits[Int(byte & 15)])
+    let bytes = Array(bytes)
+    return String(unsafeUninitializedCapacity: 2 * bytes.count) { text in
+        for (place, byte) in bytes.enumerated() {
+            text[2 * place] = hexDigit(byte >> 4)
+            text[2 * place + 1] = hexDigit(byte & 15)
+        }
+        return 2 * bytes.count
     }
-    return String(decoding: text, as: UTF8.self)
+}
+
+private func hexDigit(_ value: UInt8) -> UInt8 {
+    value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") - 10 + value
 }
 
 /// The bytes that hexadecimal `text` spells, nil when it is not hexadecimal.

@@ -22,7 +22,8 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
 
     private var machine: BrokerSession
     private let sessions: SessionTable
-    private let makeSession: (WorkerConnection, any EventLoop) -> WorkerSession
+    /// Nil behind its one call: what it knows of the handshake takes memory.
+    private var makeSession: ((WorkerConnection, any EventLoop) -> WorkerSession)?
     private var session: WorkerSession?
     private var context: ChannelHandlerContext?
     private var requests = WorkerRequests(now: SystemClock.instant)
@@ -50,7 +51,8 @@ package final class WorkerConnection: ChannelInboundHandler, Ticking {
 
     package func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
-        session = makeSession(self, context.eventLoop)
+        session = makeSession?(self, context.eventLoop)
+        makeSession = nil
         tickerPlace = sessions.tickers.ticker(of: context.eventLoop).add(self)
     }
 

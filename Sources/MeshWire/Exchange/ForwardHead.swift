@@ -88,7 +88,7 @@ package struct ForwardPath: Hashable, Sendable {
         self.init(provider: key, operation: operation)
     }
 
-    package var text: String { "/mesh/v1/forward/\(provider)/\(operation.rawValue)" }
+    package var text: String { "/mesh/v1/forward/" + provider.description + "/" + operation.rawValue }
 }
 
 /// `aisbf-spend`: what a forwarded request may cost, which is always nothing yet, and what keeps it from being done twice.
