@@ -59,9 +59,7 @@ extension Bytes32: CustomStringConvertible {
 }
 
 extension FixedWidthInteger {
-    package var bigEndianBytes: [UInt8] {
-        (0..<Self.bitWidth / 8).map { UInt8(truncatingIfNeeded: self >> (Self.bitWidth - 8 - $0 * 8)) }
-    }
+    package var bigEndianBytes: [UInt8] { withUnsafeBytes(of: bigEndian) { Array($0) } }
 
     /// The big-endian number in `bytes`; more bytes than fit keep the last ones.
     package init(bigEndian bytes: some Sequence<UInt8>) {
