@@ -117,7 +117,7 @@ let package = Package(
                 "MeshModel", "MeshWire", "MeshGossip", "MeshSessions", "MeshRouting", "MeshDialects", "MeshAccounting",
                 "MeshBroker", "MeshCrypto", "MeshStore", "MeshExchange",
                 "MeshTransport", "MeshTelemetry", "MeshUpstream", .nio("NIOCore"), .nio("NIOPosix"),
-                .nio("NIOHTTP1"), .nio("NIOWebSocket"), .deque, .log, .metrics,
+                .nio("NIOHTTP1"), .deque, .log, .metrics,
             ]),
         // Ring 5
         ring(
@@ -211,8 +211,8 @@ let package = Package(
         tests(
             "MeshRuntimeTests",
             [
-                "MeshRuntime", "MeshStore", "MeshAccounting", "MeshSessions", "MeshGossip", "MeshModel", .log,
-                .nio("NIOCore"), .nio("NIOEmbedded"), .nio("NIOPosix"), .nio("NIOWebSocket"),
+                "MeshRuntime", "MeshStore", "MeshAccounting", "MeshSessions", "MeshGossip", "MeshModel", "MeshWire", .log,
+                .nio("NIOCore"), .nio("NIOEmbedded"), .nio("NIOPosix"),
             ]),
         tests(
             "MeshGatewayTests",

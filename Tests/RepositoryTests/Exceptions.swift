@@ -32,9 +32,6 @@ struct RuleException: Sendable {
             "enum-default", "Sources/MeshTransport/TLS/CertificateFacts.swift",
             "X.509 has more kinds of names than a browser compares"),
         RuleException(
-            "enum-default", "Sources/MeshRuntime/Workers/WorkerConnection.swift",
-            "a WebSocket frame's opcode is any of sixteen numbers, and those without a meaning are passed over"),
-        RuleException(
             "enum-default", "Sources/MeshGateway/ResponsesSocket.swift",
             "a WebSocket frame's opcode is any of sixteen numbers, and those without a meaning end the connection"),
         RuleException(
