@@ -1,5 +1,5 @@
 package import MeshModel
-package import MeshWire
+import MeshWire
 
 /// The API in whose words a buyer is answered, chosen by the route alone: errors, what shows that a quiet stream lives, and
 /// how a stream ends. Routing, limits and usage see none of it.

@@ -1,5 +1,5 @@
 package import MeshModel
-package import MeshRouting
+import MeshRouting
 import MeshWire
 package import NIOCore
 

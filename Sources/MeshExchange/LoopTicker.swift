@@ -3,7 +3,7 @@ package import NIOCore
 import Synchronization
 
 /// Whoever is to be looked after twice a second, on its event loop.
-package protocol Ticking: AnyObject {
+package protocol Ticking: AnyObject, SendableMetatype {
     func tick()
 }
 

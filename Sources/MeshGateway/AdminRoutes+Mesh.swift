@@ -1,5 +1,5 @@
 import MeshModel
-package import MeshRuntime
+import MeshRuntime
 import MeshWire
 import NIOHTTP1
 

@@ -1,4 +1,4 @@
-package import MeshModel
+import MeshModel
 import NIOHTTP1
 
 /// Pages of other origins, whose browsers ask whether they may call the buyer API and read what it says (Fetch Standard, CORS).

@@ -1,8 +1,8 @@
 import MeshModel
 import MeshRouting
-package import MeshRuntime
+import MeshRuntime
 import MeshSessions
-package import MeshWire
+import MeshWire
 import SwiftProtobuf
 
 // Everything that the administration API, the worker status and the list of models show, as JSON: one place that knows

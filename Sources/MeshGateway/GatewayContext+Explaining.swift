@@ -48,7 +48,7 @@ extension GatewayContext {
             case .route(let route): dispatcher.explain(route, need, here: identity.key, for: asker)
             case .policy(let wish): market.explain(wish, need, for: asker)
             case .pool(let pool, let shape):
-                try market.explain(pool, need, shape, for: asker)
+                market.explain(pool, need, shape, for: asker)
                     ?? RouteExplanation(
                         strategy: .rotation, winner: nil, candidates: [],
                         error: MeshError(.modelNotFound, "the rotation '\(pool.name)' has just been removed"))

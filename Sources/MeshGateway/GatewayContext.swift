@@ -1,7 +1,7 @@
 package import MeshModel
 package import MeshRouting
 package import MeshRuntime
-package import MeshSessions
+import MeshSessions
 import Metrics
 import Synchronization
 

@@ -1,4 +1,4 @@
-package import MeshModel
+import MeshModel
 
 extension Catalog {
     /// Up to three names that `text` may be a slip of, closest first; each is accepted, and `principal` may use it.

@@ -1,4 +1,4 @@
-package import MeshGossip
+import MeshGossip
 package import MeshModel
 package import MeshWire
 

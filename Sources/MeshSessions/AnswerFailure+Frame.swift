@@ -1,6 +1,6 @@
 package import MeshDialects
 import MeshModel
-package import MeshWire
+import MeshWire
 
 extension AnswerFailure {
     /// A reply frame that says that the request failed: in `error`, or in its payload.

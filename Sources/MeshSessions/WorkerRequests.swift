@@ -1,5 +1,5 @@
 package import MeshModel
-package import MeshWire
+import MeshWire
 
 /// The requests that one worker has in its hands, as a pure machine: their numbers, what each of the worker's frames
 /// means for the one it is about, which of them take too long, and how each ends. It has no socket and no clock, and

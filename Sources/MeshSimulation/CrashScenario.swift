@@ -1,5 +1,5 @@
 internal import MeshGossip
-package import MeshModel
+import MeshModel
 
 /// Power fails between the disk and the wire, all the time.
 extension Scenario {

@@ -1,6 +1,6 @@
 internal import MeshBroker
 import MeshCrypto
-package import MeshModel
+import MeshModel
 internal import MeshRouting
 import MeshWire
 

@@ -1,5 +1,5 @@
 internal import MeshGossip
-package import MeshModel
+import MeshModel
 
 /// One operator with most of the nodes, and honest traffic at its heaviest.
 extension Scenario {

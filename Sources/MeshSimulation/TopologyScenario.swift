@@ -1,7 +1,7 @@
 internal import MeshBroker
 import MeshCrypto
 internal import MeshGossip
-package import MeshModel
+import MeshModel
 internal import MeshRouting
 package import MeshTopology
 import MeshWire

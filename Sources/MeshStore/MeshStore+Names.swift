@@ -1,6 +1,6 @@
 import Foundation
 import GRDB
-package import MeshModel
+import MeshModel
 package import MeshRouting
 
 extension MeshStore {

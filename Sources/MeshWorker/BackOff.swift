@@ -1,4 +1,4 @@
-package import MeshModel
+import MeshModel
 
 /// When to dial again. Jittered and doubling from 1 s to 60 s; the first retry comes within a second, and while nobody
 /// listens at all (the node restarts) the wait stays at or below 5 s for the first five minutes, because such an

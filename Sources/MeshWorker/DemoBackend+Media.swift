@@ -1,5 +1,5 @@
 import MeshModel
-package import MeshUpstream
+import MeshUpstream
 import MeshWire
 import NIOCore
 

@@ -4,7 +4,7 @@ import MeshWire
 package import NIOCore
 import NIOHTTP1
 import NIOPosix
-package import ServiceLifecycle
+import ServiceLifecycle
 
 /// A backend behind a plain HTTP listener, as an OpenAI-compatible server would be: something to sell as a provider of kind
 /// `openai` on a machine that has no such server.

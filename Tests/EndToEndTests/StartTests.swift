@@ -110,4 +110,20 @@ import Testing
         running.kill(SIGTERM)
         #expect(await running.exitCode(within: 10) == 0)
     }
+
+    /// The process is the same, its name and its arguments too; who has set the variable keeps what it says.
+    @Test(arguments: [nil, "glibc.malloc.tcache_count=9"] as [String?])
+    func aNodeSetsItsAllocatorWhereNobodyDid(_ set: String?) async throws {
+        let node = try NodeProcess()
+        let running = try node.start(environment: set.map { ["GLIBC_TUNABLES": $0] } ?? [:])
+        #expect(await node.isUp(), "\(running.output)")
+        let folder = URL(fileURLWithPath: "/proc/\(running.pid)")
+        let variables = try String(contentsOf: folder.appendingPathComponent("environ"), encoding: .utf8)
+        let tunables = variables.split(separator: "\0").filter { $0.hasPrefix("GLIBC_TUNABLES=") }
+        #expect(tunables == ["GLIBC_TUNABLES=\(set ?? "glibc.malloc.tcache_count=400")"])
+        let name = try String(contentsOf: folder.appendingPathComponent("comm"), encoding: .utf8)
+        #expect(name == "aisbf\n")
+        running.kill(SIGTERM)
+        #expect(await running.exitCode(within: 10) == 0)
+    }
 }

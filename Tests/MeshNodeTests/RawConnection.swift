@@ -95,6 +95,7 @@ struct NotSeen: Error, CustomStringConvertible {
 }
 
 /// Polls `body` until it gives a value.
+@discardableResult
 func eventually<Value>(
     _ what: String, within seconds: Int = 10, _ body: () async throws -> Value?
 ) async throws -> Value {

@@ -1,5 +1,5 @@
 package import MeshModel
-package import MeshWire
+import MeshWire
 
 /// A request of Anthropic's Messages API as one of chat completions, for workers that do not offer the API itself. What has
 /// no counterpart is left out and named; what an answer would be wrong without is refused.

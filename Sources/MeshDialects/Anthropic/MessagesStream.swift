@@ -1,5 +1,5 @@
 package import MeshModel
-package import MeshWire
+import MeshWire
 
 /// The events of a streamed chat completion as those of a message: bytes in, cut anywhere, and bytes out. The parts of the turn
 /// are the message's blocks.

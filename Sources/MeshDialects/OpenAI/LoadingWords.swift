@@ -1,4 +1,4 @@
-package import MeshModel
+import MeshModel
 
 /// How backends say that they are not ready yet: the model is being read into memory. Nothing was done, nobody is at fault,
 /// and in a moment it is otherwise. There is no code for it; llama.cpp, vLLM, TGI and hosted endpoints have sentences of

@@ -1,4 +1,4 @@
-package import MeshModel
+import MeshModel
 package import MeshWire
 
 /// How a request was routed, told inside the answer in OpenRouter's shape to who asked for it (`x-openrouter-metadata`).

@@ -1,5 +1,5 @@
 package import MeshModel
-package import MeshWire
+import MeshWire
 
 /// What an answer needs to know of the request that it is for.
 package struct ResponsesContext: Hashable, Sendable {

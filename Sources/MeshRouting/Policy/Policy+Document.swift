@@ -1,4 +1,4 @@
-package import MeshModel
+import MeshModel
 package import MeshWire
 
 extension Policy {

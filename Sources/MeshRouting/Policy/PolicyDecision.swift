@@ -1,4 +1,4 @@
-package import MeshModel
+import MeshModel
 
 /// Where a candidate stands among those that may take a request. Less is better: first the steps, one after the other, then the
 /// value of the ordering, then a second value for those that are equal, then the turn.

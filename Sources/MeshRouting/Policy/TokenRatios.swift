@@ -1,4 +1,4 @@
-package import MeshModel
+import MeshModel
 
 /// How many tokens models count for what is estimated as one, learnt from the usage that they report. Estimates err by the
 /// kind of text and by the model's vocabulary; the second is the same from request to request.

@@ -1,6 +1,6 @@
 import MeshDialects
 package import MeshExchange
-package import MeshModel
+import MeshModel
 package import MeshWire
 package import NIOCore
 

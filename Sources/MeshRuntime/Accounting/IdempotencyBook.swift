@@ -1,6 +1,6 @@
 package import MeshAccounting
 import MeshCrypto
-package import MeshExchange
+import MeshExchange
 package import MeshModel
 import MeshWire
 package import NIOCore

@@ -1,5 +1,5 @@
 package import MeshAccounting
-package import MeshModel
+import MeshModel
 
 /// What the limits of a request's subjects would say to it now.
 package struct QuotaOutlook: Sendable {

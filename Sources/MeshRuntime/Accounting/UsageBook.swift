@@ -1,7 +1,7 @@
 package import Logging
 package import MeshAccounting
 import MeshExchange
-package import MeshModel
+import MeshModel
 package import MeshStore
 import Metrics
 import NIOPosix

@@ -1,6 +1,6 @@
 package import MeshModel
 package import MeshRouting
-package import MeshStore
+import MeshStore
 import MeshWire
 import Synchronization
 

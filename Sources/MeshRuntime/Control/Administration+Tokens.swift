@@ -1,5 +1,5 @@
 package import MeshCrypto
-package import MeshExchange
+import MeshExchange
 package import MeshModel
 import MeshStore
 import MeshWire

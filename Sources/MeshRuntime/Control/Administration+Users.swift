@@ -1,5 +1,5 @@
 import MeshAccounting
-package import MeshExchange
+import MeshExchange
 package import MeshModel
 import MeshRouting
 import MeshSessions

@@ -1,6 +1,6 @@
 package import MeshBroker
 package import MeshCrypto
-package import MeshExchange
+import MeshExchange
 package import MeshModel
 import MeshRouting
 import MeshSessions

@@ -1,5 +1,5 @@
 package import MeshModel
-package import MeshTransport
+import MeshTransport
 
 /// One line of the allow-list: a node, or all nodes that an operator certifies.
 package enum MeshAdmission: Hashable, Sendable, CustomStringConvertible {

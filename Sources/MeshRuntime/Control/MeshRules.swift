@@ -1,4 +1,4 @@
-package import MeshExchange
+import MeshExchange
 package import MeshGossip
 package import MeshModel
 package import MeshStore

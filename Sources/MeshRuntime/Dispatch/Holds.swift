@@ -1,7 +1,7 @@
 import MeshExchange
-package import MeshModel
+import MeshModel
 import MeshRouting
-package import NIOCore
+import NIOCore
 import Synchronization
 
 /// The requests of this node's buyers that wait for somebody to come back: for workers that have just left, for whom a policy

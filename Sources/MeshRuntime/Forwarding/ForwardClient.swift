@@ -1,10 +1,10 @@
 package import MeshCrypto
 package import MeshExchange
 package import MeshModel
-package import MeshRouting
+import MeshRouting
 import MeshSessions
 import MeshTransport
-package import MeshWire
+import MeshWire
 import NIOCore
 import Synchronization
 

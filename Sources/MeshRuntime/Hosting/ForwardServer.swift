@@ -1,9 +1,9 @@
 import MeshAccounting
 import MeshCrypto
-package import MeshExchange
+import MeshExchange
 package import MeshModel
 import MeshRouting
-package import MeshSessions
+import MeshSessions
 package import MeshTransport
 import MeshWire
 import Metrics

@@ -1,5 +1,5 @@
 package import Logging
-package import MeshExchange
+import MeshExchange
 package import MeshModel
 import MeshTelemetry
 

@@ -1,6 +1,6 @@
 package import Logging
 import MeshBroker
-package import MeshExchange
+import MeshExchange
 package import MeshGossip
 package import MeshModel
 package import MeshTransport

@@ -1,4 +1,4 @@
-package import MeshExchange
+import MeshExchange
 package import MeshModel
 package import MeshRouting
 

@@ -1,4 +1,4 @@
-package import MeshModel
+import MeshModel
 import Synchronization
 
 /// Wakes those who wait for something to become so, whenever it may have.

@@ -3,6 +3,7 @@ import MeshExchange
 import MeshGossip
 package import MeshModel
 package import MeshRouting
+import MeshTransport
 import MeshWire
 
 /// Everything an operator, a seller or a dashboard may look at, as values. They are made of what is published anyway:

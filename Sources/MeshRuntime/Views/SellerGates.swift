@@ -1,7 +1,7 @@
 import MeshAccounting
 import MeshExchange
 package import MeshModel
-package import MeshRouting
+import MeshRouting
 import MeshSessions
 import MeshUpstream
 

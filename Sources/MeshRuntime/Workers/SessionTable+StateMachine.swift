@@ -1,5 +1,5 @@
 import DequeModule
-package import MeshModel
+import MeshModel
 import MeshSessions
 
 /// What the control plane is told of a session.

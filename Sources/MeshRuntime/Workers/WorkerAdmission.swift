@@ -1,6 +1,6 @@
 import Logging
 import MeshCrypto
-package import MeshExchange
+import MeshExchange
 package import MeshModel
 package import MeshRouting
 import MeshSessions

@@ -1,4 +1,4 @@
-package import MeshExchange
+import MeshExchange
 import MeshModel
 import MeshSessions
 import MeshTransport

@@ -1,5 +1,5 @@
 internal import DequeModule
-package import MeshModel
+import MeshModel
 package import NIOCore
 internal import Synchronization
 

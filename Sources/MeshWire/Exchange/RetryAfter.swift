@@ -1,4 +1,4 @@
-package import MeshModel
+import MeshModel
 
 /// How long somebody else may tell a buyer to wait.
 package enum RetryAfter {

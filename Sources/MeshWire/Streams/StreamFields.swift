@@ -1,4 +1,4 @@
-package import MeshModel
+import MeshModel
 
 /// What a stream says beside its bytes: a request's path and fields, an answer's status and fields, or the fields behind
 /// a body.

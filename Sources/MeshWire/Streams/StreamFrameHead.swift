@@ -1,4 +1,4 @@
-package import MeshModel
+import MeshModel
 
 /// Why bytes on a link are none of its frames; the link is closed.
 package enum StreamFault: String, Error, CaseIterable, Sendable {

@@ -1,4 +1,4 @@
-package import MeshModel
+import MeshModel
 
 /// What may still come and go on one stream, and how much of it: the rules of `aisbf-link/2` for one stream, seen from one
 /// side. It holds no bytes.
