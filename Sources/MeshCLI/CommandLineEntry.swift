@@ -5,6 +5,11 @@ internal import MeshTopology
 
 /// Where the process starts: parses the arguments, runs the command and turns failures into exit codes.
 package enum CommandLineEntry {
+    /// What has to be done before anything else, on the first thread.
+    package static func prepare() {
+        if CommandLine.arguments.dropFirst().prefix(2) == ["node", "run"] { ThreadCache.widen() }
+    }
+
     package static func main() async {
         do {
             var command = try AISBFCommand.parseAsRoot()

@@ -1,5 +1,9 @@
 internal import MeshCLI
 
 @main struct Main {
-    static func main() async { await CommandLineEntry.main() }
+    /// Begins on the process's first thread.
+    @MainActor static func main() async {
+        CommandLineEntry.prepare()
+        await CommandLineEntry.main()
+    }
 }

@@ -40,7 +40,6 @@ struct NodeCommand: AsyncParsableCommand {
         @OptionGroup var settings: NodeSettingOptions
 
         func run() async throws {
-            ThreadCache.widen()
             let configuration = try await settings.load()
             let reread = try settings.rereading()
             try await NodeStart.run(configuration, reread: reread)
