@@ -211,7 +211,8 @@ let package = Package(
         tests(
             "MeshRuntimeTests",
             [
-                "MeshRuntime", "MeshStore", "MeshAccounting", "MeshSessions", "MeshGossip", "MeshModel", "MeshWire", .log,
+                "MeshRuntime", "MeshStore", "MeshAccounting", "MeshSessions", "MeshGossip", "MeshModel", "MeshWire",
+                .log,
                 .nio("NIOCore"), .nio("NIOEmbedded"), .nio("NIOPosix"),
             ]),
         tests(
