@@ -18,6 +18,7 @@ func ring(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [St
 }
 
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let collections = Target.Dependency.product(name: "OrderedCollections", package: "swift-collections")
 
 let package = Package(
@@ -25,6 +26,8 @@ let package = Package(
     dependencies: [
         .package(path: "../.build/checkouts/swift-protobuf"),
         .package(path: "../.build/checkouts/swift-collections"),
+        .package(path: "../.build/checkouts/swift-crypto"),
+        .package(path: "../.build/checkouts/swift-asn1"),
     ],
     targets: [
         .systemLibrary(name: "CSodium"),
@@ -33,7 +36,7 @@ let package = Package(
         ring("MeshWire", ["MeshModel", protobuf], exclude: ["Protos"]),
         ring("MeshDialects", ["MeshModel", "MeshWire"]),
         ring("MeshSessions", ["MeshModel", "MeshWire", "MeshDialects"]),
-        ring("MeshCrypto", ["CSodium", "MeshModel"]),
+        ring("MeshCrypto", ["CSodium", "MeshModel", crypto]),
         .executableTarget(
             name: "mesh-fuzz",
             dependencies: ["CLibFuzzer", "MeshModel", "MeshWire", "MeshDialects", "MeshSessions", "MeshCrypto"],

@@ -9,9 +9,12 @@ scratch=.build/fuzz
 program=$scratch/release/mesh-fuzz
 findings=$scratch/findings
 
-if [[ ! -d .build/checkouts/swift-protobuf || ! -d .build/checkouts/swift-collections ]]; then
-  ${SWIFT:-swift} package resolve
-fi
+for package in protobuf collections crypto asn1; do
+  if [[ ! -d .build/checkouts/swift-$package ]]; then
+    ${SWIFT:-swift} package resolve
+    break
+  fi
+done
 if ! ${SWIFT:-swift} build --package-path Fuzz --scratch-path "$scratch" -c release --product mesh-fuzz \
   >"$scratch.log" 2>&1; then
   grep -E 'error' "$scratch.log" >&2 || tail -n 30 "$scratch.log" >&2
