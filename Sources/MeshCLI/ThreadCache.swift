@@ -11,18 +11,9 @@ enum ThreadCache {
     /// as it is. Only from the first thread: from another one the process would look dead for a moment.
     static func widen() {
         #if canImport(Glibc)
-            guard Thread.isMainThread, getenv(variable) == nil, let program = program() else { return }
+            guard Thread.isMainThread, getenv(variable) == nil, let program = OwnExecutable.path else { return }
             setenv(variable, setting, 1)
             _ = execv(program, CommandLine.unsafeArgv)
         #endif
-    }
-
-    /// Where it lies; nil when it was replaced or taken away since it began.
-    private static func program() -> String? {
-        var path = [CChar](repeating: 0, count: Int(PATH_MAX))
-        let count = readlink("/proc/self/exe", &path, path.count)
-        guard count > 0, count < path.count else { return nil }
-        let program = String(decoding: path[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        return access(program, X_OK) == 0 ? program : nil
     }
 }

@@ -75,7 +75,7 @@ extension NodeCommand {
             let file = configuration.config ?? environment["AISBF_CONFIG"]
             let loaded = try await configuration.load()
             let own = environment["HOME"].map { "\($0)/.local/share/aisbf" }
-            let executable = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+            let executable = OwnExecutable.path
             Console.printRaw(
                 SystemdUnit(
                     executable: executable ?? "/usr/local/bin/aisbf",

@@ -11,9 +11,7 @@ enum LocalProcess {
     private static let startField = 22 - 3
 
     /// The file of this very program, for children to be the same build.
-    static var executable: String {
-        (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
-    }
+    static var executable: String { OwnExecutable.path ?? CommandLine.arguments[0] }
 
     /// Starts this program with `arguments`, its output appended to `log`. It outlives this process, and Ctrl-C in
     /// this terminal does not reach it: it has a process group of its own.

@@ -8,14 +8,8 @@ extension WebSocketFrame {
         guard let maskKey else { return data }
         var key: UInt32 = 0
         for place in 0..<4 { key |= UInt32(maskKey[place]) << UInt32(8 * place) }
-        let count = data.readableBytes
-        var plain = ByteBufferAllocator().buffer(capacity: count)
-        data.withUnsafeReadableBytes { masked in
-            _ = plain.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { bytes in
-                WebSocketMask(key: key).unmask(masked, into: bytes)
-                return count
-            }
-        }
+        var plain = ByteBuffer()
+        data.withUnsafeReadableBytes { plain.write($0, without: WebSocketMask(key: key)) }
         return plain
     }
 }

@@ -21,7 +21,7 @@ package struct WebSocketReader {
     }
 
     /// Bytes that came and are part of no message yet.
-    package var heldBytes: Int { held.readableBytes }
+    var heldBytes: Int { held.readableBytes }
 
     package mutating func append(_ bytes: ByteBuffer) {
         if held.readableBytes == 0 { held = bytes } else { held.writeImmutableBuffer(bytes) }
@@ -59,13 +59,16 @@ package struct WebSocketReader {
 extension ByteBuffer {
     /// A piece's payload without its mask.
     fileprivate mutating func write(_ piece: WebSocketCutter.Piece, of bytes: ByteBuffer) {
-        let count = piece.payload.count
-        guard count > 0 else { return }
-        bytes.withUnsafeReadableBytes { masked in
-            _ = writeWithUnsafeMutableBytes(minimumWritableBytes: count) { plain in
-                piece.mask.unmask(UnsafeRawBufferPointer(rebasing: masked[piece.payload]), into: plain)
-                return count
-            }
+        bytes.withUnsafeReadableBytes {
+            write(UnsafeRawBufferPointer(rebasing: $0[piece.payload]), without: piece.mask)
+        }
+    }
+
+    mutating func write(_ masked: UnsafeRawBufferPointer, without mask: WebSocketMask) {
+        guard !masked.isEmpty else { return }
+        _ = writeWithUnsafeMutableBytes(minimumWritableBytes: masked.count) { plain in
+            mask.unmask(masked, into: plain)
+            return masked.count
         }
     }
 
