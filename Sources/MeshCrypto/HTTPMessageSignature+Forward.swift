@@ -136,7 +136,7 @@ package enum ForwardSignature {
     package static func sign(
         _ request: Unsigned, signer: some MessageSigner, created: Timestamp,
         lifetimeMs: Int64 = Limits.forwardLifetimeMs
-    ) -> [(name: String, value: String)] {
+    ) -> [HeaderField] {
         let draft = Draft(request, .alone, signer.publicKey, created, lifetimeMs)
         return draft.headers(signature: signer.sign(draft.base))
     }
@@ -146,7 +146,7 @@ package enum ForwardSignature {
     package static func sign(
         together requests: [Unsigned], signer: some MessageSigner, created: Timestamp,
         lifetimeMs: Int64 = Limits.forwardLifetimeMs
-    ) -> [[(name: String, value: String)]] {
+    ) -> [[HeaderField]] {
         guard requests.count > 1 else {
             return requests.map { sign($0, signer: signer, created: created, lifetimeMs: lifetimeMs) }
         }
@@ -160,7 +160,7 @@ package enum ForwardSignature {
 
     /// All of a request but its signature.
     private struct Draft {
-        private let headers: [(name: String, value: String)]
+        private let headers: [HeaderField]
         private let serialized: String
         let base: [UInt8]
 
@@ -169,14 +169,16 @@ package enum ForwardSignature {
         ) {
             let fields = request.fields
             headers = [
-                (request.profile.digestField, ContentDigest.value(sha256: request.contentDigest)),
-                ("aisbf-request-id", fields.requestID), ("aisbf-attempt", String(fields.attempt)),
-                ("aisbf-dest", NodeKeyTexts.text(of: fields.destination)), ("aisbf-principal", fields.principal),
-                ("aisbf-spend", fields.spend), ("aisbf-max-hops", String(fields.maxHops)),
+                HeaderField(request.profile.digestField, ContentDigest.value(sha256: request.contentDigest)),
+                HeaderField("aisbf-request-id", fields.requestID),
+                HeaderField("aisbf-attempt", String(fields.attempt)),
+                HeaderField("aisbf-dest", NodeKeyTexts.text(of: fields.destination)),
+                HeaderField("aisbf-principal", fields.principal), HeaderField("aisbf-spend", fields.spend),
+                HeaderField("aisbf-max-hops", String(fields.maxHops)),
             ]
             let lifetime = min(max(lifetimeMs, 1_000), Limits.forwardLifetimeMs) / 1_000
             let components =
-                [(name: "@method", value: request.method), (name: "@path", value: request.path)] + headers
+                [HeaderField("@method", request.method), HeaderField("@path", request.path)] + headers
             serialized = HTTPMessageSignature.serialize(
                 list: request.profile.list,
                 parameters: .init(
@@ -185,10 +187,11 @@ package enum ForwardSignature {
             base = HTTPMessageSignature.base(components: components, serialized: serialized)
         }
 
-        func headers(signature: [UInt8]) -> [(name: String, value: String)] {
+        func headers(signature: [UInt8]) -> [HeaderField] {
             headers + [
-                ("signature-input", ForwardSignature.label + "=" + serialized),
-                ("signature", HTTPMessageSignature.header(signature: signature, label: ForwardSignature.label)),
+                HeaderField("signature-input", ForwardSignature.label + "=" + serialized),
+                HeaderField(
+                    "signature", HTTPMessageSignature.header(signature: signature, label: ForwardSignature.label)),
             ]
         }
     }
@@ -196,7 +199,7 @@ package enum ForwardSignature {
     /// Checks form, profile, body digest, times and signature, cheapest first. The nonce is the caller's to remember.
     /// - Parameter shared: knows the shared signatures that hold; nil where a request has to have its own.
     package static func verify(
-        headers: [(String, String)], profile: Profile = .whole, method: String, path: String, bodyDigest: [UInt8],
+        headers: [HeaderField], profile: Profile = .whole, method: String, path: String, bodyDigest: [UInt8],
         shared: SharedSignatureChecks? = nil, now: Timestamp
     ) -> Result<VerifiedForward, ForwardSignatureError> {
         do throws(ForwardSignatureError) {
@@ -207,14 +210,16 @@ package enum ForwardSignature {
     }
 
     private static func check(
-        _ headers: [(String, String)], _ profile: Profile, _ method: String, _ path: String, _ bodyDigest: [UInt8],
+        _ headers: [HeaderField], _ profile: Profile, _ method: String, _ path: String, _ bodyDigest: [UInt8],
         _ shared: SharedSignatureChecks?, _ now: Timestamp
     ) throws(ForwardSignatureError) -> VerifiedForward {
         let components = profile.components
-        var covered = [(name: "@method", value: method), (name: "@path", value: path)]
+        var covered = [HeaderField("@method", method), HeaderField("@path", path)]
         covered.reserveCapacity(components.count)
-        for name in components.dropFirst(2) { covered.append((name, try single(name, in: headers))) }
-        guard let input = HTTPMessageSignature.parseInput(try single("signature-input", in: headers)),
+        for name in components.dropFirst(2) { covered.append(HeaderField(name, try single(name, in: headers))) }
+        guard
+            let input = HTTPMessageSignature.parseInput(
+                try single("signature-input", in: headers), expecting: profile.list, components),
             let signature = HTTPMessageSignature.parseSignature(try single("signature", in: headers), label: label)
         else { throw .malformed }
         let parameters = input.parameters
@@ -246,22 +251,22 @@ package enum ForwardSignature {
 
     /// The one value of a field.
     fileprivate static func single(
-        _ name: String, in headers: [(String, String)]
+        _ name: String, in headers: [HeaderField]
     ) throws(ForwardSignatureError) -> String {
         var value: String?
-        for header in headers where header.0 == name {
+        let length = name.utf8.count
+        for header in headers where header.name.utf8.count == length && header.name == name {
             if value != nil { throw .doubled }
-            value = header.1
+            value = header.value
         }
         guard let value else { throw .missing }
         // A line break inside a value could pass for another component of the signature base.
-        guard value.utf8.count <= Limits.signatureHeaderBytes, value.utf8.allSatisfy({ (0x20...0x7E).contains($0) })
-        else { throw .malformed }
+        guard value.utf8.count <= Limits.signatureHeaderBytes, value.isPrintableASCII else { throw .malformed }
         return value
     }
 
     private static func fields(
-        _ covered: [(name: String, value: String)]
+        _ covered: [HeaderField]
     ) throws(ForwardSignatureError) -> ForwardFields {
         guard let attempt = number(covered[4].value), let maxHops = number(covered[8].value), !covered[3].value.isEmpty,
             let destination = NodeKeyTexts.key(in: covered[5].value)
@@ -292,21 +297,21 @@ package enum UploadSignature {
     ///   - fields: those of the forward that the upload belongs to.
     package static func sign(
         contentDigest: [UInt8], fields: ForwardFields, signer: some MessageSigner, created: Timestamp
-    ) -> [(name: String, value: String)] {
+    ) -> [HeaderField] {
         var trailer = covered(ContentDigest.value(sha256: contentDigest), fields)
         let parameters = HTTPMessageSignature.Parameters(
             created: created.seconds, keyID: NodeKeyTexts.text(of: signer.publicKey), algorithm: "ed25519", tag: tag)
         let (input, signature) = HTTPMessageSignature.sign(
             components: trailer, parameters: parameters, label: ForwardSignature.label, signer: signer)
-        trailer.append(("signature-input", input))
-        trailer.append(("signature", signature))
+        trailer.append(HeaderField("signature-input", input))
+        trailer.append(HeaderField("signature", signature))
         return trailer
     }
 
     /// Whether `signer` says in `trailers` that this digest is that of the upload of `fields`. It needs no time of its
     /// own: it belongs to one request and attempt, whose signature has one.
     package static func holds(
-        trailers: [(String, String)], contentDigest: [UInt8], fields: ForwardFields, signer: PublicKey
+        trailers: [HeaderField], contentDigest: [UInt8], fields: ForwardFields, signer: PublicKey
     ) -> Bool {
         func single(_ name: String) -> String? {
             do throws(ForwardSignatureError) { return try ForwardSignature.single(name, in: trailers) } catch {
@@ -315,7 +320,7 @@ package enum UploadSignature {
         }
         let covered = covered(ContentDigest.value(sha256: contentDigest), fields)
         guard covered.allSatisfy({ single($0.name) == $0.value }),
-            let input = single("signature-input").flatMap(HTTPMessageSignature.parseInput),
+            let input = single("signature-input").flatMap({ HTTPMessageSignature.parseInput($0) }),
             let signature = single("signature").flatMap({
                 HTTPMessageSignature.parseSignature($0, label: ForwardSignature.label)
             }),
@@ -327,10 +332,11 @@ package enum UploadSignature {
         return Sodium.shared.verify(signature: signature, message: base, key: signer)
     }
 
-    private static func covered(_ digest: String, _ fields: ForwardFields) -> [(name: String, value: String)] {
+    private static func covered(_ digest: String, _ fields: ForwardFields) -> [HeaderField] {
         [
-            ("content-digest", digest), ("aisbf-request-id", fields.requestID),
-            ("aisbf-attempt", String(fields.attempt)), ("aisbf-dest", NodeKeyTexts.text(of: fields.destination)),
+            HeaderField("content-digest", digest), HeaderField("aisbf-request-id", fields.requestID),
+            HeaderField("aisbf-attempt", String(fields.attempt)),
+            HeaderField("aisbf-dest", NodeKeyTexts.text(of: fields.destination)),
         ]
     }
 }

@@ -50,11 +50,11 @@ package enum HTTPMessageSignature {
         var text: [UInt8] = []
         // Long enough for a forward's: appended to, it stays where it is.
         text.reserveCapacity(512)
-        text.append(contentsOf: list.utf8)
+        text.append(text: list)
         func add(_ name: String, _ value: String?) {
             guard let value else { return }
-            text.append(contentsOf: name.utf8)
-            text.append(contentsOf: value.utf8)
+            text.append(text: name)
+            text.append(text: value)
         }
         func addQuoted(_ name: String, _ value: String?) {
             guard value != nil else { return }
@@ -71,26 +71,24 @@ package enum HTTPMessageSignature {
     }
 
     /// The signature base of section 2.5.
-    package static func base(components: [(name: String, value: String)], serialized: String) -> [UInt8] {
+    package static func base(components: [HeaderField], serialized: String) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(1_024)
         for component in components {
             bytes.append(0x22)
-            bytes.append(contentsOf: component.name.utf8)
-            bytes.append(0x22)
-            bytes.append(0x3A)
-            bytes.append(0x20)
-            bytes.append(contentsOf: component.value.utf8)
+            bytes.append(text: component.name)
+            bytes.append(text: "\": ")
+            bytes.append(text: component.value)
             bytes.append(0x0A)
         }
-        bytes.append(contentsOf: "\"@signature-params\": ".utf8)
-        bytes.append(contentsOf: serialized.utf8)
+        bytes.append(text: "\"@signature-params\": ")
+        bytes.append(text: serialized)
         return bytes
     }
 
     /// Both header values of a signature labelled `label`.
     package static func sign(
-        components: [(name: String, value: String)], parameters: Parameters, label: String, signer: some MessageSigner
+        components: [HeaderField], parameters: Parameters, label: String, signer: some MessageSigner
     ) -> (input: String, signature: String) {
         let serialized = serialize(components: components.map(\.name), parameters: parameters)
         let signature = signer.sign(base(components: components, serialized: serialized))
@@ -105,8 +103,8 @@ package enum HTTPMessageSignature {
         let encoded = Base64.text(bytes)
         var text: [UInt8] = []
         text.reserveCapacity(label.utf8.count + encoded.count + 3)
-        text.append(contentsOf: label.utf8)
-        text.append(contentsOf: "=:".utf8)
+        text.append(text: label)
+        text.append(text: "=:")
         text.append(contentsOf: encoded)
         text.append(0x3A)
         return String(decoding: text, as: UTF8.self)
@@ -122,16 +120,22 @@ package enum HTTPMessageSignature {
     }
 
     /// Strict: one member, plain component names, each parameter at most once, only known ones, no spare space.
-    package static func parseInput(_ header: String) -> Input? {
+    /// - Parameters:
+    ///   - list: how the components that are expected are listed, as `list` writes them.
+    ///   - components: those components: where the list is exactly this one, they need not be read one by one.
+    package static func parseInput(
+        _ header: String, expecting list: String = "", _ components: [String] = []
+    ) -> Input? {
         guard header.utf8.count <= Limits.signatureHeaderBytes else { return nil }
         var reader = InputReader(Array(header.utf8))
         guard let label = reader.key(), reader.take(0x3D) else { return nil }
         let start = reader.index
-        guard let components = reader.innerList(), let parameters = reader.parameters(), reader.isAtEnd
+        guard let components = !list.isEmpty && reader.take(text: list) ? components : reader.innerList(),
+            let parameters = reader.parameters(), reader.isAtEnd
         else { return nil }
         return Input(
             label: label, components: components, parameters: parameters,
-            serialized: String(decoding: reader.bytes[start...], as: UTF8.self))
+            serialized: reader.text(from: start))
     }
 }
 
@@ -151,14 +155,38 @@ private struct InputReader {
         return true
     }
 
+    /// Passes over `text`, where exactly that follows.
+    mutating func take(text: String) -> Bool {
+        let isThere = text.utf8.withContiguousStorageIfAvailable { wanted in
+            bytes.count - index >= wanted.count
+                && bytes.withUnsafeBytes { bytes in
+                    UnsafeRawBufferPointer(rebasing: bytes[index..<(index + wanted.count)])
+                        .isSame(as: UnsafeRawBufferPointer(wanted))
+                }
+        }
+        guard isThere ?? false else { return false }
+        index += text.utf8.count
+        return true
+    }
+
+    /// What stands from `start` up to here.
+    func text(from start: Int) -> String {
+        bytes.withUnsafeBytes { String(decoding: UnsafeRawBufferPointer(rebasing: $0[start..<index]), as: UTF8.self) }
+    }
+
     /// Lower-case letters first, then also digits and `-_.*`.
     mutating func key() -> String? {
         let start = index
         guard let first = next, (0x61...0x7A).contains(first) || first == 0x2A else { return nil }
-        while let byte = next,
-            (0x61...0x7A).contains(byte) || (0x30...0x39).contains(byte) || [0x2D, 0x5F, 0x2E, 0x2A].contains(byte)
-        { index += 1 }
-        return String(decoding: bytes[start..<index], as: UTF8.self)
+        while let byte = next, Self.isInKey(byte) { index += 1 }
+        return text(from: start)
+    }
+
+    private static func isInKey(_ byte: UInt8) -> Bool {
+        switch byte {
+        case 0x61...0x7A, 0x30...0x39, 0x2D, 0x5F, 0x2E, 0x2A: true
+        default: false
+        }
     }
 
     /// Escapes are refused: nothing the mesh signs needs them.
@@ -169,7 +197,7 @@ private struct InputReader {
             guard (0x20...0x7E).contains(byte), byte != 0x5C else { return nil }
             index += 1
         }
-        let text = String(decoding: bytes[start..<index], as: UTF8.self)
+        let text = text(from: start)
         return take(0x22) ? text : nil
     }
 
@@ -177,7 +205,7 @@ private struct InputReader {
         let start = index
         while let byte = next, (0x30...0x39).contains(byte) { index += 1 }
         guard index > start, index - start <= 15 else { return nil }
-        return Int64(String(decoding: bytes[start..<index], as: UTF8.self))
+        return bytes[start..<index].reduce(0) { $0 * 10 + Int64($1 - 0x30) }
     }
 
     mutating func innerList() -> [String]? {

@@ -82,9 +82,16 @@ package struct SignatureTree: Sendable {
     }
 
     /// Leaves and nodes differ in their first byte: no message passes for two hashes.
-    private static func leaf(_ message: [UInt8]) -> [UInt8] { Sodium.shared.sha256([0] + message) }
-    private static func node(_ left: [UInt8], _ right: [UInt8]) -> [UInt8] {
-        Sodium.shared.sha256([1] + left + right)
+    private static func leaf(_ message: [UInt8]) -> [UInt8] { hash(0, message, []) }
+    private static func node(_ left: [UInt8], _ right: [UInt8]) -> [UInt8] { hash(1, left, right) }
+
+    private static func hash(_ kind: UInt8, _ one: [UInt8], _ other: [UInt8]) -> [UInt8] {
+        var hashed: [UInt8] = []
+        hashed.reserveCapacity(1 + one.count + other.count)
+        hashed.append(kind)
+        hashed += one
+        hashed += other
+        return Sodium.shared.sha256(hashed)
     }
 }
 

@@ -5,7 +5,7 @@ package import MeshWire
 package struct ErrorAnswer: Hashable, Sendable {
     package var status: Int
     /// Without the content type, which is JSON, and without the request's id.
-    package var fields: [AnswerField]
+    package var fields: [HeaderField]
     package var body: [UInt8]
 }
 
@@ -13,12 +13,12 @@ extension Dialect {
     /// - Parameter mayRepeat: whether the request may be made twice when its first one was lost.
     package func answer(_ error: MeshError, requestID: String?, mayRepeat: Bool = true) -> ErrorAnswer {
         var fields = RetryContract(error, mayRepeat: mayRepeat).fields
-        if let methods = error.allowedMethods { fields.append(AnswerField("allow", methods)) }
+        if let methods = error.allowedMethods { fields.append(HeaderField("allow", methods)) }
         // Which encodings would do (RFC 7694, section 3).
         if error.code == .unsupportedEncoding {
-            fields.append(AnswerField("accept-encoding", "identity, gzip, deflate, zstd"))
+            fields.append(HeaderField("accept-encoding", "identity, gzip, deflate, zstd"))
         }
-        if error.status == 401 { fields.append(AnswerField("www-authenticate", "Bearer")) }
+        if error.status == 401 { fields.append(HeaderField("www-authenticate", "Bearer")) }
         return ErrorAnswer(
             status: status(of: error), fields: fields, body: document(error, requestID: requestID).bytes)
     }

@@ -45,7 +45,7 @@ package struct RetryContract: Hashable, Sendable {
     }
 
     /// Of an answer of a worker's backend with an error status, which passes: what it says itself stands.
-    package init(status: Int, _ fields: [AnswerField]) {
+    package init(status: Int, _ fields: [HeaderField]) {
         let named = fields.first { $0.name == "retry-after" }.flatMap { Self.thousandths($0.value) }
         let exact = fields.first { $0.name == "retry-after-ms" }.flatMap { Self.thousandths($0.value) }.map {
             $0 / 1_000
@@ -76,11 +76,11 @@ package struct RetryContract: Hashable, Sendable {
         return (400..<500).contains(status) && ![408, 425, 429].contains(status)
     }
 
-    package var fields: [AnswerField] {
-        var fields: [AnswerField] = []
-        if let afterSeconds { fields.append(AnswerField("retry-after", String(afterSeconds))) }
-        fields.append(AnswerField("x-should-retry", shouldRetry ? "true" : "false"))
-        if let afterMs { fields.append(AnswerField("retry-after-ms", String(afterMs))) }
+    package var fields: [HeaderField] {
+        var fields: [HeaderField] = []
+        if let afterSeconds { fields.append(HeaderField("retry-after", String(afterSeconds))) }
+        fields.append(HeaderField("x-should-retry", shouldRetry ? "true" : "false"))
+        if let afterMs { fields.append(HeaderField("retry-after-ms", String(afterMs))) }
         return fields
     }
 }

@@ -139,7 +139,7 @@ struct UncommittedAnswer: Sendable {
     mutating func setRetryAfter(_ seconds: Int?) {
         guard let seconds, Attempts.isRefusal(status: head?.status ?? 0) else { return }
         head?.fields.removeAll { $0.name == "retry-after" }
-        head?.fields.append(AnswerField("retry-after", String(seconds)))
+        head?.fields.append(HeaderField("retry-after", String(seconds)))
     }
 
     /// What was held, to be passed on as it came: in pieces a large event would not be known for one, and its reader be

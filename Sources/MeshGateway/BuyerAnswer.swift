@@ -125,11 +125,11 @@ final class BuyerAnswer: AnswerWriter {
             if let form = meter.completion { detour = .letter(ChatLetter(form, choices: meter.choices)) }
         }
         let headers = responseHeaders(head.contentType, source)
-        var passed: [AnswerField] = []
+        var passed: [HeaderField] = []
         for field in head.fields {
             guard let value = RetryAfter.bounded(field) else { continue }
             headers.add(name: field.name, value: value)
-            if head.status >= 400 { passed.append(AnswerField(field.name, value)) }
+            if head.status >= 400 { passed.append(HeaderField(field.name, value)) }
         }
         if isEventStream {
             headers.add(name: "cache-control", value: "no-store")
@@ -146,7 +146,7 @@ final class BuyerAnswer: AnswerWriter {
                 headers.add(name: field.name, value: field.value)
             }
         }
-        once?.began(status: head.status, fields: headers.fields.map { ($0.name, $0.value) })
+        once?.began(status: head.status, fields: headers.fields)
         if !isDetached { handler.writeHead(status: head.status, headers: headers) }
     }
 

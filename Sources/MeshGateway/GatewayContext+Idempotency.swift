@@ -59,8 +59,8 @@ extension Response {
         let known = kept.fields.filter { field in
             !Self.ofTheMoment.contains(field.name) && !field.name.hasPrefix("x-ratelimit-")
         }
-        headers = known.map { $0.name == "x-request-id" ? ("aisbf-original-request-id", $0.value) : $0 }
-        headers.append(KeptAnswer.mark)
+        headers = known.map { ($0.name == "x-request-id" ? "aisbf-original-request-id" : $0.name, $0.value) }
+        headers.append((KeptAnswer.mark.name, KeptAnswer.mark.value))
     }
 
     /// What was true of an answer when it was given.

@@ -56,7 +56,7 @@ struct RequestMeter {
         status = head.status
         firstContent = SystemClock.instant
         answer.began(head)
-        isReplay = head.fields.contains(AnswerField.replayed)
+        isReplay = head.fields.contains(HeaderField.replayed)
         if isReplay { answer.withdrawn() }
     }
 

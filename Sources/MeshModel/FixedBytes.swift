@@ -13,15 +13,29 @@ package struct Bytes16: Hashable, Comparable, Sendable {
 
     /// Nil unless exactly 16 bytes are given.
     package init?(_ bytes: some Collection<UInt8>) {
-        guard bytes.count == 16 else { return nil }
-        var words: (UInt64, UInt64) = (0, 0)
-        for (index, byte) in bytes.enumerated() {
-            if index < 8 { words.0 = words.0 << 8 | UInt64(byte) } else { words.1 = words.1 << 8 | UInt64(byte) }
-        }
-        self.init(high: words.0, low: words.1)
+        guard bytes.count == 16, let value = readInPlace(bytes, { Self(loading: $0, at: 0) }) else { return nil }
+        self = value
     }
 
-    package var bytes: [UInt8] { high.bigEndianBytes + low.bigEndianBytes }
+    /// Of bytes that hold so many. One by one through a collection whose type is not known they cost a thousand instructions
+    /// each, and keys are read for every request.
+    fileprivate init(loading bytes: UnsafeRawBufferPointer, at offset: Int) {
+        self.init(
+            high: UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)),
+            low: UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: offset + 8, as: UInt64.self)))
+    }
+
+    package var bytes: [UInt8] {
+        [UInt8](unsafeUninitializedCapacity: 16) { place, count in
+            store(in: UnsafeMutableRawBufferPointer(place), at: 0)
+            count = 16
+        }
+    }
+
+    fileprivate func store(in place: UnsafeMutableRawBufferPointer, at offset: Int) {
+        place.storeBytes(of: high.bigEndian, toByteOffset: offset, as: UInt64.self)
+        place.storeBytes(of: low.bigEndian, toByteOffset: offset + 8, as: UInt64.self)
+    }
 
     package static func < (left: Self, right: Self) -> Bool { (left.high, left.low) < (right.high, right.low) }
 }
@@ -40,14 +54,33 @@ package struct Bytes32: Hashable, Comparable, Sendable {
 
     /// Nil unless exactly 32 bytes are given.
     package init?(_ bytes: some Collection<UInt8>) {
-        guard bytes.count == 32, let high = Bytes16(bytes.prefix(16)), let low = Bytes16(bytes.dropFirst(16))
+        guard bytes.count == 32,
+            let value = readInPlace(
+                bytes, { Self(high: Bytes16(loading: $0, at: 0), low: Bytes16(loading: $0, at: 16)) })
         else { return nil }
-        self.init(high: high, low: low)
+        self = value
     }
 
-    package var bytes: [UInt8] { high.bytes + low.bytes }
+    package var bytes: [UInt8] {
+        [UInt8](unsafeUninitializedCapacity: 32) { place, count in
+            high.store(in: UnsafeMutableRawBufferPointer(place), at: 0)
+            low.store(in: UnsafeMutableRawBufferPointer(place), at: 16)
+            count = 32
+        }
+    }
 
     package static func < (left: Self, right: Self) -> Bool { (left.high, left.low) < (right.high, right.low) }
+}
+
+/// What `body` makes of the bytes where they lie, or of a copy where they do not lie in one piece. Nil where there are not
+/// as many as the collection said.
+private func readInPlace<Value>(
+    _ bytes: some Collection<UInt8>, _ body: (UnsafeRawBufferPointer) -> Value
+) -> Value? {
+    let count = bytes.count
+    func read(_ place: UnsafeRawBufferPointer) -> Value? { place.count == count ? body(place) : nil }
+    if let value = bytes.withContiguousStorageIfAvailable({ read(UnsafeRawBufferPointer($0)) }) { return value }
+    return Array(bytes).withUnsafeBytes(read)
 }
 
 extension Bytes16: CustomStringConvertible {
@@ -88,6 +121,7 @@ package func bytesOfHex(_ text: some StringProtocol) -> [UInt8]? {
     let digits = Array(text.utf8)
     guard digits.count % 2 == 0 else { return nil }
     var bytes: [UInt8] = []
+    bytes.reserveCapacity(digits.count / 2)
     for index in stride(from: 0, to: digits.count, by: 2) {
         guard let high = hexValue(digits[index]), let low = hexValue(digits[index + 1]) else { return nil }
         bytes.append(high << 4 | low)

@@ -235,14 +235,14 @@ final class UpstreamAttempt: AttemptHandle {
             switch part {
             case .whole(let head, let body):
                 let type = Self.type(head)
-                let fields = AnswerFieldRule.passing(head.headers.lazy.map { ($0.name, $0.value) })
+                let fields = AnswerFieldRule.passing(head.headers.lazy.map { HeaderField($0.name, $0.value) })
                 let whole = WholeAnswer(status: head.status, contentType: type, fields: fields, body: body)
                 try await told {
                     guard let whole else { return $0.exchange.failed(AnswerFailure.unreadable(by: .provider)) }
                     return $0.exchange.answered(whole, now: now)
                 }
             case .start(let head):
-                let fields = AnswerFieldRule.passing(head.headers.lazy.map { ($0.name, $0.value) })
+                let fields = AnswerFieldRule.passing(head.headers.lazy.map { HeaderField($0.name, $0.value) })
                 let begun = AnswerHead(
                     status: head.status, contentType: Self.type(head), length: head.length, fields: fields)
                 try await told { $0.exchange.began(begun, now: now) }

@@ -37,7 +37,7 @@ import Testing
     private static let body = Array("{\"model\":\"m\"}".utf8)
     private static let now = Timestamp(milliseconds: 1_800_000_000_000)
 
-    private func signed(by key: SigningKey) -> [(String, String)] {
+    private func signed(by key: SigningKey) -> [HeaderField] {
         let fields = ForwardFields(
             requestID: "req-1", attempt: 2, destination: key.publicKey, principal: "owner-1", spend: "none", maxHops: 1)
         return ForwardSignature.sign(
@@ -48,7 +48,7 @@ import Testing
     }
 
     private func verify(
-        _ headers: [(String, String)], path: String = "/mesh/v1/forward", body: [UInt8] = body, at now: Timestamp = now
+        _ headers: [HeaderField], path: String = "/mesh/v1/forward", body: [UInt8] = body, at now: Timestamp = now
     ) -> Result<VerifiedForward, ForwardSignatureError> {
         ForwardSignature.verify(
             headers: headers, method: "POST", path: path, bodyDigest: Sodium.shared.sha256(body), now: now)
@@ -118,7 +118,7 @@ import Testing
             contentDigest: digest.digest(), fields: fields, signer: key, created: Self.now
         ).map { ($0.name, $0.value) }
         func holds(
-            _ trailers: [(String, String)], bytes: String = "abc", _ fields: ForwardFields, _ signer: PublicKey
+            _ trailers: [HeaderField], bytes: String = "abc", _ fields: ForwardFields, _ signer: PublicKey
         ) -> Bool {
             UploadSignature.holds(
                 trailers: trailers, contentDigest: Sodium.shared.sha256(Array(bytes.utf8)), fields: fields,

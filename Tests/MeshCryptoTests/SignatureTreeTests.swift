@@ -147,7 +147,7 @@ import Testing
     }
 
     private func verify(
-        _ headers: [(name: String, value: String)], _ profile: ForwardSignature.Profile = .whole, path: String = "/p",
+        _ headers: [HeaderField], _ profile: ForwardSignature.Profile = .whole, path: String = "/p",
         digest: [UInt8] = digest, takesShared: Bool = true, at now: Timestamp = now
     ) -> Result<VerifiedForward, ForwardSignatureError> {
         ForwardSignature.verify(
@@ -155,7 +155,7 @@ import Testing
             bodyDigest: digest, shared: takesShared ? checks : nil, now: now)
     }
 
-    private func signature(_ headers: [(name: String, value: String)]) -> String {
+    private func signature(_ headers: [HeaderField]) -> String {
         headers.first { $0.name == "signature" }?.value ?? ""
     }
 

@@ -120,7 +120,7 @@ import Testing
         ] as [(Int, [String: String], Bool, Int64?, Int?)])
     func aBackendsOwnWordStands(status: Int, said: [String: String], again: Bool, wait: Int64?, seconds: Int?) {
         let names = ["retry-after", "retry-after-ms", "x-should-retry"]
-        let fields = names.compactMap { name in said[name].map { AnswerField(name, $0) } }
+        let fields = names.compactMap { name in said[name].map { HeaderField(name, $0) } }
         let contract = RetryContract(status: status, fields)
         #expect(contract == RetryContract(shouldRetry: again, afterMs: wait, afterSeconds: seconds))
     }

@@ -19,13 +19,13 @@ import Testing
         var description: String
         /// Behind the first word.
         var rest = ""
-        var trailers: [(String, String)] = []
+        var trailers: [HeaderField] = []
         /// What the buyer reads behind the first word.
         var heard: String?
         var code: String?
     }
 
-    private static func failed(_ code: String, _ words: String) -> [(String, String)] {
+    private static func failed(_ code: String, _ words: String) -> [HeaderField] {
         ForwardAnswerEnd.failed(code: code, words: words).trailers.map { ($0.name, $0.value) }
     }
 

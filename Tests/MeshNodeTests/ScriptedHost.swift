@@ -32,7 +32,7 @@ final class ScriptedHost: LinkDelegate {
     /// How many requests have come.
     var asked: Int { state.withLock { $0.forwards.count } }
     /// The head fields of the last request.
-    var lastHeaders: [(String, String)] { state.withLock { $0.forwards.last?.headers ?? [] } }
+    var lastHeaders: [HeaderField] { state.withLock { $0.forwards.last?.headers ?? [] } }
 
     /// What becomes of the next requests. Their bodies have been read.
     func serve(_ body: @escaping @Sendable (IncomingForward) -> Void) { state.withLock { $0.serve = body } }
@@ -103,7 +103,7 @@ extension IncomingForward {
     func answer(_ status: Int, _ text: String) { answer(status, [("content-type", "application/json")], text) }
 
     /// A whole answer.
-    func answer(_ status: Int, _ headers: [(String, String)], _ text: String) {
+    func answer(_ status: Int, _ headers: [HeaderField], _ text: String) {
         respond(status: status, headers: headers)
         write(ByteBuffer(string: text))
         end()
@@ -118,5 +118,5 @@ final class UploadTaker: ForwardBodyReceiver {
     init(whole: @escaping @Sendable (Int) -> Void) { self.whole = whole }
 
     func requestBody(_ bytes: ByteBuffer) { count.withLock { $0 += bytes.readableBytes } }
-    func bodyEnded(trailers: [(String, String)]) { whole(count.withLock { $0 }) }
+    func bodyEnded(trailers: [HeaderField]) { whole(count.withLock { $0 }) }
 }

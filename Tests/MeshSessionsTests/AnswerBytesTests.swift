@@ -183,8 +183,8 @@ import Testing
         guard case .head(let head)? = actions?.first else { throw MeshError(.internalError, "no head") }
         #expect(
             head.fields == [
-                AnswerField("x-ratelimit-left", "3"), AnswerField("retry-after", "7"),
-                AnswerField("content-disposition", "attachment; filename=\"..ab.wav\""),
+                HeaderField("x-ratelimit-left", "3"), HeaderField("retry-after", "7"),
+                HeaderField("content-disposition", "attachment; filename=\"..ab.wav\""),
             ])
         #expect(head.length == 2)
     }

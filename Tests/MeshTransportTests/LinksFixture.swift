@@ -97,16 +97,16 @@ final class AnswerLog: ForwardReceiver {
         var ends: [ForwardFailure?] = []
         /// Signs that the peer is at work.
         var waits = 0
-        var trailers: [(String, String)] = []
+        var trailers: [HeaderField] = []
     }
 
     let state = Mutex(State())
 
     func read<Value: Sendable>(_ body: (State) -> Value) -> Value { state.withLock { body($0) } }
     func forwardWaits() { state.withLock { $0.waits += 1 } }
-    func forwardHead(status: Int, headers: [(String, String)]) { state.withLock { $0.status = status } }
+    func forwardHead(status: Int, headers: [HeaderField]) { state.withLock { $0.status = status } }
     func forwardBody(_ bytes: ByteBuffer) { state.withLock { $0.body += bytes.readableBytesView } }
-    func forwardEnded(_ failure: ForwardFailure?, trailers: [(String, String)]) {
+    func forwardEnded(_ failure: ForwardFailure?, trailers: [HeaderField]) {
         state.withLock {
             $0.ends.append(failure)
             $0.trailers = trailers

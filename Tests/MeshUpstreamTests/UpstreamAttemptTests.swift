@@ -152,7 +152,7 @@ import Testing
         }
         let heard = taker.heard.withLock { $0 }
         #expect(heard.names == ["pending", "head", "body", "end"] && heard.bytes == 6_000_000)
-        #expect(heard.head?.contentType == "audio/mpeg" && heard.head?.fields == [AnswerField("x-job-id", "7")])
+        #expect(heard.head?.contentType == "audio/mpeg" && heard.head?.fields == [HeaderField("x-job-id", "7")])
         #expect(ends.count == 1 && ends.isSuccess == true)
     }
 

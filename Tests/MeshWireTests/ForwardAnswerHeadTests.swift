@@ -4,18 +4,18 @@ import Testing
 
 /// The head and the end of a forwarded answer, as they stand on the wire.
 @Suite struct ForwardAnswerHeadTests {
-    private static func lines(_ fields: [(name: String, value: String)]) -> [String] {
+    private static func lines(_ fields: [HeaderField]) -> [String] {
         fields.map { "\($0.name): \($0.value)" }
     }
 
-    private static func pairs(_ fields: [(name: String, value: String)]) -> [(String, String)] {
+    private static func pairs(_ fields: [HeaderField]) -> [HeaderField] {
         fields.map { ($0.name, $0.value) }
     }
 
     @Test func anAnswerKeepsItsGoldenFields() {
         let head = AnswerHead(
             status: 206, contentType: "audio/mpeg", length: 5,
-            fields: [AnswerField("content-range", "bytes 0-4/9"), AnswerField("etag", "\"a\"")])
+            fields: [HeaderField("content-range", "bytes 0-4/9"), HeaderField("etag", "\"a\"")])
         let answer = ForwardAnswerHead.answer(head, worker: "00112233aabb")
         #expect(
             Self.lines(answer.fields) == [
@@ -59,7 +59,7 @@ import Testing
         #expect(
             read
                 == .answer(
-                    AnswerHead(status: 200, contentType: "application/json", fields: [AnswerField("x-seed", "1")]),
+                    AnswerHead(status: 200, contentType: "application/json", fields: [HeaderField("x-seed", "1")]),
                     worker: nil))
     }
 

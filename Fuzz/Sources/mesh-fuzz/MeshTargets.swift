@@ -92,7 +92,7 @@ enum ForwardSignatureTarget {
     private static let key = SigningKey(seed: [UInt8](repeating: 1, count: 32)) ?? .random()
     private static let shares = SharedSignatureChecks()
     /// One request with a signature of its own, and two that share one.
-    private static let signed: [[(name: String, value: String)]] = {
+    private static let signed: [[HeaderField]] = {
         let requests = (1...3).map { attempt in
             ForwardSignature.Unsigned(
                 fields: ForwardFields(

@@ -1,3 +1,4 @@
+package import MeshModel
 package import MeshWire
 
 /// What a whole answer amounts to for the buyer.
@@ -47,7 +48,7 @@ package struct WholeAnswer: Hashable, Sendable {
 
 extension WholeAnswer {
     /// An answer that came over HTTP. Nil for a status that no answer with a body can have.
-    package init?(status: Int, contentType: String, fields: [AnswerField], body: [UInt8]) {
+    package init?(status: Int, contentType: String, fields: [HeaderField], body: [UInt8]) {
         // "Done, nothing to say": an empty body of status 200 says the same, and cannot be framed in two ways.
         let status = body.isEmpty && (status == 204 || status == 205) ? 200 : status
         guard AnswerHead.isAnswerStatus(Int64(status)) else { return nil }

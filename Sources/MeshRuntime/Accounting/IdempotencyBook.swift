@@ -9,12 +9,12 @@ import Synchronization
 /// An answer as it was given, to be given again.
 package struct KeptAnswer: Sendable {
     package var status: Int
-    package var fields: [(name: String, value: String)]
+    package var fields: [HeaderField]
     package var body: ByteBuffer
     package var totals: AnswerTotals
 
     /// Says of an answer that it was given before.
-    package static let mark = (name: AnswerField.replayed.name, value: AnswerField.replayed.value)
+    package static let mark = HeaderField.replayed
 }
 
 /// The requests that were asked with an idempotency key, at one side of this node: the shell of `IdempotencyTable`.
@@ -94,7 +94,7 @@ package final class IdempotentRequest: Sendable {
 
     deinit { end(.forgotten) }
 
-    package func began(status: Int, fields: [(name: String, value: String)]) {
+    package func began(status: Int, fields: [HeaderField]) {
         phase.withLock { phase in
             guard case .waiting = phase else { return }
             phase = .answering(KeptAnswer(status: status, fields: fields, body: ByteBuffer(), totals: AnswerTotals()))

@@ -124,12 +124,12 @@ private struct ForwardOpening: Sendable {
     }
 
     /// The headers of each.
-    func sign(_ drafts: [Draft]) -> [[(name: String, value: String)]] {
+    func sign(_ drafts: [Draft]) -> [[HeaderField]] {
         ForwardSignature.sign(together: drafts.map(\.unsigned), signer: signer, created: SystemClock.wall)
     }
 
     func send(
-        _ draft: Draft, _ headers: [(name: String, value: String)], _ receiver: any AnswerReceiver, over link: Link
+        _ draft: Draft, _ headers: [HeaderField], _ receiver: any AnswerReceiver, over link: Link
     ) -> any AttemptHandle {
         let upload = draft.request.upload.map { RemoteUpload($0, fields: draft.unsigned.fields, signer: signer) }
         let answer = RemoteAnswer(

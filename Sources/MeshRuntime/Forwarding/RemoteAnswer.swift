@@ -64,7 +64,7 @@ final class RemoteAnswer: ForwardReceiver {
 
     func forwardWaits() { receiver.deliver([.pending]) }
 
-    func forwardHead(status: Int, headers: [(String, String)]) {
+    func forwardHead(status: Int, headers: [HeaderField]) {
         switch ForwardAnswerHead.read(status: status, fields: headers) {
         case nil: refuse("it answered with a status that is none")
         case .failure(let code, _, let seconds, let cause):
@@ -75,7 +75,7 @@ final class RemoteAnswer: ForwardReceiver {
         case .answer(var head, let worker):
             // Of a chat nothing is read that a browser would run.
             if isChat, head.status < 400, head.isPage { return refuse("it answered with a web page") }
-            if let worker, WorkerMark.isMark(worker) { head.fields.append(AnswerField("aisbf-worker", worker)) }
+            if let worker, WorkerMark.isMark(worker) { head.fields.append(HeaderField("aisbf-worker", worker)) }
             let (length, isStream) = (head.length, head.isEventStream && head.status < 400)
             state.withLock {
                 $0.isStarted = true
@@ -109,7 +109,7 @@ final class RemoteAnswer: ForwardReceiver {
         }
     }
 
-    func forwardEnded(_ failure: ForwardFailure?, trailers: [(String, String)]) {
+    func forwardEnded(_ failure: ForwardFailure?, trailers: [HeaderField]) {
         let state = state.withLock { state in
             // They know each other through this.
             defer { state.call = nil }
@@ -129,7 +129,7 @@ final class RemoteAnswer: ForwardReceiver {
 
     /// The stream ended as it should. Whether the answer did, the trailers say; of a node that sends none the end of a
     /// stream of events stands in the stream.
-    private func wholeArrived(_ state: State, _ trailers: [(String, String)]) {
+    private func wholeArrived(_ state: State, _ trailers: [HeaderField]) {
         switch ForwardAnswerEnd(trailers: trailers) {
         case .failed(let code, let words):
             let said = ForeignWords.cleaned(words)

@@ -41,7 +41,7 @@ final class ForwardUpload: ForwardBodyReceiver {
         flow.arrived(bytes)
     }
 
-    func bodyEnded(trailers: [(String, String)]) {
+    func bodyEnded(trailers: [HeaderField]) {
         guard let flow = state.value.flow else { return }
         do throws(MeshError) { try state.value.check.end() } catch { return fail(error) }
         // Once per upload of more than a megabyte: not worth another thread.

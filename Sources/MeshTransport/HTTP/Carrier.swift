@@ -1,3 +1,4 @@
+package import MeshModel
 package import MeshWire
 package import NIOCore
 package import NIOHTTP1
@@ -10,7 +11,7 @@ package protocol RequestPartReceiver: AnyObject {
 /// Takes the parts of answers past the pipeline, as long as it is open. On the connection's event loop.
 package protocol AnswerPartWriter: AnyObject {
     var isOpen: Bool { get }
-    func writeHead(status: HTTPResponseStatus, _ fields: [AnswerField])
+    func writeHead(status: HTTPResponseStatus, _ fields: [HeaderField])
     func write(_ part: HTTPServerResponsePart, promise: EventLoopPromise<Void>?)
     func flush()
 }

@@ -146,7 +146,7 @@ final class PlainLane: AnswerPartWriter {
         if case .end = part { answered() }
     }
 
-    func writeHead(status: HTTPResponseStatus, _ fields: [AnswerField]) {
+    func writeHead(status: HTTPResponseStatus, _ fields: [HeaderField]) {
         if front != nil { responses.add(status, fields, allocator) }
     }
 

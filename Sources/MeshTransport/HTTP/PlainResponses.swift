@@ -1,3 +1,4 @@
+import MeshModel
 import MeshWire
 import NIOCore
 import NIOHTTP1
@@ -30,7 +31,7 @@ struct PlainResponses {
     /// What has to leave before the part is all written; the rest is joined.
     mutating func add(_ part: HTTPServerResponsePart, _ allocator: ByteBufferAllocator) -> [Piece] {
         switch part {
-        case .head(let head): add(head.status, head.headers.map { AnswerField($0.name, $0.value) }, allocator)
+        case .head(let head): add(head.status, head.headers.map { HeaderField($0.name, $0.value) }, allocator)
         case .body(let data): return add(data, allocator)
         case .end(let trailers): if case .chunks = framing { end(trailers, allocator) }
         }
@@ -50,7 +51,7 @@ struct PlainResponses {
 
     /// The head of an answer. Of their own framing its fields say `content-length` only.
     mutating func add(
-        _ status: HTTPResponseStatus, _ fields: [AnswerField], _ allocator: ByteBufferAllocator
+        _ status: HTTPResponseStatus, _ fields: [HeaderField], _ allocator: ByteBufferAllocator
     ) {
         room(allocator)
         let code = status.code
@@ -71,7 +72,7 @@ struct PlainResponses {
     }
 
     /// All lines in one piece of the buffer: to ask it for room for each name and value costs more than they do.
-    private mutating func write(_ fields: [AnswerField]) {
+    private mutating func write(_ fields: [HeaderField]) {
         var size = 0
         for field in fields { size += field.name.utf8.count + field.value.utf8.count + 4 }
         joined.writeWithUnsafeMutableBytes(minimumWritableBytes: size) { room in

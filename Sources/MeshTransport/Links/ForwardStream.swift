@@ -1,3 +1,4 @@
+package import MeshModel
 internal import MeshWire
 package import NIOCore
 
@@ -24,7 +25,7 @@ package final class ForwardCall: Sendable {
     }
 
     /// Ends the request's body.
-    package func end(trailers: [(name: String, value: String)]) {
+    package func end(trailers: [HeaderField]) {
         onLoop { $0.port?.write(StreamFields(trailers), isLast: true) }
     }
 
@@ -137,7 +138,7 @@ final class ForwardStream: StreamReader {
 
     func closed(_ failure: ForwardFailure?) { end(failure ?? .linkLost) }
 
-    private func end(_ failure: ForwardFailure?, trailers: [(String, String)] = []) {
+    private func end(_ failure: ForwardFailure?, trailers: [HeaderField] = []) {
         guard !isOver else { return }
         isOver = true
         let isCancelled = call.isCancelled

@@ -1,4 +1,5 @@
 internal import MeshGossip
+internal import MeshModel
 internal import MeshWire
 internal import NIOCore
 internal import NIOHPACK
@@ -151,7 +152,7 @@ final class HTTP2Stream: ChannelInboundHandler, StreamPort {
                 fields.status = status
             case ":path": fields.path = header.value
             case ":method": isPost = header.value == "POST"
-            default: if !header.name.hasPrefix(":") { fields.fields.append((header.name, header.value)) }
+            default: if !header.name.hasPrefix(":") { fields.fields.append(HeaderField(header.name, header.value)) }
             }
         }
         // Nothing on a link is asked for otherwise: such a request is for nobody.

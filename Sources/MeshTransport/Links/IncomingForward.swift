@@ -1,3 +1,4 @@
+package import MeshModel
 package import NIOCore
 internal import Synchronization
 
@@ -8,11 +9,11 @@ package final class IncomingForward: Sendable {
     package let method = "POST"
     package let path: String
     /// Regular fields, in the order they came, without pseudo-headers.
-    package let headers: [(String, String)]
+    package let headers: [HeaderField]
     private let writable = Atomic(true)
     private let stream: NIOLoopBound<RequestStream>
 
-    init(link: Link, stream: RequestStream, path: String, headers: [(String, String)]) {
+    init(link: Link, stream: RequestStream, path: String, headers: [HeaderField]) {
         self.link = link
         eventLoop = link.eventLoop
         self.path = path
@@ -44,14 +45,14 @@ package final class IncomingForward: Sendable {
     /// Tells the peer that the work is under way (status 102). Behind the head it says nothing.
     package func respondLater() { onLoop { $0.respondLater() } }
 
-    package func respond(status: Int, headers: [(String, String)]) {
+    package func respond(status: Int, headers: [HeaderField]) {
         onLoop { $0.respond(status: status, headers: headers) }
     }
 
     /// Writes go out together at the end of the event loop's turn.
     package func write(_ bytes: ByteBuffer) { onLoop { $0.write(bytes) } }
 
-    package func end(trailers: [(String, String)] = []) { onLoop { $0.end(trailers: trailers) } }
+    package func end(trailers: [HeaderField] = []) { onLoop { $0.end(trailers: trailers) } }
 
     /// Ends the stream: the answer is cut, and the peer can tell.
     package func reset() { onLoop { $0.reset() } }

@@ -79,7 +79,7 @@ package final class Link: Sendable {
     ///   - headers: regular fields in lower case, without pseudo-headers.
     ///   - hasUpload: whether more of the body follows through the call, once the peer wants it.
     package func openForward(
-        path: String = LinkPath.forward, headers: [(name: String, value: String)], body: ByteBuffer,
+        path: String = LinkPath.forward, headers: [HeaderField], body: ByteBuffer,
         hasUpload: Bool = false, receiver: any ForwardReceiver
     ) -> ForwardCall {
         let call = ForwardCall(eventLoop: eventLoop)

@@ -239,7 +239,7 @@ extension LinkConnection {
     }
 
     func openForward(
-        _ call: ForwardCall, path: String, headers: [(name: String, value: String)], body: ByteBuffer,
+        _ call: ForwardCall, path: String, headers: [HeaderField], body: ByteBuffer,
         hasUpload: Bool, receiver: any ForwardReceiver
     ) {
         guard let carrier, let link, link.opensForwards, reason == nil else {

@@ -30,10 +30,10 @@ package protocol ForwardReceiver: AnyObject, Sendable {
     func forwardContinues()
     /// The peer is at work and has nothing to show yet (status 102).
     func forwardWaits()
-    func forwardHead(status: Int, headers: [(String, String)])
+    func forwardHead(status: Int, headers: [HeaderField])
     func forwardBody(_ bytes: ByteBuffer)
     /// Exactly once, last; nil: the answer is whole.
-    func forwardEnded(_ failure: ForwardFailure?, trailers: [(String, String)])
+    func forwardEnded(_ failure: ForwardFailure?, trailers: [HeaderField])
 }
 
 extension ForwardReceiver {
@@ -45,7 +45,7 @@ extension ForwardReceiver {
 package protocol ForwardBodyReceiver: AnyObject, Sendable {
     func requestBody(_ bytes: ByteBuffer)
     /// Once, last: the body is whole.
-    func bodyEnded(trailers: [(String, String)])
+    func bodyEnded(trailers: [HeaderField])
 }
 
 /// Why a forward stream ended before its end.

@@ -1,3 +1,4 @@
+internal import MeshModel
 internal import MeshWire
 internal import NIOCore
 
@@ -86,7 +87,7 @@ final class RequestStream: StreamReader {
         finishCollection()
     }
 
-    private func bodyEnded(trailers: [(String, String)]) {
+    private func bodyEnded(trailers: [HeaderField]) {
         let rest = rest
         self.rest = nil
         if let rest { rest.bodyEnded(trailers: trailers) } else { finishCollection() }
@@ -185,7 +186,7 @@ extension RequestStream {
         port?.write(StreamFields(status: 102), isLast: false)
     }
 
-    func respond(status: Int, headers: [(String, String)]) {
+    func respond(status: Int, headers: [HeaderField]) {
         guard let port, !hasResponded, !isCancelled else { return }
         hasResponded = true
         port.write(StreamFields(status: status, headers), isLast: false)
@@ -196,7 +197,7 @@ extension RequestStream {
         port.write(bytes, isLast: false, sent: nil)
     }
 
-    func end(trailers: [(String, String)]) {
+    func end(trailers: [HeaderField]) {
         guard let port, hasResponded, !hasEnded, !isCancelled else { return }
         hasEnded = true
         cancelCallback = nil

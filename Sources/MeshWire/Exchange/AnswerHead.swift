@@ -1,4 +1,4 @@
-import MeshModel
+package import MeshModel
 
 /// Status and header fields of an answer, as the buyer will see them.
 package struct AnswerHead: Hashable, Sendable {
@@ -7,9 +7,9 @@ package struct AnswerHead: Hashable, Sendable {
     /// Size of the body where it is known before the body.
     package var length: Int?
     /// Other fields that may pass, names in lower case.
-    package var fields: [AnswerField]
+    package var fields: [HeaderField]
 
-    package init(status: Int, contentType: String, length: Int? = nil, fields: [AnswerField] = []) {
+    package init(status: Int, contentType: String, length: Int? = nil, fields: [HeaderField] = []) {
         self.status = status
         self.contentType = contentType
         self.length = length

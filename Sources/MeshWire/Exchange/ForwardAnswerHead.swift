@@ -23,39 +23,40 @@ package enum ForwardAnswerHead: Hashable, Sendable {
         }
     }
 
-    package var fields: [(name: String, value: String)] {
+    package var fields: [HeaderField] {
         switch self {
         case .answer(let head, let worker):
-            var fields = [(name: "content-type", value: head.contentType)]
-            if let worker { fields.append((Name.worker, worker)) }
-            fields += head.fields.map { ($0.name, $0.value) }
-            if let length = head.length { fields.append(("content-length", String(length))) }
+            var fields = [HeaderField("content-type", head.contentType)]
+            fields.reserveCapacity(head.fields.count + 3)
+            if let worker { fields.append(HeaderField(Name.worker, worker)) }
+            fields += head.fields
+            if let length = head.length { fields.append(HeaderField("content-length", String(length))) }
             return fields
         case .failure(let code, _, let seconds, let cause):
-            return [("content-type", "application/json"), (Name.error, code)]
-                + (seconds.map { [(Name.retryAfter, String($0))] } ?? [])
-                + (cause.map { [(Name.cause, $0.rawValue)] } ?? [])
+            var fields = [HeaderField("content-type", "application/json"), HeaderField(Name.error, code)]
+            if let seconds { fields.append(HeaderField(Name.retryAfter, String(seconds))) }
+            if let cause { fields.append(HeaderField(Name.cause, cause.rawValue)) }
+            return fields
         }
     }
 
     /// - Returns: nil for a status that no answer has. Fields that may not pass are left out, and a type that cannot
     ///   stand in a header is read as JSON.
-    package static func read(status: Int, fields: [(String, String)]) -> ForwardAnswerHead? {
-        func value(_ name: String) -> String? { fields.first { $0.0 == name }?.1 }
-        if let code = value(Name.error) {
-            let seconds = value(Name.retryAfter).flatMap { Int($0) }.map { min(max($0, 1), Limits.retryAfterSeconds) }
+    package static func read(status: Int, fields: [HeaderField]) -> ForwardAnswerHead? {
+        if let code = fields.value(Name.error) {
+            let seconds = fields.value(Name.retryAfter).flatMap { Int($0) }.map { min(max($0, 1), Limits.retryAfterSeconds) }
             return .failure(
                 code: code, status: status, retryAfterSeconds: seconds,
-                cause: value(Name.cause).flatMap(FailureCause.init(rawValue:)))
+                cause: fields.value(Name.cause).flatMap(FailureCause.init(rawValue:)))
         }
         guard AnswerHead.isAnswerStatus(Int64(status)) else { return nil }
-        let type = value("content-type").flatMap { HeaderRule.isValue($0) ? $0 : nil } ?? "application/json"
+        let type = fields.value("content-type").flatMap { HeaderRule.isValue($0) ? $0 : nil } ?? "application/json"
         var head = AnswerHead(status: status, contentType: type)
-        head.length = value("content-length").flatMap { Int64($0) }.flatMap {
+        head.length = fields.value("content-length").flatMap { Int64($0) }.flatMap {
             (0...Limits.answerBytes).contains($0) ? Int($0) : nil
         }
         head.fields = AnswerFieldRule.passing(fields)
-        return .answer(head, worker: value(Name.worker))
+        return .answer(head, worker: fields.value(Name.worker))
     }
 }
 
@@ -67,10 +68,10 @@ package enum ForwardAnswerEnd: Hashable, Sendable {
     case failed(code: String, words: String)
 
     /// What an entry node says that reads these trailers (RFC 9110, section 10.1.4).
-    package static let request = (name: "te", value: "trailers")
+    package static let request = HeaderField("te", "trailers")
 
-    package static func isRequested(by fields: [(String, String)]) -> Bool {
-        fields.contains { $0.0 == request.name && $0.1 == request.value }
+    package static func isRequested(by fields: [HeaderField]) -> Bool {
+        fields.contains(request)
     }
 
     /// In which way the end of an answer is told.
@@ -95,38 +96,50 @@ package enum ForwardAnswerEnd: Hashable, Sendable {
         }
     }
 
-    package var trailers: [(name: String, value: String)] {
+    package var trailers: [HeaderField] {
         switch self {
-        case .complete(let totals): [("aisbf-end", "complete"), ("aisbf-totals", Self.text(totals))]
+        case .complete(let totals):
+            [HeaderField("aisbf-end", "complete"), HeaderField("aisbf-totals", Self.text(totals))]
         case .failed(let code, let words):
             [
-                ("aisbf-end", "failed"), ("aisbf-error", code),
-                ("aisbf-message", PercentEncoding.encode(words, limit: 2 * Limits.foreignWordsBytes)),
+                HeaderField("aisbf-end", "failed"), HeaderField("aisbf-error", code),
+                HeaderField("aisbf-message", PercentEncoding.encode(words, limit: 2 * Limits.foreignWordsBytes)),
             ]
         }
     }
 
     /// - Returns: nil where they do not tell how the answer ended. Numbers and words that are none are left out.
-    package init?(trailers: [(String, String)]) {
-        func value(_ name: String) -> String? { trailers.first { $0.0 == name }?.1 }
-        switch value("aisbf-end") {
-        case "complete": self = .complete(Self.totals(value("aisbf-totals") ?? ""))
+    package init?(trailers: [HeaderField]) {
+        switch trailers.value("aisbf-end") {
+        case "complete": self = .complete(Self.totals(trailers.value("aisbf-totals") ?? ""))
         case "failed":
             self = .failed(
-                code: value("aisbf-error") ?? "", words: PercentEncoding.decode(value("aisbf-message") ?? "") ?? "")
+                code: trailers.value("aisbf-error") ?? "",
+                words: PercentEncoding.decode(trailers.value("aisbf-message") ?? "") ?? "")
         case nil, .some: return nil
         }
     }
 
     private static func text(_ totals: AnswerTotals) -> String {
-        let numbers: [(String, Int64?)] = [
-            ("prompt", totals.promptTokens), ("cached", totals.cachedTokens), ("completion", totals.completionTokens),
-            ("total", totals.totalTokens),
-            ("bytes", totals.bytes), ("first", totals.firstContentMs), ("duration", totals.durationMs),
-        ]
-        var parts = numbers.compactMap { name, number in number.map { "\(name)=\($0)" } }
-        if let reason = totals.finishReason { parts.append("finish=\(reason)") }
-        return parts.joined(separator: ", ")
+        // As bytes, once: every forwarded answer has it.
+        var text: [UInt8] = []
+        text.reserveCapacity(160)
+        func add(_ name: String, _ value: String) {
+            if !text.isEmpty { text.append(text: ", ") }
+            text.append(text: name)
+            text.append(UInt8(ascii: "="))
+            text.append(text: value)
+        }
+        func add(_ name: String, _ number: Int64?) { if let number { add(name, String(number)) } }
+        add("prompt", totals.promptTokens)
+        add("cached", totals.cachedTokens)
+        add("completion", totals.completionTokens)
+        add("total", totals.totalTokens)
+        add("bytes", totals.bytes)
+        add("first", totals.firstContentMs)
+        add("duration", totals.durationMs)
+        if let reason = totals.finishReason { add("finish", reason) }
+        return String(decoding: text, as: UTF8.self)
     }
 
     /// Read of the bytes where they stand: every forwarded answer has it.

@@ -24,13 +24,14 @@ package struct ForwardHead: Hashable, Sendable {
         static let payload = "aisbf-payload-length"
     }
 
-    package var fields: [(name: String, value: String)] {
-        var fields = [(name: "content-type", value: "application/json")]
+    package var fields: [HeaderField] {
+        var fields = [HeaderField("content-type", "application/json")]
+        fields.reserveCapacity(6)
         if readsTrailers { fields.append(ForwardAnswerEnd.request) }
-        fields.append((Name.firstContent, String(deadlines.firstContentMs)))
-        fields.append((Name.idle, String(deadlines.idleMs)))
-        fields.append((Name.total, String(deadlines.totalMs)))
-        if let payloadBytes { fields.append((Name.payload, String(payloadBytes))) }
+        fields.append(HeaderField(Name.firstContent, String(deadlines.firstContentMs)))
+        fields.append(HeaderField(Name.idle, String(deadlines.idleMs)))
+        fields.append(HeaderField(Name.total, String(deadlines.totalMs)))
+        if let payloadBytes { fields.append(HeaderField(Name.payload, String(payloadBytes))) }
         return fields
     }
 
@@ -39,10 +40,9 @@ package struct ForwardHead: Hashable, Sendable {
 
     /// - Parameter own: what this node allows: the entry node may shorten it, never lengthen it.
     /// - Returns: nil where the request says that an upload follows and not usably where it begins.
-    package static func read(_ fields: [(String, String)], own: AnswerDeadlines) -> ForwardHead? {
-        func value(_ name: String) -> String? { fields.first { $0.0 == name }?.1 }
+    package static func read(_ fields: [HeaderField], own: AnswerDeadlines) -> ForwardHead? {
         func milliseconds(_ name: String, _ own: Int64) -> Int64 {
-            guard let asked = value(name).flatMap({ Int64($0) }), asked > 0 else { return own }
+            guard let asked = fields.value(name).flatMap({ Int64($0) }), asked > 0 else { return own }
             return min(max(asked, shortestMs), own)
         }
         var deadlines = AnswerDeadlines(
@@ -50,15 +50,15 @@ package struct ForwardHead: Hashable, Sendable {
             idleMs: milliseconds(Name.idle, own.idleMs), totalMs: milliseconds(Name.total, own.totalMs))
         deadlines.areShortened = deadlines != own
         var head = ForwardHead(deadlines: deadlines, readsTrailers: ForwardAnswerEnd.isRequested(by: fields))
-        guard let payload = value(Name.payload) else { return head }
+        guard let payload = fields.value(Name.payload) else { return head }
         guard let bytes = Int(payload), (1...Limits.uploadHeadBytes).contains(bytes) else { return nil }
         head.payloadBytes = bytes
         return head
     }
 
     /// The id that the entry node gave the request; nil where the peer sends something that is none.
-    package static func requestID(of fields: [(String, String)]) -> String? {
-        guard let text = fields.first(where: { $0.0 == Name.requestID })?.1, text.hasPrefix("req_"),
+    package static func requestID(of fields: [HeaderField]) -> String? {
+        guard let text = fields.value(Name.requestID), text.hasPrefix("req_"),
             text.utf8.count <= 64, text.utf8.dropFirst(4).allSatisfy({ isHexDigit($0) })
         else { return nil }
         return text
@@ -79,16 +79,19 @@ package struct ForwardPath: Hashable, Sendable {
         self.operation = operation
     }
 
+    private static let prefix = "/mesh/v1/forward/"
+
     package init?(_ text: String) {
-        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-        guard parts.count == 6, parts[0].isEmpty, parts[1...3] == ["mesh", "v1", "forward"],
-            let key = bytesOfHex(parts[4]).flatMap({ RecordKey($0) }),
-            let operation = WorkerOperation(rawValue: String(parts[5]))
+        let rest = text.utf8.dropFirst(Self.prefix.utf8.count)
+        // By bytes: characters would be looked for in every one of them.
+        guard text.hasPrefix(Self.prefix), let slash = rest.firstIndex(of: UInt8(ascii: "/")),
+            let key = bytesOfHex(text[rest.startIndex..<slash]).flatMap({ RecordKey($0) }),
+            let operation = WorkerOperation(rawValue: String(text[rest.index(after: slash)...]))
         else { return nil }
         self.init(provider: key, operation: operation)
     }
 
-    package var text: String { "/mesh/v1/forward/" + provider.description + "/" + operation.rawValue }
+    package var text: String { Self.prefix + provider.description + "/" + operation.rawValue }
 }
 
 /// `aisbf-spend`: what a forwarded request may cost, which is always nothing yet, and what keeps it from being done twice.

@@ -1,10 +1,10 @@
-import MeshModel
+package import MeshModel
 
 /// How long somebody else may tell a buyer to wait.
 package enum RetryAfter {
     /// The value of a field of an answer, within bounds where it tells a time to wait; nil where it tells one that
     /// cannot be bounded, such as a date.
-    package static func bounded(_ field: AnswerField) -> String? {
+    package static func bounded(_ field: HeaderField) -> String? {
         switch field.name {
         case "retry-after": bounded(field.value, longest: Int64(Limits.retryAfterSeconds))
         case "retry-after-ms": bounded(field.value, longest: Int64(Limits.retryAfterSeconds) * 1_000)

@@ -1,4 +1,4 @@
-import MeshModel
+package import MeshModel
 
 /// What a stream says beside its bytes: a request's path and fields, an answer's status and fields, or the fields behind
 /// a body.
@@ -8,9 +8,9 @@ package struct StreamFields: Sendable {
     /// Of a request; empty elsewhere.
     package var path: String
     /// Names in lower case.
-    package var fields: [(name: String, value: String)]
+    package var fields: [HeaderField]
 
-    package init(status: Int = 0, path: String = "", _ fields: [(name: String, value: String)] = []) {
+    package init(status: Int = 0, path: String = "", _ fields: [HeaderField] = []) {
         self.status = status
         self.path = path
         self.fields = fields
@@ -34,12 +34,12 @@ package struct StreamFields: Sendable {
         }
         put(status)
         put(path.utf8.count)
-        bytes.append(contentsOf: path.utf8)
+        bytes.append(text: path)
         for field in fields {
             bytes.append(UInt8(truncatingIfNeeded: field.name.utf8.count))
             put(field.value.utf8.count)
-            bytes.append(contentsOf: field.name.utf8)
-            bytes.append(contentsOf: field.value.utf8)
+            bytes.append(text: field.name)
+            bytes.append(text: field.value)
         }
         return bytes
     }
@@ -51,13 +51,14 @@ package struct StreamFields: Sendable {
         guard status == 0 || (100...599).contains(status) else { throw .fields }
         path = try rest.text(rest.number(2), where: Self.isPath)
         fields = []
+        fields.reserveCapacity(16)
         while !rest.isEmpty {
             guard fields.count < Limits.linkFields else { throw .fields }
             let nameLength = try rest.number(1)
             let valueLength = try rest.number(2)
             guard nameLength > 0 else { throw .fields }
-            let name = try rest.text(nameLength, where: Self.isName)
-            fields.append((name, try rest.text(valueLength, where: Self.isValue)))
+            let name = try rest.name(nameLength)
+            fields.append(HeaderField(name, try rest.value(valueLength)))
         }
     }
 
@@ -91,6 +92,24 @@ package struct StreamFields: Sendable {
             return number
         }
 
+        mutating func name(_ length: Int) throws(StreamFault) -> String {
+            if bytes.count - at >= length,
+                let known = KnownNames.name(UnsafeRawBufferPointer(rebasing: bytes[at..<(at + length)]))
+            {
+                at += length
+                return known
+            }
+            return try text(length, where: StreamFields.isName)
+        }
+
+        mutating func value(_ length: Int) throws(StreamFault) -> String {
+            guard bytes.count - at >= length else { throw .fields }
+            let part = UnsafeRawBufferPointer(rebasing: bytes[at..<(at + length)])
+            guard part.isPrintableASCII else { return try text(length, where: StreamFields.isValue) }
+            at += length
+            return String(decoding: part, as: UTF8.self)
+        }
+
         mutating func text(_ length: Int, where isGood: (UInt8) -> Bool) throws(StreamFault) -> String {
             guard bytes.count - at >= length else { throw .fields }
             let part = UnsafeRawBufferPointer(rebasing: bytes[at..<(at + length)])
@@ -104,6 +123,27 @@ package struct StreamFields: Sendable {
             if isASCII { return String(decoding: part, as: UTF8.self) }
             guard let text = String(validating: part, as: UTF8.self) else { throw .fields }
             return text
+        }
+    }
+
+    /// The names that every forward and its answer have: found again they need neither a check nor memory of their own.
+    private enum KnownNames {
+        private static let all = [
+            "content-type", "content-length", "te", "content-digest", "aisbf-payload-digest", "aisbf-request-id",
+            "aisbf-attempt", "aisbf-dest", "aisbf-principal", "aisbf-spend", "aisbf-max-hops", "signature-input",
+            "signature", "aisbf-deadline-first", "aisbf-deadline-idle", "aisbf-deadline-total", "aisbf-payload-length",
+            "aisbf-end", "aisbf-totals", "aisbf-worker", "aisbf-error", "aisbf-cause", "aisbf-message", "retry-after",
+        ]
+        /// By their length.
+        private static let byLength = (0...24).map { length in all.filter { $0.utf8.count == length } }
+
+        static func name(_ bytes: UnsafeRawBufferPointer) -> String? {
+            guard bytes.count < byLength.count else { return nil }
+            for known in byLength[bytes.count] {
+                let isSame = known.utf8.withContiguousStorageIfAvailable { UnsafeRawBufferPointer($0).isSame(as: bytes) }
+                if isSame ?? false { return known }
+            }
+            return nil
         }
     }
 }

@@ -36,7 +36,7 @@ import Testing
     /// Whoever says when it is ready is taken at its word, and a reply frame has no status.
     @Test func wordsOfLoadingElsewhere() {
         let head = AnswerHead(
-            status: 503, contentType: "application/json", fields: [AnswerField("retry-after", "40")])
+            status: 503, contentType: "application/json", fields: [HeaderField("retry-after", "40")])
         let whole = WholeAnswer(
             head: head, body: Array(#"{"error":{"message":"Loading model"}}"#.utf8), source: .bytes)
         guard case .success(let told) = AnswerFailure.answer(for: whole, isChat: true) else {
