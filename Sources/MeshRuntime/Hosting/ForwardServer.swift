@@ -83,31 +83,22 @@ package final class ForwardServer: Sendable {
         }
     }
 
-    /// What arrived together is checked together, one behind the other: they may share a signature. Where the bodies are
-    /// small that is done here: handing it to another thread and back takes longer. What takes its time goes there.
+    /// A signature costs as much as the rest of the request: it is checked off the event loop. What arrived together is
+    /// checked together, one behind the other: they may share one.
     private func check(_ arrivals: [Arrival]) {
         guard let eventLoop = arrivals.first?.forward.eventLoop else { return }
-        guard arrivals.reduce(0, { $0 + $1.body.readableBytes }) > Limits.forwardBytesCheckedInPlace else {
-            return begin(arrivals, verified(arrivals))
-        }
         NIOThreadPool.singleton.submit { [self] state in
             guard case .active = state else { return arrivals.forEach { $0.forward.reset() } }
-            let verified = verified(arrivals)
-            eventLoop.execute { [self] in begin(arrivals, verified) }
-        }
-    }
-
-    private func verified(_ arrivals: [Arrival]) -> [Result<Checked, MeshError>] {
-        arrivals.map { arrival in
-            Result { () throws(MeshError) in try verify(arrival.forward, arrival.head, arrival.body) }
-        }
-    }
-
-    private func begin(_ arrivals: [Arrival], _ verified: [Result<Checked, MeshError>]) {
-        for (arrival, result) in zip(arrivals, verified) {
-            switch result {
-            case .success(let checked): start(arrival.forward, arrival.head, checked)
-            case .failure(let error): refuse(arrival.forward, error)
+            let checked = arrivals.map { arrival in
+                Result { () throws(MeshError) in try verify(arrival.forward, arrival.head, arrival.body) }
+            }
+            eventLoop.execute { [self] in
+                for (arrival, result) in zip(arrivals, checked) {
+                    switch result {
+                    case .success(let checked): start(arrival.forward, arrival.head, checked)
+                    case .failure(let error): refuse(arrival.forward, error)
+                    }
+                }
             }
         }
     }
