@@ -46,44 +46,49 @@ package enum HTTPMessageSignature {
 
     /// - Parameter list: the components, as `list` writes them.
     package static func serialize(list: String, parameters: Parameters) -> String {
+        let texts = [list, parameters.nonce, parameters.keyID, parameters.algorithm, parameters.tag]
+        // Two numbers of at most twenty digits, and 64 bytes of names.
+        let size = texts.reduce(128) { $0 + ($1?.utf8.count ?? 0) }
         // As bytes: a text that is put together from texts looks at each of them anew.
-        var text: [UInt8] = []
-        // Long enough for a forward's: appended to, it stays where it is.
-        text.reserveCapacity(512)
-        text.append(text: list)
-        func add(_ name: String, _ value: String?) {
-            guard let value else { return }
-            text.append(text: name)
-            text.append(text: value)
+        let text = [UInt8](size: size) { text in
+            func add(_ name: String, _ value: String?) {
+                guard let value else { return }
+                text.put(name)
+                text.put(value)
+            }
+            func addQuoted(_ name: String, _ value: String?) {
+                guard value != nil else { return }
+                add(name, value)
+                text.put(0x22)
+            }
+            text.put(list)
+            add(";created=", parameters.created.map { String($0) })
+            add(";expires=", parameters.expires.map { String($0) })
+            addQuoted(";nonce=\"", parameters.nonce)
+            addQuoted(";keyid=\"", parameters.keyID)
+            addQuoted(";alg=\"", parameters.algorithm)
+            addQuoted(";tag=\"", parameters.tag)
         }
-        func addQuoted(_ name: String, _ value: String?) {
-            guard value != nil else { return }
-            add(name, value)
-            text.append(0x22)
-        }
-        add(";created=", parameters.created.map { String($0) })
-        add(";expires=", parameters.expires.map { String($0) })
-        addQuoted(";nonce=\"", parameters.nonce)
-        addQuoted(";keyid=\"", parameters.keyID)
-        addQuoted(";alg=\"", parameters.algorithm)
-        addQuoted(";tag=\"", parameters.tag)
         return String(decoding: text, as: UTF8.self)
     }
 
     /// The signature base of section 2.5.
     package static func base(components: [HeaderField], serialized: String) -> [UInt8] {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(1_024)
-        for component in components {
-            bytes.append(0x22)
-            bytes.append(text: component.name)
-            bytes.append(text: "\": ")
-            bytes.append(text: component.value)
-            bytes.append(0x0A)
+        let last = "\"@signature-params\": "
+        let size = components.reduce(last.utf8.count + serialized.utf8.count) {
+            $0 + $1.name.utf8.count + $1.value.utf8.count + 5
         }
-        bytes.append(text: "\"@signature-params\": ")
-        bytes.append(text: serialized)
-        return bytes
+        return [UInt8](size: size) { bytes in
+            for component in components {
+                bytes.put(0x22)
+                bytes.put(component.name)
+                bytes.put("\": ")
+                bytes.put(component.value)
+                bytes.put(0x0A)
+            }
+            bytes.put(last)
+            bytes.put(serialized)
+        }
     }
 
     /// Both header values of a signature labelled `label`.
@@ -101,12 +106,12 @@ package enum HTTPMessageSignature {
     /// A member of a dictionary whose value is bytes: `label=:base64:` (RFC 8941, sections 3.2 and 3.3.5).
     static func member(_ label: String, _ bytes: [UInt8]) -> String {
         let encoded = Base64.text(bytes)
-        var text: [UInt8] = []
-        text.reserveCapacity(label.utf8.count + encoded.count + 3)
-        text.append(text: label)
-        text.append(text: "=:")
-        text.append(contentsOf: encoded)
-        text.append(0x3A)
+        let text = [UInt8](size: label.utf8.count + encoded.count + 3) { text in
+            text.put(label)
+            text.put("=:")
+            encoded.withUnsafeBytes { text.put($0) }
+            text.put(0x3A)
+        }
         return String(decoding: text, as: UTF8.self)
     }
 

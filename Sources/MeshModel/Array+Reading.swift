@@ -7,9 +7,4 @@ extension [UInt8] {
             Result { () throws(Failure) in try body(bytes) }
         }.get()
     }
-
-    /// Appends the UTF-8 of `text`, in one piece: byte by byte it takes several times as long.
-    package mutating func append(text: String) {
-        if text.utf8.withContiguousStorageIfAvailable({ append(contentsOf: $0) }) == nil { append(contentsOf: text.utf8) }
-    }
 }

@@ -12,6 +12,12 @@ package struct Bytes16: Hashable, Comparable, Sendable {
     package static let zero = Bytes16(high: 0, low: 0)
 
     /// Nil unless exactly 16 bytes are given.
+    package init?(_ bytes: [UInt8]) {
+        guard bytes.count == 16 else { return nil }
+        self = bytes.withUnsafeBytes { Self(loading: $0, at: 0) }
+    }
+
+    /// Nil unless exactly 16 bytes are given.
     package init?(_ bytes: some Collection<UInt8>) {
         guard bytes.count == 16, let value = readInPlace(bytes, { Self(loading: $0, at: 0) }) else { return nil }
         self = value
@@ -51,6 +57,12 @@ package struct Bytes32: Hashable, Comparable, Sendable {
     }
 
     package static let zero = Bytes32(high: .zero, low: .zero)
+
+    /// Nil unless exactly 32 bytes are given.
+    package init?(_ bytes: [UInt8]) {
+        guard bytes.count == 32 else { return nil }
+        self = bytes.withUnsafeBytes { Self(high: Bytes16(loading: $0, at: 0), low: Bytes16(loading: $0, at: 16)) }
+    }
 
     /// Nil unless exactly 32 bytes are given.
     package init?(_ bytes: some Collection<UInt8>) {

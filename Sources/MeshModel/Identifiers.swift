@@ -5,6 +5,11 @@ package struct PublicKey: Hashable, Comparable, Sendable, CustomStringConvertibl
 
     package init(_ raw: Bytes32) { self.raw = raw }
 
+    package init?(_ bytes: [UInt8]) {
+        guard let raw = Bytes32(bytes) else { return nil }
+        self.raw = raw
+    }
+
     package init?(_ bytes: some Collection<UInt8>) {
         guard let raw = Bytes32(bytes) else { return nil }
         self.raw = raw
@@ -22,6 +27,11 @@ package struct RecordKey: Hashable, Comparable, Sendable, CustomStringConvertibl
 
     package init(_ raw: Bytes16) { self.raw = raw }
 
+    package init?(_ bytes: [UInt8]) {
+        guard let raw = Bytes16(bytes) else { return nil }
+        self.raw = raw
+    }
+
     package init?(_ bytes: some Collection<UInt8>) {
         guard let raw = Bytes16(bytes) else { return nil }
         self.raw = raw
@@ -38,6 +48,11 @@ package struct NetworkID: Hashable, Sendable, CustomStringConvertible {
     package let raw: Bytes16
 
     package init(_ raw: Bytes16) { self.raw = raw }
+
+    package init?(_ bytes: [UInt8]) {
+        guard let raw = Bytes16(bytes) else { return nil }
+        self.raw = raw
+    }
 
     package init?(_ bytes: some Collection<UInt8>) {
         guard let raw = Bytes16(bytes) else { return nil }

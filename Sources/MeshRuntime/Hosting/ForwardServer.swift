@@ -83,22 +83,33 @@ package final class ForwardServer: Sendable {
         }
     }
 
-    /// A signature costs as much as the rest of the request: it is checked off the event loop. What arrived together is
-    /// checked together, one behind the other: they may share one.
+    /// What arrived together is checked together, one behind the other: they may share a signature. That is done where they
+    /// arrived, because handing them to another thread and back takes as long as the check; large bodies, and what a peer
+    /// sends that has sent a false signature, go there.
     private func check(_ arrivals: [Arrival]) {
         guard let eventLoop = arrivals.first?.forward.eventLoop else { return }
+        let bytes = arrivals.reduce(0) { $0 + $1.body.readableBytes }
+        if bytes <= Limits.forwardBytesCheckedInPlace, !arrivals.contains(where: \.forward.link.hasSentFalseSignatures) {
+            return begin(arrivals, verified(arrivals))
+        }
         NIOThreadPool.singleton.submit { [self] state in
             guard case .active = state else { return arrivals.forEach { $0.forward.reset() } }
-            let checked = arrivals.map { arrival in
-                Result { () throws(MeshError) in try verify(arrival.forward, arrival.head, arrival.body) }
-            }
-            eventLoop.execute { [self] in
-                for (arrival, result) in zip(arrivals, checked) {
-                    switch result {
-                    case .success(let checked): start(arrival.forward, arrival.head, checked)
-                    case .failure(let error): refuse(arrival.forward, error)
-                    }
-                }
+            let verified = verified(arrivals)
+            eventLoop.execute { [self] in begin(arrivals, verified) }
+        }
+    }
+
+    private func verified(_ arrivals: [Arrival]) -> [Result<Checked, MeshError>] {
+        arrivals.map { arrival in
+            Result { () throws(MeshError) in try verify(arrival.forward, arrival.head, arrival.body) }
+        }
+    }
+
+    private func begin(_ arrivals: [Arrival], _ verified: [Result<Checked, MeshError>]) {
+        for (arrival, result) in zip(arrivals, verified) {
+            switch result {
+            case .success(let checked): start(arrival.forward, arrival.head, checked)
+            case .failure(let error): refuse(arrival.forward, error)
             }
         }
     }
@@ -124,7 +135,9 @@ package final class ForwardServer: Sendable {
             bodyDigest: digest, shared: forward.link.sharesSignatures ? signatures : nil, now: now.wall)
         {
         case .success(let value): verified = value
-        case .failure(let reason): throw MeshError(.forwardRefused, "the signature does not hold: \(reason.rawValue)")
+        case .failure(let reason):
+            if reason == .signature { forward.link.falseSignatureArrived() }
+            throw MeshError(.forwardRefused, "the signature does not hold: \(reason.rawValue)")
         }
         // Requests come straight from their entry node: the signer is the peer of the link.
         guard verified.signer == forward.link.peer else {
@@ -207,7 +220,7 @@ package final class ForwardServer: Sendable {
         let admission: SellerAdmission?
         do throws(MeshError) {
             // What this other node may ask for its buyers, all of them together.
-            let subject = QuotaSubject(.peer, forward.link.peer.nodeID)
+            let subject = QuotaSubject(.peer, forward.link.peerID)
             admission = try SellerQuota.admit(
                 checked.request, of: checked.provider, model: checked.request.need.model, for: [subject], quotas)
         } catch {

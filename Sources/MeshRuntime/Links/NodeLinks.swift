@@ -123,7 +123,7 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
         logger.info(
             "link established",
             metadata: [
-                "link.peer": "\(link.peer.nodeID)", "link.dialled": "\(link.dialled)",
+                "link.peer": "\(link.peerID)", "link.dialled": "\(link.dialled)",
                 "link.protocol": "\(link.way.rawValue)",
             ])
         live.record(Int64(state.withLock { $0.links.count }))
@@ -157,7 +157,7 @@ package final class NodeLinks: LinkDelegate, ControlPlane.Links {
         clock.forget(link.peer)
         failures[reason]?.increment()
         live.record(Int64(state.withLock { $0.links.count }))
-        logger.info("link closed", metadata: ["link.peer": "\(link.peer.nodeID)", "reason": "\(reason.rawValue)"])
+        logger.info("link closed", metadata: ["link.peer": "\(link.peerID)", "reason": "\(reason.rawValue)"])
         let isLost = reason != .closed && reason != .duplicate
         control.submit(.gossip(.linkDown(link.id, isLost: isLost)))
     }

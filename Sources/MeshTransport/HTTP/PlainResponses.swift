@@ -76,7 +76,7 @@ struct PlainResponses {
         var size = 0
         for field in fields { size += field.name.utf8.count + field.value.utf8.count + 4 }
         joined.writeWithUnsafeMutableBytes(minimumWritableBytes: size) { room in
-            var writer = LineWriter(room)
+            var writer = TextWriter(room)
             for field in fields {
                 if case .none = framing, Self.isSame(field.name, "content-length") { continue }
                 if Self.isSame(field.name, "transfer-encoding") { continue }
@@ -122,35 +122,11 @@ struct PlainResponses {
     }
 }
 
-/// Puts header lines into memory that has room for them; whatever has none there is left out.
-private struct LineWriter {
-    private let room: UnsafeMutableRawBufferPointer
-    private(set) var count = 0
-
-    init(_ room: UnsafeMutableRawBufferPointer) { self.room = room }
-
-    mutating func line(_ name: String, _ value: String) {
+extension TextWriter {
+    fileprivate mutating func line(_ name: String, _ value: String) {
         put(name)
         put(0x3A, 0x20)
         put(value)
         put(0x0D, 0x0A)
-    }
-
-    private mutating func put(_ text: String) {
-        let isInPlace: Void? = text.utf8.withContiguousStorageIfAvailable { put(UnsafeRawBufferPointer($0)) }
-        if isInPlace == nil { Array(text.utf8).withUnsafeBytes { put($0) } }
-    }
-
-    private mutating func put(_ bytes: UnsafeRawBufferPointer) {
-        guard bytes.count <= room.count - count else { return }
-        UnsafeMutableRawBufferPointer(rebasing: room[count...]).copyMemory(from: bytes)
-        count += bytes.count
-    }
-
-    private mutating func put(_ first: UInt8, _ second: UInt8) {
-        guard room.count - count >= 2 else { return }
-        room[count] = first
-        room[count + 1] = second
-        count += 2
     }
 }

@@ -9,6 +9,8 @@ internal import Synchronization
 package final class Link: Sendable {
     package let id: LinkID
     package let peer: PublicKey
+    /// The same as people know it: `aisbf_node_…`.
+    package let peerID: String
     /// This side opened the connection.
     package let dialled: Bool
     /// How its streams are carried.
@@ -23,6 +25,7 @@ package final class Link: Sendable {
     private let connection: NIOLoopBound<LinkConnection>
     private let outbox = Mutex(Outbox())
     private let inbox = Mutex(Inbox())
+    private let forges = Atomic(false)
 
     private struct Outbox {
         var frames: Deque<[UInt8]> = []
@@ -42,6 +45,7 @@ package final class Link: Sendable {
     init(id: LinkID, peer: PublicKey, connection: LinkConnection) {
         self.id = id
         self.peer = peer
+        peerID = KeyText.node.text(peer.bytes)
         dialled = connection.dialled
         way = connection.way
         address = connection.dialledAddress
@@ -88,6 +92,11 @@ package final class Link: Sendable {
         }
         return call
     }
+
+    /// Whether a signature of a forward from here was none. What comes of such a peer is no longer checked on the event
+    /// loop, where each false one would hold up everybody else.
+    package var hasSentFalseSignatures: Bool { forges.load(ordering: .relaxed) }
+    package func falseSignatureArrived() { forges.store(true, ordering: .relaxed) }
 
     /// Refuses new streams and closes when the open ones are done.
     func drain() { onLoop { $0.drain() } }

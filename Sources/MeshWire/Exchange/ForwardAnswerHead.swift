@@ -121,24 +121,25 @@ package enum ForwardAnswerEnd: Hashable, Sendable {
     }
 
     private static func text(_ totals: AnswerTotals) -> String {
-        // As bytes, once: every forwarded answer has it.
-        var text: [UInt8] = []
-        text.reserveCapacity(160)
-        func add(_ name: String, _ value: String) {
-            if !text.isEmpty { text.append(text: ", ") }
-            text.append(text: name)
-            text.append(UInt8(ascii: "="))
-            text.append(text: value)
+        // Seven numbers of at most twenty digits, and a word. Every forwarded answer has it.
+        let reason = totals.finishReason ?? ""
+        let text = [UInt8](size: 256 + reason.utf8.count) { text in
+            func add(_ name: String, _ value: String) {
+                if text.count > 0 { text.put(0x2C, 0x20) }
+                text.put(name)
+                text.put(UInt8(ascii: "="))
+                text.put(value)
+            }
+            func add(_ name: String, _ number: Int64?) { if let number { add(name, String(number)) } }
+            add("prompt", totals.promptTokens)
+            add("cached", totals.cachedTokens)
+            add("completion", totals.completionTokens)
+            add("total", totals.totalTokens)
+            add("bytes", totals.bytes)
+            add("first", totals.firstContentMs)
+            add("duration", totals.durationMs)
+            if !reason.isEmpty { add("finish", reason) }
         }
-        func add(_ name: String, _ number: Int64?) { if let number { add(name, String(number)) } }
-        add("prompt", totals.promptTokens)
-        add("cached", totals.cachedTokens)
-        add("completion", totals.completionTokens)
-        add("total", totals.totalTokens)
-        add("bytes", totals.bytes)
-        add("first", totals.firstContentMs)
-        add("duration", totals.durationMs)
-        if let reason = totals.finishReason { add("finish", reason) }
         return String(decoding: text, as: UTF8.self)
     }
 

@@ -26,22 +26,20 @@ package struct StreamFields: Sendable {
             size += 3 + field.name.utf8.count + field.value.utf8.count
         }
         guard size <= Limits.linkHeaderBytes else { return nil }
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(size)
-        func put(_ number: Int) {
-            bytes.append(UInt8(truncatingIfNeeded: number >> 8))
-            bytes.append(UInt8(truncatingIfNeeded: number))
+        return [UInt8](size: size) { bytes in
+            func put(_ number: Int) {
+                bytes.put(UInt8(truncatingIfNeeded: number >> 8), UInt8(truncatingIfNeeded: number))
+            }
+            put(status)
+            put(path.utf8.count)
+            bytes.put(path)
+            for field in fields {
+                bytes.put(UInt8(truncatingIfNeeded: field.name.utf8.count))
+                put(field.value.utf8.count)
+                bytes.put(field.name)
+                bytes.put(field.value)
+            }
         }
-        put(status)
-        put(path.utf8.count)
-        bytes.append(text: path)
-        for field in fields {
-            bytes.append(UInt8(truncatingIfNeeded: field.name.utf8.count))
-            put(field.value.utf8.count)
-            bytes.append(text: field.name)
-            bytes.append(text: field.value)
-        }
-        return bytes
     }
 
     /// Strict: names are tokens in lower case, values have no control bytes, nothing is left over.

@@ -1,0 +1,42 @@
+/// Puts texts one behind the other into memory that has room for them; whatever has none there is left out. An array that
+/// is appended to looks at its room, its owner and its length for every one of them.
+package struct TextWriter {
+    private let room: UnsafeMutableRawBufferPointer
+    package private(set) var count = 0
+
+    package init(_ room: UnsafeMutableRawBufferPointer) { self.room = room }
+
+    package mutating func put(_ text: String) {
+        let isInPlace: Void? = text.utf8.withContiguousStorageIfAvailable { put(UnsafeRawBufferPointer($0)) }
+        if isInPlace == nil { Array(text.utf8).withUnsafeBytes { put($0) } }
+    }
+
+    package mutating func put(_ bytes: UnsafeRawBufferPointer) {
+        guard bytes.count <= room.count - count else { return assertionFailure("more than there is room for") }
+        UnsafeMutableRawBufferPointer(rebasing: room[count...]).copyMemory(from: bytes)
+        count += bytes.count
+    }
+
+    package mutating func put(_ byte: UInt8) {
+        guard count < room.count else { return assertionFailure("more than there is room for") }
+        room[count] = byte
+        count += 1
+    }
+
+    package mutating func put(_ first: UInt8, _ second: UInt8) {
+        put(first)
+        put(second)
+    }
+}
+
+extension [UInt8] {
+    /// What `write` puts together, in one piece of memory.
+    /// - Parameter size: that it takes at most.
+    package init(size: Int, _ write: (inout TextWriter) -> Void) {
+        self.init(unsafeUninitializedCapacity: size) { room, count in
+            var writer = TextWriter(UnsafeMutableRawBufferPointer(room))
+            write(&writer)
+            count = writer.count
+        }
+    }
+}
