@@ -151,7 +151,7 @@ import Testing
         digest: [UInt8] = digest, takesShared: Bool = true, at now: Timestamp = now
     ) -> Result<VerifiedForward, ForwardSignatureError> {
         ForwardSignature.verify(
-            headers: headers.map { ($0.name, $0.value) }, profile: profile, method: "POST", path: path,
+            headers: headers, profile: profile, method: "POST", path: path,
             bodyDigest: digest, shared: takesShared ? checks : nil, now: now)
     }
 

@@ -19,6 +19,41 @@ import Testing
         }
     }
 
+    /// Every byte at every place within two words and behind them, beside neighbours that borrow and carry.
+    @Test func whatIsPrintableASCII() {
+        for length in 0..<20 {
+            for place in 0..<max(length, 1) where place < length {
+                for byte in UInt8.min...UInt8.max {
+                    for neighbour: UInt8 in [0x20, 0x7E] {
+                        var bytes = [UInt8](repeating: neighbour, count: length)
+                        bytes[place] = byte
+                        let isPrintable = (0x20...0x7E).contains(byte)
+                        #expect(bytes.withUnsafeBytes { $0.isPrintableASCII } == isPrintable, "\(byte) at \(place)")
+                    }
+                }
+            }
+        }
+        #expect(UnsafeRawBufferPointer(start: nil, count: 0).isPrintableASCII)
+        for (text, isPrintable) in [("", true), ("a b~", true), ("a\tb", false), ("a long text with an ä", false)] {
+            #expect(text.isPrintableASCII == isPrintable, "\(text)")
+        }
+    }
+
+    @Test func whatIsTheSameIsSoToItsLastByte() {
+        for length in 0..<20 {
+            let bytes = (0..<length).map { UInt8($0) }
+            bytes.withUnsafeBytes { mine in
+                #expect(mine.isSame(as: mine))
+                Array(bytes.dropLast()).withUnsafeBytes { #expect(mine.isSame(as: $0) == (length == 0)) }
+                for place in 0..<length {
+                    var other = bytes
+                    other[place] ^= 0x80
+                    other.withUnsafeBytes { #expect(!mine.isSame(as: $0)) }
+                }
+            }
+        }
+    }
+
     @Test func aWordIsFoundOnlyWhereItIsWhole() {
         Array("data: x".utf8).withUnsafeBytes { bytes in
             #expect(bytes.begins(with: "data:"))

@@ -13,6 +13,57 @@ import Testing
         #expect(bytesOfHex("abc") == nil && bytesOfHex("zz") == nil)
     }
 
+    /// However the bytes lie, and whether or not their type is known.
+    @Test func fixedBytesAreReadFromAnyCollection() {
+        let bytes = (1...64).map { UInt8($0) }
+        let short = Bytes16(high: 0x0203_0405_0607_0809, low: 0x0a0b_0c0d_0e0f_1011)
+        func read16(_ bytes: some Collection<UInt8>) -> Bytes16? { Bytes16(bytes) }
+        func read32(_ bytes: some Collection<UInt8>) -> Bytes32? { Bytes32(bytes) }
+        let long = Bytes32(high: short, low: Bytes16(high: 0x1213_1415_1617_1819, low: 0x1a1b_1c1d_1e1f_2021))
+        #expect(read16(bytes[1...16]) == short && read16(Array(bytes[1...16])) == short)
+        #expect(read16((2...17).lazy.map { UInt8($0) }) == short)
+        #expect(read32(bytes[1...32]) == long && read32((2...33).lazy.map { UInt8($0) }) == long)
+        bytes.withUnsafeBytes { raw in
+            #expect(read16(raw[1...16]) == short && read32(UnsafeRawBufferPointer(rebasing: raw[1...32])) == long)
+        }
+        #expect(short.bytes == Array(bytes[1...16]) && long.bytes == Array(bytes[1...32]))
+        #expect(PublicKey(bytes[1...32])?.raw == long && RecordKey(Array(bytes[1...16]))?.raw == short)
+        for count in [0, 1, 15, 17, 31, 33, 64] {
+            let some = bytes.prefix(count)
+            #expect(read16(some) == nil && Bytes16(Array(some)) == nil && NetworkID(some) == nil)
+            #expect(read32(some) == nil && Bytes32(Array(some)) == nil && PublicKey(Array(some)) == nil)
+        }
+    }
+
+    /// A collection that holds fewer than it says is read no further than it goes.
+    @Test func aCollectionThatMiscountsIsNone() {
+        struct Miscounted: Collection {
+            let bytes: [UInt8]
+            var startIndex: Int { 0 }
+            var endIndex: Int { bytes.count }
+            var count: Int { 16 }
+            func index(after index: Int) -> Int { index + 1 }
+            subscript(index: Int) -> UInt8 { bytes[index] }
+            func withContiguousStorageIfAvailable<R>(_ body: (UnsafeBufferPointer<UInt8>) throws -> R) rethrows -> R? {
+                try bytes.withContiguousStorageIfAvailable(body)
+            }
+        }
+        #expect(Bytes16(Miscounted(bytes: [1, 2, 3])) == nil)
+    }
+
+    @Test func textsAreWrittenOneBehindTheOther() {
+        let written = [UInt8](size: 40) { text in
+            text.put("a ")
+            text.put(0x3A, 0x20)
+            text.put("")
+            text.put("thirty bytes and an ä in them.")
+            [UInt8]([1, 2]).withUnsafeBytes { text.put($0) }
+            #expect(text.count == 37)
+        }
+        #expect(written == Array("a : thirty bytes and an ä in them.".utf8) + [1, 2])
+        #expect([UInt8](size: 0) { _ in } == [])
+    }
+
     @Test func versionsOrderByEpochThenSequence() {
         let old = RecordVersion(epoch: 1, sequence: 1 << 39)
         let new = RecordVersion(epoch: 2, sequence: 0)

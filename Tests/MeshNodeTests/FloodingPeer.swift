@@ -20,6 +20,7 @@ final class FloodingPeer: LinkDelegate {
     var nodeID: String { KeyText.node.text(key.publicKey.bytes) }
     /// Why its link ended.
     var end: LinkFailure? { ends.withLock { $0.last } }
+    var current: Link? { link.withLock { $0 } }
     var isLinked: Bool { link.withLock { $0 != nil } && end == nil }
 
     /// Links to a node on this machine.

@@ -26,21 +26,22 @@ import Testing
     }
 
     private static func failed(_ code: String, _ words: String) -> [HeaderField] {
-        ForwardAnswerEnd.failed(code: code, words: words).trailers.map { ($0.name, $0.value) }
+        ForwardAnswerEnd.failed(code: code, words: words).trailers
     }
 
     private static let rows: [Row] = [
         // Nodes that tell the end behind the answer.
-        Row(description: "complete", trailers: [("aisbf-end", "complete")], heard: stop + done),
+        Row(description: "complete", trailers: [HeaderField("aisbf-end", "complete")], heard: stop + done),
         Row(
             description: "complete, with totals", rest: more,
-            trailers: [("aisbf-end", "complete"), ("aisbf-totals", "total=9, junk")], heard: more + stop + done),
+            trailers: [HeaderField("aisbf-end", "complete"), HeaderField("aisbf-totals", "total=9, junk")],
+            heard: more + stop + done),
         Row(description: "failed", trailers: failed("worker_error", "hot"), code: "worker_error"),
         Row(description: "lost", trailers: failed("worker_lost", "gone"), code: "stream_interrupted"),
         Row(description: "the buyer's key", trailers: failed("invalid_api_key", "no"), code: "stream_interrupted"),
         Row(description: "a code that is none", trailers: failed("?", ""), code: "stream_interrupted"),
         Row(
-            description: "half an event", rest: "data: h", trailers: [("aisbf-end", "complete")],
+            description: "half an event", rest: "data: h", trailers: [HeaderField("aisbf-end", "complete")],
             code: "stream_interrupted"),
         Row(
             description: "half an event and failed", rest: "data: h", trailers: failed("worker_error", "hot"),
@@ -51,7 +52,9 @@ import Testing
             description: "older, failed", rest: #"data: {"error":{"code":"worker_error","message":"hot"}}"# + "\n\n",
             heard: #"data: {"error":{"code":"worker_error","message":"hot"}}"# + "\n\n"),
         Row(description: "older, only ended", heard: ""),
-        Row(description: "trailers that say nothing", rest: done, trailers: [("x-a", "b")], heard: stop + done),
+        Row(
+            description: "trailers that say nothing", rest: done, trailers: [HeaderField("x-a", "b")],
+            heard: stop + done),
     ]
 
     /// A scripted host of `far/m1`, and a buyer at another node.
@@ -73,7 +76,7 @@ import Testing
         try await Self.open { host, bob in
             for row in Self.rows {
                 host.serve { forward in
-                    forward.respond(status: 200, headers: [("content-type", "text/event-stream")])
+                    forward.respond(status: 200, headers: [HeaderField("content-type", "text/event-stream")])
                     forward.write(ByteBuffer(string: Self.word + row.rest))
                     forward.end(trailers: row.trailers)
                 }
@@ -88,7 +91,7 @@ import Testing
                 #expect(rest.hasPrefix("data: {") && rest.hasSuffix("}\n\n"), "\(row): \(rest)")
                 if row.trailers.count > 1 { #expect(rest.contains("node host"), "\(row): \(rest)") }
             }
-            #expect(host.lastHeaders.contains { $0 == ("te", "trailers") })
+            #expect(host.lastHeaders.contains { $0 == HeaderField("te", "trailers") })
         }
     }
 
@@ -97,10 +100,11 @@ import Testing
         try await Self.open { host, bob in
             for isFailed in [false, true] {
                 host.serve { forward in
-                    forward.respond(status: 200, headers: [("content-type", "application/json")])
+                    forward.respond(status: 200, headers: [HeaderField("content-type", "application/json")])
                     forward.write(ByteBuffer(string: "{}"))
                     forward.end(
-                        trailers: isFailed ? Self.failed("worker_lost", "gone") : [("aisbf-end", "complete")])
+                        trailers: isFailed ? Self.failed("worker_lost", "gone") : [HeaderField("aisbf-end", "complete")]
+                    )
                 }
                 let heard = try? await HeardAnswer.to(
                     bob, path: Buyer.chat, body: #"{"model":"far/m1","messages":[]}"#, within: 10)

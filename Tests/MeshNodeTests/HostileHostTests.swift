@@ -55,7 +55,7 @@ import Testing
     {
         let document: JSONValue = ["error": ["message": .string(words), "code": .string(code), "param": "seller-path"]]
         let text = String(decoding: document.bytes, as: UTF8.self)
-        return { $0.answer(status, [("aisbf-error", code), ("retry-after", "999999999")], text) }
+        return { $0.answer(status, [HeaderField("aisbf-error", code), HeaderField("retry-after", "999999999")], text) }
     }
 
     private static let rows: [Row] = [
@@ -79,7 +79,8 @@ import Testing
             description: "400 in this node's name", answer: { $0.answer(400, invalidKey) }, status: 400,
             code: "worker_error"),
         Row(
-            description: "a web page", answer: { $0.answer(200, [("content-type", "Text/HTML")], "<script>") },
+            description: "a web page",
+            answer: { $0.answer(200, [HeaderField("content-type", "Text/HTML")], "<script>") },
             status: 502, code: "node_error"),
         Row(description: "a status without a body", answer: { $0.answer(204, "") }, status: 502, code: "node_error"),
         Row(
@@ -126,7 +127,7 @@ import Testing
                 ("access-control-allow-origin", "*"), ("www-authenticate", "Basic"), ("aisbf-node", "south"),
                 ("aisbf-provider", "x"), ("aisbf-attempts", "9"), ("x-request-id", "y"), ("server-timing", "z"),
                 ("aisbf-worker", "<script>"), ("retry-after", "99999999"), ("x-ratelimit-limit", "5"),
-            ]
+            ].map { HeaderField($0, $1) }
             trap.liar.serve { $0.answer(200, set, "{}") }
             let reply = try await trap.ask()
             #expect(reply.status == 200)
@@ -138,14 +139,17 @@ import Testing
             #expect(reply["x-request-id"]?.hasPrefix("req_") == true && reply["x-ratelimit-limit"] == "5")
             for value in ["Fri, 31 Dec 1999 23:59:59 GMT", "-1", "1e9", ""] {
                 trap.liar.serve {
-                    $0.answer(200, [("content-type", "application/json"), ("retry-after", value)], "{}")
+                    $0.answer(
+                        200, [HeaderField("content-type", "application/json"), HeaderField("retry-after", value)], "{}")
                 }
                 #expect(try await trap.ask()["retry-after"] == nil, "\(value)")
             }
             // A body of another length than was told never becomes the next answer of the connection.
             for (length, body) in [("1", "{}HTTP/1.1 200"), ("9", "{}")] {
                 trap.liar.serve {
-                    $0.answer(200, [("content-type", "application/json"), ("content-length", length)], body)
+                    $0.answer(
+                        200, [HeaderField("content-type", "application/json"), HeaderField("content-length", length)],
+                        body)
                 }
                 let connection = try await trap.bob.start(#"{"model":"trap/m1"}"#)
                 try await eventually("the end of the connection or an error at \(length)") {
@@ -163,11 +167,14 @@ import Testing
         try await Self.open { trap in
             let ways: [(String, @Sendable (IncomingForward) -> Void)] = [
                 ("silence", { _ in }),
-                ("an empty head", { $0.respond(status: 200, headers: [("content-type", "text/event-stream")]) }),
+                (
+                    "an empty head",
+                    { $0.respond(status: 200, headers: [HeaderField("content-type", "text/event-stream")]) }
+                ),
                 (
                     "comments and roles",
                     { forward in
-                        forward.respond(status: 200, headers: [("content-type", "text/event-stream")])
+                        forward.respond(status: 200, headers: [HeaderField("content-type", "text/event-stream")])
                         for number in Int64(0)..<20 {
                             forward.eventLoop.scheduleTask(in: .milliseconds(200 * number)) {
                                 forward.write(
@@ -181,7 +188,7 @@ import Testing
                 (
                     "half an error",
                     {
-                        $0.respond(status: 503, headers: [("content-type", "application/json")])
+                        $0.respond(status: 503, headers: [HeaderField("content-type", "application/json")])
                         $0.write(ByteBuffer(string: "{"))
                     }
                 ),
@@ -210,7 +217,7 @@ import Testing
             #expect(try await trap.ask().text == #"{"late":true}"#)
             // Content, and then nothing: the stream ends with an error.
             trap.liar.serve { forward in
-                forward.respond(status: 200, headers: [("content-type", "text/event-stream")])
+                forward.respond(status: 200, headers: [HeaderField("content-type", "text/event-stream")])
                 forward.write(ByteBuffer(string: "data: 1\n\n"))
             }
             let cut = try await trap.ask(stream: true)

@@ -94,13 +94,15 @@ final class ScriptedHost: LinkDelegate {
             state.forwards.append(forward)
             return state.serve
         }
-        let prefix = forward.headers.first { $0.0 == "aisbf-payload-length" }.flatMap { Int($0.1) }
+        let prefix = forward.headers.value("aisbf-payload-length").flatMap { Int($0) }
         forward.collectBody(limit: Limits.workerFrameBytes, prefix: prefix, deadlineMs: 10_000) { _ in serve(forward) }
     }
 }
 
 extension IncomingForward {
-    func answer(_ status: Int, _ text: String) { answer(status, [("content-type", "application/json")], text) }
+    func answer(_ status: Int, _ text: String) {
+        answer(status, [HeaderField("content-type", "application/json")], text)
+    }
 
     /// A whole answer.
     func answer(_ status: Int, _ headers: [HeaderField], _ text: String) {

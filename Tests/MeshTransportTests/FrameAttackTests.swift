@@ -158,7 +158,7 @@ import Testing
                 guard case .success(let body) = result else { return forward.reset() }
                 forward.respond(status: 200, headers: [])
                 forward.write(body)
-                forward.end(trailers: [("x-size", "\(body.readableBytes)")])
+                forward.end(trailers: [HeaderField("x-size", "\(body.readableBytes)")])
             }
         })
         let peer = try await RawFramePeer.connect(to: server)

@@ -12,19 +12,19 @@ import Testing
         let (dialler, server, link) = try await LinkNode.pair(way) { forward in
             forward.collectBody(limit: 8 << 20, deadlineMs: 10_000) { result in
                 guard case .success(let body) = result else { return forward.reset() }
-                forward.respond(status: 201, headers: [("x-seen", forward.headers.first?.1 ?? "")])
+                forward.respond(status: 201, headers: [HeaderField("x-seen", forward.headers.first?.value ?? "")])
                 forward.write(body)
-                forward.end(trailers: [("x-done", "1")])
+                forward.end(trailers: [HeaderField("x-done", "1")])
             }
         }
         let answer = AnswerLog()
         let body = (0..<size).map { UInt8(truncatingIfNeeded: $0) }
-        _ = link.openForward(headers: [(name: "x-a", value: "b")], body: ByteBuffer(bytes: body), receiver: answer)
+        _ = link.openForward(headers: [HeaderField("x-a", "b")], body: ByteBuffer(bytes: body), receiver: answer)
         await eventually("answer") { answer.read { $0.ends.count } == 1 }
         #expect(answer.read { $0.status } == 201)
         #expect(answer.read { $0.ends } == [nil])
         #expect(answer.read { $0.body } == body)
-        #expect(answer.read { $0.trailers.first?.0 } == "x-done")
+        #expect(answer.read { $0.trailers.first?.name } == "x-done")
         await dialler.stop()
         await server.stop()
     }
@@ -113,10 +113,10 @@ import Testing
     func aLostSocketAndAResetAreTold(_ way: LinkProtocol) async throws {
         let (dialler, server, link) = try await LinkNode.pair(way) { forward in
             forward.respond(status: 200, headers: [])
-            if forward.headers.first?.0 == "x-reset" { forward.reset() }
+            if forward.headers.first?.name == "x-reset" { forward.reset() }
         }
         let reset = AnswerLog()
-        _ = link.openForward(headers: [(name: "x-reset", value: "1")], body: ByteBuffer(), receiver: reset)
+        _ = link.openForward(headers: [HeaderField("x-reset", "1")], body: ByteBuffer(), receiver: reset)
         await eventually("reset") { reset.read { $0.ends } == [.reset(8)] }
         let lost = AnswerLog()
         _ = link.openForward(headers: [], body: ByteBuffer(), receiver: lost)
@@ -170,7 +170,7 @@ import Testing
     /// A buyer chooses how long his path is. It ends his request and nobody else's.
     @Test func aHeadThatIsTooLargeEndsItsForwardOnly() async throws {
         let (dialler, server, link) = try await LinkNode.pair(.frames) { forward in
-            forward.respond(status: 200, headers: forward.path.hasSuffix("/large") ? [("x", longText)] : [])
+            forward.respond(status: 200, headers: forward.path.hasSuffix("/large") ? [HeaderField("x", longText)] : [])
             forward.end()
         }
         let open = AnswerLog()

@@ -8,10 +8,6 @@ import Testing
         fields.map { "\($0.name): \($0.value)" }
     }
 
-    private static func pairs(_ fields: [HeaderField]) -> [HeaderField] {
-        fields.map { ($0.name, $0.value) }
-    }
-
     @Test func anAnswerKeepsItsGoldenFields() {
         let head = AnswerHead(
             status: 206, contentType: "audio/mpeg", length: 5,
@@ -22,7 +18,7 @@ import Testing
                 "content-type: audio/mpeg", "aisbf-worker: 00112233aabb", "content-range: bytes 0-4/9", "etag: \"a\"",
                 "content-length: 5",
             ])
-        #expect(ForwardAnswerHead.read(status: 206, fields: Self.pairs(answer.fields)) == answer)
+        #expect(ForwardAnswerHead.read(status: 206, fields: answer.fields) == answer)
     }
 
     @Test func aFailureKeepsItsGoldenFields() {
@@ -31,17 +27,17 @@ import Testing
             Self.lines(failure.fields) == [
                 "content-type: application/json", "aisbf-error: worker_busy", "retry-after: 2",
             ])
-        #expect(ForwardAnswerHead.read(status: 503, fields: Self.pairs(failure.fields)) == failure)
+        #expect(ForwardAnswerHead.read(status: 503, fields: failure.fields) == failure)
         let refused = ForwardAnswerHead.failure(
             code: "worker_error", status: 502, retryAfterSeconds: nil, cause: .credentials)
         #expect(refused.fields.map(\.name) == ["content-type", "aisbf-error", "aisbf-cause"])
-        #expect(ForwardAnswerHead.read(status: 502, fields: Self.pairs(refused.fields)) == refused)
-        let odd = Self.pairs(refused.fields).map { $0.0 == "aisbf-cause" ? ($0.0, "anything") : $0 }
+        #expect(ForwardAnswerHead.read(status: 502, fields: refused.fields) == refused)
+        let odd = refused.fields.map { $0.name == "aisbf-cause" ? HeaderField($0.name, "anything") : $0 }
         #expect(
             ForwardAnswerHead.read(status: 502, fields: odd)
                 == .failure(code: "worker_error", status: 502, retryAfterSeconds: nil))
         let late = ForwardAnswerHead.read(
-            status: 503, fields: [("aisbf-error", "worker_busy"), ("retry-after", "999999")])
+            status: 503, fields: [HeaderField("aisbf-error", "worker_busy"), HeaderField("retry-after", "999999")])
         #expect(late == .failure(code: "worker_busy", status: 503, retryAfterSeconds: Limits.retryAfterSeconds))
     }
 
@@ -53,8 +49,9 @@ import Testing
         let read = ForwardAnswerHead.read(
             status: 200,
             fields: [
-                ("content-type", "text/plain\r\nset-cookie: a"), ("set-cookie", "a"), ("aisbf-provider", "x"),
-                ("content-length", "-5"), ("location", "http://a"), ("x-seed", "1"),
+                HeaderField("content-type", "text/plain\r\nset-cookie: a"), HeaderField("set-cookie", "a"),
+                HeaderField("aisbf-provider", "x"),
+                HeaderField("content-length", "-5"), HeaderField("location", "http://a"), HeaderField("x-seed", "1"),
             ])
         #expect(
             read
@@ -75,7 +72,7 @@ import Testing
                 "aisbf-end: complete",
                 "aisbf-totals: prompt=12, completion=30, total=42, bytes=1234, first=56, duration=789, finish=tool_calls",
             ])
-        #expect(ForwardAnswerEnd(trailers: Self.pairs(end.trailers)) == end)
+        #expect(ForwardAnswerEnd(trailers: end.trailers) == end)
         let failed = ForwardAnswerEnd.failed(code: "stream_interrupted", words: "100 % gone: ä\n")
         #expect(
             Self.lines(failed.trailers) == [
@@ -83,10 +80,10 @@ import Testing
             ])
         // A line break is none that anybody reads.
         #expect(
-            ForwardAnswerEnd(trailers: Self.pairs(failed.trailers))
+            ForwardAnswerEnd(trailers: failed.trailers)
                 == .failed(code: "stream_interrupted", words: ""))
         let words = ForwardAnswerEnd.failed(code: "worker_error", words: "100 % gone: ä")
-        #expect(ForwardAnswerEnd(trailers: Self.pairs(words.trailers)) == words)
+        #expect(ForwardAnswerEnd(trailers: words.trailers) == words)
     }
 
     /// An entry node that is older reads the end in the stream, as it did.
@@ -99,22 +96,23 @@ import Testing
 
     @Test func whatSaysNothingIsNoEnd() {
         #expect(ForwardAnswerEnd(trailers: []) == nil)
-        #expect(ForwardAnswerEnd(trailers: [("aisbf-end", "maybe")]) == nil)
-        #expect(ForwardAnswerEnd(trailers: [("aisbf-totals", "total=1")]) == nil)
-        #expect(!ForwardAnswerEnd.isRequested(by: [("te", "gzip")]))
-        #expect(ForwardAnswerEnd.isRequested(by: [("a", "b"), ("te", "trailers")]))
+        #expect(ForwardAnswerEnd(trailers: [HeaderField("aisbf-end", "maybe")]) == nil)
+        #expect(ForwardAnswerEnd(trailers: [HeaderField("aisbf-totals", "total=1")]) == nil)
+        #expect(!ForwardAnswerEnd.isRequested(by: [HeaderField("te", "gzip")]))
+        #expect(ForwardAnswerEnd.isRequested(by: [HeaderField("a", "b"), HeaderField("te", "trailers")]))
     }
 
     /// What is told counts, and what is not is not known.
     @Test func halfToldEnds() {
-        #expect(ForwardAnswerEnd(trailers: [("aisbf-end", "complete")]) == .complete(AnswerTotals()))
-        #expect(ForwardAnswerEnd(trailers: [("aisbf-end", "failed")]) == .failed(code: "", words: ""))
+        #expect(ForwardAnswerEnd(trailers: [HeaderField("aisbf-end", "complete")]) == .complete(AnswerTotals()))
+        #expect(ForwardAnswerEnd(trailers: [HeaderField("aisbf-end", "failed")]) == .failed(code: "", words: ""))
         var totals = AnswerTotals()
         totals.promptTokens = 12
         totals.durationMs = 7
         for text in ["prompt=12, duration=7", "duration=7,prompt=12", "prompt=12, finish=, total=x, duration=7"] {
             #expect(
-                ForwardAnswerEnd(trailers: [("aisbf-totals", text), ("aisbf-end", "complete")]) == .complete(totals))
+                ForwardAnswerEnd(trailers: [HeaderField("aisbf-totals", text), HeaderField("aisbf-end", "complete")])
+                    == .complete(totals))
         }
     }
 
@@ -126,7 +124,7 @@ import Testing
         ])
     func totalsThatAreNoneAreLeftOut(text: String) {
         #expect(
-            ForwardAnswerEnd(trailers: [("aisbf-end", "complete"), ("aisbf-totals", text)])
+            ForwardAnswerEnd(trailers: [HeaderField("aisbf-end", "complete"), HeaderField("aisbf-totals", text)])
                 == .complete(AnswerTotals()))
     }
 
@@ -137,7 +135,7 @@ import Testing
         let message = try #require(end.trailers.last?.value)
         #expect(message.utf8.allSatisfy { (0x20..<0x7F).contains($0) })
         #expect(message.utf8.count <= 3 * 2 * Limits.foreignWordsBytes)
-        guard case .failed(_, let words)? = ForwardAnswerEnd(trailers: Self.pairs(end.trailers)) else {
+        guard case .failed(_, let words)? = ForwardAnswerEnd(trailers: end.trailers) else {
             Issue.record("no end")
             return
         }

@@ -6,7 +6,7 @@ import Testing
 @Suite struct ForwardHeadTests {
     private static let own = AnswerDeadlines(firstContentMs: 120_000, idleMs: 60_000, totalMs: 1_800_000)
 
-    private static func read(_ fields: (String, String)...) -> ForwardHead? { ForwardHead.read(fields, own: own) }
+    private static func read(_ fields: HeaderField...) -> ForwardHead? { ForwardHead.read(fields, own: own) }
 
     @Test func aRequestKeepsItsGoldenFields() {
         let head = ForwardHead(deadlines: .init(firstContentMs: 9_000, idleMs: 8_000, totalMs: 70_000))
@@ -17,18 +17,18 @@ import Testing
             ])
         let upload = ForwardHead(deadlines: Self.own, payloadBytes: 300)
         #expect(upload.fields.last.map { "\($0.name): \($0.value)" } == "aisbf-payload-length: 300")
-        #expect(ForwardHead.read(upload.fields.map { ($0.name, $0.value) }, own: Self.own) == upload)
+        #expect(ForwardHead.read(upload.fields, own: Self.own) == upload)
         // Asked for less than this node allows, which is then nobody's failure.
         var read = head
         read.deadlines.areShortened = true
-        #expect(ForwardHead.read(head.fields.map { ($0.name, $0.value) }, own: Self.own) == read)
+        #expect(ForwardHead.read(head.fields, own: Self.own) == read)
     }
 
     @Test(arguments: [
         ("130000", 120_000), ("119999", 119_999), ("1", 1_000), ("0", 120_000), ("-5", 120_000), ("x", 120_000),
     ])
     func deadlinesAreShortenedAndNeverLengthened(asked: String, milliseconds: Int64) throws {
-        let head = try #require(Self.read(("aisbf-deadline-first", asked)))
+        let head = try #require(Self.read(HeaderField("aisbf-deadline-first", asked)))
         #expect(head.deadlines.firstContentMs == milliseconds)
         #expect(head.deadlines.areShortened == (milliseconds < Self.own.firstContentMs))
         #expect(head.deadlines.idleMs == Self.own.idleMs && head.deadlines.totalMs == Self.own.totalMs)
@@ -36,22 +36,23 @@ import Testing
 
     @Test func anOlderEntryNodeReadsNoTrailers() {
         #expect(Self.read()?.readsTrailers == false)
-        #expect(Self.read(("te", "trailers"))?.readsTrailers == true)
+        #expect(Self.read(HeaderField("te", "trailers"))?.readsTrailers == true)
         #expect(!ForwardHead(deadlines: Self.own, readsTrailers: false).fields.contains { $0.name == "te" })
     }
 
     @Test func theBeginningOfAnUploadIsBounded() {
-        #expect(Self.read(("aisbf-payload-length", "1"))?.payloadBytes == 1)
+        #expect(Self.read(HeaderField("aisbf-payload-length", "1"))?.payloadBytes == 1)
         #expect(
-            Self.read(("aisbf-payload-length", "\(Limits.uploadHeadBytes)"))?.payloadBytes == Limits.uploadHeadBytes)
+            Self.read(HeaderField("aisbf-payload-length", "\(Limits.uploadHeadBytes)"))?.payloadBytes
+                == Limits.uploadHeadBytes)
         for text in ["0", "-1", "\(Limits.uploadHeadBytes + 1)", "", "1.5", "99999999999999999999"] {
-            #expect(Self.read(("aisbf-payload-length", text)) == nil)
+            #expect(Self.read(HeaderField("aisbf-payload-length", text)) == nil)
         }
         #expect(Self.read() != nil && Self.read()?.payloadBytes == nil)
     }
 
     @Test func whoseIDMayStandInALog() {
-        func id(_ text: String) -> String? { ForwardHead.requestID(of: [("aisbf-request-id", text)]) }
+        func id(_ text: String) -> String? { ForwardHead.requestID(of: [HeaderField("aisbf-request-id", text)]) }
         #expect(id("req_00ff") == "req_00ff")
         let longest = "req_" + String(repeating: "a", count: 60)
         #expect(id(longest) == longest && id(longest + "a") == nil)

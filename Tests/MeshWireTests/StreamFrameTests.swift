@@ -66,7 +66,9 @@ import Testing
     }
 
     @Test func fieldsAreReadAsTheyWereWritten() throws {
-        let sent = StreamFields(path: "/mesh/v1/forward", [("x-a", "b"), ("x-empty", ""), ("x-text", "Grüße\t!")])
+        let sent = StreamFields(
+            path: "/mesh/v1/forward",
+            [HeaderField("x-a", "b"), HeaderField("x-empty", ""), HeaderField("x-text", "Grüße\t!")])
         let bytes = try #require(sent.bytes)
         #expect(bytes.prefix(6).elementsEqual([0, 0, 0, 16, 0x2F, 0x6D]))
         let read = try fields(bytes).get()
@@ -77,15 +79,42 @@ import Testing
         #expect(answer.status == 599 && answer.fields.isEmpty)
     }
 
+    /// Names that every forward has are found again without being read; one letter off they are read as any other.
+    @Test func knownNamesAreReadAsAnyOther() throws {
+        let head = ForwardHead(
+            deadlines: AnswerDeadlines(firstContentMs: 9_000, idleMs: 8_000, totalMs: 70_000), payloadBytes: 3)
+        for name in head.fields.map(\.name) + ["signature-input", "aisbf-request-id", "aisbf-payload-digest", "te"] {
+            for other in [name, name + "x", String(name.dropLast()) + "~", String(name.dropLast())] {
+                let read = try fields(#require(StreamFields([HeaderField(other, "v")]).bytes)).get()
+                #expect(read.fields == [HeaderField(other, "v")])
+            }
+            let capital = try fields(#require(StreamFields([HeaderField(name.uppercased(), "v")]).bytes))
+            #expect(throws: StreamFault.fields) { try capital.get() }
+        }
+    }
+
+    /// Values of every byte, alone and among others: bytes of control are refused, a tab and longer characters pass.
+    @Test func valuesHoldNoControlBytes() throws {
+        for byte in UInt8.min...UInt8.max {
+            for length in [1, 8, 9, 20] {
+                var bytes: [UInt8] = [0, 0, 0, 0, 1, 0, UInt8(length), 0x61]
+                bytes += [byte] + [UInt8](repeating: 0x62, count: length - 1)
+                let isGood = byte == 0x09 || (0x20...0x7E).contains(byte)
+                let read = fields(bytes)
+                #expect(((try? read.get()) != nil) == isGood, "\(byte)")
+            }
+        }
+    }
+
     @Test func fieldsHaveTheirBounds() throws {
-        let many = StreamFields(Array(repeating: ("a", "b"), count: Limits.linkFields))
+        let many = StreamFields(Array(repeating: HeaderField("a", "b"), count: Limits.linkFields))
         #expect(try fields(#require(many.bytes)).get().fields.count == Limits.linkFields)
-        #expect(StreamFields(many.fields + [("a", "b")]).bytes == nil)
+        #expect(StreamFields(many.fields + [HeaderField("a", "b")]).bytes == nil)
         // Status, path and the lengths of one field are seven bytes, its name one.
         let longest = String(repeating: "v", count: Limits.linkHeaderBytes - 8)
-        #expect(StreamFields([("n", longest)]).bytes?.count == Limits.linkHeaderBytes)
-        #expect(StreamFields([("n", longest + "v")]).bytes == nil)
-        #expect(StreamFields([(String(repeating: "n", count: 256), "")]).bytes == nil)
+        #expect(StreamFields([HeaderField("n", longest)]).bytes?.count == Limits.linkHeaderBytes)
+        #expect(StreamFields([HeaderField("n", longest + "v")]).bytes == nil)
+        #expect(StreamFields([HeaderField(String(repeating: "n", count: 256), "")]).bytes == nil)
     }
 
     @Test(

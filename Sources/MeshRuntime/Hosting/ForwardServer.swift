@@ -89,7 +89,8 @@ package final class ForwardServer: Sendable {
     private func check(_ arrivals: [Arrival]) {
         guard let eventLoop = arrivals.first?.forward.eventLoop else { return }
         let bytes = arrivals.reduce(0) { $0 + $1.body.readableBytes }
-        if bytes <= Limits.forwardBytesCheckedInPlace, !arrivals.contains(where: \.forward.link.hasSentFalseSignatures) {
+        if bytes <= Limits.forwardBytesCheckedInPlace, !arrivals.contains(where: \.forward.link.hasSentFalseSignatures)
+        {
             return begin(arrivals, verified(arrivals))
         }
         NIOThreadPool.singleton.submit { [self] state in
@@ -129,16 +130,7 @@ package final class ForwardServer: Sendable {
         let now = SystemClock.now
         let digest = body.withUnsafeReadableBytes { Sodium.shared.sha256($0) }
         let hasUpload = head.payloadBytes != nil
-        let verified: VerifiedForward
-        switch ForwardSignature.verify(
-            headers: forward.headers, profile: hasUpload ? .upload : .whole, method: forward.method, path: forward.path,
-            bodyDigest: digest, shared: forward.link.sharesSignatures ? signatures : nil, now: now.wall)
-        {
-        case .success(let value): verified = value
-        case .failure(let reason):
-            if reason == .signature { forward.link.falseSignatureArrived() }
-            throw MeshError(.forwardRefused, "the signature does not hold: \(reason.rawValue)")
-        }
+        let verified = try signed(forward, hasUpload ? .upload : .whole, digest, now.wall)
         // Requests come straight from their entry node: the signer is the peer of the link.
         guard verified.signer == forward.link.peer else {
             throw MeshError(.forwardRefused, "the request is signed by another node than sent it")
@@ -183,6 +175,20 @@ package final class ForwardServer: Sendable {
                 content: .document(body, path.operation), form: payload.form, need: need,
                 mayRepeat: !(need.endpoint?.family.keepsState ?? false), deadlines: head.deadlines),
             once: hasUpload ? nil : Self.once(verified, owner, path: forward.path, digest), upload: upload)
+    }
+
+    private func signed(
+        _ forward: IncomingForward, _ profile: ForwardSignature.Profile, _ digest: [UInt8], _ wall: Timestamp
+    ) throws(MeshError) -> VerifiedForward {
+        switch ForwardSignature.verify(
+            headers: forward.headers, profile: profile, method: forward.method, path: forward.path, bodyDigest: digest,
+            shared: forward.link.sharesSignatures ? signatures : nil, now: wall)
+        {
+        case .success(let verified): return verified
+        case .failure(let reason):
+            if reason == .signature { forward.link.falseSignatureArrived() }
+            throw MeshError(.forwardRefused, "the signature does not hold: \(reason.rawValue)")
+        }
     }
 
     /// Of an upload nobody knows yet what it will be.

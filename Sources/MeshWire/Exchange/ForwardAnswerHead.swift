@@ -44,7 +44,9 @@ package enum ForwardAnswerHead: Hashable, Sendable {
     ///   stand in a header is read as JSON.
     package static func read(status: Int, fields: [HeaderField]) -> ForwardAnswerHead? {
         if let code = fields.value(Name.error) {
-            let seconds = fields.value(Name.retryAfter).flatMap { Int($0) }.map { min(max($0, 1), Limits.retryAfterSeconds) }
+            let seconds = fields.value(Name.retryAfter).flatMap { Int($0) }.map {
+                min(max($0, 1), Limits.retryAfterSeconds)
+            }
             return .failure(
                 code: code, status: status, retryAfterSeconds: seconds,
                 cause: fields.value(Name.cause).flatMap(FailureCause.init(rawValue:)))

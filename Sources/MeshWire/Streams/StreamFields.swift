@@ -138,7 +138,9 @@ package struct StreamFields: Sendable {
         static func name(_ bytes: UnsafeRawBufferPointer) -> String? {
             guard bytes.count < byLength.count else { return nil }
             for known in byLength[bytes.count] {
-                let isSame = known.utf8.withContiguousStorageIfAvailable { UnsafeRawBufferPointer($0).isSame(as: bytes) }
+                let isSame = known.utf8.withContiguousStorageIfAvailable {
+                    UnsafeRawBufferPointer($0).isSame(as: bytes)
+                }
                 if isSame ?? false { return known }
             }
             return nil
