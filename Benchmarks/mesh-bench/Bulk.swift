@@ -45,7 +45,7 @@ enum Bulk {
     private static func streams(
         _ phases: inout Phases, _ phase: String, _ target: LoadTarget, _ node: BenchNode
     ) async throws -> Recorder.Totals {
-        let (totals, _, _) = try await phases.closedLoop(
+        let (totals, _) = try await phases.closedLoop(
             target, pid: node.pid, connections: 100, milliseconds: max(phases.seconds, 3) * 1_000, streams: true)
         phases.note(phase, .node, totals)
         return totals

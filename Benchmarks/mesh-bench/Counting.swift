@@ -52,6 +52,8 @@ enum Counting {
         var allocations: Int
         var calls: Double
         var streams = false
+        /// At the node whose worker answers, where the buyer is at another one.
+        var isAtHost = false
     }
 
     static let gates = [
@@ -70,6 +72,15 @@ enum Counting {
         Gate(
             figure: "P6", phase: "counted_linked_c64", what: "a request at the entry node, c = 64", path: .linked,
             connections: 64, allocations: 155, calls: 3),
+        Gate(
+            figure: "P6", phase: "counted_host_c64", what: "a request at the hosting node, c = 64", path: .linked,
+            connections: 64, allocations: 165, calls: 3, isAtHost: true),
+        Gate(
+            figure: "P6", phase: "counted_linked_chunk", what: "a chunk of 100 streams at the entry node",
+            path: .linked, connections: 100, allocations: 40, calls: 3, streams: true),
+        Gate(
+            figure: "P6", phase: "counted_host_chunk", what: "a chunk of 100 streams at the hosting node",
+            path: .linked, connections: 100, allocations: 40, calls: 3, streams: true, isAtHost: true),
     ]
     /// A request of 1 KiB and its answer; an event around one sending time.
     private static let requestBytes = 2_048
@@ -91,13 +102,14 @@ enum Counting {
             binary: binary, folder: folder, group: group, counters: String(cString: path))
         for gate in gates {
             guard let target = (gate.streams ? fixture.streamTargets : fixture.targets)[gate.path] else { continue }
-            let file = (gate.path == .linked ? fixture.linked : fixture.node).countersFile
+            let isEntry = gate.path == .linked && !gate.isAtHost
+            let file = (isEntry ? fixture.linked : fixture.node).countersFile
             // What is made once is made.
             _ = try await phases.closedLoop(
                 target, pid: fixture.process(of: gate.path), connections: gate.connections, milliseconds: 1_000,
                 streams: gate.streams)
             var ends: [Counters] = []
-            let (totals, _, _) = try await phases.closedLoop(
+            let (totals, _) = try await phases.closedLoop(
                 target, pid: fixture.process(of: gate.path), connections: gate.connections, milliseconds: 3_000,
                 streams: gate.streams
             ) { _ in ends.append(try Counters(reading: file)) }

@@ -87,6 +87,15 @@ struct Fixture: Sendable {
     }
 }
 
+/// CPU time of an interval, in microseconds.
+struct CPUTime {
+    /// Of the process that a path is charged with.
+    var charged = 0.0
+    var harness = 0.0
+    /// Of the node whose worker answers.
+    var host = 0.0
+}
+
 /// The ways a request can take.
 enum Path: String, CaseIterable, Sendable {
     case direct, nginx, haproxy, litellm, node, linked

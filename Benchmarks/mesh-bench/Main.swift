@@ -100,7 +100,10 @@ struct Run: AsyncParsableCommand {
         }
         if !quiet.isEmpty { try await phases.plain("c1", connections: 1, paths: quiet) }
         if !busy.isEmpty { try await phases.plain("c64", connections: 64, paths: busy) }
-        if wanted.contains("P3") { try await phases.streams("streams100", connections: 100, paths: [.node, .nginx]) }
+        let paced: [Path] =
+            (wanted.contains("P3") || wanted.contains("P6") ? [.node] : [])
+            + (wanted.contains("P3") ? [.nginx] : []) + (wanted.contains("P6") ? [.linked] : [])
+        if !paced.isEmpty { try await phases.streams("streams100", connections: 100, paths: paced) }
         if wanted.contains("P4") {
             for streams in [512, 1_000] {
                 for path in (0..<runs).flatMap({ _ in [Path.node, .nginx] }).shuffled() {

@@ -42,7 +42,7 @@ struct Phases {
             _ = try await closedLoop(path, connections: connections, milliseconds: 700, streams: false)
         }
         for path in (0..<runs).flatMap({ _ in paths }).shuffled() {
-            let (totals, cpu, own) = try await closedLoop(
+            let (totals, cpu) = try await closedLoop(
                 path, connections: connections, milliseconds: seconds * 1_000, streams: false)
             note(phase, path, totals)
             let requests = Double(max(totals.requests, 1))
@@ -50,8 +50,9 @@ struct Phases {
                 Sample(
                     phase: phase, path: path,
                     values: [
-                        ("rate", Double(totals.requests) / Double(seconds)), ("cpu_us", cpu / requests),
-                        ("harness_cpu_us", own / requests), ("p50_ms", milliseconds(totals.latency, 50)),
+                        ("rate", Double(totals.requests) / Double(seconds)), ("cpu_us", cpu.charged / requests),
+                        ("host_cpu_us", cpu.host / requests), ("harness_cpu_us", cpu.harness / requests),
+                        ("p50_ms", milliseconds(totals.latency, 50)),
                         ("p99_ms", milliseconds(totals.latency, 99)), ("errors", Double(totals.errors)),
                     ]))
         }
@@ -60,7 +61,7 @@ struct Phases {
     /// Paced streams one after the other on every connection.
     mutating func streams(_ phase: String, connections: Int, paths: [Path]) async throws {
         for path in (0..<runs).flatMap({ _ in paths }).shuffled() {
-            let (totals, cpu, _) = try await closedLoop(
+            let (totals, cpu) = try await closedLoop(
                 path, connections: connections, milliseconds: max(seconds, 3) * 1_000, streams: true)
             note(phase, path, totals)
             samples.append(
@@ -69,7 +70,8 @@ struct Phases {
                     values: [
                         ("first_p50_ms", milliseconds(totals.firstChunk, 50)),
                         ("first_p99_ms", milliseconds(totals.firstChunk, 99)),
-                        ("cpu_us_per_chunk", cpu / Double(max(totals.chunks, 1))),
+                        ("cpu_us_per_chunk", cpu.charged / Double(max(totals.chunks, 1))),
+                        ("host_cpu_us_per_chunk", cpu.host / Double(max(totals.chunks, 1))),
                         ("chunks", Double(totals.chunks)), ("errors", Double(totals.errors)),
                     ]))
         }
@@ -111,7 +113,7 @@ struct Phases {
 
     private func closedLoop(
         _ path: Path, connections: Int, milliseconds: Int, streams: Bool
-    ) async throws -> (Recorder.Totals, cpu: Double, own: Double) {
+    ) async throws -> (Recorder.Totals, CPUTime) {
         guard let target = (streams ? fixture.streamTargets : fixture.targets)[path] else {
             throw BenchError("no target for \(path.rawValue)")
         }
@@ -120,12 +122,14 @@ struct Phases {
             streams: streams)
     }
 
-    /// Load on `target` for a while; CPU time in microseconds of the process `pid` and of this one.
-    /// - Parameter interval: told when what is measured begins, with true, and when it ends.
+    /// Load on `target` for a while.
+    /// - Parameters:
+    ///   - pid: of the process that is charged with it.
+    ///   - interval: told when what is measured begins, with true, and when it ends.
     func closedLoop(
         _ target: LoadTarget, pid: Int32, connections: Int, milliseconds: Int, streams: Bool,
         during interval: (Bool) throws -> Void = { _ in }
-    ) async throws -> (Recorder.Totals, cpu: Double, own: Double) {
+    ) async throws -> (Recorder.Totals, CPUTime) {
         let recorder = Recorder()
         if streams { recorder.begin() }
         let spread = streams ? 2_000 : 0
@@ -136,15 +140,25 @@ struct Phases {
         }
         recorder.begin()
         try interval(true)
-        let cpu = ProcessFigures.cpuMicroseconds(pid)
-        let own = ProcessFigures.cpuMicroseconds(getpid())
+        let pids = (pid, getpid(), fixture.node.pid)
+        let before = Self.used(pids)
         try await Task.sleep(for: .milliseconds(milliseconds))
-        let used = ProcessFigures.cpuMicroseconds(pid) - cpu
-        let ownUsed = ProcessFigures.cpuMicroseconds(getpid()) - own
+        let after = Self.used(pids)
         let totals = recorder.end()
         try interval(false)
         await LoadGenerator.close(channels, recorder: recorder)
-        return (totals, used, ownUsed)
+        return (
+            totals,
+            CPUTime(
+                charged: after.charged - before.charged, harness: after.harness - before.harness,
+                host: after.host - before.host)
+        )
+    }
+
+    private static func used(_ pids: (charged: Int32, harness: Int32, host: Int32)) -> CPUTime {
+        CPUTime(
+            charged: ProcessFigures.cpuMicroseconds(pids.charged),
+            harness: ProcessFigures.cpuMicroseconds(pids.harness), host: ProcessFigures.cpuMicroseconds(pids.host))
     }
 
     mutating func note(_ phase: String, _ path: Path, _ totals: Recorder.Totals) {

@@ -198,6 +198,19 @@ struct Report {
             add(
                 "P6", "entry node's CPU per request", "<= 1.5 x P1's",
                 "\(text(cpu, 1)) us = \(text(cpu / single, 2)) x P1's", cpu <= 1.5 * single)
+            if let host = phases.median("c64", .linked, "host_cpu_us") {
+                add(
+                    "P6", "hosting node's CPU per request", "<= 1.5 x P1's",
+                    "\(text(host, 1)) us = \(text(host / single, 2)) x P1's", host <= 1.5 * single)
+            }
+        }
+        if let entry = phases.median("streams100", .linked, "cpu_us_per_chunk"),
+            let host = phases.median("streams100", .linked, "host_cpu_us_per_chunk"),
+            let single = phases.median("streams100", .node, "cpu_us_per_chunk")
+        {
+            add(
+                "P6", "CPU per chunk of 100 streams, entry + hosting node", "<= 2 x P3's",
+                "\(text(entry, 1)) + \(text(host, 1)) us (one node \(text(single, 1)))", entry + host <= 2 * single)
         }
         add(
             "P6", "added by the second node, p50 / p99", "p99 <= 0.5 ms",

@@ -48,7 +48,7 @@ enum Sessions {
             // where a thousand carry one; 8 show what the number of workers costs by itself.
             for run in 0..<(2 * phases.runs) {
                 let connections = run % 2 == 0 ? 64 : 8
-                let (totals, cpu, _) = try await phases.closedLoop(
+                let (totals, cpu) = try await phases.closedLoop(
                     target, pid: node.pid, connections: connections, milliseconds: phases.seconds * 1_000,
                     streams: false)
                 let phase = "workers\(workers)c\(connections)"
@@ -58,7 +58,7 @@ enum Sessions {
                     [
                         ("p50_ms", phases.milliseconds(totals.latency, 50)),
                         ("p99_ms", phases.milliseconds(totals.latency, 99)),
-                        ("cpu_us", cpu / Double(max(totals.requests, 1))),
+                        ("cpu_us", cpu.charged / Double(max(totals.requests, 1))),
                     ])
             }
         }
