@@ -68,19 +68,19 @@ enum Counting {
             allocations: 26, calls: 2.5, streams: true),
         Gate(
             figure: "P6", phase: "counted_linked_c1", what: "a request at the entry node, c = 1", path: .linked,
-            connections: 1, allocations: 155, calls: 8),
+            connections: 1, allocations: 125, calls: 8),
         Gate(
             figure: "P6", phase: "counted_linked_c64", what: "a request at the entry node, c = 64", path: .linked,
-            connections: 64, allocations: 155, calls: 3),
+            connections: 64, allocations: 125, calls: 3),
         Gate(
             figure: "P6", phase: "counted_host_c64", what: "a request at the hosting node, c = 64", path: .linked,
-            connections: 64, allocations: 165, calls: 3, isAtHost: true),
+            connections: 64, allocations: 150, calls: 3, isAtHost: true),
         Gate(
             figure: "P6", phase: "counted_linked_chunk", what: "a chunk of 100 streams at the entry node",
-            path: .linked, connections: 100, allocations: 40, calls: 3, streams: true),
+            path: .linked, connections: 100, allocations: 14, calls: 2.5, streams: true),
         Gate(
             figure: "P6", phase: "counted_host_chunk", what: "a chunk of 100 streams at the hosting node",
-            path: .linked, connections: 100, allocations: 40, calls: 3, streams: true, isAtHost: true),
+            path: .linked, connections: 100, allocations: 26, calls: 2.5, streams: true, isAtHost: true),
     ]
     /// A request of 1 KiB and its answer; an event around one sending time.
     private static let requestBytes = 2_048

@@ -252,16 +252,18 @@ private struct Pair: Sendable {
 @Suite struct ForwardGuardTests {
     @Test func aMarkIsTakenOnceForTwoGenerations() {
         let guarded = ReplayGuard(generationMs: 1_000, capacity: 4)
-        func at(_ ms: Int64) -> Instant { Instant(nanoseconds: ms * 1_000_000) }
-        #expect(guarded.take(["a", "b"], now: at(10_000)))
-        #expect(!guarded.take(["a", "c"], now: at(10_001)))
-        #expect(!guarded.take(["d", "b"], now: at(10_002)))
-        #expect(guarded.take(["e", "f"], now: at(10_003)))
+        func take(_ marks: [String], at ms: Int64) -> Bool {
+            guarded.take(marks.map { Array($0.utf8) }, now: Instant(nanoseconds: ms * 1_000_000))
+        }
+        #expect(take(["a", "b"], at: 10_000))
+        #expect(!take(["a", "c"], at: 10_001))
+        #expect(!take(["d", "b"], at: 10_002))
+        #expect(take(["e", "f"], at: 10_003))
         // Full: refuses instead of forgetting.
-        #expect(!guarded.take(["g"], now: at(10_004)))
-        #expect(guarded.take(["g"], now: at(11_100)))
-        #expect(!guarded.take(["a"], now: at(11_200)))
-        #expect(guarded.take(["a"], now: at(13_000)))
+        #expect(!take(["g"], at: 10_004))
+        #expect(take(["g"], at: 11_100))
+        #expect(!take(["a"], at: 11_200))
+        #expect(take(["a"], at: 13_000))
     }
 
     @Test func aProofHoldsForOneOwnerOneEntryNodeAndItsTime() throws {

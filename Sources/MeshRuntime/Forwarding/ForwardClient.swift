@@ -88,6 +88,7 @@ private struct ForwardOpening: Sendable {
 
     private let signer: SigningKey
     private let proofs: PrincipalProofs
+    private let nonces = RandomPool()
 
     init(signer: SigningKey, signers: Signers) {
         self.signer = signer
@@ -118,7 +119,7 @@ private struct ForwardOpening: Sendable {
                 profile: hasUpload ? .upload : .whole,
                 path: ForwardPath(provider: place.provider.key, operation: request.content.operation).text,
                 contentDigest: body.withUnsafeReadableBytes { Sodium.shared.sha256($0) },
-                nonce: hexText(Sodium.shared.randomBytes(12))),
+                nonce: hexText(nonces.take(12))),
             head: ForwardHead(deadlines: request.deadlines, payloadBytes: hasUpload ? body.readableBytes : nil),
             body: body, node: place.provider.nodeName(place.host), hasKey: place.asker.once != nil)
     }

@@ -40,7 +40,7 @@ final class PrincipalProofs: Sendable {
     private let signers: Signers
     private let entry: PublicKey
     private let made = Mutex<[PublicKey: Entry]>([:])
-    private let verified = Mutex<[String: (owner: PublicKey, notAfter: Timestamp)]>([:])
+    private let verified = Mutex<[String: (owner: PublicKey, node: PublicKey, notAfter: Timestamp)]>([:])
 
     init(signers: Signers, entry: PublicKey) {
         self.signers = signers
@@ -66,12 +66,11 @@ final class PrincipalProofs: Sendable {
 
     /// The owner that `text` proves for `node`; nil when it proves none.
     func owner(provenBy text: String, node: PublicKey, wall: Timestamp) -> PublicKey? {
-        let key = "\(node)\(text)"
-        if let known = verified.withLock({ $0[key] }), known.notAfter > wall { return known.owner }
+        if let known = verified.withLock({ $0[text] }), known.node == node, known.notAfter > wall { return known.owner }
         guard let owner = PrincipalProof.verify(text, entry: node, wall: wall) else { return nil }
         verified.withLock { verified in
             if verified.count >= Limits.authenticationCacheEntries { verified = [:] }
-            verified[key] = (owner, wall.advanced(byMilliseconds: Limits.principalProofKeptMs))
+            verified[text] = (owner, node, wall.advanced(byMilliseconds: Limits.principalProofKeptMs))
         }
         return owner
     }

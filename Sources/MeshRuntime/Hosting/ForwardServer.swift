@@ -157,8 +157,7 @@ package final class ForwardServer: Sendable {
             model: payload.model, endpoint: payload.endpoint, worker: payload.worker,
             takesUploads: payload.upload != nil)
         // Request id and attempt are inside the signature, so a copy of a request carries the same mark.
-        let mark = "\(verified.signer) \(verified.fields.requestID) \(verified.fields.attempt)"
-        guard replays.take([mark], now: now.instant) else {
+        guard replays.take([Self.mark(of: verified)], now: now.instant) else {
             throw MeshError(.forwardRefused, "this request was taken already")
         }
         guard dispatcher.isServed(need, of: provider.key) else { throw Dispatcher.noWorker(need) }
@@ -175,6 +174,16 @@ package final class ForwardServer: Sendable {
                 content: .document(body, path.operation), form: payload.form, need: need,
                 mayRepeat: !(need.endpoint?.family.keepsState ?? false), deadlines: head.deadlines),
             once: hasUpload ? nil : Self.once(verified, owner, path: forward.path, digest), upload: upload)
+    }
+
+    private static func mark(of verified: VerifiedForward) -> [UInt8] {
+        let (id, attempt) = (verified.fields.requestID, String(verified.fields.attempt))
+        return [UInt8](size: 32 + id.utf8.count + 1 + attempt.utf8.count) { mark in
+            verified.signer.bytes.withUnsafeBytes { mark.put($0) }
+            mark.put(id)
+            mark.put(UInt8(ascii: " "))
+            mark.put(attempt)
+        }
     }
 
     private func signed(

@@ -21,8 +21,8 @@ package final class ReplayGuard: Sendable {
     }
 
     /// True the first time for these marks, all of them new; false for a repeat and when there is no room.
-    package func take(_ marks: [String], now: Instant) -> Bool {
-        let hashes = marks.map { Sodium.shared.hash16(Array($0.utf8), key: []) }
+    package func take(_ marks: [[UInt8]], now: Instant) -> Bool {
+        let hashes = marks.map { Sodium.shared.hash16($0, key: []) }
         return state.withLock { state in
             if now.milliseconds(since: state.since) >= generationMs {
                 state.previous = now.milliseconds(since: state.since) >= 2 * generationMs ? [] : state.current
