@@ -56,7 +56,7 @@ struct Fixture: Sendable {
                 switch path {
                 case .direct: (backendPort, model, key)
                 case .nginx: (nginx.port, model, key)
-                case .haproxy, .litellm: (peers[path]?.port ?? 0, "m", key)
+                case .haproxy, .litellm: (peers[path]?.port ?? 0, "m", peers[path]?.key ?? key)
                 case .node: (node.apiPort, model, key)
                 case .linked: (linked.apiPort, linkedModel, linkedKey)
                 }

@@ -5,6 +5,8 @@ struct Peer: Sendable {
     var port: Int
     /// The process that does the work.
     var pid: Int32
+    /// What its buyers have to have.
+    var key: String?
 
     /// Those that are on this machine, beside nginx.
     /// - Parameter litellm: LiteLLM's executable; nil: the one in the path, if there is one.
@@ -14,9 +16,9 @@ struct Peer: Sendable {
             peers[.haproxy] = try await Self.haproxy(haproxy, folder: folder, backend: backend)
         }
         guard let litellm = litellm ?? executable("litellm") else { return peers }
-        // It may be there without what its server needs.
+        // It may be there without what its server needs, or want something that it did not want before.
         do { peers[.litellm] = try await Self.litellm(litellm, folder: folder, backend: backend) } catch {
-            print("without LiteLLM: \(error)")
+            print("without LiteLLM: \(error); its last words: \(lastWords(of: folder + "/litellm.log"))")
         }
         return peers
     }
@@ -51,7 +53,12 @@ struct Peer: Sendable {
         return Peer(port: port, pid: pid)
     }
 
-    /// Its proxy server with one worker process, without a database or keys.
+    private static func lastWords(of log: String) -> String {
+        let text = [log, log + ".err"].compactMap(ProcessFigures.contents).joined()
+        return text.split(separator: "\n").suffix(6).joined(separator: " | ")
+    }
+
+    /// Its proxy server with one worker process, without a database, and with the one key that it does not start without.
     private static func litellm(_ executable: String, folder: String, backend: Int) async throws -> Peer {
         let port = try Loopback.freePort()
         let text = """
@@ -64,15 +71,17 @@ struct Peer: Sendable {
 
             """
         try ProcessFigures.write(Array(text.utf8), to: folder + "/litellm.yaml")
+        let key = "sk-mesh-bench"
         let pid = try Children.shared.start(
             [
                 executable, "--config", folder + "/litellm.yaml", "--host", "127.0.0.1", "--port", String(port),
                 "--num_workers", "1", "--telemetry", "False",
-            ], output: folder + "/litellm.log", environment: ["LITELLM_LOG": "ERROR", "DISABLE_ADMIN_UI": "True"])
+            ], output: folder + "/litellm.log",
+            environment: ["LITELLM_LOG": "ERROR", "DISABLE_ADMIN_UI": "True", "LITELLM_MASTER_KEY": key])
         _ = try await waiting(for: "LiteLLM to answer", seconds: 90, every: 250) {
             if Children.shared.hasEnded(pid) { throw BenchError("its server did not start: \(executable) --port …") }
             return Loopback.get("/health/liveliness", port: port)
         }
-        return Peer(port: port, pid: pid)
+        return Peer(port: port, pid: pid, key: key)
     }
 }
