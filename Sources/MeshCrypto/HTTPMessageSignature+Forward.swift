@@ -42,6 +42,9 @@ package enum ForwardSignatureError: String, Error, CaseIterable, Sendable {
     case lifetime
     case expired
     case future
+    /// It is signed by, or for, another node than it should be.
+    case signer
+    case destination
     case signature
 }
 
@@ -196,14 +199,28 @@ package enum ForwardSignature {
         }
     }
 
-    /// Checks form, profile, body digest, times and signature, cheapest first. The nonce is the caller's to remember.
-    /// - Parameter shared: knows the shared signatures that hold; nil where a request has to have its own.
+    /// Who signs a forward, and for whom.
+    package struct Parties: Sendable {
+        package var signer: PublicKey
+        package var destination: PublicKey
+
+        package init(signer: PublicKey, destination: PublicKey) {
+            self.signer = signer
+            self.destination = destination
+        }
+    }
+
+    /// Checks form, profile, body digest, times, parties and signature, cheapest first. That it is taken once is the caller's
+    /// affair.
+    /// - Parameters:
+    ///   - parties: who they have to be; nil: anybody.
+    ///   - shared: knows the shared signatures that hold; nil where a request has to have its own.
     package static func verify(
         headers: [HeaderField], profile: Profile = .whole, method: String, path: String, bodyDigest: [UInt8],
-        shared: SharedSignatureChecks? = nil, now: Timestamp
+        between parties: Parties? = nil, shared: SharedSignatureChecks? = nil, now: Timestamp
     ) -> Result<VerifiedForward, ForwardSignatureError> {
         do throws(ForwardSignatureError) {
-            return .success(try check(headers, profile, method, path, bodyDigest, shared, now))
+            return .success(try check(headers, profile, method, path, bodyDigest, parties, shared, now))
         } catch {
             return .failure(error)
         }
@@ -211,7 +228,7 @@ package enum ForwardSignature {
 
     private static func check(
         _ headers: [HeaderField], _ profile: Profile, _ method: String, _ path: String, _ bodyDigest: [UInt8],
-        _ shared: SharedSignatureChecks?, _ now: Timestamp
+        _ parties: Parties?, _ shared: SharedSignatureChecks?, _ now: Timestamp
     ) throws(ForwardSignatureError) -> VerifiedForward {
         let components = profile.components
         var covered = [HeaderField("@method", method), HeaderField("@path", path)]
@@ -235,6 +252,10 @@ package enum ForwardSignature {
         guard expires > now.seconds else { throw .expired }
         guard created * 1_000 <= now.milliseconds + Limits.clockOffsetMs else { throw .future }
         let fields = try fields(covered)
+        if let parties {
+            guard signer == parties.signer else { throw .signer }
+            guard fields.destination == parties.destination else { throw .destination }
+        }
         let base = HTTPMessageSignature.base(components: covered, serialized: input.serialized)
         switch algorithm {
         case .alone:

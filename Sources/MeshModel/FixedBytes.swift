@@ -19,7 +19,7 @@ package struct Bytes16: Hashable, Comparable, Sendable {
 
     /// Nil unless exactly 16 bytes are given.
     package init?(_ bytes: some Collection<UInt8>) {
-        guard bytes.count == 16, let value = readInPlace(bytes, { Self(loading: $0, at: 0) }) else { return nil }
+        guard let value = readInPlace(bytes, 16, { Self(loading: $0, at: 0) }) else { return nil }
         self = value
     }
 
@@ -66,9 +66,9 @@ package struct Bytes32: Hashable, Comparable, Sendable {
 
     /// Nil unless exactly 32 bytes are given.
     package init?(_ bytes: some Collection<UInt8>) {
-        guard bytes.count == 32,
+        guard
             let value = readInPlace(
-                bytes, { Self(high: Bytes16(loading: $0, at: 0), low: Bytes16(loading: $0, at: 16)) })
+                bytes, 32, { Self(high: Bytes16(loading: $0, at: 0), low: Bytes16(loading: $0, at: 16)) })
         else { return nil }
         self = value
     }
@@ -84,13 +84,13 @@ package struct Bytes32: Hashable, Comparable, Sendable {
     package static func < (left: Self, right: Self) -> Bool { (left.high, left.low) < (right.high, right.low) }
 }
 
-/// What `body` makes of the bytes where they lie, or of a copy where they do not lie in one piece. Nil where there are not
-/// as many as the collection said.
+/// What `body` makes of the bytes where they lie, or of a copy where they do not lie in one piece. Nil where they are not
+/// `size`.
 private func readInPlace<Value>(
-    _ bytes: some Collection<UInt8>, _ body: (UnsafeRawBufferPointer) -> Value
+    _ bytes: some Collection<UInt8>, _ size: Int, _ body: (UnsafeRawBufferPointer) -> Value
 ) -> Value? {
-    let count = bytes.count
-    func read(_ place: UnsafeRawBufferPointer) -> Value? { place.count == count ? body(place) : nil }
+    guard bytes.count == size else { return nil }
+    func read(_ place: UnsafeRawBufferPointer) -> Value? { place.count == size ? body(place) : nil }
     if let value = bytes.withContiguousStorageIfAvailable({ read(UnsafeRawBufferPointer($0)) }) { return value }
     return Array(bytes).withUnsafeBytes(read)
 }

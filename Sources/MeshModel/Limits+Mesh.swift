@@ -41,8 +41,9 @@ extension Limits {
     package static let forwardLifetimeMs: Int64 = 60_000
     package static let forwardNonces = 1 << 20
     package static let forwardsCheckedTogether = 16
-    /// Of the bodies of those: what is more is checked on another thread.
     package static let forwardBytesCheckedInPlace = 64 << 10
+    package static let distrustedPeers = 256
+    package static let peerDistrustMs: Int64 = 600_000
     package static let forwardNonceMs: Int64 = 150_000
     package static let forwardHops = 1
     package static let principalProofMs: Int64 = 600_000

@@ -1,5 +1,6 @@
-/// Puts texts one behind the other into memory that has room for them; whatever has none there is left out. An array that
-/// is appended to looks at its room, its owner and its length for every one of them.
+/// Puts texts one behind the other into memory that has room for them. An array that is appended to looks at its room, its
+/// owner and its length for every one of them. How much room there has to be is the caller's to know: what has none is a
+/// fault of this program, which ends it before half a text is signed or sent.
 package struct TextWriter {
     private let room: UnsafeMutableRawBufferPointer
     package private(set) var count = 0
@@ -12,13 +13,13 @@ package struct TextWriter {
     }
 
     package mutating func put(_ bytes: UnsafeRawBufferPointer) {
-        guard bytes.count <= room.count - count else { return assertionFailure("more than there is room for") }
+        precondition(bytes.count <= room.count - count, "more than there is room for")
         UnsafeMutableRawBufferPointer(rebasing: room[count...]).copyMemory(from: bytes)
         count += bytes.count
     }
 
     package mutating func put(_ byte: UInt8) {
-        guard count < room.count else { return assertionFailure("more than there is room for") }
+        precondition(count < room.count, "more than there is room for")
         room[count] = byte
         count += 1
     }

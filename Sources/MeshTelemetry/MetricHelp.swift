@@ -7,8 +7,10 @@ package enum MetricHelp {
         "aisbf_equivocations_total": "two different records under one version: the signer's fault",
         "aisbf_errors_total": "failed requests by error code",
         "aisbf_forward_seconds": "how long requests of other nodes' buyers took here",
+        "aisbf_forwards_checked_apart_total":
+            "forwarded requests checked on another thread: large, many at once, a buyer's first, or of a peer that broke rules",
         "aisbf_forwards_refused_total":
-            "forwarded requests that were refused: signature, nonce, destination or access",
+            "forwarded requests that were refused: signature, repeated, destination or access",
         "aisbf_forwards_served_total": "requests of other nodes' buyers that were served here",
         "aisbf_http_responses_total": "answers to buyers by class of status",
         "aisbf_link_failures_total": "links that could not be made or broke",

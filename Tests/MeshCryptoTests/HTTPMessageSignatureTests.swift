@@ -34,6 +34,16 @@ import Testing
     ])
     func refusesInputsOutsideTheGrammar(_ text: String) { #expect(HTTPMessageSignature.parseInput(text) == nil) }
 
+    @Test func theLongestParametersAreWritten() {
+        let text = String(repeating: "t", count: 300)
+        let parameters = HTTPMessageSignature.Parameters(
+            created: .min, expires: .min, nonce: text, keyID: text, algorithm: text, tag: text)
+        #expect(
+            HTTPMessageSignature.serialize(components: ["a"], parameters: parameters)
+                == "(\"a\");created=-9223372036854775808;expires=-9223372036854775808;nonce=\"\(text)\";keyid=\"\(text)\""
+                + ";alg=\"\(text)\";tag=\"\(text)\"")
+    }
+
     /// A list that is expected is passed over in one piece; every other one is read as ever.
     @Test(arguments: [
         "(\"a\" \"b\")", "(\"a\" \"b\");created=1", "(\"a\")", "()", "(\"b\" \"a\")", "(\"a\" \"b\" \"c\")",

@@ -86,6 +86,17 @@ import Testing
         #expect(ForwardAnswerEnd(trailers: words.trailers) == words)
     }
 
+    /// The longest numbers that there are.
+    @Test func theLongestTotalsAreTold() {
+        var totals = AnswerTotals()
+        (totals.promptTokens, totals.cachedTokens, totals.completionTokens) = (.min, .min, .min)
+        (totals.totalTokens, totals.bytes, totals.firstContentMs, totals.durationMs) = (.min, .min, .min, .min)
+        totals.finishReason = String(repeating: "f", count: 200)
+        let text = ForwardAnswerEnd.complete(totals).trailers.last?.value ?? ""
+        #expect(text.hasPrefix("prompt=-9223372036854775808, cached=-9223372036854775808, completion="))
+        #expect(text.hasSuffix("duration=-9223372036854775808, finish=" + String(repeating: "f", count: 200)))
+    }
+
     /// An entry node that is older reads the end in the stream, as it did.
     @Test(arguments: [true, false], [true, false]) func olderNodesAreToldTheOldWay(isComplete: Bool, isStream: Bool) {
         let end = isComplete ? ForwardAnswerEnd.complete(AnswerTotals()) : .failed(code: "worker_lost", words: "gone")

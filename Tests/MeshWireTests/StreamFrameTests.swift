@@ -93,16 +93,25 @@ import Testing
         }
     }
 
-    /// Values of every byte, alone and among others: bytes of control are refused, a tab and longer characters pass.
+    /// Values of every byte, at every place of the first words: bytes of control are refused, and a tab passes.
     @Test func valuesHoldNoControlBytes() throws {
         for byte in UInt8.min...UInt8.max {
-            for length in [1, 8, 9, 20] {
-                var bytes: [UInt8] = [0, 0, 0, 0, 1, 0, UInt8(length), 0x61]
-                bytes += [byte] + [UInt8](repeating: 0x62, count: length - 1)
+            for (length, place) in [(1, 0), (8, 0), (8, 7), (9, 8), (20, 0), (20, 12), (20, 19)] {
+                var value = [UInt8](repeating: 0x62, count: length)
+                value[place] = byte
+                let read = fields([0, 0, 0, 0, 1, 0, UInt8(length), 0x61] + value)
                 let isGood = byte == 0x09 || (0x20...0x7E).contains(byte)
-                let read = fields(bytes)
-                #expect(((try? read.get()) != nil) == isGood, "\(byte)")
+                #expect(
+                    (try? read.get())?.fields.first.map { Array($0.value.utf8) } == (isGood ? value : nil), "\(byte)")
             }
+        }
+        for text in ["ä", "a long value with an ä", "👍 at its beginning", "at its end, much later: 👍"] {
+            let bytes = try #require(StreamFields([HeaderField("a", text)]).bytes)
+            #expect(try fields(bytes).get().fields == [HeaderField("a", text)])
+            // Cut in the middle of a character it is none.
+            var cut = Array(bytes.dropLast())
+            cut[6] -= 1
+            #expect(((try? fields(cut).get()) == nil) == (text.utf8.last ?? 0 >= 0x80), "\(text)")
         }
     }
 

@@ -64,9 +64,15 @@ final class PrincipalProofs: Sendable {
         return text
     }
 
+    /// The owner that `text` proves for `node`, where that was found out lately.
+    func knownOwner(provenBy text: String, node: PublicKey, wall: Timestamp) -> PublicKey? {
+        guard let known = verified.withLock({ $0[text] }), known.node == node, known.notAfter > wall else { return nil }
+        return known.owner
+    }
+
     /// The owner that `text` proves for `node`; nil when it proves none.
     func owner(provenBy text: String, node: PublicKey, wall: Timestamp) -> PublicKey? {
-        if let known = verified.withLock({ $0[text] }), known.node == node, known.notAfter > wall { return known.owner }
+        if let known = knownOwner(provenBy: text, node: node, wall: wall) { return known }
         guard let owner = PrincipalProof.verify(text, entry: node, wall: wall) else { return nil }
         verified.withLock { verified in
             if verified.count >= Limits.authenticationCacheEntries { verified = [:] }

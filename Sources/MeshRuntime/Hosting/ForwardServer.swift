@@ -20,7 +20,9 @@ package final class ForwardServer: Sendable {
     private let proofs: PrincipalProofs
     private let replays = ReplayGuard()
     private let signatures = SharedSignatureChecks()
-    private let arrivals = LoopBatch<Arrival>(most: Limits.forwardsCheckedTogether)
+    private let distrusted = Mutex(DistrustedPeers())
+    /// Its plan bounds what is done in a turn.
+    private let arrivals = LoopBatch<Arrival>(most: .max)
     private let idempotent = IdempotencyBook()
     private let deadlines: AnswerDeadlines
     private let journal: Journal
@@ -30,6 +32,7 @@ package final class ForwardServer: Sendable {
     private let draining = Atomic<Bool>(false)
     private let requests: RequestCount
     private let refusals = Counter(label: "aisbf_forwards_refused_total")
+    private let checkedApart = Counter(label: "aisbf_forwards_checked_apart_total")
     private let served = Counter(label: "aisbf_forwards_served_total")
 
     package init(
@@ -83,26 +86,43 @@ package final class ForwardServer: Sendable {
         }
     }
 
-    /// What arrived together is checked together, one behind the other: they may share a signature. That is done where they
-    /// arrived, because handing them to another thread and back takes as long as the check; large bodies, and what a peer
-    /// sends that has sent a false signature, go there.
+    /// What arrived together is checked together, one behind the other: they may share a signature.
     private func check(_ arrivals: [Arrival]) {
         guard let eventLoop = arrivals.first?.forward.eventLoop else { return }
-        let bytes = arrivals.reduce(0) { $0 + $1.body.readableBytes }
-        if bytes <= Limits.forwardBytesCheckedInPlace, !arrivals.contains(where: \.forward.link.hasSentFalseSignatures)
-        {
-            return begin(arrivals, verified(arrivals))
+        let now = SystemClock.now
+        let plan = ForwardCheckPlan(
+            arrivals.map { .init(bytes: $0.body.readableBytes, isPrompt: isPrompt($0.forward, now)) })
+        for places in plan.apart {
+            let arrivals = places.map { arrivals[$0] }
+            checkedApart.increment(by: arrivals.count)
+            NIOThreadPool.singleton.submit { [self] state in
+                guard case .active = state else { return arrivals.forEach { $0.forward.reset() } }
+                let verified = verified(arrivals)
+                eventLoop.execute { [self] in begin(arrivals, verified) }
+            }
         }
-        NIOThreadPool.singleton.submit { [self] state in
-            guard case .active = state else { return arrivals.forEach { $0.forward.reset() } }
-            let verified = verified(arrivals)
-            eventLoop.execute { [self] in begin(arrivals, verified) }
-        }
+        let here = plan.here.map { arrivals[$0] }
+        begin(here, verified(here))
+    }
+
+    /// Whether nothing but its signature is to be checked, which those that came with it may have as well.
+    private func isPrompt(_ forward: IncomingForward, _ now: Now) -> Bool {
+        let peer = forward.link.peer
+        guard !distrusted.withLock({ $0.contains(peer, now: now.instant) }) else { return false }
+        let proof = forward.headers.value("aisbf-principal") ?? ""
+        return proofs.knownOwner(provenBy: proof, node: peer, wall: now.wall) != nil
     }
 
     private func verified(_ arrivals: [Arrival]) -> [Result<Checked, MeshError>] {
         arrivals.map { arrival in
-            Result { () throws(MeshError) in try verify(arrival.forward, arrival.head, arrival.body) }
+            Result { () throws(MeshError) in
+                do throws(MeshError) { return try verify(arrival.forward, arrival.head, arrival.body) } catch {
+                    if error.code == .forwardRefused || error.code == .misdirected {
+                        distrusted.withLock { $0.distrust(arrival.forward.link.peer, now: SystemClock.instant) }
+                    }
+                    throw error
+                }
+            }
         }
     }
 
@@ -131,13 +151,6 @@ package final class ForwardServer: Sendable {
         let digest = body.withUnsafeReadableBytes { Sodium.shared.sha256($0) }
         let hasUpload = head.payloadBytes != nil
         let verified = try signed(forward, hasUpload ? .upload : .whole, digest, now.wall)
-        // Requests come straight from their entry node: the signer is the peer of the link.
-        guard verified.signer == forward.link.peer else {
-            throw MeshError(.forwardRefused, "the request is signed by another node than sent it")
-        }
-        guard verified.fields.destination == node else {
-            throw MeshError(.misdirected, "the request is for another node, and nothing is re-routed here")
-        }
         guard verified.fields.maxHops >= 1, verified.fields.maxHops <= Limits.forwardHops else {
             throw MeshError(.forwardRefused, "the request has come over too many nodes")
         }
@@ -186,16 +199,21 @@ package final class ForwardServer: Sendable {
         }
     }
 
+    /// Requests come straight from their entry node: the signer is the peer of the link.
     private func signed(
         _ forward: IncomingForward, _ profile: ForwardSignature.Profile, _ digest: [UInt8], _ wall: Timestamp
     ) throws(MeshError) -> VerifiedForward {
         switch ForwardSignature.verify(
             headers: forward.headers, profile: profile, method: forward.method, path: forward.path, bodyDigest: digest,
+            between: .init(signer: forward.link.peer, destination: node),
             shared: forward.link.sharesSignatures ? signatures : nil, now: wall)
         {
         case .success(let verified): return verified
+        case .failure(.signer):
+            throw MeshError(.forwardRefused, "the request is signed by another node than sent it")
+        case .failure(.destination):
+            throw MeshError(.misdirected, "the request is for another node, and nothing is re-routed here")
         case .failure(let reason):
-            if reason == .signature { forward.link.falseSignatureArrived() }
             throw MeshError(.forwardRefused, "the signature does not hold: \(reason.rawValue)")
         }
     }

@@ -25,7 +25,6 @@ package final class Link: Sendable {
     private let connection: NIOLoopBound<LinkConnection>
     private let outbox = Mutex(Outbox())
     private let inbox = Mutex(Inbox())
-    private let forges = Atomic(false)
 
     private struct Outbox {
         var frames: Deque<[UInt8]> = []
@@ -92,11 +91,6 @@ package final class Link: Sendable {
         }
         return call
     }
-
-    /// Whether a signature of a forward from here was none. What comes of such a peer is no longer checked on the event
-    /// loop, where each false one would hold up everybody else.
-    package var hasSentFalseSignatures: Bool { forges.load(ordering: .relaxed) }
-    package func falseSignatureArrived() { forges.store(true, ordering: .relaxed) }
 
     /// Refuses new streams and closes when the open ones are done.
     func drain() { onLoop { $0.drain() } }
