@@ -1,3 +1,5 @@
+import MeshModel
+
 /// Takes secrets out of texts that are about to be written down. The rule of this project is that none gets there in
 /// the first place; this is the net below it.
 package enum Redaction {
@@ -11,7 +13,7 @@ package enum Redaction {
         output.reserveCapacity(bytes.count)
         var index = 0
         while index < bytes.count {
-            guard let length = marks.lazy.compactMap({ matched($0, in: bytes, at: index) }).first else {
+            guard let length = marks.firstResult({ matched($0, in: bytes, at: index) }) else {
                 output.append(bytes[index])
                 index += 1
                 continue

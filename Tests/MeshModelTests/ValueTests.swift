@@ -51,6 +51,19 @@ import Testing
         #expect(Bytes16(Miscounted(bytes: [1, 2, 3])) == nil)
     }
 
+    /// Once each, up to the first that is something: also of what answers otherwise the second time.
+    @Test func theFirstResultIsAskedForOnce() {
+        var asked: [Int] = []
+        let first = (0..<9).firstResult { number -> String? in
+            defer { asked.append(number) }
+            return number == 3 && !asked.contains(3) ? "found" : nil
+        }
+        #expect(first == "found" && asked == [0, 1, 2, 3])
+        #expect([1, 2].firstResult { _ in nil as Int? } == nil)
+        #expect([Int?]([nil, 7, 8]).firstResult(\.self) == 7)
+        #expect(throws: CancellationError.self) { try [1].firstResult { _ -> Int? in throw CancellationError() } }
+    }
+
     @Test func textsAreWrittenOneBehindTheOther() {
         let written = [UInt8](size: 40) { text in
             text.put("a ")

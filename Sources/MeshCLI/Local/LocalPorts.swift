@@ -1,19 +1,20 @@
 internal import Foundation
+import MeshModel
 
 /// Free TCP ports of the loopback interface.
-enum LocalPorts {
+package enum LocalPorts {
     /// Below those that a system gives to outgoing connections: a port is kept while its node is stopped, and nobody must
     /// get it meanwhile by chance.
     private static let range = 20_000..<32_000
 
     /// `count` different ports that nobody listened on a moment ago: all are held until the last is found.
-    static func free(_ count: Int) throws -> [Int] {
+    package static func free(_ count: Int) throws -> [Int] {
         var sockets: [Int32] = []
         defer { for socket in sockets { close(socket) } }
         return try (0..<count).map { _ in
             // Nearly all are free; the last resort is one of the system's.
-            let tries = (0..<200).lazy.map { _ in bound(port: Int.random(in: range)) }
-            guard let (socket, port) = tries.compactMap(\.self).first ?? bound(port: 0) else {
+            let chosen = (0..<200).firstResult { _ in bound(port: Int.random(in: range)) }
+            guard let (socket, port) = chosen ?? bound(port: 0) else {
                 throw CommandFailure("no free TCP port on 127.0.0.1")
             }
             sockets.append(socket)

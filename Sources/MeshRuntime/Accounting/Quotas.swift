@@ -17,9 +17,17 @@ package final class Quotas: Sendable {
         var isWriting = false
         /// When the store failed last: it is not asked again by every request.
         var failed: Instant?
+        /// What nobody has used was given back: nothing is taken any more.
+        var isClosed = false
+
+        mutating func want(_ slices: [QuotaSlice]) {
+            if !isClosed { waiting += slices }
+        }
     }
 
     private let state = Mutex(State())
+    /// Whose turn it is to write.
+    private let turn = Mutex(())
     /// So that nobody looks for what nobody has.
     private let isEmpty = Atomic<Bool>(true)
     private let store: MeshStore?
@@ -43,8 +51,8 @@ package final class Quotas: Sendable {
     /// thread is writing already: it takes them with what it has.
     package func define(_ quotas: [(subject: QuotaSubject, quota: Quota)]) {
         state.withLock { state in
-            state.waiting += state.ledger.define(quotas, now: SystemClock.now)
-            state.waiting += state.ledger.wanted(now: SystemClock.now)
+            state.want(state.ledger.define(quotas, now: SystemClock.now))
+            state.want(state.ledger.wanted(now: SystemClock.now))
             isEmpty.store(state.ledger.isEmpty, ordering: .releasing)
         }
         write()
@@ -99,7 +107,7 @@ package final class Quotas: Sendable {
         let (result, isWanted, running) = state.withLock { state in
             let result = state.ledger.admit(request, estimate, for: subjects, now: now)
             if state.failed.map({ now.instant.milliseconds(since: $0) >= Limits.quotaSweepMs }) ?? true {
-                state.waiting += state.ledger.wanted(of: subjects, now: now)
+                state.want(state.ledger.wanted(of: subjects, now: now))
             }
             let isWanted = !state.waiting.isEmpty && !state.isWriting
             if isWanted { state.isWriting = true }
@@ -150,14 +158,21 @@ package final class Quotas: Sendable {
     /// Takes what is wanted by now, for the period that comes next, too. Call it every second; it blocks.
     package func sweep() {
         guard !isUnused else { return }
-        state.withLock { state in state.waiting += state.ledger.wanted(now: SystemClock.now) }
+        state.withLock { state in state.want(state.ledger.wanted(now: SystemClock.now)) }
         write()
     }
 
-    /// Gives back what nobody has used: for a node that stops, after its last request. Blocks.
+    /// Gives back what nobody has used: for a node that stops, after its last request. Blocks until it is written, and
+    /// until what another thread is writing is, because that is given back, too.
     package func close() {
-        state.withLock { state in state.waiting += state.ledger.close() }
-        write()
+        turn.withLock { _ in
+            // What was granted last is known here: who granted it has had its turn.
+            state.withLock { state in
+                state.want(state.ledger.close())
+                state.isClosed = true
+            }
+            writeRest()
+        }
     }
 
     private func write() {
@@ -170,7 +185,9 @@ package final class Quotas: Sendable {
     }
 
     /// One at a time: in the order in which they were asked for.
-    private func writeAll() {
+    private func writeAll() { turn.withLock { _ in writeRest() } }
+
+    private func writeRest() {
         while true {
             let slices = state.withLock { state -> [QuotaSlice] in
                 defer { state.waiting = [] }

@@ -115,7 +115,7 @@ extension Dispatcher {
         return RouteExplanation(
             strategy: .provider, winner: winner.map { .init($0, model: route.model, here: here) },
             candidates: candidates,
-            error: winner != nil ? nil : refusals.lazy.compactMap(\.self).first ?? nobody(route, need))
+            error: winner != nil ? nil : refusals.firstResult(\.self) ?? nobody(route, need))
     }
 }
 

@@ -107,7 +107,7 @@ final class PolicyFinder: PlaceFinder {
         guard let due = state.value.fullAgain, due <= SystemClock.instant else { return nil }
         let found = state.value.found
         let full = candidates.filter { candidate in found.last { $0.key == candidate.key }?.cost == .full }
-        guard let place = full.lazy.compactMap({ self.places($0).first }).first else { return nil }
+        guard let place = full.firstResult({ self.places($0).first }) else { return nil }
         state.value.fullAgain = nil
         return place
     }

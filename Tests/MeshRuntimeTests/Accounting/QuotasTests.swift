@@ -103,4 +103,36 @@ import Testing
         quotas.close()
         try store.close()
     }
+
+    /// A node that stops gives back what nobody has used, whoever is just taking more of it.
+    @Test func whatIsTakenWhileItClosesIsGivenBack() async throws {
+        let path = "/tmp/mesh-quotas-\(UInt32.random(in: 0 ... .max))"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let store = try MeshStore.open("\(path)/mesh.sqlite")
+        for round in 0..<30 {
+            let quotas = Quotas(store: store)
+            // Larger each time, so that each has something to take.
+            let limit = Int64(1_000_000 + 100_000 * round)
+            quotas.define(Self.quota { $0.tokensPerMonth = limit })
+            await withTaskGroup(of: Void.self) { group in
+                for _ in 0..<2 {
+                    group.addTask {
+                        for number in 0..<20 {
+                            quotas.sweep()
+                            quotas.define(Self.quota { $0.tokensPerMonth = limit + Int64(number % 2) })
+                        }
+                    }
+                }
+                group.addTask { quotas.close() }
+            }
+            quotas.sweep()
+            let next = Quotas(store: store)
+            next.define(Self.quota { $0.tokensPerMonth = limit })
+            let left = next.standings(of: Self.bob).first { $0.limit == .tokensPerMonth }?.remaining
+            #expect(left == limit, "round \(round)")
+            next.close()
+        }
+        try store.close()
+    }
 }
