@@ -7,19 +7,23 @@ package enum LocalPorts {
     /// get it meanwhile by chance.
     private static let range = 20_000..<32_000
 
-    /// `count` different ports that nobody listened on a moment ago: all are held until the last is found.
+    /// `count` different ports that nobody listened on a moment ago.
     package static func free(_ count: Int) throws -> [Int] {
-        var sockets: [Int32] = []
-        defer { for socket in sockets { close(socket) } }
-        return try (0..<count).map { _ in
-            // Nearly all are free; the last resort is one of the system's.
-            let chosen = (0..<200).firstResult { _ in bound(port: Int.random(in: range)) }
-            guard let (socket, port) = chosen ?? bound(port: 0) else {
+        var ports: [Int] = []
+        while ports.count < count {
+            // Nearly all are free; the last resort is one of the system's. That one of them is bound here keeps nobody from
+            // it, this program neither: a port that is not listened on can be bound twice.
+            let chosen = (0..<200).firstResult { _ in
+                let port = Int.random(in: range)
+                return ports.contains(port) ? nil : bound(port: port)
+            }
+            guard let (socket, port) = chosen ?? bound(port: 0), !ports.contains(port) else {
                 throw CommandFailure("no free TCP port on 127.0.0.1")
             }
-            sockets.append(socket)
-            return port
+            close(socket)
+            ports.append(port)
         }
+        return ports
     }
 
     /// Whether somebody could listen on `port` now.
