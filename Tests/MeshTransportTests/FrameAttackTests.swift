@@ -113,8 +113,12 @@ import Testing
         await eventually("link") { peer.isEstablished && server.log.read { $0.established.count } == 1 }
         let link = try #require(server.log.read { $0.established.first })
         let answer = AnswerLog()
-        let call = link.openForward(headers: [], body: ByteBuffer(), receiver: answer)
-        call.pauseReading()
+        // In one turn: what the peer says to the request finds it paused.
+        let call = try await link.eventLoop.submit {
+            let call = link.openForward(headers: [], body: ByteBuffer(), receiver: answer)
+            call.pauseReading()
+            return call
+        }.get()
         await eventually("asked") { peer.frames.contains { frame in frame.head.kind == .open } }
         let stream = peer.frames.first { frame in frame.head.kind == .open }?.head.stream ?? 0
         let signs = [102, 103, 102, 100].map { RawFramePeer.status($0, stream) }
