@@ -26,16 +26,16 @@ enum ForwardAnswerTarget {
         let lines = String(decoding: reader.rest, as: UTF8.self).split(separator: "\n")
         let fields = lines.map { line in
             let parts = line.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-            return (String(parts[0]), parts.count > 1 ? String(parts[1]) : "")
+            return HeaderField(String(parts[0]), parts.count > 1 ? String(parts[1]) : "")
         }
         if let head = ForwardAnswerHead.read(status: status, fields: fields) {
-            let written = head.fields.map { ($0.name, $0.value) }
+            let written = head.fields
             expect(ForwardAnswerHead.read(status: head.status, fields: written) == head, "a head of two readings")
         }
         if let end = ForwardAnswerEnd(trailers: fields) {
-            let written = end.trailers.map { ($0.name, $0.value) }
-            for field in written.dropFirst() where field.0 != "aisbf-error" {
-                expect(field.1.utf8.allSatisfy { (0x20..<0x7F).contains($0) }, "a trailer that is none")
+            let written = end.trailers
+            for field in written.dropFirst() where field.name != "aisbf-error" {
+                expect(field.value.utf8.allSatisfy { (0x20..<0x7F).contains($0) }, "a trailer that is none")
             }
             guard case .complete = end else { return }
             expect(ForwardAnswerEnd(trailers: written) == end, "an end of two readings")
