@@ -46,13 +46,11 @@ package struct RetryContract: Hashable, Sendable {
 
     /// Of an answer of a worker's backend with an error status, which passes: what it says itself stands.
     package init(status: Int, _ fields: [HeaderField]) {
-        let named = fields.first { $0.name == "retry-after" }.flatMap { Self.thousandths($0.value) }
-        let exact = fields.first { $0.name == "retry-after-ms" }.flatMap { Self.thousandths($0.value) }.map {
-            $0 / 1_000
-        }
+        let named = fields.value("retry-after").flatMap { Self.thousandths($0) }
+        let exact = fields.value("retry-after-ms").flatMap { Self.thousandths($0) }.map { $0 / 1_000 }
         let isLimited = status == 429 || status == 503 || status == 529
         let wait = exact ?? named ?? (isLimited ? Self.usualMs : nil)
-        let said = fields.first { $0.name == "x-should-retry" }?.value
+        let said = fields.value("x-should-retry")
         // Who names a longer wait speaks of a quota, and not of who else is being served just now.
         let isQuota = (wait ?? 0) > Int64(Limits.obeyedRetrySeconds) * 1_000
         shouldRetry = said.map { $0 == "true" } ?? (!Self.isFinal(status: status) && !isQuota)

@@ -133,7 +133,7 @@ struct UncommittedAnswer: Sendable {
     var isEventStream: Bool { head.map { $0.isEventStream && $0.status < 400 } ?? false }
 
     private var retryAfter: Int? {
-        head?.fields.first { $0.name == "retry-after" }.flatMap { Int($0.value) }
+        head?.fields.value("retry-after").flatMap { Int($0) }
     }
 
     mutating func setRetryAfter(_ seconds: Int?) {

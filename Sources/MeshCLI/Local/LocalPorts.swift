@@ -17,10 +17,11 @@ package enum LocalPorts {
                 let port = Int.random(in: range)
                 return ports.contains(port) ? nil : bound(port: port)
             }
-            guard let (socket, port) = chosen ?? bound(port: 0), !ports.contains(port) else {
+            let found = chosen ?? bound(port: 0)
+            if let found { close(found.socket) }
+            guard let port = found?.port, !ports.contains(port) else {
                 throw CommandFailure("no free TCP port on 127.0.0.1")
             }
-            close(socket)
             ports.append(port)
         }
         return ports
